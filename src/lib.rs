@@ -1,0 +1,21 @@
+//! trtgate proves that a model conversion chain (TensorFlow SavedModel → ONNX → TensorRT) still answers the same and
+//! still runs as fast, in every precision, at every batch size, on every TensorRT version.
+
+pub mod check;
+pub mod cli;
+pub mod convert;
+pub mod data;
+pub mod error;
+pub mod explain;
+pub mod gate;
+pub mod manifest;
+pub mod measure;
+pub mod meter;
+pub mod plan;
+pub mod report;
+pub mod runtime;
+pub mod tensor;
+pub mod vocabulary;
+pub mod worker;
+
+pub use error::{Error, ErrorKind, Result};

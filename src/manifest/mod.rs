@@ -1,0 +1,264 @@
+//! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
+
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+use crate::vocabulary::{Library, Precision};
+
+/// A validated manifest; every path is absolute or relative to the process's working directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The manifest's own file.
+    pub path: PathBuf,
+    /// The model.
+    pub model: Model,
+    /// The one input.
+    pub input: Input,
+    /// The one output.
+    pub output: Output,
+    /// The probe set.
+    pub probes: Probes,
+    /// The calibration set.
+    pub calibration: Calibration,
+    /// Folder of golden files.
+    pub snapshots: PathBuf,
+    /// Folder of baselines.
+    pub baselines: PathBuf,
+    /// Batch sizes, ascending.
+    pub batches: Vec<u32>,
+    /// Which precisions each library is asked for.
+    pub matrix: Vec<MatrixRow>,
+    /// Runtime packages that trtgate fetches itself, by the name of their lock file.
+    pub fetch: Vec<String>,
+    /// How engines are built.
+    pub engine: EngineOptions,
+    /// Confident flips allowed per precision (0 where absent).
+    pub confident_flips_allowed: Vec<(Precision, usize)>,
+    /// Real, labelled data: a CIFAR-10-layout file or folder.
+    pub data: Option<PathBuf>,
+    /// How cells are run.
+    pub run: RunOptions,
+}
+
+impl Manifest {
+    /// Reads and validates `path`. Paths inside are resolved against the manifest's folder.
+    ///
+    /// # Errors
+    /// Every error names the file and line, and shows the line.
+    pub fn load(path: &Path) -> Result<Self> {
+        read::load(path)
+    }
+
+    /// Validates `text` as if it were read from `path`.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        read::parse(text, path)
+    }
+}
+
+/// The model's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A SavedModel folder and its signature key.
+    SavedModel {
+        /// The folder.
+        path: PathBuf,
+        /// The signature's key.
+        signature: String,
+    },
+    /// An ONNX file.
+    Onnx {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What is gated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Name, used for files and reports: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Where it comes from.
+    pub source: ModelSource,
+    /// Expected digest; a model that differs is refused.
+    pub sha256: Option<String>,
+}
+
+/// Order of the dimensions of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Height, width, channels.
+    Nhwc,
+    /// Channels, height, width.
+    Nchw,
+    /// A flat vector of features.
+    Flat,
+}
+
+/// The model's input: how a sample's bytes become its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Name at the border of the graph.
+    pub name: String,
+    /// Shape of one sample, without the batch.
+    pub shape: Vec<usize>,
+    /// Order of the dimensions.
+    pub layout: Layout,
+    /// Values that bytes 0 and 255 stand for, before `mean` and `std`.
+    pub range: [f32; 2],
+    /// Subtracted per channel after scaling; empty means 0.
+    pub mean: Vec<f32>,
+    /// Divides per channel after `mean`; empty means 1.
+    pub std: Vec<f32>,
+    /// Fixed batch size of the model, where it has one.
+    pub fixed_batch: Option<u32>,
+}
+
+impl Input {
+    /// (height, width, channels) of one sample; a flat vector is 1 × length × 1.
+    pub fn image_size(&self) -> (usize, usize, usize) {
+        match (self.layout, self.shape.as_slice()) {
+            (Layout::Nhwc, &[height, width, channels]) | (Layout::Nchw, &[channels, height, width]) => {
+                (height, width, channels)
+            }
+            (_, shape) => (1, shape.iter().product(), 1),
+        }
+    }
+}
+
+/// What the output's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputKind {
+    /// Unnormalised scores; margins are differences.
+    Logits,
+    /// Softmax output; margins are differences of logarithms.
+    Probabilities,
+}
+
+/// The model's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Name at the border of the graph.
+    pub name: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// What the values are.
+    pub kind: OutputKind,
+    /// Names of the classes; empty or one each.
+    pub labels: Vec<String>,
+}
+
+/// The probe set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probes {
+    /// Shipped file; without one, probes are made into the store.
+    pub file: Option<PathBuf>,
+    /// Seed of the generator.
+    pub seed: u64,
+    /// Number of probes.
+    pub count: usize,
+}
+
+/// How activations are calibrated for INT8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalibrationMethod {
+    /// Minimises the divergence of the histogram.
+    Entropy,
+    /// Takes the full range.
+    MinMax,
+    /// Cuts at a percentile of the histogram.
+    Percentile,
+}
+
+/// The calibration set and method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calibration {
+    /// Real samples to calibrate on (a CIFAR-10-layout file or folder); without, procedural samples.
+    pub data: Option<PathBuf>,
+    /// Seed of the generator.
+    pub seed: u64,
+    /// Number of samples; at least 512.
+    pub count: usize,
+    /// Method for the activations.
+    pub method: CalibrationMethod,
+}
+
+/// The precisions asked of one library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatrixRow {
+    /// The library.
+    pub library: Library,
+    /// Precisions.
+    pub precisions: Vec<Precision>,
+}
+
+/// What a timing cache is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimingCacheMode {
+    /// No cache.
+    Off,
+    /// Read if there, extended and written.
+    Record,
+    /// Must be there with its recorded hash and environment; a miss is an error.
+    Verified,
+}
+
+/// How TensorRT engines are built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Smallest batch of the optimization profile.
+    pub min_batch: u32,
+    /// Batch the tactics are chosen for.
+    pub opt_batch: u32,
+    /// Largest batch.
+    pub max_batch: u32,
+    /// Identical profiles, one per execution context that is to run at once.
+    pub profiles: u32,
+    /// Workspace limit, MiB; 0 leaves it to TensorRT.
+    pub workspace_mebibytes: u64,
+    /// Builder optimization level; absent leaves it to TensorRT (8.6 and later only).
+    pub optimization_level: Option<u32>,
+    /// Tactic sources to enable (`cublas`, `cublas-lt`, `cudnn`, `edge-mask-convolutions`, `jit-convolutions`); absent leaves the default.
+    pub tactic_sources: Option<Vec<String>>,
+    /// Timing cache.
+    pub timing_cache: TimingCacheMode,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            min_batch: 1,
+            opt_batch: 16,
+            max_batch: 32,
+            profiles: 1,
+            workspace_mebibytes: 1024,
+            optimization_level: None,
+            tactic_sources: None,
+            timing_cache: TimingCacheMode::Record,
+        }
+    }
+}
+
+/// How cells are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Threads inside one operator; 0 leaves it to the library.
+    pub intra_threads: usize,
+    /// Threads across operators; 0 leaves it to the library.
+    pub inter_threads: usize,
+    /// Longest time a worker may take for one request, seconds.
+    pub time_limit_seconds: u64,
+    /// Longest time for building one engine, seconds.
+    pub build_limit_seconds: u64,
+}

@@ -1,0 +1,484 @@
+//! Text to [`Manifest`]: strict about unknown keys, every error with its line.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model, ModelSource, Output,
+    OutputKind, Probes, RunOptions, TimingCacheMode,
+};
+use crate::convert::environment;
+use crate::error::{Error, Result};
+use crate::vocabulary::{Library, Precision};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Raw {
+    schema: Spanned<u32>,
+    model: RawModel,
+    input: RawInput,
+    output: RawOutput,
+    #[serde(default)]
+    probes: RawProbes,
+    #[serde(default)]
+    calibration: RawCalibration,
+    #[serde(default)]
+    matrix: RawMatrix,
+    #[serde(default)]
+    engine: RawEngine,
+    #[serde(default)]
+    agreement: RawAgreement,
+    #[serde(default)]
+    run: RawRun,
+    #[serde(default)]
+    paths: RawPaths,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawModel {
+    name: Spanned<String>,
+    saved_model: Option<Spanned<PathBuf>>,
+    onnx: Option<Spanned<PathBuf>>,
+    signature: Option<Spanned<String>>,
+    sha256: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawInput {
+    name: Spanned<String>,
+    shape: Spanned<Vec<usize>>,
+    layout: Option<Spanned<Layout>>,
+    range: Option<Spanned<[f32; 2]>>,
+    mean: Option<Spanned<Vec<f32>>>,
+    std: Option<Spanned<Vec<f32>>>,
+    fixed_batch: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawOutput {
+    name: Spanned<String>,
+    classes: Spanned<usize>,
+    kind: Option<OutputKind>,
+    labels: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawProbes {
+    file: Option<PathBuf>,
+    seed: Option<u64>,
+    count: Option<Spanned<usize>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawCalibration {
+    data: Option<PathBuf>,
+    seed: Option<u64>,
+    count: Option<Spanned<usize>>,
+    method: Option<CalibrationMethod>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawMatrix {
+    batches: Option<Spanned<Vec<u32>>>,
+    #[serde(default)]
+    fetch: Vec<Spanned<String>>,
+    #[serde(default)]
+    runtimes: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawEngine {
+    min_batch: Option<Spanned<u32>>,
+    opt_batch: Option<Spanned<u32>>,
+    max_batch: Option<Spanned<u32>>,
+    profiles: Option<Spanned<u32>>,
+    workspace_mebibytes: Option<u64>,
+    optimization_level: Option<Spanned<u32>>,
+    tactic_sources: Option<Vec<String>>,
+    timing_cache: Option<TimingCacheMode>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawAgreement {
+    #[serde(default)]
+    confident_flips_allowed: BTreeMap<Spanned<String>, usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawRun {
+    intra_threads: Option<usize>,
+    inter_threads: Option<usize>,
+    time_limit_seconds: Option<Spanned<u64>>,
+    build_limit_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawPaths {
+    snapshots: Option<PathBuf>,
+    baselines: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+/// Text and name of the manifest, to point at a place in it.
+struct Source<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Source<'_> {
+    fn error(&self, span: Range<usize>, message: impl Into<String>) -> Error {
+        let message = message.into();
+        let end = span.end.min(self.text.len());
+        let start = span.start.min(end);
+        let line = self.text.get(..start).map_or(1, |before| before.matches('\n').count() + 1);
+        let name = self.path.display().to_string();
+        let report = [Level::ERROR
+            .primary_title(&message)
+            .element(Snippet::source(self.text).path(&name).annotation(AnnotationKind::Primary.span(start..end)))];
+        let drawn = Renderer::plain().render(&report);
+        // The first line repeats the message, which the error carries already.
+        let excerpt = drawn.split_once('\n').map_or("", |(_, rest)| rest);
+        Error::usage(format!("{name}:{line}: {message}")).excerpt(excerpt)
+    }
+}
+
+pub(super) fn load(path: &Path) -> Result<Manifest> {
+    let text = std::fs::read_to_string(path).map_err(|source| {
+        let error = Error::usage(format!("cannot read the manifest `{}`", path.display())).because(&source);
+        if source.kind() == std::io::ErrorKind::NotFound {
+            error.hint("write one with `trtgate init --saved-model DIR`, or name it with `--manifest FILE`")
+        } else {
+            error
+        }
+    })?;
+    parse(&text, path)
+}
+
+pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
+    let source = Source { text, path };
+    let raw: Raw = toml::from_str(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        source.error(span, error.message().trim_end())
+    })?;
+    let root = path.parent().unwrap_or_else(|| Path::new(""));
+    let resolve = |relative: &Path| root.join(relative);
+
+    if *raw.schema.get_ref() != 1 {
+        return Err(source
+            .error(raw.schema.span(), format!("schema {} is not known", raw.schema.get_ref()))
+            .hint("this version of trtgate reads `schema = 1`"));
+    }
+    let model = model(&source, raw.model, &resolve)?;
+    let input = input(&source, raw.input)?;
+    let output = output(&source, raw.output)?;
+    let count = |given: &Option<Spanned<usize>>, default: usize, least: usize, what: &str| match given {
+        Some(given) if *given.get_ref() < least => {
+            Err(source.error(given.span(), format!("{what} needs at least {least} samples, not {}", given.get_ref())))
+        }
+        Some(given) => Ok(*given.get_ref()),
+        None => Ok(default.max(least)),
+    };
+    let probes = Probes {
+        file: raw.probes.file.as_deref().map(resolve),
+        seed: raw.probes.seed.unwrap_or(1),
+        count: count(&raw.probes.count, 256, 16, "the probe set")?,
+    };
+    let calibration = Calibration {
+        data: raw.calibration.data.as_deref().map(resolve),
+        seed: raw.calibration.seed.unwrap_or(2),
+        count: count(&raw.calibration.count, 512, 512, "calibration")?,
+        method: raw.calibration.method.unwrap_or(CalibrationMethod::Percentile),
+    };
+    if calibration.seed == probes.seed && calibration.data.is_none() {
+        return Err(Error::usage(format!(
+            "{}: probes and calibration have the same seed {}",
+            path.display(),
+            probes.seed
+        ))
+        .hint("a gate that calibrates on its own probes proves nothing; give `[calibration] seed` another value"));
+    }
+    let batches = batches(&source, raw.matrix.batches, input.fixed_batch)?;
+    let mut fetch = Vec::new();
+    for name in raw.matrix.fetch {
+        let known: Vec<&str> = environment::names().filter(|known| *known != environment::EXPORT).collect();
+        if !known.contains(&name.get_ref().as_str()) {
+            return Err(source
+                .error(name.span(), format!("`{}` is nothing that trtgate fetches", name.get_ref()))
+                .hint(format!("it fetches {}", known.join(", "))));
+        }
+        fetch.push(name.into_inner());
+    }
+    let matrix = matrix(&source, raw.matrix.runtimes, &model.source)?;
+    let engine = engine(&source, raw.engine, &batches, input.fixed_batch)?;
+    let mut confident_flips_allowed = Vec::new();
+    for (name, allowed) in raw.agreement.confident_flips_allowed {
+        let precision = name.get_ref().parse().map_err(|error: Error| pointed(&source, name.span(), error))?;
+        confident_flips_allowed.push((precision, allowed));
+    }
+    let limit = |given: Option<Spanned<u64>>, default: u64| match given {
+        Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
+        Some(given) => Ok(*given.get_ref()),
+        None => Ok(default),
+    };
+    Ok(Manifest {
+        path: path.to_owned(),
+        model,
+        input,
+        output,
+        probes,
+        calibration,
+        snapshots: resolve(raw.paths.snapshots.as_deref().unwrap_or(Path::new("snapshots"))),
+        baselines: resolve(raw.paths.baselines.as_deref().unwrap_or(Path::new("baselines"))),
+        batches,
+        matrix,
+        fetch,
+        engine,
+        confident_flips_allowed,
+        data: raw.paths.data.as_deref().map(resolve),
+        run: RunOptions {
+            intra_threads: raw.run.intra_threads.unwrap_or(0),
+            inter_threads: raw.run.inter_threads.unwrap_or(0),
+            time_limit_seconds: limit(raw.run.time_limit_seconds, 120)?,
+            build_limit_seconds: limit(raw.run.build_limit_seconds, 900)?,
+        },
+    })
+}
+
+/// An error of a word, with the place where the word stands.
+fn pointed(source: &Source<'_>, span: Range<usize>, error: Error) -> Error {
+    let hint = error.hint.clone();
+    let pointed = source.error(span, error.message);
+    match hint {
+        Some(hint) => pointed.hint(hint),
+        None => pointed,
+    }
+}
+
+fn model(source: &Source<'_>, raw: RawModel, resolve: &dyn Fn(&Path) -> PathBuf) -> Result<Model> {
+    let name = raw.name.get_ref();
+    let fit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(fit) {
+        return Err(source
+            .error(raw.name.span(), format!("`{name}` is no model name"))
+            .hint("it becomes a file name: letters, digits, `-`, `_` and `.`, and no dot first"));
+    }
+    let origin = match (&raw.saved_model, &raw.onnx) {
+        (Some(path), None) => ModelSource::SavedModel {
+            path: resolve(path.get_ref()),
+            signature: raw.signature.map_or_else(|| "serving_default".to_owned(), Spanned::into_inner),
+        },
+        (None, Some(path)) => {
+            if let Some(signature) = &raw.signature {
+                return Err(source.error(signature.span(), "an ONNX model has no `signature`"));
+            }
+            ModelSource::Onnx { path: resolve(path.get_ref()) }
+        }
+        (Some(_), Some(onnx)) => {
+            return Err(source.error(onnx.span(), "both `saved-model` and `onnx` are given; the chain has one source"));
+        }
+        (None, None) => {
+            return Err(source.error(raw.name.span(), "the model has neither `saved-model` nor `onnx`"));
+        }
+    };
+    let sha256 = match raw.sha256 {
+        None => None,
+        Some(given) => {
+            let text = given.get_ref();
+            if text.len() != 64 || !text.chars().all(|character| character.is_ascii_hexdigit()) {
+                return Err(source.error(given.span(), "a sha256 is 64 hexadecimal digits"));
+            }
+            Some(text.to_ascii_lowercase())
+        }
+    };
+    Ok(Model { name: name.clone(), source: origin, sha256 })
+}
+
+fn input(source: &Source<'_>, raw: RawInput) -> Result<Input> {
+    let shape = raw.shape.get_ref().clone();
+    if shape.is_empty() || shape.contains(&0) {
+        return Err(source.error(raw.shape.span(), "the shape of one sample, without the batch: no dimension may be 0"));
+    }
+    if shape.iter().try_fold(1usize, |total, &size| total.checked_mul(size)).is_none_or(|total| total > 1 << 28) {
+        return Err(source.error(raw.shape.span(), "one sample of this shape does not fit in memory"));
+    }
+    let layout = match &raw.layout {
+        Some(layout) => {
+            let images = matches!(layout.get_ref(), Layout::Nhwc | Layout::Nchw);
+            if images && shape.len() != 3 {
+                return Err(source.error(raw.shape.span(), "an image has three dimensions; use `layout = \"flat\"`"));
+            }
+            *layout.get_ref()
+        }
+        None if shape.len() == 3 => Layout::Nhwc,
+        None => Layout::Flat,
+    };
+    let range = raw.range.as_ref().map_or([0.0, 1.0], |range| *range.get_ref());
+    if let Some(given) = &raw.range {
+        let [low, high] = *given.get_ref();
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err(source.error(given.span(), "`range` is [value of byte 0, value of byte 255], ascending"));
+        }
+    }
+    let mut input = Input {
+        name: raw.name.into_inner(),
+        shape,
+        layout,
+        range,
+        mean: Vec::new(),
+        std: Vec::new(),
+        fixed_batch: raw.fixed_batch.as_ref().map(|batch| *batch.get_ref()),
+    };
+    if let Some(batch) = raw.fixed_batch.filter(|batch| *batch.get_ref() == 0) {
+        return Err(source.error(batch.span(), "a batch holds at least 1 sample"));
+    }
+    let (_, _, channels) = input.image_size();
+    for (given, positive) in [(raw.mean, false), (raw.std, true)] {
+        let Some(given) = given else { continue };
+        let values = given.get_ref();
+        if values.len() != channels {
+            return Err(source
+                .error(given.span(), format!("{} values for {channels} channels: give one a channel", values.len())));
+        }
+        if values.iter().any(|value| !value.is_finite() || (positive && *value <= 0.0)) {
+            return Err(source.error(given.span(), "`mean` must be finite, `std` finite and above 0"));
+        }
+        if positive { input.std = given.into_inner() } else { input.mean = given.into_inner() }
+    }
+    Ok(input)
+}
+
+fn output(source: &Source<'_>, raw: RawOutput) -> Result<Output> {
+    let classes = *raw.classes.get_ref();
+    if !(2..=65_536).contains(&classes) {
+        return Err(source.error(raw.classes.span(), format!("a classifier has 2 to 65536 classes, not {classes}")));
+    }
+    let labels = match raw.labels {
+        None => Vec::new(),
+        Some(given) if given.get_ref().len() == classes => given.into_inner(),
+        Some(given) => {
+            let found = given.get_ref().len();
+            return Err(source.error(given.span(), format!("{found} labels for {classes} classes")));
+        }
+    };
+    Ok(Output { name: raw.name.into_inner(), classes, kind: raw.kind.unwrap_or(OutputKind::Logits), labels })
+}
+
+fn batches(source: &Source<'_>, raw: Option<Spanned<Vec<u32>>>, fixed: Option<u32>) -> Result<Vec<u32>> {
+    let Some(raw) = raw else { return Ok(fixed.map_or_else(|| vec![1, 8, 16, 32], |fixed| vec![fixed])) };
+    let batches = raw.get_ref().clone();
+    if batches.is_empty() || batches.contains(&0) || !batches.is_sorted_by(|left, right| left < right) {
+        return Err(source.error(raw.span(), "batch sizes ascend, each once, none 0"));
+    }
+    if let Some(fixed) = fixed
+        && batches != [fixed]
+    {
+        return Err(source.error(raw.span(), format!("the model's batch is fixed at {fixed}; no other can be gated")));
+    }
+    Ok(batches)
+}
+
+/// The precisions each library is asked for where the manifest names none.
+fn default_matrix(origin: &ModelSource) -> Vec<MatrixRow> {
+    use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
+    let row = |library, precisions: &[Precision]| MatrixRow { library, precisions: precisions.to_vec() };
+    let mut rows = vec![
+        row(Library::Onnxruntime, &[Fp32, Fp16, Int8]),
+        row(Library::Tensorrt, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
+        row(Library::TensorrtRtx, &[Fp32, Tf32, Fp16, Int8]),
+    ];
+    if matches!(origin, ModelSource::SavedModel { .. }) {
+        rows.insert(0, row(Library::Tensorflow, &[Fp32]));
+        rows.insert(2, row(Library::Litert, &[Int8]));
+    }
+    rows
+}
+
+fn matrix(
+    source: &Source<'_>,
+    raw: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
+    origin: &ModelSource,
+) -> Result<Vec<MatrixRow>> {
+    if raw.is_empty() {
+        return Ok(default_matrix(origin));
+    }
+    let mut rows = Vec::new();
+    for (name, words) in raw {
+        let library: Library = name.get_ref().parse().map_err(|error| pointed(source, name.span(), error))?;
+        let needs_saved_model = matches!(library, Library::Tensorflow | Library::Litert);
+        if needs_saved_model && matches!(origin, ModelSource::Onnx { .. }) {
+            return Err(source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is ONNX")));
+        }
+        if words.get_ref().is_empty() {
+            return Err(source.error(words.span(), format!("`{library}` is asked for no precision")));
+        }
+        let mut precisions: Vec<Precision> = Vec::new();
+        for word in words.get_ref() {
+            let precision = word.get_ref().parse().map_err(|error| pointed(source, word.span(), error))?;
+            if precisions.contains(&precision) {
+                return Err(source.error(word.span(), format!("`{precision}` is named twice")));
+            }
+            precisions.push(precision);
+        }
+        precisions.sort();
+        rows.push(MatrixRow { library, precisions });
+    }
+    rows.sort_by_key(|row| row.library);
+    Ok(rows)
+}
+
+fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u32>) -> Result<EngineOptions> {
+    let default = EngineOptions::default();
+    let largest = batches.last().copied().unwrap_or(default.max_batch);
+    let smallest = batches.first().copied().unwrap_or(default.min_batch);
+    let value = |given: &Option<Spanned<u32>>, default: u32| given.as_ref().map_or(default, |given| *given.get_ref());
+    let max_batch = value(&raw.max_batch, fixed.unwrap_or_else(|| largest.max(default.max_batch)));
+    let min_batch = value(&raw.min_batch, fixed.unwrap_or(default.min_batch));
+    let opt_batch = value(&raw.opt_batch, fixed.unwrap_or_else(|| default.opt_batch.clamp(min_batch, max_batch)));
+    let place = [&raw.max_batch, &raw.opt_batch, &raw.min_batch]
+        .into_iter()
+        .find_map(|given| given.as_ref().map(Spanned::span))
+        .unwrap_or(0..0);
+    if !(1 <= min_batch && min_batch <= opt_batch && opt_batch <= max_batch) {
+        return Err(source.error(
+            place,
+            format!("the profile needs 1 ≤ min ≤ opt ≤ max, not {min_batch}, {opt_batch}, {max_batch}"),
+        ));
+    }
+    if smallest < min_batch || largest > max_batch {
+        return Err(source.error(
+            place,
+            format!("batches {smallest} to {largest} do not fit the profile {min_batch} to {max_batch}"),
+        ));
+    }
+    if let Some(profiles) = raw.profiles.as_ref().filter(|profiles| !(1..=16).contains(profiles.get_ref())) {
+        return Err(source.error(profiles.span(), "an engine has 1 to 16 profiles"));
+    }
+    if let Some(level) = raw.optimization_level.as_ref().filter(|level| *level.get_ref() > 5) {
+        return Err(source.error(level.span(), "builder optimization levels are 0 to 5"));
+    }
+    Ok(EngineOptions {
+        min_batch,
+        opt_batch,
+        max_batch,
+        profiles: value(&raw.profiles, default.profiles),
+        workspace_mebibytes: raw.workspace_mebibytes.unwrap_or(default.workspace_mebibytes),
+        optimization_level: raw.optimization_level.map(Spanned::into_inner),
+        tactic_sources: raw.tactic_sources,
+        timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
+    })
+}

@@ -1,0 +1,322 @@
+//! The words of the gate: precision, artifact, runtime, cell, status, stage, verdict.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// Implements `as_str`, `ALL`, `Display`, `FromStr` and serde for a field-less enum, from one table of names.
+macro_rules! names {
+    ($type:ident, $what:literal, $($variant:ident => $name:literal),+ $(,)?) => {
+        impl $type {
+            /// Every value, in its canonical order.
+            pub const ALL: &[$type] = &[$($type::$variant),+];
+
+            /// The name used on the command line, in the manifest and in the report.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+        impl FromStr for $type {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                match text {
+                    $($name => Ok($type::$variant),)+
+                    _ => Err(Error::usage(format!("unknown {} `{text}`", $what))
+                        .hint(concat!("one of: ", $("`", $name, "` "),+).trim_end())),
+                }
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// The numeric precision a cell asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Precision {
+    /// 32-bit floats, TF32 off.
+    Fp32,
+    /// 32-bit floats with TF32 tensor cores allowed.
+    Tf32,
+    /// 16-bit floats, from a graph that is FP16 itself (strong typing in TensorRT).
+    Fp16,
+    /// 16-bit floats by builder flag from the FP32 graph (weak typing; TensorRT 8 and 10 only).
+    Fp16Flag,
+    /// 8-bit integers from a graph with explicit Q/DQ pairs.
+    Int8,
+    /// 8-bit integers by TensorRT's entropy calibrator from the FP32 graph (TensorRT 8 and 10 only).
+    Int8Calibrated,
+}
+names!(Precision, "precision", Fp32 => "fp32", Tf32 => "tf32", Fp16 => "fp16", Fp16Flag => "fp16-flag",
+    Int8 => "int8", Int8Calibrated => "int8-calibrated");
+
+/// One form of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ArtifactKind {
+    /// TensorFlow SavedModel directory.
+    SavedModel,
+    /// ONNX, FP32 weights and activations.
+    OnnxFp32,
+    /// ONNX, FP16 weights and activations, FP32 input and output.
+    OnnxFp16,
+    /// ONNX with explicit Q/DQ pairs.
+    OnnxInt8,
+    /// The same with weights stored as INT8 and UINT8 activations, whose convolutions run as integer kernels on CPUs.
+    OnnxInt8Cpu,
+    /// TFLite, full integer, one static model a batch size.
+    TfliteInt8,
+    /// TensorRT engine.
+    Engine,
+}
+names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxFp16 => "onnx-fp16",
+    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", TfliteInt8 => "tflite-int8", Engine => "engine");
+
+/// A library that executes artifacts, without its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Library {
+    /// TensorFlow's C API.
+    Tensorflow,
+    /// ONNX Runtime.
+    Onnxruntime,
+    /// LiteRT (TensorFlow Lite).
+    Litert,
+    /// TensorRT, builder and runtime.
+    Tensorrt,
+    /// TensorRT for RTX.
+    TensorrtRtx,
+    /// TensorRT lean runtime: runs version-compatible engines, builds none.
+    TensorrtLean,
+}
+names!(Library, "runtime", Tensorflow => "tensorflow", Onnxruntime => "onnxruntime", Litert => "litert",
+    Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean");
+
+impl Library {
+    /// Whether several versions of the library are told apart by name (`tensorrt@8.5.3`).
+    pub const fn versioned(self) -> bool {
+        matches!(self, Self::Tensorrt | Self::TensorrtRtx | Self::TensorrtLean)
+    }
+}
+
+/// How a cell ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Ran and passed every gating check.
+    Pass,
+    /// Ran, or should have run, and did not pass.
+    Fail,
+    /// Expected not to work, with the reason.
+    Unsupported,
+    /// The runtime or device is not here.
+    Unavailable,
+    /// No valid comparison: samples missing, golden stale, environment mismatch.
+    Invalid,
+}
+names!(Status, "status", Pass => "pass", Fail => "fail", Unsupported => "unsupported",
+    Unavailable => "unavailable", Invalid => "invalid");
+
+/// Where a cell stopped; a passing cell stopped at its last stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Making the portable artifact.
+    Convert,
+    /// Building the engine.
+    Build,
+    /// Loading the artifact into the runtime.
+    Load,
+    /// Running the samples.
+    Run,
+    /// Comparing the outputs.
+    Compare,
+    /// Measuring time and judging baselines.
+    Measure,
+}
+names!(Stage, "stage", Convert => "convert", Build => "build", Load => "load", Run => "run",
+    Compare => "compare", Measure => "measure");
+
+/// The gate's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Exit code 0.
+    Pass,
+    /// Exit code 1.
+    Fail,
+    /// Exit code 3.
+    Incomplete,
+}
+names!(Verdict, "verdict", Pass => "pass", Fail => "fail", Incomplete => "incomplete");
+
+/// A runtime as one installation: the library and, where versions are told apart, its version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuntimeId {
+    /// The library.
+    pub library: Library,
+    /// `major.minor.patch`, for versioned libraries when known.
+    pub version: Option<String>,
+}
+
+impl RuntimeId {
+    /// A library named without a version.
+    pub const fn unversioned(library: Library) -> Self {
+        Self { library, version: None }
+    }
+
+    /// A versioned library; the version is dropped where the library is not told apart by it.
+    pub fn versioned(library: Library, version: impl Into<String>) -> Self {
+        Self { library, version: library.versioned().then(|| version.into()) }
+    }
+
+    /// Whether this selector (`tensorrt@10`, `onnxruntime`) names `other`: the same library, and each version part
+    /// given equal to the other's.
+    pub fn selects(&self, other: &Self) -> bool {
+        if self.library != other.library {
+            return false;
+        }
+        match (&self.version, &other.version) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wanted), Some(found)) => {
+                let mut found = found.split('.');
+                wanted.split('.').all(|part| found.next() == Some(part))
+            }
+        }
+    }
+}
+
+impl fmt::Display for RuntimeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => formatter.pad(&format!("{}@{version}", self.library)),
+            None => formatter.pad(self.library.as_str()),
+        }
+    }
+}
+
+impl FromStr for RuntimeId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (library, version) = match text.split_once('@') {
+            Some((library, version)) => (library, Some(version)),
+            None => (text, None),
+        };
+        let library: Library = library.parse()?;
+        if let Some(version) = version {
+            let valid = !version.is_empty() && version.split('.').all(|part| part.parse::<u32>().is_ok());
+            if !valid {
+                return Err(Error::usage(format!("`{text}` does not name a version"))
+                    .hint("write `tensorrt@8.5.3`, or a prefix of it such as `tensorrt@8`"));
+            }
+            if !library.versioned() {
+                return Err(Error::usage(format!("`{library}` takes no version, but `{text}` gives one")));
+            }
+        }
+        Ok(Self { library, version: version.map(str::to_owned) })
+    }
+}
+
+impl Serialize for RuntimeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RuntimeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The unit of work, of reporting and of failure.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CellId {
+    /// The runtime.
+    pub runtime: RuntimeId,
+    /// The precision asked for.
+    pub precision: Precision,
+    /// Samples in one call; at least 1.
+    pub batch: u32,
+}
+
+impl fmt::Display for CellId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&format!("{}/{}/batch-{}", self.runtime, self.precision, self.batch))
+    }
+}
+
+impl FromStr for CellId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::usage(format!("`{text}` does not name a cell"))
+                .hint("write runtime/precision/batch, for example `onnxruntime/int8/batch-32`")
+        };
+        let mut parts = text.split('/');
+        let (Some(runtime), Some(precision), Some(batch), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(wrong());
+        };
+        let batch = batch.strip_prefix("batch-").unwrap_or(batch).parse().map_err(|_| wrong())?;
+        if batch == 0 {
+            return Err(wrong());
+        }
+        Ok(Self { runtime: runtime.parse()?, precision: precision.parse()?, batch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("tensorrt", "tensorrt@8.5.3", true)]
+    #[case("tensorrt@8", "tensorrt@8.5.3", true)]
+    #[case("tensorrt@8.5", "tensorrt@8.5.3", true)]
+    #[case("tensorrt@8.5.3", "tensorrt@8.5.3", true)]
+    #[case("tensorrt@8.5.3.1", "tensorrt@8.5.3", false)]
+    #[case("tensorrt@1", "tensorrt@10.11.0", false)]
+    #[case("tensorrt@10", "tensorrt-rtx@10.0.0", false)]
+    #[case("onnxruntime", "onnxruntime", true)]
+    fn selectors_match_by_whole_parts(#[case] selector: &str, #[case] found: &str, #[case] expected: bool) {
+        let selector: RuntimeId = selector.parse().unwrap();
+        assert_eq!(selector.selects(&found.parse().unwrap()), expected);
+    }
+
+    #[rstest]
+    #[case("tensorrt@")]
+    #[case("tensorrt@8.x")]
+    #[case("onnxruntime@1.32")]
+    #[case("torch")]
+    fn bad_runtimes_are_refused(#[case] text: &str) {
+        assert!(text.parse::<RuntimeId>().is_err());
+    }
+
+    #[test]
+    fn a_cell_reads_back_what_it_prints() {
+        let cell: CellId = "tensorrt@8.5.3/int8-calibrated/batch-32".parse().unwrap();
+        assert_eq!(cell.to_string(), "tensorrt@8.5.3/int8-calibrated/batch-32");
+        assert!("onnxruntime/fp32/batch-0".parse::<CellId>().is_err());
+    }
+}
