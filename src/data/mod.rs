@@ -1,0 +1,30 @@
+//! Samples in and out: CIFAR-10 records, CSV and npy files, the probe set and the calibration set.
+//!
+//! | file          | subject                                                                     |
+//! |---------------|-----------------------------------------------------------------------------|
+//! | `preprocess`  | bytes to model values and back: the one place that knows range, mean and std |
+//! | `record`      | the CIFAR-10 binary layout, generalised to any image size and class count    |
+//! | `csv`, `npy`  | the text and NumPy formats                                                   |
+//! | `reader`      | one streaming reader over all of them                                        |
+//! | `outputs`     | files of model outputs, written by `infer` and read by `compare`             |
+//! | `atomic`      | files that are there whole or not at all                                     |
+//! | `archive`     | the official CIFAR-10 archive: fetch, verify, unpack                         |
+//! | `probes`      | probe and calibration images, made from a seed and the reference alone       |
+//!
+//! Readers hold one sample at a time and refuse what they do not understand, with file and record or line number.
+
+pub mod archive;
+pub mod atomic;
+pub mod csv;
+pub mod npy;
+pub mod outputs;
+pub mod preprocess;
+pub mod probes;
+pub mod reader;
+pub mod record;
+
+pub use preprocess::Preprocess;
+pub use probes::{ProbeOptions, ProbeSet, ProbeSummary, make_calibration, make_probes, write_calibration};
+
+pub use reader::{Format, ReadOptions, Sample, SampleReader, Samples, Split};
+pub use record::RecordLayout;
