@@ -1,0 +1,201 @@
+//! The artifacts of a manifest, each made once and kept in the store.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::convert::digest::{digest_directory, digest_file};
+use crate::convert::progress::Progress;
+use crate::convert::store::{Key, Store};
+use crate::convert::{environment, onnx, onnx_fp16, onnx_int8, savedmodel_onnx, script::Script, tflite_int8};
+use crate::error::{Error, Result};
+use crate::manifest::{Manifest, ModelSource};
+use crate::vocabulary::ArtifactKind;
+
+/// Fewest samples that INT8 is calibrated on.
+pub const FEWEST_SAMPLES: usize = 512;
+
+/// One form of the model, ready to load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// Its file, or folder for a SavedModel.
+    pub path: PathBuf,
+    /// SHA-256 of the file, or of the folder ([`digest_directory`]).
+    pub sha256: String,
+    /// Bytes of the file, or of all files of the folder.
+    pub bytes: u64,
+    /// Seconds that making it took, when it was made; 0 for the model's own source.
+    pub build_seconds: f64,
+    /// Whether it was here already.
+    pub cached: bool,
+}
+
+/// The model as the manifest names it; an ONNX file is checked.
+pub fn source(manifest: &Manifest) -> Result<Artifact> {
+    let (kind, path) = match &manifest.model.source {
+        ModelSource::SavedModel { path, .. } => (ArtifactKind::SavedModel, path),
+        ModelSource::Onnx { path } => (ArtifactKind::OnnxFp32, path),
+    };
+    let (sha256, bytes) = if kind == ArtifactKind::SavedModel {
+        if !path.join("saved_model.pb").is_file() {
+            return Err(Error::input(format!("`{}` is not a SavedModel: it has no `saved_model.pb`", path.display())));
+        }
+        (digest_directory(path)?, bytes_under(path)?)
+    } else {
+        onnx::read(path)?;
+        let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
+        (digest_file(path)?, bytes)
+    };
+    Ok(Artifact { kind, path: path.clone(), sha256, bytes, build_seconds: 0.0, cached: true })
+}
+
+fn bytes_under(folder: &Path) -> Result<u64> {
+    crate::convert::digest::files_under(folder)?
+        .iter()
+        .map(|(_, path)| Ok(std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len()))
+        .sum()
+}
+
+/// The artifact `kind` of the model, made now if the store does not have it.
+///
+/// `batch` is the batch size of a static artifact (`tflite-int8`). `calibration` is a `.npy` file of float32
+/// `[N, …]` with at least [`FEWEST_SAMPLES`] samples as the model's input takes them, for the INT8 kinds.
+///
+/// # Errors
+///
+/// `Usage` for a kind that is not made here (`engine`) or whose `batch` or `calibration` is absent, `Unsupported` for
+/// one that cannot come out of an ONNX source, `Input` for a model that cannot be read or converted, `Missing` when
+/// the converters cannot be installed, `Failed` and `Machine` as elsewhere.
+pub fn artifact(
+    manifest: &Manifest,
+    store: &Store,
+    kind: ArtifactKind,
+    batch: Option<u32>,
+    calibration: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Artifact> {
+    let work = Work { manifest, store, progress };
+    let calibration = || calibration.ok_or_else(|| Error::usage(format!("`{kind}` needs calibration samples")));
+    match kind {
+        ArtifactKind::SavedModel => work.saved_model(kind),
+        ArtifactKind::OnnxFp32 => work.onnx_fp32(),
+        ArtifactKind::OnnxFp16 => onnx_fp16::convert(&work, &work.onnx_fp32()?),
+        ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => {
+            let samples = calibration()?;
+            onnx_int8::convert(&work, &work.onnx_fp32()?, samples, kind)
+        }
+        ArtifactKind::TfliteInt8 => {
+            let batch = batch.ok_or_else(|| Error::usage(format!("`{kind}` needs a batch size")))?;
+            let samples = calibration()?;
+            tflite_int8::convert(&work, &work.saved_model(kind)?, batch, samples)
+        }
+        ArtifactKind::Engine => Err(Error::usage("an `engine` is built by its own TensorRT, not converted")),
+    }
+}
+
+/// What every conversion needs.
+pub(super) struct Work<'run> {
+    pub(super) manifest: &'run Manifest,
+    pub(super) store: &'run Store,
+    pub(super) progress: &'run dyn Progress,
+}
+
+impl Work<'_> {
+    /// The SavedModel, as what `wanted` is made from.
+    fn saved_model(&self, wanted: ArtifactKind) -> Result<Artifact> {
+        match source(self.manifest)? {
+            source if source.kind == ArtifactKind::SavedModel => Ok(source),
+            _ => Err(Error::unsupported(format!("`{wanted}` needs a SavedModel, the model is an ONNX file"))),
+        }
+    }
+
+    fn onnx_fp32(&self) -> Result<Artifact> {
+        match source(self.manifest)? {
+            source if source.kind == ArtifactKind::OnnxFp32 => Ok(source),
+            source => savedmodel_onnx::convert(self, &source),
+        }
+    }
+
+    /// Key, input and output names, signature: the arguments that all scripts on a SavedModel share.
+    pub(super) fn border(&self) -> [(&'static str, String); 3] {
+        let signature = match &self.manifest.model.source {
+            ModelSource::SavedModel { signature, .. } => signature.clone(),
+            ModelSource::Onnx { .. } => String::new(),
+        };
+        [
+            ("signature", signature),
+            ("input", self.manifest.input.name.clone()),
+            ("output", self.manifest.output.name.clone()),
+        ]
+    }
+
+    /// Makes what `conversion` describes, or finds it; `kind` is its file `file`. `check` looks at the folder of new
+    /// files before they are kept.
+    pub(super) fn convert(
+        &self,
+        conversion: &Conversion<'_>,
+        kind: ArtifactKind,
+        file: &str,
+        check: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Artifact> {
+        let mut key = Key::new(conversion.name)
+            .with("source", &conversion.source.sha256)
+            .with("packages", environment::identity(self.store, environment::EXPORT)?)
+            .with("script", conversion.script.digest());
+        for (name, value) in conversion.options.iter().chain(&conversion.digests) {
+            key = key.with(*name, value);
+        }
+        if self.store.get(&key)?.is_none() {
+            // Installing is not part of the time that a conversion takes.
+            environment::ensure_in(self.store, environment::EXPORT, self.progress)?;
+        }
+        let entry = self.store.get_or_make(&key, |staging| {
+            let environment = environment::ensure_in(self.store, environment::EXPORT, self.progress)?;
+            let step =
+                self.progress.begin(&format!("converting `{}` to {}", self.manifest.model.name, conversion.name));
+            let mut arguments = conversion.paths.clone();
+            arguments.extend(conversion.options.iter().cloned());
+            arguments.push(("destination", text_of(staging)?));
+            conversion.script.run(&environment, staging, &arguments, self.progress, &*step)?;
+            check(staging)?;
+            step.finish();
+            Ok(())
+        })?;
+        let (path, record) = entry.file(file)?;
+        Ok(Artifact {
+            kind,
+            path,
+            sha256: record.sha256.clone(),
+            bytes: record.bytes,
+            build_seconds: entry.seconds,
+            cached: entry.cached,
+        })
+    }
+}
+
+/// One run of a script.
+pub(super) struct Conversion<'run> {
+    /// Name of the entries in the store.
+    pub(super) name: &'static str,
+    /// The script; its argument `destination` is the folder for what it makes.
+    pub(super) script: Script,
+    /// What it starts from; part of the key.
+    pub(super) source: &'run Artifact,
+    /// Arguments that are part of the key.
+    pub(super) options: Vec<(&'static str, String)>,
+    /// Parts of the key that are no arguments: digests of what the paths name.
+    pub(super) digests: Vec<(&'static str, String)>,
+    /// Arguments that are not part of the key: paths.
+    pub(super) paths: Vec<(&'static str, String)>,
+}
+
+/// A path as text, for an argument.
+pub(super) fn text_of(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path).map_err(|error| Error::io("resolve", path, error))?;
+    absolute
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())))
+}

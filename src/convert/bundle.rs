@@ -1,0 +1,168 @@
+//! Artifacts in a folder of their own, to be carried to a machine that converts nothing: `trtgate export --output`
+//! writes one, `--artifacts` reads it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Artifact;
+use super::digest::{digest_directory, digest_file};
+use crate::data::atomic;
+use crate::error::{Error, Result};
+use crate::vocabulary::ArtifactKind;
+
+/// The list's file name.
+pub const LIST: &str = "artifacts.json";
+/// The schema's name.
+const SCHEMA: &str = "trtgate.artifacts/v1";
+
+/// What a bundle holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    schema: String,
+    /// Name of the model.
+    pub model: String,
+    /// Digest of the source model.
+    pub model_sha256: String,
+    artifacts: Vec<Entry>,
+    /// Calibration samples, where they were made.
+    calibration: Option<Entry>,
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    kind: Option<ArtifactKind>,
+    batch: Option<u32>,
+    file: String,
+    sha256: String,
+    bytes: u64,
+}
+
+impl Bundle {
+    /// Copies `artifacts` (with the batch of static ones) and the calibration samples into `folder`, the list last.
+    ///
+    /// # Errors
+    /// If a file cannot be copied; the list is not written then.
+    pub fn write(
+        folder: &Path,
+        model: &str,
+        model_sha256: &str,
+        artifacts: &[(Option<u32>, Artifact)],
+        calibration: Option<&Path>,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?;
+        let mut entries = Vec::new();
+        for (batch, artifact) in artifacts {
+            if artifact.kind == ArtifactKind::SavedModel {
+                continue;
+            }
+            let ending = if artifact.kind == ArtifactKind::TfliteInt8 { "tflite" } else { "onnx" };
+            let file = match batch {
+                Some(batch) => format!("{model}.{}.batch-{batch}.{ending}", artifact.kind),
+                None => format!("{model}.{}.{ending}", artifact.kind),
+            };
+            copy(&artifact.path, &folder.join(&file))?;
+            entries.push(Entry {
+                kind: Some(artifact.kind),
+                batch: *batch,
+                file,
+                sha256: artifact.sha256.clone(),
+                bytes: artifact.bytes,
+            });
+        }
+        let calibration = match calibration {
+            None => None,
+            Some(path) => {
+                let file = format!("{model}.calibration.npy");
+                copy(path, &folder.join(&file))?;
+                let bytes = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
+                Some(Entry { kind: None, batch: None, file, sha256: digest_file(path)?, bytes })
+            }
+        };
+        let bundle = Self {
+            schema: SCHEMA.to_owned(),
+            model: model.to_owned(),
+            model_sha256: model_sha256.to_owned(),
+            artifacts: entries,
+            calibration,
+            folder: folder.to_owned(),
+        };
+        let mut text = serde_json::to_string_pretty(&bundle)
+            .map_err(|error| Error::machine("cannot write the list of artifacts").because(error))?;
+        text.push('\n');
+        atomic::write(&folder.join(LIST), text.as_bytes())?;
+        Ok(bundle)
+    }
+
+    /// Reads the list in `folder` and holds it to the model that is gated.
+    ///
+    /// # Errors
+    /// If there is no list, it is of another schema, or of another model.
+    pub fn read(folder: &Path, model_sha256: Option<&str>) -> Result<Self> {
+        let path = folder.join(LIST);
+        let text = fs::read_to_string(&path).map_err(|error| {
+            Error::io("read", &path, error).hint("`trtgate export --output DIR` writes a folder of artifacts")
+        })?;
+        let mut bundle: Self = serde_json::from_str(&text)
+            .map_err(|error| Error::input(format!("`{}` is no list of artifacts", path.display())).because(error))?;
+        if bundle.schema != SCHEMA {
+            return Err(Error::input(format!("`{}` has schema `{}`", path.display(), bundle.schema))
+                .hint(format!("this version of trtgate reads `{SCHEMA}`")));
+        }
+        if let Some(expected) = model_sha256.filter(|expected| *expected != bundle.model_sha256) {
+            return Err(Error::input(format!("the artifacts in `{}` are of another model", folder.display()))
+                .cause(format!("they come from {}, the manifest's model is {expected}", bundle.model_sha256))
+                .hint("export them again with `trtgate export --output`"));
+        }
+        folder.clone_into(&mut bundle.folder);
+        Ok(bundle)
+    }
+
+    /// The artifact of `kind`, its bytes held to the list's digest.
+    ///
+    /// # Errors
+    /// If it is not in the bundle, or differs from the list.
+    pub fn artifact(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
+        let entry = self.artifacts.iter().find(|entry| entry.kind == Some(kind) && entry.batch == batch);
+        let entry = entry.ok_or_else(|| {
+            let batch = batch.map_or_else(String::new, |batch| format!(" of batch {batch}"));
+            Error::missing(format!("`{}` holds no `{kind}`{batch}", self.folder.display()))
+                .hint("export it on the machine that converts, with `trtgate export --output`")
+        })?;
+        let path = self.verified(entry)?;
+        let (sha256, bytes) = (entry.sha256.clone(), entry.bytes);
+        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
+    }
+
+    /// The calibration samples, where the bundle has them.
+    ///
+    /// # Errors
+    /// If the file differs from the list.
+    pub fn calibration(&self) -> Result<Option<PathBuf>> {
+        self.calibration.as_ref().map(|entry| self.verified(entry)).transpose()
+    }
+
+    fn verified(&self, entry: &Entry) -> Result<PathBuf> {
+        // A list from elsewhere names files of its own folder, nothing outside it.
+        if Path::new(&entry.file).components().count() != 1 || entry.file == ".." {
+            return Err(Error::input(format!("`{LIST}` names `{}`, which is not in its folder", entry.file)));
+        }
+        let path = self.folder.join(&entry.file);
+        let found = if path.is_dir() { digest_directory(&path)? } else { digest_file(&path)? };
+        if found != entry.sha256 {
+            return Err(Error::input(format!("`{}` differs from the list of artifacts", path.display()))
+                .cause(format!("listed {}, found {found}", entry.sha256))
+                .hint("copy the folder again, or export it again"));
+        }
+        Ok(path)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).map_err(|error| Error::io("read", from, error))?;
+    atomic::write(to, &bytes)
+}

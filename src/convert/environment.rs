@@ -1,0 +1,246 @@
+//! The Python packages that trtgate fetches for itself on first use, from lock files that pin every hash.
+//!
+//! | name | holds | for |
+//! |---|---|---|
+//! | `export` | an interpreter with TensorFlow, tf2onnx, ONNX Runtime, LiteRT | converting; their shared libraries also run the cells |
+//! | `tensorrt-rtx-1.7`, `tensorrt-rtx-1.4` | the shared libraries of TensorRT for RTX | building engines with no GPU |
+//! | `tensorrt-lean-10`, `tensorrt-lean-11` | TensorRT's lean runtimes | running engines |
+//!
+//! Each lies in the store's folder under `environments/NAME-HASH`, the hash being that of its lock file. A marker file,
+//! written last, says that it is complete; one without is removed and made again. To find one takes a file or two, no
+//! network and no interpreter.
+
+mod external;
+mod interpreter;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xshell::{Cmd, Shell, cmd};
+
+use crate::convert::digest::digest_bytes;
+use crate::convert::progress::{Progress, Step};
+use crate::convert::store::{Store, create_directory, lock_file, remove_directory};
+use crate::convert::tool::{self, Failure};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use external::PYTHON_VARIABLE;
+
+/// Name of the environment that converts models.
+pub const EXPORT: &str = "export";
+
+/// Marks a complete environment.
+const MARKER: &str = "complete.json";
+
+/// One lock file.
+struct Lock {
+    name: &'static str,
+    text: &'static str,
+    /// Download size, for the message.
+    megabytes: u32,
+    /// Whether it gets an interpreter of its own; otherwise its packages only hold libraries.
+    interpreter: bool,
+}
+
+const LOCKS: &[Lock] = &[
+    Lock { name: EXPORT, text: include_str!("../../ci/requirements/export.txt"), megabytes: 350, interpreter: true },
+    Lock {
+        name: "tensorrt-rtx-1.7",
+        text: include_str!("../../ci/requirements/tensorrt-rtx-1.7.txt"),
+        megabytes: 90,
+        interpreter: false,
+    },
+    Lock {
+        name: "tensorrt-rtx-1.4",
+        text: include_str!("../../ci/requirements/tensorrt-rtx-1.4.txt"),
+        megabytes: 90,
+        interpreter: false,
+    },
+    Lock {
+        name: "tensorrt-lean-10",
+        text: include_str!("../../ci/requirements/tensorrt-lean-10.txt"),
+        megabytes: 46,
+        interpreter: false,
+    },
+    Lock {
+        name: "tensorrt-lean-11",
+        text: include_str!("../../ci/requirements/tensorrt-lean-11.txt"),
+        megabytes: 46,
+        interpreter: false,
+    },
+];
+
+/// Packages that are ready to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The interpreter; `None` where the packages only hold libraries, or where it is not on this machine.
+    pub python: Option<PathBuf>,
+    /// Folders of packages, the most important first.
+    pub site_packages: Vec<PathBuf>,
+    /// Digest of the lock file, or of the versions in an interpreter of the user's: part of the key of whatever is made with it.
+    pub identity: String,
+}
+
+/// What the marker says; paths are relative to the environment's folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    python: Option<PathBuf>,
+    site_packages: PathBuf,
+}
+
+/// Names of every environment.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    LOCKS.iter().map(|lock| lock.name)
+}
+
+/// Digest of the packages that `name` has or would have, without making it: that of the lock file, or that of the
+/// user's own interpreter.
+pub fn identity(store: &Store, name: &str) -> Result<String> {
+    let lock = lock_of(name)?;
+    match external::interpreter(lock) {
+        Some(python) => Ok(external::describe(store, &python)?.identity),
+        None => Ok(digest_bytes(lock.text.as_bytes())),
+    }
+}
+
+/// The environment `name` if it is here, in the default store; no network, and no interpreter is started but for the
+/// first look at one that `TRTGATE_PYTHON` names.
+pub fn find(name: &str) -> Option<Environment> {
+    find_in(&Store::open(None).ok()?, name)
+}
+
+/// [`find`] in `store`.
+pub fn find_in(store: &Store, name: &str) -> Option<Environment> {
+    let lock = lock_of(name).ok()?;
+    match external::interpreter(lock) {
+        Some(python) => external::describe(store, &python).ok(),
+        None => complete(&directory(store, lock), lock),
+    }
+}
+
+/// The environment `name`, made now if it is not here, in the default store.
+pub fn ensure(name: &str, progress: &dyn Progress) -> Result<Environment> {
+    ensure_in(&Store::open(None)?, name, progress)
+}
+
+/// [`ensure`] in `store`. Parallel processes make it once; what a killed process left is removed.
+pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<Environment> {
+    let lock = lock_of(name)?;
+    if let Some(python) = external::interpreter(lock) {
+        return external::describe(store, &python);
+    }
+    let directory = directory(store, lock);
+    let whole = || complete(&directory, lock).filter(|environment| environment.python.is_some() == lock.interpreter);
+    if let Some(environment) = whole() {
+        return Ok(environment);
+    }
+    let guard = store.root().join(".locks").join(format!("environment-{name}"));
+    let _guard = lock_file(&guard, || {
+        progress.note(&format!("waiting for another process that installs `{name}`"));
+    })?;
+    if let Some(environment) = whole() {
+        return Ok(environment);
+    }
+    remove_directory(&directory)?;
+    create_directory(&directory)?;
+    let step = progress.begin(&format!("installing `{name}` (about {} MB, once)", lock.megabytes));
+    match make(store, &directory, lock, progress, &*step) {
+        Ok(environment) => {
+            step.finish();
+            Ok(environment)
+        }
+        Err(error) => {
+            drop(step);
+            // The next attempt removes what cannot be removed now: it has no marker.
+            let _ = remove_directory(&directory);
+            Err(error)
+        }
+    }
+}
+
+fn lock_of(name: &str) -> Result<&'static Lock> {
+    LOCKS.iter().find(|lock| lock.name == name).ok_or_else(|| {
+        let known: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+        Error::usage(format!("unknown environment `{name}`")).hint(format!("one of: {}", known.join(" ")))
+    })
+}
+
+fn directory(store: &Store, lock: &Lock) -> PathBuf {
+    let hash = digest_bytes(lock.text.as_bytes());
+    store.root().join("environments").join(format!("{}-{}", lock.name, hash.get(..16).unwrap_or_default()))
+}
+
+/// Reads the marker of the environment in `directory` and checks that what it names is there.
+///
+/// The interpreter is a link to the machine's own: mounted into a container, an environment has its libraries alone.
+fn complete(directory: &Path, lock: &Lock) -> Option<Environment> {
+    let marker: Marker = serde_json::from_slice(&std::fs::read(directory.join(MARKER)).ok()?).ok()?;
+    let python = marker.python.map(|path| directory.join(path)).filter(|path| path.exists());
+    let site_packages = directory.join(marker.site_packages);
+    site_packages.is_dir().then(|| Environment {
+        python,
+        site_packages: vec![site_packages],
+        identity: digest_bytes(lock.text.as_bytes()),
+    })
+}
+
+fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<Environment> {
+    let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
+    let requirements = directory.join("requirements.txt");
+    std::fs::write(&requirements, lock.text).map_err(|error| Error::io("write", &requirements, error))?;
+    let marker = if lock.interpreter {
+        let base = interpreter::find(&shell)?;
+        let pip = interpreter::environment(&shell, &base, directory, progress, step)?;
+        install(pip, &requirements, lock, progress, step)?;
+        Marker { python: Some("bin/python".into()), site_packages: base.site_packages() }
+    } else {
+        let pip = match find_in(store, EXPORT).and_then(|environment| environment.python) {
+            Some(python) => cmd!(shell, "{python} -m pip install"),
+            None => interpreter::pip(&shell)?,
+        };
+        let target = directory.join("site-packages");
+        install(pip.arg("--target").arg(target), &requirements, lock, progress, step)?;
+        Marker { python: None, site_packages: "site-packages".into() }
+    };
+    finish(directory, &marker)?;
+    complete(directory, lock).ok_or_else(|| {
+        Error::failed(format!("`{}` was installed, but its packages are not where they should be", lock.name))
+    })
+}
+
+/// Runs `pip install` with every package pinned by hash: nothing is resolved, nothing is built.
+fn install(pip: Cmd, requirements: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<()> {
+    let command = pip
+        .args(["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile", "--no-input"])
+        .args(["--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off", "-r"])
+        .arg(requirements);
+    tool::run(&command, progress, step).map_err(|failure| {
+        let Failure { error, .. } = *failure;
+        if error.kind == ErrorKind::Machine {
+            return error;
+        }
+        let mut error = error.context(format!("cannot install `{}`", lock.name));
+        error.kind = ErrorKind::Missing;
+        if lock.interpreter {
+            error.hint(format!("it needs the network once; or name an interpreter that has the packages of `ci/requirements/{}.in` in `{PYTHON_VARIABLE}`", lock.name))
+        } else {
+            error.hint("it needs the network once")
+        }
+    })?;
+    Ok(())
+}
+
+/// Puts what was installed on the disk, then writes the marker.
+fn finish(directory: &Path, marker: &Marker) -> Result<()> {
+    let text = serde_json::to_vec_pretty(marker).map_err(|error| Error::failed("cannot describe it").because(error))?;
+    let folder = std::fs::File::open(directory).map_err(|error| Error::io("open", directory, error))?;
+    // One call for thousands of files; after it the marker cannot outlive what it vouches for.
+    rustix::fs::syncfs(&folder).map_err(|error| Error::io("write", directory, error.into()))?;
+    let path = directory.join(MARKER);
+    let partial = directory.join(format!("{MARKER}.partial"));
+    std::fs::write(&partial, text).map_err(|error| Error::io("write", &partial, error))?;
+    std::fs::rename(&partial, &path).map_err(|error| Error::io("write", &path, error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::convert::progress::{Quiet, Recorded};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().to_path_buf())).unwrap();
+    (folder, store)
+}
+
+fn pretend(store: &Store, name: &str) -> PathBuf {
+    let directory = directory(store, lock_of(name).unwrap());
+    std::fs::create_dir_all(directory.join("site-packages")).unwrap();
+    directory
+}
+
+#[test]
+fn every_lock_file_pins_every_package_by_version_and_hash() {
+    for lock in LOCKS {
+        let mut packages = 0;
+        for block in lock.text.replace("\\\n", " ").lines().filter(|line| !line.trim().is_empty()) {
+            if block.trim_start().starts_with('#') {
+                continue;
+            }
+            packages += 1;
+            assert!(block.contains("==") && block.contains("--hash=sha256:"), "{}: {block}", lock.name);
+            assert!(!block.contains("://"), "{}: {block}", lock.name);
+        }
+        assert_eq!(packages > 1, lock.interpreter, "{}", lock.name);
+    }
+}
+
+#[test]
+fn an_environment_counts_once_its_marker_is_written() {
+    let (_folder, store) = store();
+    let name = "tensorrt-rtx-1.7";
+    assert_eq!(find_in(&store, name), None);
+    let directory = pretend(&store, name);
+    assert_eq!(find_in(&store, name), None);
+    finish(&directory, &Marker { python: None, site_packages: "site-packages".into() }).unwrap();
+    let found = find_in(&store, name).unwrap();
+    assert_eq!(found.python, None);
+    assert_eq!(found.site_packages, [directory.join("site-packages")]);
+    assert_eq!(found.identity, identity(&store, name).unwrap());
+    assert_eq!(ensure_in(&store, name, &Quiet).unwrap(), found);
+    std::fs::remove_dir(directory.join("site-packages")).unwrap();
+    assert_eq!(find_in(&store, name), None);
+}
+
+#[test]
+fn an_unknown_name_lists_the_known_ones() {
+    let (_folder, store) = store();
+    let error = ensure_in(&store, "tensorrt", &Quiet).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+    insta::assert_snapshot!(error.hint.unwrap(), @"one of: `export` `tensorrt-rtx-1.7` `tensorrt-rtx-1.4` `tensorrt-lean-10` `tensorrt-lean-11`");
+}
+
+#[test]
+fn a_failed_installation_says_which_command_and_its_last_lines() {
+    let shell = Shell::new().unwrap();
+    let script = "echo 'ERROR: No matching distribution found for absl-py' >&2; exit 1";
+    let pip = cmd!(shell, "sh -c {script}");
+    let lock = lock_of(EXPORT).unwrap();
+    let progress = Recorded::default();
+    let error = install(pip, Path::new("requirements.txt"), lock, &progress, &*Quiet.begin("")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Missing);
+    let text = format!("{}\n{}\n{}", error.message, error.causes.join("\n"), error.hint.unwrap());
+    insta::assert_snapshot!(text, @r#"
+    cannot install `export`
+    `sh -c "echo \'ERROR: No matching distribution found for absl-py\' >&2; exit 1" --require-hashes --no-deps --only-binary :all: --no-compile --no-input --disable-pip-version-check --no-warn-script-location --progress-bar off -r requirements.txt` failed
+    exit status: 1
+    ERROR: No matching distribution found for absl-py
+    it needs the network once; or name an interpreter that has the packages of `ci/requirements/export.in` in `TRTGATE_PYTHON`
+    "#);
+    assert_eq!(progress.lines().len(), 1);
+}
+
+#[test]
+fn an_interpreter_of_the_user_is_asked_once() {
+    let (folder, store) = store();
+    let count = folder.path().join("count");
+    let python = folder.path().join("python");
+    let packages = folder.path().join("lib/site-packages");
+    std::fs::create_dir_all(&packages).unwrap();
+    let answer = format!(r#"{{"site_packages": ["{}"], "versions": {{"tensorflow": "2.21.0"}}}}"#, packages.display());
+    let script = format!("#!/bin/sh\necho x >> {}\necho '{answer}'\n", count.display());
+    // Written by another process, so that no thread of this one holds it open for writing when it is run.
+    let shell = Shell::new().unwrap();
+    std::fs::write(folder.path().join("source"), script).unwrap();
+    let source = folder.path().join("source");
+    cmd!(shell, "install -m 755 {source} {python}").run().unwrap();
+    let first = external::describe(&store, &python).unwrap();
+    let second = external::describe(&store, &python).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(first.python.as_deref(), Some(python.as_path()));
+    assert_eq!(first.site_packages, std::slice::from_ref(&packages));
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\n");
+    // Another package may change what a conversion gives.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::create_dir(packages.join("tf2onnx")).unwrap();
+    external::describe(&store, &python).unwrap();
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n");
+}
+
+#[test]
+fn an_interpreter_that_does_not_run_is_an_error_with_a_hint() {
+    let (_folder, store) = store();
+    let error = external::describe(&store, Path::new("/nonexistent/python")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Missing);
+    assert_eq!(error.message, "`TRTGATE_PYTHON` names `/nonexistent/python`, which does not run");
+    let error = external::describe(&store, Path::new("/bin/echo")).unwrap_err();
+    assert_eq!(error.message, "`TRTGATE_PYTHON` names `/bin/echo`, which does not answer as Python 3 does");
+}

@@ -1,0 +1,18 @@
+//! Artifact out of artifact: SavedModel → ONNX → FP16, Q/DQ; SavedModel → TFLite; all kept in the store.
+
+pub mod artifact;
+pub mod bundle;
+pub mod digest;
+pub mod environment;
+pub mod onnx;
+mod onnx_fp16;
+pub(crate) mod onnx_int8;
+pub mod progress;
+pub mod savedmodel_onnx;
+mod script;
+pub mod store;
+pub mod tflite;
+mod tflite_int8;
+mod tool;
+
+pub use artifact::{Artifact, artifact};

@@ -1,0 +1,73 @@
+//! ONNX FP32 → ONNX INT8 with explicit Q/DQ pairs, by ONNX Runtime's quantiser: one calibration, two files.
+//!
+//! | kind | for | weights | activations | bytes |
+//! |---|---|---|---|---|
+//! | `onnx-int8` | TensorRT | FP32 constants, each with a pair | INT8, zero point 0 | as FP32 |
+//! | `onnx-int8-cpu` | ONNX Runtime | stored INT8 | UINT8 | a quarter |
+//!
+//! TensorRT before 10 takes weights only as FP32 constants behind a Q/DQ pair, and wants no pair between an operator and
+//! its ReLU; ONNX Runtime's integer kernels on x86 want UINT8 activations. The two graphs have the same scales and the
+//! same integers at every pair, so a fault of the quantisation shows in both.
+//!
+//! Percentile calibration (99.999 %) is the method to start with. On the reference model, whose FP32 graph is right for
+//! 867 of 932 test images, calibrated on 512 procedural samples:
+//!
+//! | method | right | same answer as FP32 | SQNR |
+//! |---|---|---|---|
+//! | percentile 99.999 % | 865 | 924 | 27.7 dB |
+//! | min-max | 863 | 918 | 26.9 dB |
+//! | percentile 99.99 % | 862 | 921 | 22.5 dB |
+//! | entropy | 860 | 918 | 19.2 dB |
+//!
+//! The full range gives a rare outlier all the resolution; ONNX Runtime's entropy method starts from 128 bins and cuts too much.
+
+use std::path::Path;
+
+use crate::convert::artifact::{Artifact, Conversion, FEWEST_SAMPLES, Work, text_of};
+use crate::convert::digest::digest_file;
+use crate::convert::onnx;
+use crate::convert::script::Script;
+use crate::error::{Error, Result};
+use crate::manifest::CalibrationMethod;
+use crate::vocabulary::ArtifactKind;
+
+const SCRIPT: Script = Script { name: "onnx_int8.py", text: include_str!("python/onnx_int8.py") };
+
+/// Percentile of the histogram at which activations are cut.
+pub(crate) const PERCENTILE: f64 = 99.999;
+
+/// File of the graph for TensorRT.
+const FOR_TENSORRT: &str = "model.onnx";
+
+/// File of the graph for CPUs.
+const FOR_PROCESSORS: &str = "model-cpu.onnx";
+
+pub(super) fn convert(work: &Work<'_>, source: &Artifact, calibration: &Path, kind: ArtifactKind) -> Result<Artifact> {
+    let method = match work.manifest.calibration.method {
+        CalibrationMethod::Entropy => "entropy",
+        CalibrationMethod::MinMax => "min-max",
+        CalibrationMethod::Percentile => "percentile",
+    };
+    let conversion = Conversion {
+        name: "onnx-int8",
+        script: SCRIPT,
+        source,
+        options: vec![
+            ("method", method.to_owned()),
+            ("percentile", PERCENTILE.to_string()),
+            ("fewest", FEWEST_SAMPLES.to_string()),
+        ],
+        digests: vec![("calibration", digest_file(calibration)?)],
+        paths: vec![("source", text_of(&source.path)?), ("calibration", text_of(calibration)?)],
+    };
+    let file = if kind == ArtifactKind::OnnxInt8Cpu { FOR_PROCESSORS } else { FOR_TENSORRT };
+    work.convert(&conversion, kind, file, |folder| {
+        for file in [FOR_TENSORRT, FOR_PROCESSORS] {
+            let structure = onnx::structure(&onnx::read(&folder.join(file))?);
+            if structure.quantized_compute == 0 {
+                return Err(Error::failed("the quantiser left every operator in FP32"));
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,52 @@
+"""SavedModel -> TFLite, full integer: INT8 weights, activations, input and output; one model a batch size."""
+
+import argparse
+import os
+
+import common
+
+
+def convert(loaded, function, arguments, samples, batch):
+    """The model for batches of `batch` samples."""
+    import numpy
+    import tensorflow
+
+    # LiteRT runs a static shape as it is; resizing a dynamic one at run time is not safe.
+    specification = tensorflow.TensorSpec([batch, *samples.shape[1:]], tensorflow.float32, name=arguments.input)
+
+    @tensorflow.function(input_signature=[specification])
+    def static(values):
+        return {arguments.output: function(**{arguments.input: values})[arguments.output]}
+
+    def representative():
+        for start in range(0, len(samples), batch):
+            # A short last batch is filled up from the front.
+            yield {arguments.input: numpy.take(samples, range(start, start + batch), axis=0, mode="wrap")}
+
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([static.get_concrete_function()], loaded)
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative
+    converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tensorflow.int8
+    converter.inference_output_type = tensorflow.int8
+    return converter.convert()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("saved-model", "signature", "input", "output", "batches", "calibration", "fewest", "destination"):
+        parser.add_argument(f"--{name}", required=True)
+    arguments = parser.parse_args()
+    batches = [int(batch) for batch in arguments.batches.split(",")]
+
+    loaded, function = common.load_signature(arguments)
+    shape = function.structured_input_signature[1][arguments.input].shape.as_list()
+    samples = common.load_samples(arguments.calibration, shape, int(arguments.fewest))
+    for batch in batches:
+        if shape[0] not in (None, batch):
+            raise common.InputError(f"the model takes batches of {shape[0]} only, not of {batch}")
+        with open(os.path.join(arguments.destination, f"model-batch-{batch}.tflite"), "wb") as file:
+            file.write(convert(loaded, function, arguments, samples, batch))
+
+
+common.run(main)

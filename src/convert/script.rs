@@ -1,0 +1,135 @@
+//! The conversion scripts: embedded, written out when they run, and their errors read back.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use xshell::{Shell, cmd};
+
+use crate::convert::digest::digest_bytes;
+use crate::convert::environment::{Environment, PYTHON_VARIABLE};
+use crate::convert::progress::{Progress, Step};
+use crate::convert::tool;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What the scripts share.
+const COMMON: &str = include_str!("python/common.py");
+
+/// One script.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Script {
+    /// File name.
+    pub(super) name: &'static str,
+    /// Text.
+    pub(super) text: &'static str,
+}
+
+/// The last line that a failed script writes on standard error.
+#[derive(Deserialize)]
+struct Reported {
+    kind: String,
+    message: String,
+}
+
+impl Script {
+    /// Digest of the script and of what it shares: part of the key of what it makes.
+    pub(super) fn digest(self) -> String {
+        digest_bytes(format!("{}\0{COMMON}", self.text).as_bytes())
+    }
+
+    /// Runs the script with `arguments` (`name`, `value`), as `--name value`; `scratch` is a folder for its text.
+    pub(super) fn run(
+        self,
+        environment: &Environment,
+        scratch: &Path,
+        arguments: &[(&str, String)],
+        progress: &dyn Progress,
+        step: &dyn Step,
+    ) -> Result<()> {
+        let python = environment
+            .python
+            .as_ref()
+            .ok_or_else(|| Error::missing("this environment has no interpreter to convert with"))?;
+        let folder = tempfile::Builder::new()
+            .prefix(".scripts")
+            .tempdir_in(scratch)
+            .map_err(|error| Error::io("write into", scratch, error))?;
+        for (name, text) in [("common.py", COMMON), (self.name, self.text)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+        }
+        let script = folder.path().join(self.name);
+        let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
+        let mut command = cmd!(shell, "{python} -s {script}")
+            // The order of sets must not reach the bytes of an artifact.
+            .env("PYTHONHASHSEED", "0")
+            .env("TMPDIR", folder.path());
+        for (name, value) in arguments {
+            command = command.arg(format!("--{name}")).arg(value);
+        }
+        tool::run(&command, progress, step).map(|_| ()).map_err(|failure| explain(*failure))
+    }
+}
+
+/// Turns the failure of a script into an error: its own words where it had some.
+fn explain(failure: tool::Failure) -> Error {
+    // A library may still print something while the interpreter ends.
+    let reported = failure.lines.iter().rev().find_map(|line| serde_json::from_str::<Reported>(line).ok());
+    match reported {
+        Some(Reported { message, .. }) if failure.error.kind == ErrorKind::Machine => {
+            Error { hint: failure.error.hint, ..Error::machine(format!("the converter failed: {message}")) }
+        }
+        Some(Reported { kind, message }) if kind == "input" => Error::input(message),
+        Some(Reported { kind, message }) if kind == "missing" => Error::missing(format!(
+            "the converter's Python: {message}"
+        ))
+        .hint(format!("install the packages of `ci/requirements/export.in` there, or unset `{PYTHON_VARIABLE}`")),
+        Some(Reported { message, .. }) => {
+            let mut error = Error::failed(format!("the converter failed: {message}"));
+            error.causes = failure.error.causes;
+            error.causes.retain(|line| serde_json::from_str::<Reported>(line).is_err());
+            error
+        }
+        None => failure.error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::convert::progress::Quiet;
+
+    fn run(body: &str) -> Result<()> {
+        let folder = tempfile::tempdir().unwrap();
+        let text: &'static str =
+            Box::leak(format!("import common\ndef main():\n    {body}\ncommon.run(main)\n").into());
+        let environment =
+            Environment { python: Some("python3".into()), site_packages: Vec::new(), identity: String::new() };
+        let script = Script { name: "test.py", text };
+        let outcome = script.run(&environment, folder.path(), &[], &Quiet, &*Quiet.begin(""));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        outcome
+    }
+
+    #[test]
+    fn the_words_of_a_script_become_the_error() {
+        run("pass").unwrap();
+        let error = run("raise common.InputError('the model has 2 inputs')").unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Input, "the model has 2 inputs"));
+        let error = run("import no_such_module").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Missing);
+        assert_eq!(error.message, "the converter's Python: No module named 'no_such_module'");
+        let error = run("raise ValueError('shape')").unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Failed, "the converter failed: shape"));
+        assert_eq!(error.causes.last().unwrap(), "ValueError: shape");
+    }
+
+    #[test]
+    fn a_script_that_dies_without_words_keeps_its_last_lines() {
+        let error = run("import os, sys; print('about to', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)");
+        let error = error.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed);
+        assert_eq!(error.causes, ["signal: 9 (SIGKILL)", "about to"]);
+    }
+}

@@ -1,0 +1,196 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use super::*;
+use crate::convert::progress::Recorded;
+use crate::error::ErrorKind;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().join("cache"))).unwrap();
+    (folder, store)
+}
+
+fn key() -> Key {
+    Key::new("onnx-fp32").with("source", "abc").with("opset", 17)
+}
+
+fn write(directory: &Path) -> Result<()> {
+    std::fs::write(directory.join("model.onnx"), "content").map_err(|error| Error::io("write", directory, error))
+}
+
+fn never(_: &Path) -> Result<()> {
+    panic!("must not be made again")
+}
+
+#[test]
+fn the_key_counts_kind_names_values_and_order() {
+    let keys = [
+        key(),
+        Key::new("onnx-fp16").with("source", "abc").with("opset", 17),
+        Key::new("onnx-fp32").with("opset", 17).with("source", "abc"),
+        Key::new("onnx-fp32").with("source", "abc").with("opset", 18),
+        Key::new("onnx-fp32").with("source", "abc,opset=17"),
+        Key::new("onnx-fp32").with("source", "abc"),
+    ];
+    let digests: std::collections::BTreeSet<String> = keys.iter().map(Key::hex).collect();
+    assert_eq!(digests.len(), keys.len());
+    assert_eq!(key().hex(), digest_bytes(br#"["onnx-fp32",[["source","abc"],["opset","17"]]]"#));
+}
+
+#[test]
+fn an_entry_is_made_once_and_found_again() {
+    let (_folder, store) = store();
+    assert!(store.get(&key()).unwrap().is_none());
+    let made = store.get_or_make(&key(), write).unwrap();
+    assert!(!made.cached);
+    let (path, record) = made.file("model.onnx").unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"content");
+    assert_eq!((record.bytes, record.sha256.as_str()), (7, digest_bytes(b"content").as_str()));
+    let found = store.get_or_make(&key(), never).unwrap();
+    assert!(found.cached);
+    assert_eq!(found, Entry { cached: true, ..made });
+    assert_eq!(found.file("other").unwrap_err().kind, ErrorKind::Failed);
+}
+
+#[test]
+fn an_error_leaves_nothing() {
+    let (_folder, store) = store();
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = store
+        .get_or_make(&key(), |directory| {
+            std::fs::write(directory.join("half"), "x").unwrap();
+            Err(Error::io("write", &directory.join("model.onnx"), full))
+        })
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Machine);
+    assert_eq!(error.hint.as_deref(), Some("free space on that disk, or move the cache with `TRTGATE_CACHE`"));
+    assert!(store.get(&key()).unwrap().is_none());
+    assert_eq!(std::fs::read_dir(store.root().join(".staging")).unwrap().count(), 0);
+    assert!(!store.root().join("onnx-fp32").exists());
+    store.get_or_make(&key(), write).unwrap();
+}
+
+#[test]
+fn parallel_processes_make_an_entry_once() {
+    let (folder, _) = store();
+    let made = AtomicUsize::new(0);
+    let waited = Arc::new(Recorded::default());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let progress: Arc<dyn Progress> = Arc::clone(&waited) as Arc<dyn Progress>;
+                let store = Store::open(Some(folder.path().join("cache"))).unwrap().reporting(progress);
+                store
+                    .get_or_make(&key(), |directory| {
+                        made.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(50));
+                        write(directory)
+                    })
+                    .unwrap();
+            });
+        }
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert!(waited.lines().contains(&"note: waiting for another process that makes onnx-fp32".to_owned()));
+}
+
+#[rstest::rstest]
+#[case::truncated("model.onnx", Some("con"), "`model.onnx`: 3 bytes, expected 7")]
+#[case::altered("model.onnx", Some("CONTENT"), "`model.onnx`: its content changed")]
+#[case::missing("model.onnx", None, "files are missing or were added")]
+#[case::added("extra", Some("x"), "files are missing or were added")]
+#[case::no_record(RECORD, None, "`entry.json`: No such file or directory (os error 2)")]
+#[case::half_record(RECORD, Some("{"), "`entry.json`: EOF while parsing an object at line 1 column 1")]
+fn a_damaged_entry_is_made_again_with_a_note(#[case] file: &str, #[case] content: Option<&str>, #[case] what: &str) {
+    let (_folder, store) = store();
+    let entry = store.get_or_make(&key(), write).unwrap();
+    let path = entry.directory.join(file);
+    match content {
+        Some(content) => {
+            std::fs::write(&path, content).unwrap();
+            // A coarse clock must not hide the change.
+            let later = SystemTime::now() + Duration::from_secs(5);
+            File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        }
+        None => std::fs::remove_file(&path).unwrap(),
+    }
+    assert!(store.get(&key()).unwrap().is_none());
+    let notes = Arc::new(Recorded::default());
+    let store = store.reporting(Arc::clone(&notes) as Arc<dyn Progress>);
+    let again = store.get_or_make(&key(), write).unwrap();
+    assert!(!again.cached);
+    let expected = format!("note: `{}` is damaged ({what}), making it again", entry.directory.display());
+    assert_eq!(notes.lines(), [expected]);
+    assert!(store.get_or_make(&key(), never).unwrap().cached);
+}
+
+#[test]
+fn an_entry_moved_to_another_key_is_not_believed() {
+    let (_folder, store) = store();
+    let entry = store.get_or_make(&key(), write).unwrap();
+    let other = key().with("more", 1);
+    std::fs::rename(entry.directory, store.directory(&other)).unwrap();
+    assert!(store.get(&other).unwrap().is_none());
+}
+
+#[test]
+fn what_a_killed_process_left_does_not_count_and_is_swept() {
+    let (_folder, store) = store();
+    let (killed, running) = (key(), key().with("more", 1));
+    for key in [&killed, &running] {
+        create_directory(&store.staging(key)).unwrap();
+        std::fs::write(store.staging(key).join("model.onnx"), "con").unwrap();
+    }
+    let lock = store.lock(&running).unwrap();
+    assert!(store.get(&killed).unwrap().is_none());
+    store.sweep();
+    assert!(!store.staging(&killed).exists());
+    assert!(store.staging(&running).exists());
+    drop(lock);
+    // Whoever gets the lock starts from an empty folder.
+    let entry = store
+        .get_or_make(&running, |directory| {
+            assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
+            write(directory)
+        })
+        .unwrap();
+    assert_eq!(entry.files.len(), 1);
+}
+
+#[test]
+fn files_in_folders_are_recorded_by_relative_path() {
+    let (_folder, store) = store();
+    let entry = store
+        .get_or_make(&key(), |directory| {
+            std::fs::create_dir(directory.join("variables")).unwrap();
+            std::fs::write(directory.join("variables/data"), "x").unwrap();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(entry.files.keys().collect::<Vec<_>>(), ["variables/data"]);
+    assert!(store.get(&key()).unwrap().is_some());
+}
+
+#[rstest::rstest]
+#[case("")]
+#[case("../escape")]
+#[case(".staging")]
+#[case("Upper")]
+fn a_kind_that_cannot_name_a_folder_is_refused(#[case] kind: &str) {
+    let (_folder, store) = store();
+    assert_eq!(store.get(&Key::new(kind)).unwrap_err().kind, ErrorKind::Usage);
+    assert_eq!(store.get_or_make(&Key::new(kind), never).unwrap_err().kind, ErrorKind::Usage);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_an_error_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let store = Store::open(Some(file.join("cache"))).unwrap();
+    let error = store.get_or_make(&key(), never).unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("set `TRTGATE_CACHE` to a folder that can be written to"));
+}
