@@ -1,0 +1,165 @@
+//! Faults on demand, to prove that the gate catches them. `TRTGATE_TEST_FAULT` in a worker's environment holds
+//! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`; a fault can only make
+//! results worse or slower, never better.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// The variable.
+pub(super) const VARIABLE: &str = "TRTGATE_TEST_FAULT";
+
+/// What is done to a request.
+#[derive(Clone, Debug, PartialEq)]
+enum Fault {
+    /// Dies by SIGABRT.
+    Crash,
+    /// Dies by SIGKILL.
+    Kill,
+    /// Never answers.
+    Hang,
+    /// Writes to standard error without end.
+    Flood,
+    /// Prints to standard output, as vendor libraries do.
+    Print,
+    /// Sets one output value to NaN.
+    Nan,
+    /// Sets every output value to NaN.
+    AllNan,
+    /// Sets one output value to infinity.
+    Infinite,
+    /// Leaves out the last sample.
+    Short,
+    /// Renames the output.
+    Rename,
+    /// Swaps the first two samples' answers whenever more than one is run.
+    SwapSlots,
+    /// Feeds each sample's values channels first, though the shape says channels last.
+    Layout,
+    /// Takes this many times as long.
+    Slow(f64),
+}
+
+/// The faults of this process.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    faults: Vec<(Fault, String)>,
+}
+
+impl Faults {
+    /// Reads the variable.
+    pub(super) fn from_environment() -> Result<Self> {
+        let Ok(text) = std::env::var(VARIABLE) else { return Ok(Self::default()) };
+        let mut faults = Vec::new();
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let wrong = || Error::usage(format!("`{VARIABLE}` holds `{pair}`, which is no fault"));
+            let (what, request) = pair.split_once('@').ok_or_else(wrong)?;
+            let fault = match what {
+                "crash" => Fault::Crash,
+                "kill" => Fault::Kill,
+                "hang" => Fault::Hang,
+                "flood" => Fault::Flood,
+                "print" => Fault::Print,
+                "nan" => Fault::Nan,
+                "all-nan" => Fault::AllNan,
+                "infinite" => Fault::Infinite,
+                "short" => Fault::Short,
+                "rename" => Fault::Rename,
+                "swap-slots" => Fault::SwapSlots,
+                "layout" => Fault::Layout,
+                _ => match what.strip_prefix("slow=").and_then(|factor| factor.parse().ok()) {
+                    Some(factor) if factor >= 1.0 => Fault::Slow(factor),
+                    _ => return Err(wrong()),
+                },
+            };
+            faults.push((fault, request.to_owned()));
+        }
+        Ok(Self { faults })
+    }
+
+    fn of<'a>(&'a self, request: &'a str) -> impl Iterator<Item = &'a Fault> {
+        self.faults.iter().filter(move |(_, name)| name == request).map(|(fault, _)| fault)
+    }
+
+    /// Before a request is served.
+    pub(super) fn before(&self, request: &str) {
+        for fault in self.of(request) {
+            match fault {
+                Fault::Crash => std::process::abort(),
+                Fault::Kill => {
+                    eprintln!("about to be killed");
+                    let this = rustix::process::getpid();
+                    let _ = rustix::process::kill_process(this, rustix::process::Signal::KILL);
+                }
+                Fault::Hang => loop {
+                    std::thread::sleep(Duration::from_secs(3600));
+                },
+                Fault::Flood => loop {
+                    eprintln!("{}", "flood ".repeat(1000));
+                },
+                Fault::Print => println!("a library that prints to standard output"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Before the samples are run: spoils their values.
+    pub(super) fn spoil_input(&self, request: &str, header: &super::TensorHeader, values: &mut [f32]) {
+        if !self.of(request).any(|fault| *fault == Fault::Layout) {
+            return;
+        }
+        let sample: usize = header.shape.iter().skip(1).product();
+        let channels = header.shape.last().copied().unwrap_or(1).max(1);
+        for values in values.chunks_mut(sample.max(1)) {
+            let right = values.to_vec();
+            let planes = (0..channels).flat_map(|channel| right.iter().skip(channel).step_by(channels));
+            values.iter_mut().zip(planes).for_each(|(value, wrong)| *value = *wrong);
+        }
+    }
+
+    /// After the samples were run: spoils `values` (`columns` a sample), the name and the number of samples.
+    pub(super) fn spoil(&self, request: &str, header: &mut super::TensorHeader, values: &mut Vec<f32>, batch: usize) {
+        let columns: usize = header.shape.iter().skip(1).product();
+        for fault in self.of(request) {
+            match fault {
+                Fault::Nan => {
+                    let middle = values.len() / 2;
+                    values.iter_mut().skip(middle).take(1).for_each(|value| *value = f32::NAN);
+                }
+                Fault::AllNan => values.iter_mut().for_each(|value| *value = f32::NAN),
+                Fault::Infinite => values.iter_mut().take(1).for_each(|value| *value = f32::INFINITY),
+                Fault::Short => {
+                    values.truncate(values.len().saturating_sub(columns));
+                    if let Some(samples) = header.shape.first_mut() {
+                        *samples = samples.saturating_sub(1);
+                    }
+                }
+                Fault::Rename => header.name = format!("{}_renamed", header.name),
+                Fault::SwapSlots if batch > 1 => {
+                    for rows in values.chunks_mut(columns * batch).filter(|rows| rows.len() >= 2 * columns) {
+                        let (first, second) = rows.split_at_mut(columns);
+                        first.swap_with_slice(second.get_mut(..columns).unwrap_or_default());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// After a timed call that began at `start`: makes it as slow as asked, by waiting.
+    pub(super) fn slow(&self, request: &str, start: Instant) {
+        for fault in self.of(request) {
+            if let Fault::Slow(factor) = fault {
+                let until = start + start.elapsed().mul_f64(*factor);
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+            }
+        }
+    }
+
+    /// The factor by which measurements are slowed.
+    pub(super) fn slowdown(&self, request: &str) -> f64 {
+        self.of(request).map(|fault| if let Fault::Slow(factor) = fault { *factor } else { 1.0 }).product()
+    }
+}

@@ -1,0 +1,65 @@
+//! Worker processes: vendor libraries can crash, hang, print to any stream or spoil process-wide state, so each
+//! runtime's cells run in a process of their own (the same program).
+//!
+//! The two sides speak in frames over the worker's standard input and its original standard output: a header of two
+//! little-endian lengths (u32 for JSON, u64 for values), a JSON [`Request`] or [`Reply`], and `f32` values.
+//! Whatever the library prints goes to standard error, of which the last lines are kept for the report.
+
+mod client;
+mod fault;
+mod frame;
+mod server;
+
+pub use client::{Limits, RunOutcome, Worker, WorkerProgram};
+pub use server::serve;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::measure::contract::{Measurement, TimingContract};
+use crate::runtime::cuda::DeviceInfo;
+use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
+use crate::tensor::{ElementType, Signature};
+use crate::vocabulary::Library;
+
+/// What the gate asks of a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ask")]
+pub(crate) enum Request {
+    /// Look for a library, loading it where its file does not tell its version.
+    Probe { library: Library, paths: SearchPaths },
+    /// Say which GPU is here.
+    Device { index: usize },
+    /// Load an artifact; replaces the session before it.
+    Open(Box<OpenRequest>),
+    /// Run the samples that follow, `batch` at a time.
+    Run { input: TensorHeader, batch: usize, pad: bool },
+    /// Layers of the loaded artifact.
+    Layers,
+    /// Measure the samples that follow, `batch` at a time.
+    Measure { input: TensorHeader, batch: usize, contract: TimingContract },
+    /// Build an engine.
+    Build(Box<crate::runtime::tensorrt::BuildRequest>),
+}
+
+/// A worker's answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub(crate) enum Reply {
+    Probe(Probe),
+    Device(DeviceInfo),
+    Opened { signature: Signature, seconds: f64 },
+    Outputs { outputs: Vec<TensorHeader>, seconds: f64, transfers: TransferCount },
+    Layers { layers: Option<Vec<Layer>> },
+    Measured { measurement: Measurement, outputs: Vec<usize> },
+    Built(Box<crate::runtime::tensorrt::BuildOutcome>),
+    Failed(Error),
+}
+
+/// A tensor without its values, which follow the JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TensorHeader {
+    pub(crate) name: String,
+    pub(crate) element_type: ElementType,
+    pub(crate) shape: Vec<usize>,
+}

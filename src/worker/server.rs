@@ -1,0 +1,182 @@
+//! The worker's side: requests in, replies out, one session at a time.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::time::Instant;
+
+use super::fault::Faults;
+use super::{Reply, Request, TensorHeader, frame};
+use crate::error::{Error, Result};
+use crate::runtime::{self, Session, padding};
+use crate::tensor::Tensor;
+
+/// Serves requests until standard input ends.
+///
+/// # Errors
+/// If the streams cannot be set up, or break in the middle of a frame.
+pub fn serve() -> Result<()> {
+    let broken = |error: io::Error| Error::machine("the worker's connection to the gate broke").because(error);
+    // The gate may die without a word; the worker must not outlive it in the middle of a long build.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    // Libraries print to standard output; the frames keep the original, everything else goes to standard error.
+    let original = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
+    let mut replies = BufWriter::new(File::from(original));
+    let mut requests = BufReader::new(io::stdin().lock());
+    let faults = Faults::from_environment()?;
+    let mut state = State { faults, session: None };
+    while let Some((request, values)) = frame::read::<Request>(&mut requests).map_err(broken)? {
+        let (reply, outputs) = match state.serve(request, values) {
+            Ok(answer) => answer,
+            Err(error) => (Reply::Failed(error), Vec::new()),
+        };
+        let parts: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+        frame::write(&mut replies, &reply, &parts).map_err(broken)?;
+        replies.flush().map_err(broken)?;
+    }
+    Ok(())
+}
+
+struct State {
+    faults: Faults,
+    session: Option<Box<dyn Session>>,
+}
+
+type Answer = (Reply, Vec<Vec<f32>>);
+
+impl State {
+    fn serve(&mut self, request: Request, values: Vec<f32>) -> Result<Answer> {
+        match request {
+            Request::Probe { library, paths } => {
+                self.faults.before("probe");
+                Ok((Reply::Probe(runtime::probe_here(library, &paths)), Vec::new()))
+            }
+            Request::Device { index } => {
+                let device = runtime::cuda::Driver::load()?.device_info(index)?;
+                Ok((Reply::Device(device), Vec::new()))
+            }
+            Request::Open(request) => {
+                self.faults.before("open");
+                // The old session's memory is wanted by the new one.
+                self.session = None;
+                let start = Instant::now();
+                let driver = runtime::driver(request.installation.id.library)?;
+                let session = driver.open(&request)?;
+                let signature = session.signature().clone();
+                self.session = Some(session);
+                Ok((Reply::Opened { signature, seconds: start.elapsed().as_secs_f64() }, Vec::new()))
+            }
+            Request::Run { input, batch, pad } => self.run(input, values, batch, pad),
+            Request::Layers => {
+                self.faults.before("layers");
+                Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
+            }
+            Request::Measure { input, batch, contract } => {
+                self.faults.before("measure");
+                let batches = batches(&input, values, batch)?;
+                let slowdown = self.faults.slowdown("measure");
+                let mut measurement = self.session()?.measure(&batches, &contract)?;
+                if slowdown > 1.0 {
+                    measurement.wall_seconds *= slowdown;
+                    measurement.host_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
+                    measurement.waited_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
+                    measurement.gpu_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
+                }
+                let outputs = std::mem::take(&mut measurement.outputs);
+                let lengths = outputs.iter().map(Vec::len).collect();
+                Ok((Reply::Measured { measurement, outputs: lengths }, outputs))
+            }
+            Request::Build(request) => {
+                self.faults.before("build");
+                self.session = None;
+                Ok((Reply::Built(Box::new(runtime::tensorrt::build(&request)?)), Vec::new()))
+            }
+        }
+    }
+
+    fn session(&mut self) -> Result<&mut Box<dyn Session>> {
+        self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))
+    }
+
+    fn run(&mut self, input: TensorHeader, mut values: Vec<f32>, batch: usize, pad: bool) -> Result<Answer> {
+        self.faults.before("run");
+        self.faults.spoil_input("run", &input, &mut values);
+        let batches = batches(&input, values, batch)?;
+        let session = self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))?;
+        let before = session.transfers();
+        let start = Instant::now();
+        let mut outputs: Vec<Tensor> = Vec::new();
+        for part in batches {
+            let answers = if pad && part.batch() < batch {
+                padding::run_padded(&part, batch, &mut |part| session.run(part))?
+            } else {
+                session.run(&part)?
+            };
+            append(&mut outputs, answers)?;
+        }
+        self.faults.slow("run", start);
+        let seconds = start.elapsed().as_secs_f64();
+        let transfers = session.transfers().since(before);
+        let mut headers = Vec::new();
+        let mut values = Vec::new();
+        for output in outputs {
+            let mut header = TensorHeader { name: output.name, element_type: output.element_type, shape: output.shape };
+            let mut part = output.values;
+            self.faults.spoil("run", &mut header, &mut part, batch);
+            headers.push(header);
+            values.push(part);
+        }
+        Ok((Reply::Outputs { outputs: headers, seconds, transfers }, values))
+    }
+}
+
+/// Cuts the samples into batches; the last may be short.
+fn batches(input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Vec<Tensor>> {
+    let samples = input.shape.first().copied().unwrap_or(0);
+    let row: usize = input.shape.iter().skip(1).product();
+    if batch == 0 || samples == 0 || row == 0 || values.len() != samples * row {
+        return Err(Error::invalid(format!(
+            "nothing to run: {samples} samples of {row} values, {} values given, batch {batch}",
+            values.len()
+        )));
+    }
+    values
+        .chunks(batch * row)
+        .map(|chunk| {
+            let mut shape = input.shape.clone();
+            if let Some(first) = shape.first_mut() {
+                *first = chunk.len() / row;
+            }
+            Tensor::float32(input.name.clone(), shape, chunk.to_vec())
+        })
+        .collect()
+}
+
+/// Appends the answers of one batch to those before it.
+fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
+    if outputs.is_empty() {
+        *outputs = answers;
+        return Ok(());
+    }
+    if outputs.len() != answers.len() {
+        return Err(Error::failed(format!(
+            "the runtime gave {} outputs for one batch and {} for another",
+            outputs.len(),
+            answers.len()
+        )));
+    }
+    for (output, answer) in outputs.iter_mut().zip(answers) {
+        if output.shape.get(1..) != answer.shape.get(1..) || output.name != answer.name {
+            return Err(Error::failed(format!(
+                "output `{}` changed from {:?} to `{}` {:?} between batches",
+                output.name, output.shape, answer.name, answer.shape
+            )));
+        }
+        let added = answer.batch();
+        output.values.extend(answer.values);
+        if let Some(first) = output.shape.first_mut() {
+            *first += added;
+        }
+    }
+    Ok(())
+}
