@@ -1,0 +1,287 @@
+//! Libraries that execute artifacts, behind one small trait each.
+//!
+//! | folder        | library            | how it is loaded            | `sys` | `result` | `safe` |
+//! |---------------|--------------------|-----------------------------|-------|----------|--------|
+//! | `cuda`        | CUDA driver        | `cudarc`, at run time       | cudarc | yes     | yes    |
+//! | `tensorflow`  | TensorFlow C API   | `libloading`                | yes   | yes      | yes    |
+//! | `onnxruntime` | ONNX Runtime       | `ort`, at run time          | ort   | ort      | yes    |
+//! | `litert`      | LiteRT C API       | `libloading`                | yes   | yes      | yes    |
+//! | `tensorrt`    | TensorRT, RTX, lean| `libloading`, our own tables| yes   | yes      | yes    |
+//!
+//! Nothing is linked: a library that is not here is an [`Obstacle`] that names what was tried.
+
+pub(crate) mod border;
+pub mod cuda;
+pub mod litert;
+pub(crate) mod locate;
+pub mod onnxruntime;
+pub mod padding;
+pub(crate) mod symbols;
+pub mod tensorflow;
+pub mod tensorrt;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::measure::contract::{Measurement, TimingContract};
+use crate::tensor::{Signature, Tensor};
+use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
+
+/// Why something cannot be done here: `unsupported` (a known impossibility) or `unavailable` (not on this machine).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// [`Status::Unsupported`] or [`Status::Unavailable`].
+    pub status: Status,
+    /// One sentence.
+    pub reason: String,
+    /// What was looked for and where, one line each.
+    #[serde(default)]
+    pub tried: Vec<String>,
+    /// The next step.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+impl Obstacle {
+    /// Not on this machine.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self { status: Status::Unavailable, reason: reason.into(), tried: Vec::new(), hint: None }
+    }
+
+    /// Known not to work.
+    pub fn unsupported(reason: impl Into<String>) -> Self {
+        Self { status: Status::Unsupported, reason: reason.into(), tried: Vec::new(), hint: None }
+    }
+}
+
+/// One library found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installation {
+    /// Name, with the version where the library is told apart by it.
+    pub id: RuntimeId,
+    /// Full version, as the library or its package says.
+    pub version: String,
+    /// ABI family, for TensorRT (`8`, `10`, `11`, `rtx-1.3`).
+    pub family: Option<String>,
+    /// The shared library to load.
+    pub file: PathBuf,
+    /// Further libraries by role (`parser`, `builder-resource`, `framework`).
+    #[serde(default)]
+    pub companions: BTreeMap<String, PathBuf>,
+    /// Why engines cannot be built here, if so; `None` for runtimes that build nothing.
+    pub build_obstacle: Option<Obstacle>,
+    /// Why samples cannot be run here, if so.
+    pub run_obstacle: Option<Obstacle>,
+}
+
+/// What a search for a library gave: at least one installation, or the reason why not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Probe {
+    /// Installations found, best first.
+    pub found: Vec<Installation>,
+    /// Why nothing (more) was found.
+    pub missing: Option<Obstacle>,
+}
+
+/// Where to look for libraries, in this order: explicit paths, then site-packages folders, then the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchPaths {
+    /// Files or folders that the user named.
+    pub explicit: Vec<PathBuf>,
+    /// `site-packages` folders of the environments that trtgate made, and of `TRTGATE_PYTHON`.
+    pub site_packages: Vec<PathBuf>,
+    /// Whether the loader's own paths and the system library folders are searched.
+    pub system: bool,
+}
+
+/// Everything a session needs to know before it loads an artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The library to use.
+    pub installation: Installation,
+    /// The artifact's file, or folder for a SavedModel.
+    pub artifact: PathBuf,
+    /// What the artifact is.
+    pub kind: ArtifactKind,
+    /// The precision the cell asks for.
+    pub precision: Precision,
+    /// Largest batch that will be run (the exact batch for static artifacts).
+    pub batch: usize,
+    /// Options.
+    pub options: SessionOptions,
+}
+
+/// Options of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOptions {
+    /// Threads inside one operator; 0 leaves it to the library.
+    pub intra_threads: usize,
+    /// Threads across operators; 0 leaves it to the library.
+    pub inter_threads: usize,
+    /// Outputs to fetch; empty means all that the model declares.
+    pub outputs: Vec<String>,
+    /// SavedModel signature key.
+    pub signature: String,
+    /// CUDA device index.
+    pub device: usize,
+    /// Whether the library may optimise the graph (off for `explain`, so that inner tensors stay visible).
+    pub optimize: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            intra_threads: 0,
+            inter_threads: 0,
+            outputs: Vec::new(),
+            signature: "serving_default".to_owned(),
+            device: 0,
+            optimize: true,
+        }
+    }
+}
+
+/// Copies between host and device since the session was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferCount {
+    /// Copies from host to device.
+    pub copies_in: u64,
+    /// Copies from device to host.
+    pub copies_out: u64,
+    /// Bytes from host to device.
+    pub bytes_in: u64,
+    /// Bytes from device to host.
+    pub bytes_out: u64,
+}
+
+/// One layer of an optimised graph or engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Layer name.
+    pub name: String,
+    /// Operator or layer type.
+    pub kind: String,
+    /// Precision in which it computes, as far as known: `fp32`, `tf32`, `fp16`, `int8`, …
+    pub precision: Option<String>,
+    /// Precision that the artifact's graph declares for it, where the runtime may compute in another: a processor
+    /// without half-precision kernels computes an FP16 node in `fp32` between casts.
+    #[serde(default)]
+    pub declared: Option<String>,
+    /// Tactic or kernel name.
+    pub tactic: Option<String>,
+    /// Whether it is one of the heavy layers (convolution, matrix product) that the proof of precision counts.
+    pub compute: bool,
+    /// Names of its outputs.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+}
+
+impl TransferCount {
+    /// Adds `more`.
+    pub const fn add(&mut self, more: Self) {
+        self.copies_in += more.copies_in;
+        self.copies_out += more.copies_out;
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
+    }
+
+    /// What was copied since `before`.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            copies_in: self.copies_in.saturating_sub(before.copies_in),
+            copies_out: self.copies_out.saturating_sub(before.copies_out),
+            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
+        }
+    }
+}
+
+/// A driver for one library.
+pub trait Runtime: Sync {
+    /// The library.
+    fn library(&self) -> Library;
+
+    /// Looks for the library without loading it into this process; never panics.
+    fn probe(&self, paths: &SearchPaths) -> Probe;
+
+    /// Loads an artifact. Called in a worker process only: the library may crash or spoil process-wide state.
+    fn open(&self, request: &OpenRequest) -> Result<Box<dyn Session>>;
+}
+
+/// A loaded artifact, ready to run.
+pub trait Session {
+    /// Inputs and outputs as the library reports them.
+    fn signature(&self) -> &Signature;
+
+    /// Runs one batch (any size the artifact allows); returns the outputs asked for, in the signature's order.
+    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>>;
+
+    /// Copies between host and device so far; zero for CPU runtimes.
+    fn transfers(&self) -> TransferCount {
+        TransferCount::default()
+    }
+
+    /// Layers of the loaded artifact, or `None` where the library cannot tell.
+    fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
+        Ok(None)
+    }
+
+    /// Measures `inputs` (batches, used in turn) under `contract`. CPU runtimes use the default: one call after
+    /// another, host clock.
+    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement>;
+}
+
+/// Every driver, in the order of the chain.
+pub fn drivers() -> [&'static dyn Runtime; 4] {
+    [&tensorflow::Tensorflow, &onnxruntime::Onnxruntime, &litert::Litert, &tensorrt::Tensorrt]
+}
+
+/// The driver of `library`.
+///
+/// # Errors
+/// Never for the libraries of today; the lean runtime shares TensorRT's driver.
+pub fn driver(library: Library) -> Result<&'static dyn Runtime> {
+    let family = match library {
+        Library::TensorrtRtx | Library::TensorrtLean => Library::Tensorrt,
+        other => other,
+    };
+    drivers()
+        .into_iter()
+        .find(|driver| driver.library() == family)
+        .ok_or_else(|| crate::error::Error::unsupported(format!("there is no driver for `{library}`")))
+}
+
+/// Looks for `library` from inside a worker, where loading it does no harm.
+pub fn probe_here(library: Library, paths: &SearchPaths) -> Probe {
+    match driver(library) {
+        Ok(driver) if driver.library() == Library::Tensorrt => tensorrt::discovery::probe_in_process(paths),
+        Ok(driver) => driver.probe(paths),
+        Err(error) => Probe { found: Vec::new(), missing: Some(Obstacle::unavailable(error.message)) },
+    }
+}
+
+/// Whether `installation` can do `precision` at all, whatever the machine.
+///
+/// # Errors
+/// The reason, as an [`Obstacle`] of status `unsupported`.
+pub fn supports(installation: &Installation, precision: Precision) -> std::result::Result<(), Obstacle> {
+    let library = installation.id.library;
+    let able: &[Precision] = match library {
+        Library::Tensorflow => &[Precision::Fp32],
+        Library::Onnxruntime => &[Precision::Fp32, Precision::Fp16, Precision::Int8],
+        Library::Litert => &[Precision::Int8],
+        Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
+            return tensorrt::capabilities::supports(installation, precision);
+        }
+    };
+    if able.contains(&precision) {
+        Ok(())
+    } else {
+        let names: Vec<&str> = able.iter().map(|precision| precision.as_str()).collect();
+        Err(Obstacle::unsupported(format!("`{library}` has no `{precision}`; it runs {}", names.join(", "))))
+    }
+}

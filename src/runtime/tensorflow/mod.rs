@@ -1,0 +1,48 @@
+//! TensorFlow's C API on a SavedModel.
+//!
+//! | layer    | holds                                                                     |
+//! |----------|---------------------------------------------------------------------------|
+//! | `sys`    | opaque types and the table of C functions                                 |
+//! | `result` | owned objects whose calls return `Result`; the unsafe code ends here       |
+//! | `safe`   | the [`Session`]: signature, checks, values in and out                      |
+//! | `proto`  | the protobuf messages that the C API passes around                        |
+//!
+//! Sessions compute on the CPU, GPUs are hidden from the library: the reference is the same on every machine.
+//! The library's thread pool within operators belongs to the process and keeps the size that the first session asked
+//! for, so sessions of different `intra_threads` need different processes.
+
+mod proto;
+mod result;
+mod safe;
+mod sys;
+
+use crate::error::Result;
+use crate::runtime::locate::{self, Wanted};
+use crate::runtime::{OpenRequest, Probe, Runtime, SearchPaths, Session};
+use crate::vocabulary::Library;
+
+/// Where the library lies: in the wheel (of a container, in the system's `dist-packages`), or as the C library.
+const WANTED: Wanted<'static> = Wanted {
+    library: Library::Tensorflow,
+    distributions: &["tensorflow_cpu", "tensorflow", "tensorflow_cpu_aws", "tf_nightly"],
+    packaged: &["tensorflow/libtensorflow_cc.so.2"],
+    system: &["libtensorflow_cc.so.2", "libtensorflow.so.2"],
+    install_hint: "`trtgate export` installs it into its own environment; or name a Python that has `tensorflow-cpu==2.21.0` in `TRTGATE_PYTHON`",
+};
+
+/// The driver.
+pub struct Tensorflow;
+
+impl Runtime for Tensorflow {
+    fn library(&self) -> Library {
+        Library::Tensorflow
+    }
+
+    fn probe(&self, paths: &SearchPaths) -> Probe {
+        locate::probe(&WANTED, paths)
+    }
+
+    fn open(&self, request: &OpenRequest) -> Result<Box<dyn Session>> {
+        Ok(Box::new(safe::TensorflowSession::open(request)?))
+    }
+}
