@@ -1,0 +1,197 @@
+//! One context at work: sets of slots, each with its launch of copies in, computation and copies out.
+
+use crate::error::Result;
+use crate::runtime::cuda::{Device, Event, Graph, PinnedBuffer, Stream};
+use crate::runtime::tensorrt::pipeline::Enqueue;
+use crate::runtime::tensorrt::pipeline::plan::Plan;
+use crate::runtime::tensorrt::pipeline::schedule::Launches;
+use crate::runtime::tensorrt::pipeline::slots::{Bindings, Slot};
+
+/// Which parts of a launch are issued; the limits are measured with one part alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) copies_in: bool,
+    pub(super) compute: bool,
+    pub(super) copies_out: bool,
+}
+
+/// The graphs of a set.
+struct Graphs {
+    copies_in: Graph,
+    compute: Graph,
+    copies_out: Graph,
+}
+
+/// The slots of one launch, its graphs (without them it is issued call by call), and the events that order it.
+struct Set {
+    slots: Vec<Slot>,
+    graphs: Option<Graphs>,
+    copied_in: Event,
+    started: Event,
+    computed: Event,
+    copied_out: Event,
+}
+
+/// One context with its buffers and streams.
+pub(super) struct Lane<'a, C> {
+    // Graphs run inside the context's memory: they are dropped before it is released.
+    sets: Vec<Set>,
+    context: &'a mut C,
+    bindings: &'a Bindings,
+    copies_in: Stream,
+    compute: Stream,
+    copies_out: Stream,
+    parts: Parts,
+    spin: bool,
+    batches_per_launch: f64,
+}
+
+impl<'a, C: Enqueue> Lane<'a, C> {
+    /// Makes the slots of lane `index` of `plan` and, if `graph`, captures their launches. All lanes share the stream
+    /// of copies in: one copy engine serves them anyway, in the order of issue.
+    pub(super) fn new(
+        device: &Device,
+        context: &'a mut C,
+        bindings: &'a Bindings,
+        inputs: &[PinnedBuffer],
+        (plan, index): (&Plan, usize),
+        copies_in: &Stream,
+        graph: bool,
+    ) -> Result<Self> {
+        let (compute, copies_out) = (device.stream()?, device.stream()?);
+        let mut sets = Vec::with_capacity(plan.sets);
+        for set in 0..plan.sets {
+            let mut slots = Vec::with_capacity(plan.batches_per_launch);
+            for slot in 0..plan.batches_per_launch {
+                let input = plan.input(index, set, slot);
+                if let Some(source) = inputs.get(input) {
+                    slots.push(Slot::new(device, bindings, input, source)?);
+                }
+            }
+            // TensorRT initialises lazily at the first enqueue after a change of shapes, which must not be captured.
+            for slot in &slots {
+                slot.copy_in(&compute)?;
+                slot.bind(bindings, context)?;
+                context.enqueue(&compute)?;
+            }
+            compute.synchronize()?;
+            let graphs = match graph {
+                true => Some(Graphs {
+                    copies_in: copies_in.capture(|stream| slots.iter().try_for_each(|slot| slot.copy_in(stream)))?,
+                    compute: compute.capture(|stream| {
+                        slots.iter().try_for_each(|slot| {
+                            slot.bind(bindings, context)?;
+                            context.enqueue(stream)
+                        })
+                    })?,
+                    copies_out: copies_out.capture(|stream| slots.iter().try_for_each(|slot| slot.copy_out(stream)))?,
+                }),
+                false => None,
+            };
+            sets.push(Set {
+                slots,
+                graphs,
+                copied_in: device.ordering_event()?,
+                started: device.event()?,
+                computed: device.event()?,
+                copied_out: device.ordering_event()?,
+            });
+        }
+        Ok(Self {
+            sets,
+            context,
+            bindings,
+            copies_in: copies_in.clone(),
+            compute,
+            copies_out,
+            parts: Parts { copies_in: true, compute: true, copies_out: true },
+            spin: false,
+            batches_per_launch: plan.batches_per_launch as f64,
+        })
+    }
+
+    /// Chooses what launches do from now on, and whether waiting spins. Nothing may be on its way.
+    pub(super) fn configure(&mut self, parts: Parts, spin: bool) {
+        self.parts = parts;
+        self.spin = spin;
+    }
+
+    /// All slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.sets.iter().flat_map(|set| &set.slots)
+    }
+
+    /// Nodes of a computation's graph, per batch.
+    pub(super) fn nodes_per_batch(&self) -> f64 {
+        let nodes = self.sets.first().and_then(|set| set.graphs.as_ref()).map_or(0, |graphs| graphs.compute.nodes());
+        nodes as f64 / self.batches_per_launch
+    }
+
+    /// Poisons what the timed region must fill, and waits.
+    pub(super) fn poison(&self, copies_in: bool) -> Result<()> {
+        self.slots().try_for_each(|slot| slot.poison(copies_in, &self.compute))?;
+        self.compute.synchronize()
+    }
+
+    /// Copies every slot's outputs to the host and waits: for modes that do not do it in the timed region.
+    pub(super) fn fetch_outputs(&self) -> Result<()> {
+        self.slots().try_for_each(|slot| slot.copy_out(&self.copies_out))?;
+        self.copies_out.synchronize()
+    }
+}
+
+impl<C: Enqueue> Launches for Lane<'_, C> {
+    fn issue(&mut self, set: usize) -> Result<()> {
+        let Some(set) = self.sets.get(set) else { return Ok(()) };
+        let parts = self.parts;
+        // The buffers are free: the host waited for the set's last launch as a whole.
+        if parts.copies_in {
+            match &set.graphs {
+                Some(graphs) => graphs.copies_in.launch(&self.copies_in)?,
+                None => set.slots.iter().try_for_each(|slot| slot.copy_in(&self.copies_in))?,
+            }
+            set.copied_in.record(&self.copies_in)?;
+        }
+        if parts.compute {
+            if parts.copies_in {
+                self.compute.wait(&set.copied_in)?;
+            }
+            set.started.record(&self.compute)?;
+            match &set.graphs {
+                Some(graphs) => graphs.compute.launch(&self.compute)?,
+                None => {
+                    for slot in &set.slots {
+                        slot.bind(self.bindings, self.context)?;
+                        self.context.enqueue(&self.compute)?;
+                    }
+                }
+            }
+            set.computed.record(&self.compute)?;
+        }
+        if parts.copies_out {
+            if parts.compute {
+                self.copies_out.wait(&set.computed)?;
+            }
+            match &set.graphs {
+                Some(graphs) => graphs.copies_out.launch(&self.copies_out)?,
+                None => set.slots.iter().try_for_each(|slot| slot.copy_out(&self.copies_out))?,
+            }
+            set.copied_out.record(&self.copies_out)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, set: usize) -> Result<f64> {
+        let Some(set) = self.sets.get(set) else { return Ok(0.0) };
+        let last = match self.parts {
+            Parts { copies_out: true, .. } => &set.copied_out,
+            Parts { compute: true, .. } => &set.computed,
+            Parts { .. } => &set.copied_in,
+        };
+        last.wait(self.spin)?;
+        if !self.parts.compute {
+            return Ok(0.0);
+        }
+        Ok(set.computed.milliseconds_since(&set.started)? / self.batches_per_launch)
+    }
+}

@@ -1,0 +1,165 @@
+//! The latency mode: one batch, from pinned input to pinned output, then the next.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::measure::contract::{Measurement, TimingContract};
+use crate::measure::device::DeviceMeasurement;
+use crate::measure::nvml::Monitor;
+use crate::runtime::cuda::{Event, Graph, Stream};
+use crate::runtime::tensorrt::pipeline::slots::{Bindings, Slot, collect_outputs, pin_inputs};
+use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, state, warm_up};
+
+/// One input with its buffers and, with graphs, its launch.
+struct Unit {
+    graph: Option<Graph>,
+    slot: Slot,
+}
+
+/// The loop's parts that do not change.
+struct Loop<'a, C> {
+    units: Vec<Unit>,
+    context: &'a mut C,
+    bindings: &'a Bindings,
+    contract: &'a TimingContract,
+    stream: Stream,
+    start: Event,
+    end: Event,
+}
+
+/// Times of a loop.
+#[derive(Default)]
+struct Times {
+    host_milliseconds: Vec<f64>,
+    gpu_milliseconds: Vec<f64>,
+    issuing: Duration,
+    wall: Duration,
+}
+
+impl<C: Enqueue> Loop<'_, C> {
+    /// Issues the batch of `slot`, call by call.
+    fn issue(&mut self, index: usize) -> Result<()> {
+        let Some(unit) = self.units.get(index) else { return Ok(()) };
+        if let Some(graph) = &unit.graph {
+            return graph.launch(&self.stream);
+        }
+        enqueue(&unit.slot, self.context, self.bindings, self.contract, &self.stream)
+    }
+
+    /// Runs all inputs in turn until every limit is reached.
+    fn run(&mut self, duration: Duration, iterations: u64, times: &mut Times) -> Result<()> {
+        let inputs = self.units.len();
+        let begin = Instant::now();
+        for index in (0..inputs).cycle() {
+            let asked = Instant::now();
+            self.start.record(&self.stream)?;
+            self.issue(index)?;
+            self.end.record(&self.stream)?;
+            let issued = Instant::now();
+            self.end.wait(self.contract.spin)?;
+            let answered = Instant::now();
+            times.issuing += issued - asked;
+            times.host_milliseconds.push((answered - asked).as_secs_f64() * 1e3);
+            times.gpu_milliseconds.push(self.end.milliseconds_since(&self.start)?);
+            let batches = times.host_milliseconds.len();
+            if batches >= inputs && batches as u64 >= iterations && answered - begin >= duration {
+                break;
+            }
+        }
+        times.wall = begin.elapsed();
+        Ok(())
+    }
+}
+
+/// Puts one batch on `stream`: the copies of the contract around one inference.
+fn enqueue<C: Enqueue>(
+    slot: &Slot,
+    context: &mut C,
+    bindings: &Bindings,
+    contract: &TimingContract,
+    stream: &Stream,
+) -> Result<()> {
+    slot.bind(bindings, context)?;
+    if contract.transfers_in {
+        slot.copy_in(stream)?;
+    }
+    context.enqueue(stream)?;
+    if contract.transfers_out {
+        slot.copy_out(stream)?;
+    }
+    Ok(())
+}
+
+/// Measures one batch at a time.
+pub(super) fn measure<C: Enqueue>(
+    mut subject: Subject<'_, C>,
+    batch: usize,
+    monitor: Option<&Monitor>,
+) -> Result<Measurement> {
+    let (contract, device) = (subject.contract, subject.device);
+    let bindings = Bindings::new(&mut subject)?;
+    let inputs = pin_inputs(&subject)?;
+    let Some(context) = subject.contexts.first_mut() else {
+        return Err(crate::error::Error::usage("a measurement needs an execution context"));
+    };
+    let stream = device.stream()?;
+    let mut units = Vec::with_capacity(inputs.len());
+    for (index, source) in inputs.iter().enumerate() {
+        let slot = Slot::new(device, &bindings, index, source)?;
+        // TensorRT initialises lazily at the first enqueue after a change of shapes, which must not be captured.
+        slot.copy_in(&stream)?;
+        enqueue(&slot, context, &bindings, contract, &stream)?;
+        stream.synchronize()?;
+        let graph = match contract.graph {
+            true => Some(stream.capture(|stream| enqueue(&slot, context, &bindings, contract, stream))?),
+            false => None,
+        };
+        units.push(Unit { graph, slot });
+    }
+    let nodes = units.first().and_then(|unit| unit.graph.as_ref()).map_or(0, Graph::nodes);
+    let (start, end) = (device.event()?, device.event()?);
+    let mut timed = Loop { units, context, bindings: &bindings, contract, stream, start, end };
+
+    let before = state(monitor);
+    let mut warm = Times::default();
+    timed.run(warm_up(contract), 1, &mut warm)?;
+    timed.units.iter().try_for_each(|unit| unit.slot.poison(contract.transfers_in, &timed.stream))?;
+    timed.stream.synchronize()?;
+
+    let room = warm.host_milliseconds.len() as f64 / warm.wall.as_secs_f64().max(1e-6);
+    let room = (room * duration(contract).as_secs_f64() * 1.5) as usize;
+    let room = room.clamp(64, 1 << 22);
+    let mut times = Times {
+        host_milliseconds: Vec::with_capacity(room),
+        gpu_milliseconds: Vec::with_capacity(room),
+        ..Times::default()
+    };
+    timed.run(duration(contract), contract.iterations, &mut times)?;
+    let after = state(monitor);
+
+    if !contract.transfers_out {
+        timed.units.iter().try_for_each(|unit| unit.slot.copy_out(&timed.stream))?;
+    }
+    let outputs = collect_outputs(timed.units.iter().map(|unit| &unit.slot), &bindings, inputs.len())?;
+    let batches = times.host_milliseconds.len() as u64;
+    Ok(Measurement {
+        contract: contract.clone(),
+        batch,
+        host_milliseconds: times.host_milliseconds,
+        waited_milliseconds: Vec::new(),
+        gpu_milliseconds: times.gpu_milliseconds,
+        wall_seconds: times.wall.as_secs_f64(),
+        batches,
+        enqueue_microseconds: Some(times.issuing.as_secs_f64() * 1e6 / batches.max(1) as f64),
+        device: Some(Box::new(DeviceMeasurement {
+            batches_per_launch: 1,
+            launches_in_flight: 1,
+            graph_nodes_per_batch: nodes as f64,
+            transfers: bindings.transfers(batches, contract),
+            before,
+            after,
+            limits: None,
+        })),
+        outputs,
+    })
+}

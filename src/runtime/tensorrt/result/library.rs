@@ -1,0 +1,246 @@
+//! A TensorRT library in this process: opened, its version checked, its entry points found. Never closed again.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libloading::os::unix::{Library as SharedObject, RTLD_LAZY, RTLD_LOCAL};
+
+use crate::error::{Error, Result};
+use crate::runtime::Installation;
+use crate::runtime::tensorrt::log::{self, Severity};
+use crate::runtime::tensorrt::sys::{
+    CreateFunction, CreateParserFunction, Family, LoggerObject, Slots, Version, VersionFunction,
+};
+use crate::vocabulary::Library as Name;
+
+/// Role of the ONNX parser among an installation's companions.
+pub const PARSER: &str = "parser";
+
+/// An opened library. It stays in the process: its objects' code must outlive them, and TensorRT does not unload cleanly.
+#[derive(Debug)]
+pub struct Library {
+    name: Name,
+    version: Version,
+    family: Family,
+    file: PathBuf,
+    parser_file: Option<PathBuf>,
+    logger: &'static LoggerObject,
+    version_number: c_int,
+    create_builder: Option<CreateFunction>,
+    create_runtime: CreateFunction,
+    parser: OnceLock<Result<ParserEntry>>,
+}
+
+/// Entry points of the ONNX parser's library.
+#[derive(Clone, Copy, Debug)]
+struct ParserEntry {
+    create: CreateParserFunction,
+    version: c_int,
+}
+
+/// The callback that TensorRT logs through.
+extern "C" fn log_line(_logger: *mut c_void, severity: c_int, message: *const c_char) {
+    if message.is_null() {
+        return;
+    }
+    // SAFETY: TensorRT passes a NUL-terminated string that lives for the call.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+    log::write(Severity::from_number(severity), &text);
+}
+
+/// Opens a shared object lazily and with its symbols to itself, so that several versions can stand side by side.
+fn open_file(file: &Path) -> Result<&'static SharedObject> {
+    // SAFETY: runs the library's initialisers; those of TensorRT and of the CUDA libraries have no preconditions. The
+    // handle is leaked, so its code stays.
+    let opened = unsafe { SharedObject::open(Some(file), RTLD_LAZY | RTLD_LOCAL) };
+    let library = opened.map_err(|error| {
+        Error::missing(format!("cannot load `{}`", file.display()))
+            .because(error)
+            .hint("`ldd` on that file lists the libraries that it lacks")
+    })?;
+    Ok(Box::leak(Box::new(library)))
+}
+
+/// The function `symbol` of a leaked library.
+///
+/// # Safety
+/// `F` is the type of the function.
+unsafe fn function<F: Copy + 'static>(library: &'static SharedObject, symbol: &str, file: &Path) -> Result<F> {
+    // SAFETY: the caller promises the type; the library is never closed.
+    let found = unsafe { library.get::<F>(symbol) };
+    found.map(|pointer| *pointer).map_err(|error| {
+        Error::missing(format!("`{}` has no function `{symbol}`", file.display()))
+            .because(error)
+            .hint("the file is not the TensorRT library that its name promises")
+    })
+}
+
+/// The version number that a library reports about itself.
+fn version_number(library: &'static SharedObject, file: &Path) -> Result<c_int> {
+    // SAFETY: `getInferLibVersion` takes nothing and returns an int in every release.
+    unsafe { Ok(function::<VersionFunction>(library, "getInferLibVersion", file)?()) }
+}
+
+/// Loads `file` and asks it for its version. For a process that may be lost: loading runs the library's initialisers.
+pub fn inspect_version(file: &Path) -> Result<Version> {
+    let number = version_number(open_file(file)?, file)?;
+    Version::from_number(number)
+        .ok_or_else(|| Error::failed(format!("`{}` reports the impossible version {number}", file.display())))
+}
+
+/// Whether the loader finds `soname`, or has it already, with `symbol` in it.
+fn has_symbol(soname: &str, symbol: &str) -> bool {
+    // SAFETY: an address is looked up and not used.
+    open_file(Path::new(soname)).is_ok_and(|library| unsafe { library.get::<*const c_void>(symbol).is_ok() })
+}
+
+impl Library {
+    /// Tactic sources, as bits, whose libraries are not on this machine; family 8 fails a whole build over one of them.
+    /// Meaningful after the parser was opened: it brings along the libraries that it links.
+    pub fn missing_tactic_sources(&self) -> u32 {
+        if self.family != Family::Eight {
+            return 0;
+        }
+        let needed = [
+            ["libcublas.so.11", "libcublas.so.12"],
+            ["libcublasLt.so.11", "libcublasLt.so.12"],
+            ["libcudnn.so.8", "libcudnn.so.8"],
+        ];
+        let symbols = ["cublasGetProperty", "cublasLtGetProperty", "cudnnGetProperty"];
+        needed.iter().zip(symbols).enumerate().fold(0, |bits, (bit, (names, symbol))| {
+            if names.iter().any(|name| has_symbol(name, symbol)) { bits } else { bits | 1 << bit }
+        })
+    }
+
+    /// The library of `installation`, opened on the first call. Its version must be the one that the installation names.
+    pub fn open(installation: &Installation) -> Result<&'static Self> {
+        static OPENED: Mutex<Option<HashMap<PathBuf, &'static Library>>> = Mutex::new(None);
+        let mut guard = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = guard.get_or_insert_with(HashMap::new);
+        if let Some(library) = opened.get(&installation.file) {
+            return Ok(library);
+        }
+        let library: &'static Self = Box::leak(Box::new(Self::load(installation)?));
+        opened.insert(installation.file.clone(), library);
+        Ok(library)
+    }
+
+    fn load(installation: &Installation) -> Result<Self> {
+        let file = &installation.file;
+        for (role, companion) in &installation.companions {
+            // A dependency that is already loaded satisfies the loader by its name. If one fails, the library itself
+            // says better what is missing.
+            if role != PARSER && role != "plugin" {
+                let _ = open_file(companion);
+            }
+        }
+        let shared = open_file(file)?;
+        let number = version_number(shared, file)?;
+        let name = installation.id.library;
+        let version = Version::from_number(number)
+            .ok_or_else(|| Error::failed(format!("`{}` reports the impossible version {number}", file.display())))?;
+        let expected = installation.id.version.as_deref().and_then(Version::parse);
+        if expected != Some(version) {
+            return Err(Error::invalid(format!(
+                "`{}` is version {version}, but was found as `{}`",
+                file.display(),
+                installation.id
+            ))
+            .hint("the file and the package around it disagree: install one version afresh"));
+        }
+        let family = Family::of(name, version)?;
+        let logger = LoggerObject::leak(family, version, log_line)
+            .ok_or_else(|| Error::unsupported(format!("the logger of {name} {version} is not known")))?;
+        // SAFETY: the signatures of TensorRT's entry points, the same in every release.
+        let (create_builder, create_runtime) = unsafe {
+            (
+                function::<CreateFunction>(shared, "createInferBuilder_INTERNAL", file).ok(),
+                function::<CreateFunction>(shared, "createInferRuntime_INTERNAL", file)?,
+            )
+        };
+        Ok(Self {
+            name,
+            version,
+            family,
+            file: file.clone(),
+            parser_file: installation.companions.get(PARSER).cloned(),
+            logger,
+            version_number: number,
+            create_builder,
+            create_runtime,
+            parser: OnceLock::new(),
+        })
+    }
+
+    /// Version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// ABI family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Places of methods and enumerators.
+    pub(super) fn slots(&self) -> &'static Slots {
+        self.family.slots()
+    }
+
+    /// Whether builders and runtimes can be made on a machine without a CUDA driver.
+    pub fn works_without_driver(&self) -> bool {
+        self.name == Name::TensorrtRtx
+    }
+
+    /// `TensorRT 8.5.3`, for messages.
+    pub fn title(&self) -> String {
+        let name = match self.name {
+            Name::TensorrtRtx => "TensorRT for RTX",
+            Name::TensorrtLean => "TensorRT lean runtime",
+            _ => "TensorRT",
+        };
+        format!("{name} {}", self.version)
+    }
+
+    /// Calls `createInferBuilder_INTERNAL`; null or a pointer to a new object.
+    pub(super) fn create_builder(&self) -> Result<*mut c_void> {
+        let create = self.create_builder.ok_or_else(|| {
+            Error::unsupported(format!("{} only runs engines, it builds none", self.title()))
+                .hint("build with the full TensorRT of the same version")
+        })?;
+        // SAFETY: the logger lives as long as the process; the version is the library's own.
+        Ok(unsafe { create(self.logger.as_pointer(), self.version_number) })
+    }
+
+    /// Calls `createInferRuntime_INTERNAL`; null or a pointer to a new object.
+    pub(super) fn create_runtime(&self) -> *mut c_void {
+        // SAFETY: as in `create_builder`. Callers make sure of a CUDA driver first where the library needs one: without
+        // it some releases crash, others return a pointer to nothing.
+        unsafe { (self.create_runtime)(self.logger.as_pointer(), self.version_number) }
+    }
+
+    /// Calls `createNvOnnxParser_INTERNAL` for the network at `network`.
+    ///
+    /// # Safety
+    /// `network` points to a live network definition of this library.
+    pub(super) unsafe fn create_parser(&'static self, network: *mut c_void) -> Result<*mut c_void> {
+        let entry = self.parser.get_or_init(|| self.open_parser()).clone()?;
+        // SAFETY: the caller vouches for the network; logger and version as in `create_builder`.
+        Ok(unsafe { (entry.create)(network, self.logger.as_pointer(), entry.version) })
+    }
+
+    fn open_parser(&self) -> Result<ParserEntry> {
+        let file = self.parser_file.as_deref().ok_or_else(|| {
+            Error::missing(format!("no ONNX parser stands beside `{}`", self.file.display()))
+                .hint("install the parser of the same version (`libnvonnxparser`, `libtensorrt_onnxparser_rtx`)")
+        })?;
+        let shared = open_file(file)?;
+        // SAFETY: the signatures of the parser's entry points, the same in every release.
+        unsafe {
+            let version = function::<VersionFunction>(shared, "getNvOnnxParserVersion", file)?();
+            Ok(ParserEntry { create: function(shared, "createNvOnnxParser_INTERNAL", file)?, version })
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! A loaded engine that runs batches.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+
+use crate::error::{Error, Result};
+use crate::measure::contract::{Measurement, TimingContract};
+use crate::runtime::cuda::{Device, DeviceBuffer, PinnedBuffer, Stream};
+use crate::runtime::tensorrt::build::{environment, open_driver};
+use crate::runtime::tensorrt::metadata::EngineMetadata;
+use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
+use crate::runtime::tensorrt::{capabilities, layers, pipeline};
+use crate::runtime::{Layer, OpenRequest, Session, TransferCount};
+use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+
+/// One tensor of an engine, with memory for its largest extent on both sides.
+struct Slot {
+    spec: TensorSpec,
+    device: DeviceBuffer,
+    host: PinnedBuffer,
+    /// Whether its values are asked for.
+    wanted: bool,
+}
+
+/// An engine, a context, and memory for the largest batch.
+pub struct EngineSession {
+    // Declared first, dropped first: the context refers to the memory below.
+    context: ExecutionContext,
+    engine: Engine,
+    device: Device,
+    stream: Stream,
+    input: Slot,
+    outputs: Vec<Slot>,
+    signature: Signature,
+    batches: [usize; 2],
+    dynamic: bool,
+    transfers: TransferCount,
+}
+
+impl EngineSession {
+    /// Loads the engine of `request`.
+    ///
+    /// # Errors
+    ///
+    /// `Missing` without a driver, `Unsupported` for a GPU that the library does not run on, `Input` for a file that is no
+    /// engine or is cut short, `Invalid` for one of another version or GPU, `Machine` for exhausted device memory.
+    pub fn open(request: &OpenRequest) -> Result<Self> {
+        let library = Library::open(&request.installation)?;
+        let bytes = read_engine(&request.artifact)?;
+        let driver =
+            open_driver(library).map_err(|error| error.context(format!("{} cannot run here", library.title())))?;
+        let device = driver.open(request.options.device)?;
+        device.make_current()?;
+        let capability = device.info().compute_capability;
+        if let Some(obstacle) = capabilities::device_obstacle(request.installation.id.library, capability) {
+            return Err(Error { hint: obstacle.hint, ..Error::unsupported(obstacle.reason) });
+        }
+        if let Some(metadata) = EngineMetadata::beside(&request.artifact)? {
+            metadata.check_bytes(&request.artifact, &bytes)?;
+            let here = environment(&request.installation, library, Some(&device));
+            if let Some(difference) = metadata.environment.difference(&here) {
+                return Err(Error::invalid(format!("`{}` cannot run here", request.artifact.display()))
+                    .cause(difference)
+                    .hint("build the engine again with this version on this GPU"));
+            }
+        }
+        let engine = Runtime::new(library, Some(driver))?
+            .deserialize(&bytes)
+            .map_err(|error| error.context(format!("cannot load the engine `{}`", request.artifact.display())))?;
+        Self::with_engine(engine, device, request)
+    }
+
+    fn with_engine(engine: Engine, device: Device, request: &OpenRequest) -> Result<Self> {
+        let signature = signature(&engine)?;
+        let [input] = signature.inputs.as_slice() else {
+            return Err(Error::unsupported(format!(
+                "the engine has {} inputs, exactly one is handled",
+                signature.inputs.len()
+            )));
+        };
+        if !matches!(input.element_type, ElementType::Float32 | ElementType::Float16) {
+            return Err(Error::unsupported(format!("input `{}` takes {}", input.name, input.element_type))
+                .hint("export the model with a float input"));
+        }
+        let batches = batch_range(&engine, input)?;
+        if request.batch > batches[1] {
+            return Err(outside(request.batch, batches));
+        }
+        let context = engine.context()?;
+        let stream = device.stream()?;
+        if let Some(absent) =
+            request.options.outputs.iter().find(|name| !signature.outputs.iter().any(|spec| spec.name == **name))
+        {
+            return Err(Error::input(format!("the engine has no output `{absent}`")));
+        }
+        // Output extents follow from the largest batch.
+        let fixed = input.shape.iter().skip(1).map(|extent| extent.unwrap_or(0) as i64);
+        let largest: Vec<i64> = std::iter::once(batches[1] as i64).chain(fixed).collect();
+        let dynamic = input.shape.first().is_some_and(Option::is_none);
+        if dynamic {
+            context.set_input_shape(&input.name, &largest)?;
+        }
+        let slot = |spec: &TensorSpec| -> Result<Slot> {
+            let elements = context.shape(&spec.name)?.iter().try_fold(1_usize, |product, extent| {
+                usize::try_from(*extent).ok().and_then(|extent| product.checked_mul(extent))
+            });
+            let bytes = elements
+                .and_then(|elements| elements.checked_mul(spec.element_type.bytes()?))
+                .ok_or_else(|| Error::unsupported(format!("the extent of `{}` depends on its values", spec.name)))?;
+            let memory = Slot {
+                spec: spec.clone(),
+                device: device.allocate(bytes.max(1))?,
+                host: device.allocate_pinned(bytes.max(1))?,
+                wanted: request.options.outputs.is_empty() || request.options.outputs.contains(&spec.name),
+            };
+            context.set_tensor_buffer(&spec.name, &memory.device)?;
+            Ok(memory)
+        };
+        let input = slot(input)?;
+        // Every output needs memory; only those asked for are copied back.
+        let outputs = signature.outputs.iter().map(slot).collect::<Result<Vec<_>>>()?;
+        let transfers = TransferCount::default();
+        Ok(Self { context, engine, device, stream, input, outputs, signature, batches, dynamic, transfers })
+    }
+
+    /// Binds the session's own memory to its context.
+    fn bind(&self) -> Result<()> {
+        let mut slots = std::iter::once(&self.input).chain(&self.outputs);
+        slots.try_for_each(|slot| self.context.set_tensor_buffer(&slot.spec.name, &slot.device))
+    }
+
+    /// `count` contexts that can run at once: the session's own and new ones, each with a profile of its own where the
+    /// family asks for that.
+    fn contexts(&self, count: usize) -> Result<Vec<ExecutionContext>> {
+        let profiles = self.engine.profile_count()?;
+        let shared = capabilities::contexts_share_profiles(self.engine.library().family());
+        if self.dynamic && !shared && count > profiles {
+            return Err(Error::usage(format!(
+                "{count} streams need {count} optimization profiles, the engine has {profiles}"
+            ))
+            .hint("build it with more `profiles`, or measure with fewer streams"));
+        }
+        let mut contexts = vec![self.context.clone()];
+        for index in 1..count {
+            let context = self.engine.context()?;
+            if self.dynamic {
+                context.set_profile(if shared { 0 } else { index }, &self.stream)?;
+            }
+            contexts.push(context);
+        }
+        self.stream.synchronize()?;
+        Ok(contexts)
+    }
+
+    /// Smallest and largest batch.
+    pub fn batches(&self) -> [usize; 2] {
+        self.batches
+    }
+}
+
+impl Session for EngineSession {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
+        check_input(&self.input.spec, input)?;
+        let batch = input.batch();
+        if !(self.batches[0]..=self.batches[1]).contains(&batch) {
+            return Err(outside(batch, self.batches));
+        }
+        let bytes_in = write_values(&self.input, &input.values)?;
+        self.input.host.copy_to(&self.input.device, bytes_in, &self.stream)?;
+        self.transfers.copies_in += 1;
+        self.transfers.bytes_in += bytes_in as u64;
+        let shape: Vec<i64> = input.shape.iter().map(|extent| *extent as i64).collect();
+        self.context.set_input_shape(&self.input.spec.name, &shape)?;
+        for output in &self.outputs {
+            // NaN everywhere: values that the engine did not write cannot pass for answers.
+            output.device.fill(0xff, &self.stream)?;
+        }
+        self.context.enqueue(&self.stream)?;
+        let mut shapes = Vec::with_capacity(self.outputs.len());
+        for output in self.outputs.iter().filter(|output| output.wanted) {
+            let shape: Vec<usize> = self
+                .context
+                .shape(&output.spec.name)?
+                .iter()
+                .map(|extent| usize::try_from(*extent).unwrap_or(0))
+                .collect();
+            let bytes = shape.iter().product::<usize>() * output.spec.element_type.bytes().unwrap_or(0);
+            output.host.copy_from(&output.device, bytes, &self.stream)?;
+            self.transfers.copies_out += 1;
+            self.transfers.bytes_out += bytes as u64;
+            shapes.push(shape);
+        }
+        self.stream.synchronize()?;
+        self.outputs
+            .iter()
+            .filter(|output| output.wanted)
+            .zip(shapes)
+            .map(|(output, shape)| {
+                let values = read_values(output, shape.iter().product())?;
+                Ok(Tensor { name: output.spec.name.clone(), element_type: output.spec.element_type, shape, values })
+            })
+            .collect()
+    }
+
+    fn transfers(&self) -> TransferCount {
+        self.transfers
+    }
+
+    fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
+        layers::parse(&self.engine.layer_information(&self.context)?).map(Some)
+    }
+
+    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
+        let mut contexts = self.contexts(contract.streams)?;
+        let measured = pipeline::measure(&self.device, &mut contexts, &self.signature, inputs, contract);
+        drop(contexts);
+        self.bind()?;
+        measured
+    }
+}
+
+/// The engine's bytes; an empty file is a damaged one.
+fn read_engine(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    if bytes.is_empty() {
+        return Err(
+            Error::input(format!("`{}` is truncated: it is empty", path.display())).hint("build the engine again")
+        );
+    }
+    Ok(bytes)
+}
+
+/// Inputs and outputs as the engine declares them.
+pub(super) fn signature(engine: &Engine) -> Result<Signature> {
+    let mut signature = Signature::default();
+    for name in engine.tensor_names()? {
+        let (role, element_type, shape) = engine.tensor(&name)?;
+        let shape = shape.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+        let spec = TensorSpec { name, element_type, shape };
+        match role {
+            Role::Input => signature.inputs.push(spec),
+            Role::Output => signature.outputs.push(spec),
+        }
+    }
+    Ok(signature)
+}
+
+/// Smallest and largest batch that the engine accepts.
+pub(super) fn batch_range(engine: &Engine, input: &TensorSpec) -> Result<[usize; 2]> {
+    match input.shape.first() {
+        Some(Some(batch)) => Ok([*batch, *batch]),
+        Some(None) => {
+            let [least, _, most] = engine.profile_range(&input.name, 0)?;
+            let batch = |shape: &[i64]| shape.first().and_then(|extent| usize::try_from(*extent).ok());
+            batch(&least)
+                .zip(batch(&most))
+                .map(|(least, most)| [least, most])
+                .ok_or_else(|| Error::failed(format!("the engine's profile says no batch for `{}`", input.name)))
+        }
+        None => Err(Error::unsupported(format!("input `{}` is a scalar", input.name))),
+    }
+}
+
+fn outside(batch: usize, [least, most]: [usize; 2]) -> Error {
+    if least == most {
+        return Error::input(format!("batch {batch} does not fit an engine of the fixed batch {least}"))
+            .hint("run whole batches of that size, or export the model with a dynamic batch");
+    }
+    Error::input(format!("batch {batch} is outside the engine's profile, {least} to {most}"))
+        .hint("run a smaller batch, or build the engine with a larger `max_batch`")
+}
+
+/// Name, shape and element type fit; 32-bit floats also fill an input of 16-bit floats.
+fn check_input(spec: &TensorSpec, input: &Tensor) -> Result<()> {
+    let narrowed = spec.element_type == ElementType::Float16 && input.element_type == ElementType::Float32;
+    let wanted = TensorSpec {
+        element_type: if narrowed { ElementType::Float32 } else { spec.element_type },
+        shape: std::iter::once(None).chain(spec.shape.iter().skip(1).copied()).collect(),
+        name: spec.name.clone(),
+    };
+    wanted.accepts(input)
+}
+
+/// Writes `values` in the tensor's element type; returns the bytes written.
+fn write_values(slot: &Slot, values: &[f32]) -> Result<usize> {
+    let full = || Error::failed(format!("{} values do not fit `{}`", values.len(), slot.spec.name));
+    if slot.spec.element_type == ElementType::Float16 {
+        let mut view = slot.host.view_mut::<u16>()?;
+        let target = view.get_mut(..values.len()).ok_or_else(full)?;
+        for (target, value) in target.iter_mut().zip(values) {
+            *target = f16::from_f32(*value).to_bits();
+        }
+        return Ok(values.len() * size_of::<u16>());
+    }
+    let mut view = slot.host.view_mut::<f32>()?;
+    view.get_mut(..values.len()).ok_or_else(full)?.copy_from_slice(values);
+    Ok(size_of_val(values))
+}
+
+/// Reads `count` values, widened to 32-bit floats.
+fn read_values(slot: &Slot, count: usize) -> Result<Vec<f32>> {
+    let short = || Error::failed(format!("`{}` holds fewer than {count} values", slot.spec.name));
+    Ok(match slot.spec.element_type {
+        ElementType::Float32 => slot.host.view::<f32>()?.get(..count).ok_or_else(short)?.to_vec(),
+        ElementType::Float16 => {
+            let view = slot.host.view::<u16>()?;
+            view.get(..count).ok_or_else(short)?.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect()
+        }
+        ElementType::Bfloat16 => {
+            let view = slot.host.view::<u16>()?;
+            view.get(..count).ok_or_else(short)?.iter().map(|bits| bf16::from_bits(*bits).to_f32()).collect()
+        }
+        ElementType::Int8 => {
+            slot.host.view::<i8>()?.get(..count).ok_or_else(short)?.iter().map(|value| f32::from(*value)).collect()
+        }
+        ElementType::Uint8 | ElementType::Bool => {
+            slot.host.view::<u8>()?.get(..count).ok_or_else(short)?.iter().map(|value| f32::from(*value)).collect()
+        }
+        ElementType::Int32 => {
+            slot.host.view::<i32>()?.get(..count).ok_or_else(short)?.iter().map(|value| *value as f32).collect()
+        }
+        ElementType::Int64 => {
+            slot.host.view::<i64>()?.get(..count).ok_or_else(short)?.iter().map(|value| *value as f32).collect()
+        }
+        other => return Err(Error::unsupported(format!("output `{}` is {other}", slot.spec.name))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn spec(element_type: ElementType) -> TensorSpec {
+        TensorSpec { name: "x".to_owned(), element_type, shape: vec![None, Some(3)] }
+    }
+
+    #[test]
+    fn inputs_fit_in_name_shape_and_type() {
+        let tensor = Tensor::float32("x", vec![2, 3], vec![0.0; 6]).unwrap();
+        check_input(&spec(ElementType::Float32), &tensor).unwrap();
+        check_input(&spec(ElementType::Float16), &tensor).unwrap();
+        assert!(check_input(&spec(ElementType::Int8), &tensor).is_err());
+        let wide = Tensor::float32("x", vec![2, 4], vec![0.0; 8]).unwrap();
+        assert!(check_input(&spec(ElementType::Float32), &wide).is_err());
+    }
+
+    #[test]
+    fn batches_outside_say_what_fits() {
+        assert_eq!(outside(33, [1, 32]).message, "batch 33 is outside the engine's profile, 1 to 32");
+        assert_eq!(outside(3, [8, 8]).message, "batch 3 does not fit an engine of the fixed batch 8");
+    }
+
+    #[test]
+    fn an_empty_engine_is_truncated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(read_engine(file.path()).unwrap_err().message.contains("truncated"));
+    }
+}

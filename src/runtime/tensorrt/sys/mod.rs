@@ -1,0 +1,240 @@
+//! TensorRT's C++ ABI as it is: families, vtable slots, plain structures, and the interfaces that are implemented here.
+//!
+//! A public object is `{ vtable, implementation }`; its methods are calls through the implementation's vtable, whose order
+//! is the same in every release of a [`Family`] for every method in [`Slots`]. Entry points are C symbols.
+#![allow(unsafe_code)]
+
+mod interfaces;
+#[rustfmt::skip]
+mod tables;
+#[cfg(test)]
+#[path = "../../../../tools/slot-tables/facts.rs"]
+mod facts;
+#[cfg(test)]
+mod header_tests;
+#[cfg(test)]
+mod table_tests;
+
+use std::ffi::{c_char, c_int, c_void};
+use std::fmt;
+
+pub use interfaces::{CalibratorFunctions, CalibratorObject, LoggerObject};
+pub use tables::Slots;
+
+use crate::error::{Error, Result};
+use crate::vocabulary::Library;
+
+/// Where a method stands in its vtable, or which value an enumerator has; some are missing in some releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The name in the headers.
+    pub name: &'static str,
+    place: Option<u32>,
+    since: (u32, u32),
+}
+
+impl Slot {
+    pub(crate) const fn at(name: &'static str, place: u32) -> Self {
+        Self { name, place: Some(place), since: (0, 0) }
+    }
+
+    pub(crate) const fn since(name: &'static str, place: u32, major: u32, minor: u32) -> Self {
+        Self { name, place: Some(place), since: (major, minor) }
+    }
+
+    pub(crate) const fn absent(name: &'static str) -> Self {
+        Self { name, place: None, since: (0, 0) }
+    }
+
+    /// The place in `version`, or `None` where that release does not have it.
+    pub fn get(self, version: Version) -> Option<u32> {
+        self.place.filter(|_| (version.major, version.minor) >= self.since)
+    }
+
+    /// The place in `version`, or an error that names what is missing.
+    pub fn require(self, version: Version) -> Result<u32> {
+        self.get(version).ok_or_else(|| Error::unsupported(format!("`{}` is not in version {version}", self.name)))
+    }
+}
+
+/// Version of a library, as `getInferLibVersion` reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Major.
+    pub major: u32,
+    /// Minor.
+    pub minor: u32,
+    /// Patch.
+    pub patch: u32,
+}
+
+impl Version {
+    /// Decodes the number of `getInferLibVersion`: `major × 10000 + minor × 100 + patch`, and `major × 1000 + …` up to
+    /// TensorRT 9 (`NV_TENSORRT_VERSION` in the headers).
+    pub const fn from_number(number: c_int) -> Option<Self> {
+        if number < 1000 {
+            return None;
+        }
+        let number = number as u32;
+        let scale = if number < 10_000 { 1000 } else { 10_000 };
+        Some(Self { major: number / scale, minor: number % scale / 100, patch: number % 100 })
+    }
+
+    /// The first three parts of `text`, which may have more; `None` if there are fewer or they are no numbers.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(str::parse);
+        Some(Self { major: parts.next()?.ok()?, minor: parts.next()?.ok()?, patch: parts.next()?.ok()? })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// Releases that share one layout of every interface used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// TensorRT 8.5 and 8.6.
+    Eight,
+    /// TensorRT 10.
+    Ten,
+    /// TensorRT 11, and TensorRT for RTX from 1.5.
+    Eleven,
+    /// TensorRT for RTX 1.3 and 1.4.
+    RtxOneThree,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 4] = [Self::Eight, Self::Ten, Self::Eleven, Self::RtxOneThree];
+
+    /// The family of a library's release; an error for releases whose layout is not known.
+    pub fn of(library: Library, version: Version) -> Result<Self> {
+        match (library, version.major, version.minor) {
+            (Library::Tensorrt | Library::TensorrtLean, 8, 5..=6) => Ok(Self::Eight),
+            (Library::Tensorrt | Library::TensorrtLean, 10, _) => Ok(Self::Ten),
+            (Library::Tensorrt | Library::TensorrtLean, 11, _) => Ok(Self::Eleven),
+            (Library::TensorrtRtx, 1, 3..=4) => Ok(Self::RtxOneThree),
+            (Library::TensorrtRtx, 1, 5..) => Ok(Self::Eleven),
+            _ => Err(Error::unsupported(format!("the binary interface of `{library}` {version} is not known"))
+                .hint("known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX from 1.3")),
+        }
+    }
+
+    /// The name in reports: `8`, `10`, `11`, `rtx-1.3`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eight => "8",
+            Self::Ten => "10",
+            Self::Eleven => "11",
+            Self::RtxOneThree => "rtx-1.3",
+        }
+    }
+
+    /// Places of methods and enumerators.
+    pub fn slots(self) -> &'static Slots {
+        match self {
+            Self::Eight => &tables::FAMILY_8,
+            Self::Ten => &tables::FAMILY_10,
+            Self::Eleven => &tables::FAMILY_11,
+            Self::RtxOneThree => &tables::FAMILY_RTX_1_3,
+        }
+    }
+
+    /// Whether `Dims` holds 32-bit extents; later families hold 64-bit extents.
+    pub const fn narrow_dims(self) -> bool {
+        matches!(self, Self::Eight)
+    }
+}
+
+/// Most dimensions a tensor can have (`Dims::MAX_DIMS`).
+pub const MAX_DIMENSIONS: usize = 8;
+
+/// `Dims32` of family 8.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dims32 {
+    /// Number of dimensions; negative means that the tensor is unknown.
+    pub count: i32,
+    /// Extents; -1 is dynamic.
+    pub extents: [i32; MAX_DIMENSIONS],
+}
+
+/// `Dims64` of families 10, 11 and RTX.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dims64 {
+    /// Number of dimensions; negative means that the tensor is unknown.
+    pub count: i32,
+    /// Extents; -1 is dynamic.
+    pub extents: [i64; MAX_DIMENSIONS],
+}
+
+/// `InterfaceInfo`: the kind and version of an interface that the caller implements.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct InterfaceInfo {
+    /// Kind, NUL-terminated, static.
+    pub kind: *const c_char,
+    /// Major version.
+    pub major: i32,
+    /// Minor version.
+    pub minor: i32,
+}
+
+/// `createInferBuilder_INTERNAL`, `createInferRuntime_INTERNAL`.
+pub type CreateFunction = unsafe extern "C" fn(logger: *mut c_void, version: c_int) -> *mut c_void;
+/// `createNvOnnxParser_INTERNAL`.
+pub type CreateParserFunction =
+    unsafe extern "C" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
+/// `getInferLibVersion`, `getNvOnnxParserVersion`.
+pub type VersionFunction = unsafe extern "C" fn() -> c_int;
+
+/// The value and the function at `slot` of the vtable of the object's implementation: what a call through a public object
+/// needs.
+///
+/// # Safety
+/// `object` points to a live public TensorRT object (`{ vtable, implementation }`), and `slot` is within the vtable of its
+/// implementation.
+pub unsafe fn implementation_method(object: *mut c_void, slot: u32) -> (*mut c_void, *const c_void) {
+    // SAFETY: the caller promises the layout; both words are readable for as long as the object lives.
+    unsafe {
+        let implementation = *object.cast::<*mut c_void>().add(1);
+        (implementation, own_method(implementation, slot))
+    }
+}
+
+/// The function at `slot` of the object's own vtable.
+///
+/// # Safety
+/// `object` points to a live C++ object whose first word is its vtable, and `slot` is within that vtable.
+pub unsafe fn own_method(object: *mut c_void, slot: u32) -> *const c_void {
+    // SAFETY: the caller promises that the first word is a vtable that reaches at least to `slot`.
+    unsafe {
+        let vtable = *object.cast::<*const *const c_void>();
+        *vtable.add(slot as usize)
+    }
+}
+
+/// Slot of the deleting destructor in every public class: its virtual destructor is declared first (Itanium C++ ABI 2.5.2:
+/// complete object destructor, then deleting destructor).
+pub const DELETE_SLOT: u32 = 1;
+
+/// `kMIN`, `kOPT`, `kMAX` of `OptProfileSelector`.
+pub const PROFILE_SELECTORS: [c_int; 3] = [0, 1, 2];
+/// `ProfilingVerbosity::kDETAILED`.
+pub const PROFILING_DETAILED: c_int = 2;
+/// `LayerInformationFormat::kJSON`.
+pub const LAYER_INFORMATION_JSON: c_int = 1;
+/// `MemoryPoolType::kWORKSPACE`.
+pub const MEMORY_POOL_WORKSPACE: c_int = 0;
+/// `TensorIOMode::kINPUT`.
+pub const TENSOR_INPUT: c_int = 1;
+/// `DataType::kHALF`.
+pub const DATA_TYPE_HALF: c_int = 1;
+/// `CalibrationAlgoType::kENTROPY_CALIBRATION_2`.
+pub const ENTROPY_CALIBRATION_2: c_int = 2;
+/// `ExecutionContextAllocationStrategy::kSTATIC`.
+pub const ALLOCATION_STATIC: c_int = 0;
