@@ -1,0 +1,258 @@
+//! Answers (arg max) compared as counts, each flip judged by the reference's margin.
+//!
+//! The margin is the distance between the reference's best and second-best class: a difference of logits, or of the
+//! logarithms of probabilities. The two are the same number, because a softmax cancels in the difference:
+//! `ln pᵢ − ln pⱼ = zᵢ − zⱼ`. So one limit, in logits, serves both kinds of output.
+//!
+//! A flip is a *near-tie* when its margin is at most the ladder's `near_tie`, which may not exceed twice the absolute
+//! tolerance: two classes that each move by the error that is allowed close a gap of twice that error and no more. Any other
+//! flip is *confident*.
+
+use crate::check::pair::OutputPair;
+use crate::error::{Error, Result};
+use crate::manifest::OutputKind;
+use crate::report::schema::Agreement;
+
+/// Margins kept in the report.
+const MARGINS_KEPT: usize = 16;
+
+/// Relative slack of the arithmetic check: sums and differences of two `f32` in `f64` round at 2⁻⁵³.
+const ROUNDING: f64 = 1e-12;
+
+/// How a changed answer is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlipKind {
+    /// The reference's margin is small enough for the allowed error to explain the flip.
+    NearTie,
+    /// It is not.
+    Confident,
+    /// The margin exceeds twice the sample's largest error, which arithmetic forbids: the comparison itself is wrong.
+    Impossible,
+}
+
+/// One sample whose answer changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flip {
+    /// Index of the sample.
+    pub sample: usize,
+    /// The reference's answer.
+    pub reference: usize,
+    /// The answer now.
+    pub actual: usize,
+    /// The reference's margin, in logits.
+    pub margin: f64,
+    /// How it is judged.
+    pub kind: FlipKind,
+}
+
+/// The counts of the report, and every flip in the order of the samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers {
+    /// Counts.
+    pub agreement: Agreement,
+    /// Every flip.
+    pub flips: Vec<Flip>,
+}
+
+impl Answers {
+    /// Whether no more confident flips occurred than are allowed, and none that arithmetic forbids.
+    pub fn agree(&self) -> bool {
+        self.agreement.confident_flips <= self.agreement.confident_allowed && self.agreement.impossible_flips == 0
+    }
+}
+
+/// What [`count`] judges by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// What the outputs are.
+    pub kind: OutputKind,
+    /// Largest margin, in logits, of a near-tie.
+    pub near_tie: f64,
+    /// Confident flips allowed.
+    pub confident_allowed: usize,
+}
+
+/// Counts answers. `sample_max_abs` holds the largest absolute error of each sample as the metrics measured it: a flip that
+/// those errors cannot explain shows that one of the two was computed on other data, and is counted as impossible.
+///
+/// Errors: a usage error for outputs of fewer than two classes, which hold no answer; an invalid one if `sample_max_abs`
+/// is not one value a sample.
+pub fn count(pair: &OutputPair<'_>, sample_max_abs: &[f64], terms: &Terms) -> Result<Answers> {
+    if pair.classes() < 2 {
+        return Err(Error::usage("an output of one class holds no answer to compare")
+            .hint("gate a model with one output a class"));
+    }
+    if sample_max_abs.len() != pair.samples() {
+        return Err(Error::invalid(format!(
+            "{} samples have {} measured errors",
+            pair.samples(),
+            sample_max_abs.len()
+        )));
+    }
+    let mut flips = Vec::new();
+    for (sample, ((reference, actual), &error)) in pair.rows().zip(sample_max_abs).enumerate() {
+        let (before, after) = (Lead::of(reference), Lead::of(actual));
+        if before.best == after.best {
+            continue;
+        }
+        let margin = before.margin(terms.kind);
+        let kind = if before.gap() > 2.0 * error * (1.0 + ROUNDING) {
+            FlipKind::Impossible
+        } else if margin <= terms.near_tie {
+            FlipKind::NearTie
+        } else {
+            FlipKind::Confident
+        };
+        flips.push(Flip { sample, reference: before.best, actual: after.best, margin, kind });
+    }
+    Ok(Answers { agreement: summary(pair.samples(), &flips, terms.confident_allowed), flips })
+}
+
+fn summary(samples: usize, flips: &[Flip], confident_allowed: usize) -> Agreement {
+    let of = |kind| flips.iter().filter(|flip| flip.kind == kind).count();
+    let mut margins: Vec<f32> = flips.iter().map(|flip| flip.margin as f32).collect();
+    margins.sort_by(|one, other| other.total_cmp(one));
+    margins.truncate(MARGINS_KEPT);
+    Agreement {
+        samples,
+        top1_matches: samples - flips.len(),
+        near_tie_flips: of(FlipKind::NearTie),
+        confident_flips: of(FlipKind::Confident),
+        confident_allowed,
+        impossible_flips: of(FlipKind::Impossible),
+        flip_margins: margins,
+    }
+}
+
+/// The class with the largest value, the lowest such class on a tie; 0 for an empty row.
+pub fn answer(row: &[f32]) -> usize {
+    Lead::of(row).best
+}
+
+/// The reference's margin of a row, in logits; zero for a tie, infinite for a single class.
+pub fn margin(row: &[f32], kind: OutputKind) -> f64 {
+    Lead::of(row).margin(kind)
+}
+
+/// The best two values of a row.
+struct Lead {
+    best: usize,
+    first: f64,
+    second: f64,
+}
+
+impl Lead {
+    fn of(row: &[f32]) -> Self {
+        let (mut best, mut first, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
+        for (class, &value) in row.iter().enumerate() {
+            if value > first {
+                (best, second, first) = (class, first, value);
+            } else if value > second {
+                second = value;
+            }
+        }
+        Self { best, first: f64::from(first), second: f64::from(second) }
+    }
+
+    /// Difference in the output's own unit.
+    fn gap(&self) -> f64 {
+        self.first - self.second
+    }
+
+    fn margin(&self, kind: OutputKind) -> f64 {
+        // Probabilities that underflowed to zero are taken as the smallest normal number: a large margin, and finite.
+        let logarithm = |probability: f64| probability.max(f64::from(f32::MIN_POSITIVE)).ln();
+        match kind {
+            OutputKind::Logits => self.gap(),
+            OutputKind::Probabilities => logarithm(self.first) - logarithm(self.second),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use approx::assert_relative_eq;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::check::metrics::{Tolerance, measure};
+
+    const TERMS: Terms = Terms { kind: OutputKind::Logits, near_tie: 0.2, confident_allowed: 0 };
+
+    fn counted(reference: &[f32], actual: &[f32], classes: usize, terms: &Terms) -> Answers {
+        let pair = OutputPair::new(reference, actual, reference.len() / classes, classes).unwrap();
+        let metrics = measure(&pair, Tolerance { absolute: 0.1, relative: 0.0 });
+        count(&pair, &metrics.sample_max_abs, terms).unwrap()
+    }
+
+    #[rstest]
+    #[case::same(&[1.0, 2.0, 0.0], &[1.0, 2.1, 0.0], None)]
+    #[case::near_tie(&[1.0, 1.125, 0.0], &[1.125, 1.0, 0.0], Some((FlipKind::NearTie, 0.125)))]
+    #[case::confident(&[1.0, 2.0, 0.0], &[2.0, 1.0, 0.0], Some((FlipKind::Confident, 1.0)))]
+    #[case::exact_tie_goes_to_the_lowest(&[2.0, 2.0, 0.0], &[2.0, 2.0, 0.0], None)]
+    #[case::tie_broken(&[2.0, 2.0, 0.0], &[2.0, 2.5, 0.0], Some((FlipKind::NearTie, 0.0)))]
+    fn flips_are_judged_by_the_margin(
+        #[case] reference: &[f32],
+        #[case] actual: &[f32],
+        #[case] expected: Option<(FlipKind, f64)>,
+    ) {
+        let answers = counted(reference, actual, 3, &TERMS);
+        assert_eq!(answers.flips.first().map(|flip| (flip.kind, flip.margin)), expected);
+        assert_eq!(answers.agree(), !matches!(expected, Some((FlipKind::Confident, _))));
+    }
+
+    #[test]
+    fn margins_of_probabilities_are_those_of_their_logits() {
+        let logits = [3.0_f32, 2.5, -1.0];
+        let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
+        let probabilities: Vec<f32> = logits.iter().map(|logit| logit.exp() / sum).collect();
+        assert_relative_eq!(margin(&probabilities, OutputKind::Probabilities), 0.5, epsilon = 1e-6);
+        assert_relative_eq!(margin(&logits, OutputKind::Logits), 0.5);
+        assert!(margin(&[1.0, 0.0], OutputKind::Probabilities).is_finite());
+    }
+
+    #[test]
+    fn confident_flips_may_be_allowed_and_are_still_counted() {
+        let terms = Terms { confident_allowed: 1, ..TERMS };
+        let answers = counted(&[0.0, 9.0, 9.0, 0.0], &[9.0, 0.0, 9.0, 0.0], 2, &terms);
+        assert!(answers.agree());
+        assert_eq!((answers.agreement.confident_flips, answers.agreement.top1_matches), (1, 1));
+        assert_eq!(answers.agreement.flip_margins, [9.0]);
+    }
+
+    #[test]
+    fn a_flip_that_the_measured_error_cannot_explain_is_impossible() {
+        let pair = OutputPair::new(&[1.0, 2.0], &[2.0, 1.0], 1, 2).unwrap();
+        let answers = count(&pair, &[0.25], &TERMS).unwrap();
+        assert_eq!(answers.agreement.impossible_flips, 1);
+        assert!(!answers.agree());
+        assert!(count(&pair, &[], &TERMS).is_err());
+    }
+
+    #[test]
+    fn one_class_holds_no_answer() {
+        let pair = OutputPair::new(&[1.0], &[1.0], 1, 1).unwrap();
+        assert!(count(&pair, &[0.0], &TERMS).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_flip_is_impossible_when_both_read_the_same_data(
+            values in prop::collection::vec((-1e30_f32..1e30, -1e30_f32..1e30), 3..90),
+            probabilities in any::<bool>(),
+        ) {
+            let kind = if probabilities { OutputKind::Probabilities } else { OutputKind::Logits };
+            let whole = values.len() / 3 * 3;
+            let (x, y): (Vec<f32>, Vec<f32>) = values[..whole].iter().copied().unzip();
+            let answers = counted(&x, &y, 3, &Terms { kind, ..TERMS });
+            let agreement = &answers.agreement;
+            prop_assert_eq!(agreement.impossible_flips, 0);
+            prop_assert_eq!(
+                agreement.top1_matches + agreement.near_tie_flips + agreement.confident_flips,
+                agreement.samples
+            );
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! Batch invariance: a sample's answer may depend on neither its slot, nor its neighbours, nor the size of its batch.
+//!
+//! No reference is needed: the runtime is held against itself, so a fault here is the runtime's (or the driver's), never the
+//! model's. Four trials:
+//!
+//! | trial    | what is run                                          | what must hold                                    |
+//! |----------|------------------------------------------------------|---------------------------------------------------|
+//! | tiled    | one probe in every slot                              | the same answer in every slot                     |
+//! | permuted | a batch, then the same batch turned by one slot      | the answers turn with the samples                 |
+//! | alone    | samples one by one                                   | the answers that they had inside the batch        |
+//! | short    | a full batch, then a short one of other samples      | the short batch's answers inside a full batch     |
+
+use crate::check::figure::figure;
+use crate::check::ladder::Check;
+use crate::check::pair::check_outputs;
+use crate::error::{Error, Result};
+use crate::report::schema::CheckResult;
+use crate::tensor::Tensor;
+use crate::vocabulary::Status;
+
+/// Runs a batch of 1 to n samples as the cell runs it, padding included, and returns one row of scores a sample.
+pub type Run<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
+/// Probes tiled over a batch, and samples run alone.
+const TILED_PROBES: usize = 2;
+const ALONE_SAMPLES: usize = 8;
+
+/// One way of asking the same question twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// One probe in every slot.
+    Tiled,
+    /// A batch turned by one slot.
+    Permuted,
+    /// Samples one by one.
+    Alone,
+    /// A short batch after a full one.
+    Short,
+}
+
+/// What a trial found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The trial.
+    pub trial: Trial,
+    /// Rows compared.
+    pub rows: usize,
+    /// Largest absolute difference between two answers for one sample.
+    pub spread: f64,
+    /// Slots whose answer differs by more than is tolerated, in order.
+    pub slots: Vec<usize>,
+    /// The fault in words, if there is one.
+    pub fault: Option<String>,
+}
+
+/// What all trials found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invariance {
+    /// Samples in a full batch.
+    pub batch: usize,
+    /// Largest difference tolerated.
+    pub tolerance: f64,
+    /// One finding a trial; none for a batch of one, which has no neighbours.
+    pub findings: Vec<Finding>,
+}
+
+impl Invariance {
+    /// Whether every trial kept within the tolerance.
+    pub fn holds(&self) -> bool {
+        self.findings.iter().all(|finding| finding.fault.is_none())
+    }
+
+    /// Largest difference over all trials; 0 is equal bit by bit.
+    pub fn spread(&self) -> f64 {
+        self.findings.iter().map(|finding| finding.spread).fold(0.0, f64::max)
+    }
+
+    /// The most telling fault: a slot that computes something else, then a slot that holds another's answer, before what
+    /// merely follows from them.
+    pub fn fault(&self) -> Option<&str> {
+        let of = |trial| self.findings.iter().filter(move |finding| finding.trial == trial);
+        let order = [Trial::Tiled, Trial::Alone, Trial::Permuted, Trial::Short];
+        order.into_iter().flat_map(of).find_map(|finding| finding.fault.as_deref())
+    }
+
+    /// The check of the report; `None` for a batch of one.
+    pub fn result(&self, gating: bool) -> Option<CheckResult> {
+        let rows: usize = self.findings.iter().map(|finding| finding.rows).sum();
+        if rows == 0 {
+            return None;
+        }
+        let fault = self.fault().map(str::to_owned);
+        let status = if fault.is_some() { Status::Fail } else { Status::Pass };
+        let detail = fault.unwrap_or_else(|| match self.spread() {
+            0.0 => format!("{rows} answers equal bit by bit whatever their slot and batch"),
+            spread => format!(
+                "{rows} answers within {} whatever their slot and batch, {} allowed",
+                figure(spread),
+                figure(self.tolerance)
+            ),
+        });
+        Some(CheckResult { name: Check::BatchInvariance.as_str().to_owned(), status, gating, detail })
+    }
+}
+
+/// Runs the four trials on the first probes (used in turn where there are fewer than a trial needs).
+///
+/// `run` is called with 1 to `batch` samples. Errors: those of `run`, and whatever [`check_outputs`] refuses.
+pub fn check(run: &mut Run<'_>, probes: &Tensor, batch: usize, tolerance: f64) -> Result<Invariance> {
+    let mut findings = Vec::new();
+    if batch > 1 {
+        let mut runner = Runner { run, probes, tolerance };
+        let all = |first: usize| (first..first + batch).collect::<Vec<_>>();
+        let (one, other) = (all(0), all(batch));
+        let full = runner.answers(&one)?;
+        findings.push(runner.tiled(batch)?);
+        findings.push(runner.permuted(&one, &full)?);
+        findings.push(runner.alone(&one, &full)?);
+        findings.push(runner.short(&one, &other)?);
+    }
+    Ok(Invariance { batch, tolerance, findings })
+}
+
+/// Holds the answers of the same samples at two batch sizes against each other, for artifacts that have one file a batch
+/// size. Errors: whatever [`check_outputs`] refuses.
+pub fn compare_batches(single: &Tensor, batched: &Tensor, tolerance: f64) -> Result<Finding> {
+    let expected = Answers::of(single.clone(), single.batch())?;
+    let found = Answers::of(batched.clone(), single.batch())?;
+    let pairs = (0..expected.count()).map(|slot| (slot, slot));
+    Ok(compare(Trial::Alone, &expected, &found, pairs, tolerance))
+}
+
+/// Validated answers, one row a slot.
+struct Answers {
+    tensor: Tensor,
+}
+
+impl Answers {
+    fn of(tensor: Tensor, samples: usize) -> Result<Self> {
+        check_outputs(&tensor, samples)?;
+        Ok(Self { tensor })
+    }
+
+    fn count(&self) -> usize {
+        self.tensor.batch()
+    }
+
+    fn row(&self, slot: usize) -> &[f32] {
+        self.tensor.row(slot).unwrap_or_default()
+    }
+}
+
+struct Runner<'a, 'b> {
+    run: &'a mut Run<'b>,
+    probes: &'a Tensor,
+    tolerance: f64,
+}
+
+impl Runner<'_, '_> {
+    /// Answers of the probes at `indices`, modulo the number of probes.
+    fn answers(&mut self, indices: &[usize]) -> Result<Answers> {
+        let count = self.probes.batch();
+        let mut values = Vec::with_capacity(indices.len() * self.probes.row_len());
+        for &index in indices {
+            let row = index.checked_rem(count).and_then(|index| self.probes.row(index));
+            values.extend_from_slice(row.ok_or_else(|| Error::invalid("there are no probes to run"))?);
+        }
+        let mut shape = self.probes.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = indices.len();
+        }
+        let batch = Tensor { shape, values, name: self.probes.name.clone(), element_type: self.probes.element_type };
+        Answers::of((self.run)(&batch)?, indices.len())
+    }
+
+    fn tiled(&mut self, batch: usize) -> Result<Finding> {
+        let mut worst: Option<Finding> = None;
+        for probe in 0..TILED_PROBES {
+            let answers = self.answers(&vec![probe; batch])?;
+            let pairs = (1..batch).map(|slot| (0, slot));
+            let mut finding = compare(Trial::Tiled, &answers, &answers, pairs, self.tolerance);
+            if let Some(&slot) = finding.slots.first() {
+                finding.fault = Some(format!(
+                    "probe {probe} in every slot of a batch of {batch} answers differently in slot {slot}: by {}, {} allowed",
+                    figure(finding.spread),
+                    figure(self.tolerance)
+                ));
+            }
+            worst = Some(match worst {
+                None => finding,
+                Some(before) => merge(before, finding),
+            });
+        }
+        worst.ok_or_else(|| Error::invalid("there are no probes to run"))
+    }
+
+    fn permuted(&mut self, indices: &[usize], full: &Answers) -> Result<Finding> {
+        let mut turned = indices.to_vec();
+        turned.rotate_left(1);
+        let answers = self.answers(&turned)?;
+        let count = indices.len();
+        let pairs = (0..count).map(|slot| ((slot + 1) % count, slot));
+        let mut finding = compare(Trial::Permuted, full, &answers, pairs, self.tolerance);
+        if let Some(&slot) = finding.slots.first() {
+            finding.fault = Some(format!(
+                "a permuted batch of {count} does not give permuted answers: slot {slot} is off by {}, {} allowed",
+                figure(finding.spread),
+                figure(self.tolerance)
+            ));
+        }
+        Ok(finding)
+    }
+
+    fn alone(&mut self, indices: &[usize], full: &Answers) -> Result<Finding> {
+        let mut found: Option<Finding> = None;
+        let mut taken_from = Vec::new();
+        let count = indices.len();
+        // The first and the last slots: where kernels start, and where their tails are.
+        let chosen = |slot: usize| slot < ALONE_SAMPLES / 2 || slot + ALONE_SAMPLES / 2 >= count;
+        for (slot, &index) in indices.iter().enumerate().filter(|&(slot, _)| chosen(slot)) {
+            let answers = self.answers(&[index])?;
+            let finding = compare(Trial::Alone, full, &answers, std::iter::once((slot, 0)), self.tolerance);
+            if finding.fault.is_some() {
+                taken_from.push((slot, slot_of(answers.row(0), full, self.tolerance)));
+            }
+            // The comparison knows the slot of the lone batch, 0; the reader wants that of the full one.
+            let slots = finding.slots.iter().map(|_| slot).collect();
+            let finding = Finding { slots, ..finding };
+            found = Some(match found {
+                None => finding,
+                Some(before) => merge(before, finding),
+            });
+        }
+        let mut finding = found.ok_or_else(|| Error::invalid("there are no probes to run"))?;
+        if let Some(&(slot, from)) = taken_from.first() {
+            finding.fault = Some(match from {
+                Some(other) => format!(
+                    "slots {slot} and {other} of a batch of {count} are swapped: the answer of one sample stands in the slot of the other"
+                ),
+                None => format!(
+                    "slot {slot} of a batch of {count} differs from the same sample alone by {}, {} allowed",
+                    figure(finding.spread),
+                    figure(self.tolerance)
+                ),
+            });
+        }
+        Ok(finding)
+    }
+
+    fn short(&mut self, one: &[usize], other: &[usize]) -> Result<Finding> {
+        let expected = self.answers(other)?;
+        self.answers(one)?;
+        let size = other.len() / 2;
+        let answers = self.answers(other.get(..size).unwrap_or(other))?;
+        let pairs = (0..size).map(|slot| (slot, slot));
+        let mut finding = compare(Trial::Short, &expected, &answers, pairs, self.tolerance);
+        if let Some(&slot) = finding.slots.first() {
+            finding.fault = Some(format!(
+                "padding leaks: a batch of {size} run after a full batch of {} is off by {} in slot {slot}, {} allowed",
+                other.len(),
+                figure(finding.spread),
+                figure(self.tolerance)
+            ));
+        }
+        Ok(finding)
+    }
+}
+
+/// Compares rows by pairs of (slot in `expected`, slot in `found`).
+fn compare(
+    trial: Trial,
+    expected: &Answers,
+    found: &Answers,
+    pairs: impl Iterator<Item = (usize, usize)>,
+    tolerance: f64,
+) -> Finding {
+    let mut finding = Finding { trial, rows: 0, spread: 0.0, slots: Vec::new(), fault: None };
+    for (wanted, slot) in pairs {
+        let distance = distance(expected.row(wanted), found.row(slot));
+        finding.rows += 1;
+        finding.spread = finding.spread.max(distance);
+        let same = distance <= tolerance;
+        if !same {
+            finding.slots.push(slot);
+        }
+    }
+    if let Some(&slot) = finding.slots.first() {
+        finding.fault =
+            Some(format!("slot {slot} is off by {}, {} allowed", figure(finding.spread), figure(tolerance)));
+    }
+    finding
+}
+
+fn merge(before: Finding, after: Finding) -> Finding {
+    Finding {
+        trial: before.trial,
+        rows: before.rows + after.rows,
+        spread: before.spread.max(after.spread),
+        slots: before.slots.into_iter().chain(after.slots).collect(),
+        fault: before.fault.or(after.fault),
+    }
+}
+
+/// Largest absolute difference of two rows; infinite where they differ in length.
+fn distance(one: &[f32], other: &[f32]) -> f64 {
+    if one.len() != other.len() {
+        return f64::INFINITY;
+    }
+    one.iter().zip(other).map(|(&x, &y)| (f64::from(x) - f64::from(y)).abs()).fold(0.0, f64::max)
+}
+
+/// The one slot of `answers` that holds `row`, if exactly one does.
+fn slot_of(row: &[f32], answers: &Answers, tolerance: f64) -> Option<usize> {
+    let mut matching = (0..answers.count()).filter(|&slot| distance(row, answers.row(slot)) <= tolerance);
+    let first = matching.next()?;
+    matching.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Four features a sample; the honest answer is their sums with alternating signs.
+    fn probes(count: usize) -> Tensor {
+        let values = (0..count * 4).map(|index| ((index * 37 % 101) as f32).mul_add(0.1, -5.0)).collect();
+        Tensor::float32("input", vec![count, 4], values).unwrap()
+    }
+
+    fn answer(row: &[f32]) -> [f32; 3] {
+        [row[0] + row[1], row[1] - row[2], row[2] * row[3] * 0.1]
+    }
+
+    fn honest(input: &Tensor) -> Vec<[f32; 3]> {
+        (0..input.batch()).map(|slot| answer(input.row(slot).unwrap())).collect()
+    }
+
+    fn tensor(rows: &[[f32; 3]]) -> Result<Tensor> {
+        Tensor::float32("logits", vec![rows.len(), 3], rows.concat())
+    }
+
+    fn checked(run: &mut Run<'_>, batch: usize) -> Invariance {
+        check(run, &probes(80), batch, 1e-5).unwrap()
+    }
+
+    fn faults(invariance: &Invariance) -> Vec<(Trial, &str)> {
+        let findings = invariance.findings.iter();
+        findings.filter_map(|finding| Some((finding.trial, finding.fault.as_deref()?))).collect()
+    }
+
+    #[rstest]
+    #[case(2)]
+    #[case(3)]
+    #[case(8)]
+    #[case(32)]
+    fn an_honest_runtime_is_equal_bit_by_bit(#[case] batch: usize) {
+        let invariance = checked(&mut |input| tensor(&honest(input)), batch);
+        assert!(invariance.holds());
+        assert_eq!(invariance.findings.len(), 4);
+        assert_eq!(invariance.spread(), 0.0);
+        assert_eq!(invariance.result(true).unwrap().status, Status::Pass);
+    }
+
+    #[test]
+    fn a_batch_of_one_has_no_neighbours() {
+        let invariance = checked(&mut |input| tensor(&honest(input)), 1);
+        assert!(invariance.holds());
+        assert_eq!(invariance.result(true), None);
+    }
+
+    #[rstest]
+    #[case(2)]
+    #[case(8)]
+    fn a_swapped_slot_is_named(#[case] batch: usize) {
+        let invariance = checked(
+            &mut |input| {
+                let mut rows = honest(input);
+                if rows.len() > 1 {
+                    rows.swap(0, 1);
+                }
+                tensor(&rows)
+            },
+            batch,
+        );
+        assert!(faults(&invariance).iter().any(|(trial, fault)| {
+            *trial == Trial::Alone && fault.starts_with(&format!("slots 0 and 1 of a batch of {batch} are swapped"))
+        }));
+        assert_eq!(invariance.result(true).unwrap().status, Status::Fail);
+    }
+
+    #[test]
+    fn a_slot_that_computes_something_else_is_named() {
+        let invariance = checked(
+            &mut |input| {
+                let mut rows = honest(input);
+                if let Some(row) = rows.get_mut(5) {
+                    row[2] += 0.5;
+                }
+                tensor(&rows)
+            },
+            8,
+        );
+        insta::assert_snapshot!(faults(&invariance).iter().map(|(_, fault)| *fault).collect::<Vec<_>>().join("\n"), @r"
+        probe 0 in every slot of a batch of 8 answers differently in slot 5: by 0.5, 1e-5 allowed
+        a permuted batch of 8 does not give permuted answers: slot 4 is off by 0.5, 1e-5 allowed
+        slot 5 of a batch of 8 differs from the same sample alone by 0.5, 1e-5 allowed
+        ");
+    }
+
+    #[test]
+    fn a_batch_that_depends_on_its_neighbours_is_named() {
+        let invariance = checked(
+            &mut |input| {
+                let mut rows = honest(input);
+                let mean = rows.iter().map(|row| row[0]).sum::<f32>() / rows.len() as f32;
+                rows.iter_mut().for_each(|row| row[0] -= mean);
+                tensor(&rows)
+            },
+            8,
+        );
+        assert!(faults(&invariance).iter().any(|(trial, _)| *trial == Trial::Alone));
+    }
+
+    #[test]
+    fn a_padding_leak_is_named() {
+        let mut buffer = [[0.0_f32; 4]; 8];
+        let invariance = checked(
+            &mut |input| {
+                let samples = input.batch();
+                for (slot, row) in buffer.iter_mut().enumerate().take(samples) {
+                    row.copy_from_slice(input.row(slot).unwrap());
+                }
+                // The last sample reads on into what the batch before left behind it.
+                let mut rows = honest(input);
+                if samples > 1 && samples < buffer.len() {
+                    rows[samples - 1][0] += buffer[samples][0];
+                }
+                tensor(&rows)
+            },
+            8,
+        );
+        let found = faults(&invariance);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, Trial::Short);
+        assert!(found[0].1.starts_with("padding leaks: a batch of 4 run after a full batch of 8"), "{}", found[0].1);
+    }
+
+    #[test]
+    fn a_short_batch_answered_from_the_batch_before_is_named() {
+        let mut last: Vec<[f32; 3]> = Vec::new();
+        let invariance = checked(
+            &mut |input| {
+                let rows = honest(input);
+                let answer = if rows.len() > 1 && rows.len() < last.len() { last[..rows.len()].to_vec() } else { rows };
+                last.clone_from(&answer);
+                tensor(&answer)
+            },
+            8,
+        );
+        assert_eq!(faults(&invariance).iter().map(|(trial, _)| *trial).collect::<Vec<_>>(), [Trial::Short]);
+    }
+
+    #[test]
+    fn noise_within_the_tolerance_is_reported_and_passes() {
+        let mut call = 0.0_f32;
+        let invariance = checked(
+            &mut |input| {
+                call += 1.0;
+                let mut rows = honest(input);
+                rows.iter_mut().for_each(|row| row[0] += call * 1e-7);
+                tensor(&rows)
+            },
+            4,
+        );
+        assert!(invariance.holds() && invariance.spread() > 0.0);
+        assert!(invariance.result(false).unwrap().detail.contains("1e-5 allowed"));
+    }
+
+    #[rstest]
+    #[case::missing_row(|rows: &mut Vec<[f32; 3]>| { rows.pop(); }, "the output holds 3 samples, 4 were asked")]
+    #[case::nan(|rows: &mut Vec<[f32; 3]>| rows[0][1] = f32::NAN, "NaN")]
+    fn an_answer_that_cannot_be_compared_is_an_error(#[case] damage: fn(&mut Vec<[f32; 3]>), #[case] word: &str) {
+        let error = check(
+            &mut |input| {
+                let mut rows = honest(input);
+                damage(&mut rows);
+                Tensor::float32("logits", vec![rows.len(), 3], rows.concat())
+            },
+            &probes(8),
+            4,
+            1.0,
+        )
+        .unwrap_err();
+        assert!(error.message.contains(word) && !error.message.contains("reference"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_runtimes_own_error_comes_through() {
+        let error = check(&mut |_| Err(Error::failed("out of device memory")), &probes(8), 4, 1.0).unwrap_err();
+        assert_eq!(error.message, "out of device memory");
+    }
+
+    #[test]
+    fn answers_at_two_batch_sizes_are_compared() {
+        let one = tensor(&honest(&probes(8))).unwrap();
+        let mut other = one.clone();
+        assert_eq!(compare_batches(&one, &other, 1e-6).unwrap().fault, None);
+        other.values[23] += 1.0;
+        assert_eq!(compare_batches(&one, &other, 1e-6).unwrap().slots, [7]);
+    }
+}

@@ -1,0 +1,482 @@
+//! The tolerance ladder: the bounds of each (library, precision), read from one commented TOML.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::check::metrics::Tolerance;
+use crate::error::{Error, Result};
+use crate::manifest::OutputKind;
+use crate::vocabulary::{Library, Precision};
+
+/// The schema's name, first key of the file.
+pub const SCHEMA: &str = "trtgate.tolerances/v1";
+
+/// The ladder that is built into the program.
+const BUILT_IN: &str = include_str!("tolerances.toml");
+
+/// What can decide a cell, or only be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Every output within the absolute or the relative bound.
+    Tolerance,
+    /// Signal to quantisation noise over all outputs.
+    Sqnr,
+    /// Cosine similarity of the worst sample.
+    Cosine,
+    /// Answers, as counts.
+    Agreement,
+    /// Labelled accuracy against the reference's.
+    Accuracy,
+    /// Share of compute layers in the precision asked for.
+    PrecisionProof,
+    /// Scales of a quantised artifact against those of its calibration.
+    Scales,
+    /// Size of the artifact against the FP32 artifact's.
+    Size,
+    /// One sample, one answer, whatever its slot and batch.
+    BatchInvariance,
+    /// One input, one answer, however often it is run.
+    Determinism,
+}
+
+impl Check {
+    /// Every check, in the order in which a report lists them.
+    pub const ALL: [Self; 10] = [
+        Self::Tolerance,
+        Self::Sqnr,
+        Self::Cosine,
+        Self::Agreement,
+        Self::Accuracy,
+        Self::PrecisionProof,
+        Self::Scales,
+        Self::Size,
+        Self::BatchInvariance,
+        Self::Determinism,
+    ];
+
+    /// The name in the ladder and in the report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tolerance => "tolerance",
+            Self::Sqnr => "sqnr",
+            Self::Cosine => "cosine",
+            Self::Agreement => "agreement",
+            Self::Accuracy => "accuracy",
+            Self::PrecisionProof => "precision-proof",
+            Self::Scales => "scales",
+            Self::Size => "size",
+            Self::BatchInvariance => "batch-invariance",
+            Self::Determinism => "determinism",
+        }
+    }
+}
+
+/// The bounds of one (library, precision).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What `absolute`, `near_tie` and `batch_absolute` are stated in: [`Unit::Spread`] for a row of the ladder.
+    pub unit: Unit,
+    /// Largest absolute error of a logit.
+    pub absolute: f64,
+    /// Largest error as a share of the reference's magnitude.
+    pub relative: f64,
+    /// Largest margin at which a changed answer is a near-tie; at most twice `absolute`.
+    pub near_tie: f64,
+    /// Least signal to quantisation noise, dB.
+    pub sqnr_db: f64,
+    /// Least cosine similarity of a sample.
+    pub cosine: f64,
+    /// Largest fall of labelled accuracy, percentage points.
+    pub accuracy_drop_points: f64,
+    /// Least share of compute layers in the precision asked for, 0 to 1.
+    pub precision_share: f64,
+    /// Least and largest size over the FP32 artifact's.
+    pub size_ratio: [f64; 2],
+    /// Largest difference between two answers for one sample in another slot or batch.
+    pub batch_absolute: f64,
+    /// Checks that decide; all others are shown.
+    pub gates: Vec<Check>,
+    /// Why these numbers.
+    pub source: String,
+    /// The runs that they were sized from.
+    pub data: Option<String>,
+}
+
+impl Row {
+    /// Whether `check` decides the cell's status.
+    pub fn gates(&self, check: Check) -> bool {
+        self.gates.contains(&check)
+    }
+
+    /// The bounds on outputs of `kind` whose reference has the given [`spread`].
+    ///
+    /// When every logit moves by at most e, the log-odds of a class against all others move by at most 2e, and its
+    /// probability by at most `σ(e) − σ(−e) = tanh(e/2)`, the bound of a probability.
+    pub fn bounds(&self, kind: OutputKind, spread: f64) -> Bounds {
+        let scale = match self.unit {
+            Unit::Spread => spread,
+            Unit::Output => 1.0,
+        };
+        let squeezed = |bound: f64| match (kind, self.unit) {
+            (OutputKind::Probabilities, Unit::Spread) => (bound * scale / 2.0).tanh(),
+            _ => bound * scale,
+        };
+        Bounds {
+            tolerance: Tolerance { absolute: squeezed(self.absolute), relative: self.relative },
+            near_tie: self.near_tie * scale,
+            batch: squeezed(self.batch_absolute),
+        }
+    }
+}
+
+/// What the absolute bounds of a row are stated in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Multiples of the spread of the reference's logits, so that one ladder serves models of any scale.
+    Spread,
+    /// The outputs' own unit; `near_tie` in logits.
+    Output,
+}
+
+/// The bounds of a row in the unit of certain outputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// On each output.
+    pub tolerance: Tolerance,
+    /// Largest margin of a near-tie, in logits.
+    pub near_tie: f64,
+    /// Largest difference between two answers for one sample.
+    pub batch: f64,
+}
+
+/// Least probability whose logarithm is taken for a logit; 8-bit and half-precision outputs are 0 below it.
+const LEAST_PROBABILITY: f32 = 1e-6;
+
+/// The spread of logits `[n, classes]`: the root of the mean square distance of a logit from the mean of its sample. A
+/// constant added to a sample changes no answer, and does not count.
+///
+/// Of probabilities, the logits are their logarithms, from [`LEAST_PROBABILITY`] up: a saturated output gives a smaller
+/// spread than its logits have, and so a tighter bound. Zero for no outputs.
+pub fn spread(outputs: &[f32], classes: usize, kind: OutputKind) -> f64 {
+    let logit = |value: f32| match kind {
+        OutputKind::Logits => f64::from(value),
+        OutputKind::Probabilities => f64::from(value.max(LEAST_PROBABILITY)).ln(),
+    };
+    if outputs.is_empty() || classes == 0 {
+        return 0.0;
+    }
+    let of_row = |row: &[f32]| -> f64 {
+        // Twice over the row rather than a difference of two large sums.
+        let mean = row.iter().map(|&value| logit(value)).sum::<f64>() / classes as f64;
+        row.iter().map(|&value| (logit(value) - mean).powi(2)).sum()
+    };
+    (outputs.chunks_exact(classes).map(of_row).sum::<f64>() / outputs.len() as f64).sqrt()
+}
+
+/// The rows by (library, precision).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ladder {
+    rows: BTreeMap<(Library, Precision), Row>,
+    sha256: String,
+}
+
+impl Ladder {
+    /// The ladder that ships with the program.
+    pub fn built_in() -> Result<Self> {
+        Self::parse(BUILT_IN, "the built-in `tolerances.toml`")
+    }
+
+    /// Reads a ladder from a file, whole: its rows replace the built-in ones.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        Self::parse(&text, &format!("`{}`", path.display()))
+    }
+
+    /// The row of a cell. Errors: an invalid one where the ladder has none, since nothing can be judged by it.
+    pub fn row(&self, library: Library, precision: Precision) -> Result<&Row> {
+        self.rows.get(&(library, precision)).ok_or_else(|| {
+            Error::invalid(format!("the tolerance ladder has no row for `{library}` in `{precision}`"))
+                .hint("add a `[[row]]` for it, with the data behind its numbers")
+        })
+    }
+
+    /// Digest of the text that the ladder was read from.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Every row with its library and precision, in the vocabulary's order.
+    pub fn rows(&self) -> impl Iterator<Item = (Library, Precision, &Row)> {
+        self.rows.iter().map(|(&(library, precision), row)| (library, precision, row))
+    }
+
+    /// Parses and validates; `name` says where the text comes from. Errors: a usage error with the line.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let at = |offset: usize, message: String| {
+            let line = 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+            Error::usage(format!("{name}, line {line}: {message}"))
+        };
+        let file: File = toml::from_str(text)
+            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        if file.schema.get_ref() != SCHEMA {
+            let message = format!("schema `{}` is not `{SCHEMA}`", file.schema.get_ref());
+            return Err(at(file.schema.span().start, message));
+        }
+        let mut rows = BTreeMap::new();
+        for entry in &file.row {
+            let row = entry.validate().map_err(|(offset, message)| at(offset, message))?;
+            for library in &entry.libraries {
+                for precision in &entry.precisions {
+                    let (library_name, precision_name) = (library.get_ref(), precision.get_ref());
+                    if rows.insert((*library.get_ref(), *precision.get_ref()), row.clone()).is_some() {
+                        let message = format!("`{library_name}` in `{precision_name}` already has a row");
+                        return Err(at(library.span().start, message));
+                    }
+                }
+            }
+        }
+        Ok(Self { rows, sha256: crate::convert::digest::digest_bytes(text.as_bytes()) })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: Spanned<String>,
+    row: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    libraries: Vec<Spanned<Library>>,
+    precisions: Vec<Spanned<Precision>>,
+    absolute: Spanned<f64>,
+    relative: Spanned<f64>,
+    near_tie: Spanned<f64>,
+    sqnr_db: Spanned<f64>,
+    cosine: Spanned<f64>,
+    accuracy_drop_points: Spanned<f64>,
+    precision_share: Spanned<f64>,
+    size_ratio: Spanned<[f64; 2]>,
+    batch_absolute: Spanned<f64>,
+    gates: Spanned<Vec<Check>>,
+    shows: Vec<Check>,
+    source: Spanned<String>,
+    #[serde(default)]
+    data: Option<String>,
+}
+
+/// An offset into the text and what is wrong there.
+type Flaw = (usize, String);
+
+impl Entry {
+    fn validate(&self) -> Result<Row, Flaw> {
+        let within = |name: &str, value: &Spanned<f64>, least: f64, most: f64| {
+            let number = *value.get_ref();
+            // Written so that a NaN is outside.
+            if number >= least && number <= most {
+                return Ok(number);
+            }
+            Err((value.span().start, format!("`{name}` is {number}, not between {least} and {most}")))
+        };
+        let absolute = within("absolute", &self.absolute, 0.0, 1e6)?;
+        let near_tie = within("near_tie", &self.near_tie, 0.0, 2e6)?;
+        if near_tie > 2.0 * absolute * (1.0 + 1e-9) {
+            let message = format!(
+                "`near_tie` is {near_tie}, more than twice `absolute`, {absolute}: no allowed error explains it"
+            );
+            return Err((self.near_tie.span().start, message));
+        }
+        let [least, most] = *self.size_ratio.get_ref();
+        if !(least >= 0.0 && least <= most && most <= 100.0) {
+            let message = format!("`size_ratio` is [{least}, {most}], not a band from least to most");
+            return Err((self.size_ratio.span().start, message));
+        }
+        if self.source.get_ref().trim().is_empty() {
+            return Err((self.source.span().start, "`source` is empty: say why these numbers".to_owned()));
+        }
+        self.check_gates()?;
+        Ok(Row {
+            unit: Unit::Spread,
+            absolute,
+            relative: within("relative", &self.relative, 0.0, 1.0)?,
+            near_tie,
+            sqnr_db: within("sqnr_db", &self.sqnr_db, 0.0, 300.0)?,
+            cosine: within("cosine", &self.cosine, -1.0, 1.0)?,
+            accuracy_drop_points: within("accuracy_drop_points", &self.accuracy_drop_points, 0.0, 100.0)?,
+            precision_share: within("precision_share", &self.precision_share, 0.0, 1.0)?,
+            size_ratio: [least, most],
+            batch_absolute: within("batch_absolute", &self.batch_absolute, 0.0, 1e6)?,
+            gates: self.gates.get_ref().clone(),
+            source: self.source.get_ref().clone(),
+            data: self.data.clone(),
+        })
+    }
+
+    /// Every check in exactly one of the two lists, and at least one that compares outputs in `gates`.
+    fn check_gates(&self) -> Result<(), Flaw> {
+        let gates = self.gates.get_ref();
+        for check in Check::ALL {
+            let times = gates.iter().chain(&self.shows).filter(|&&listed| listed == check).count();
+            if times != 1 {
+                let message = format!("`{}` stands {times} times in `gates` and `shows`, not once", check.as_str());
+                return Err((self.gates.span().start, message));
+            }
+        }
+        let compares = [Check::Tolerance, Check::Sqnr, Check::Cosine, Check::Agreement];
+        if !gates.iter().any(|check| compares.contains(check)) {
+            let message = "`gates` compares no outputs: name `tolerance`, `sqnr`, `cosine` or `agreement`".to_owned();
+            return Err((self.gates.span().start, message));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use approx::assert_relative_eq;
+    use rstest::rstest;
+
+    use super::*;
+
+    const ROW: &str = r#"schema = "trtgate.tolerances/v1"
+[[row]]
+libraries = ["onnxruntime"]
+precisions = ["fp16"]
+absolute = 0.1
+relative = 0.01
+near_tie = 0.1
+sqnr_db = 40.0
+cosine = 0.9995
+accuracy_drop_points = 0.1
+precision_share = 0.9
+size_ratio = [0.4, 0.75]
+batch_absolute = 0.02
+gates = ["tolerance", "sqnr", "cosine", "agreement", "accuracy", "precision-proof", "size", "batch-invariance"]
+shows = ["scales", "determinism"]
+source = "because"
+"#;
+
+    #[test]
+    fn the_built_in_ladder_serves_every_combination_of_the_matrix() {
+        let ladder = Ladder::built_in().unwrap();
+        use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
+        let matrix: [(Library, &[Precision]); 6] = [
+            (Library::Tensorflow, &[Fp32]),
+            (Library::Onnxruntime, &[Fp32, Fp16, Int8]),
+            (Library::Litert, &[Int8]),
+            (Library::Tensorrt, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
+            (Library::TensorrtRtx, &[Fp32, Tf32, Fp16, Int8]),
+            (Library::TensorrtLean, &[Fp32, Tf32, Fp16, Int8]),
+        ];
+        for (library, precisions) in matrix {
+            for &precision in precisions {
+                assert!(ladder.row(library, precision).is_ok(), "{library} {precision}");
+            }
+        }
+        let missing = ladder.row(Library::Tensorflow, Int8).unwrap_err();
+        assert_eq!(missing.kind, crate::ErrorKind::Invalid);
+        assert_eq!(missing.message, "the tolerance ladder has no row for `tensorflow` in `int8`");
+    }
+
+    #[test]
+    fn coarser_precisions_stand_lower_on_the_ladder() {
+        let ladder = Ladder::built_in().unwrap();
+        let steps = [Precision::Fp32, Precision::Tf32, Precision::Fp16, Precision::Int8];
+        for pair in steps.windows(2) {
+            let (finer, coarser) =
+                (ladder.row(Library::Tensorrt, pair[0]).unwrap(), ladder.row(Library::Tensorrt, pair[1]).unwrap());
+            assert!(finer.absolute < coarser.absolute && finer.sqnr_db > coarser.sqnr_db);
+            assert!(finer.cosine >= coarser.cosine && finer.batch_absolute <= coarser.batch_absolute);
+        }
+    }
+
+    #[rstest]
+    #[case::unknown_key("absolute = 0.1", "absolut = 0.1", 5)]
+    #[case::missing_key("absolute = 0.1\n", "", 2)]
+    #[case::unknown_precision("\"fp16\"", "\"fp61\"", 4)]
+    #[case::text_for_a_number("cosine = 0.9995", "cosine = \"high\"", 9)]
+    #[case::nan("absolute = 0.1", "absolute = nan", 5)]
+    #[case::infinite("absolute = 0.1", "absolute = inf", 5)]
+    #[case::negative("relative = 0.01", "relative = -0.01", 6)]
+    #[case::near_tie_too_wide("near_tie = 0.1", "near_tie = 0.3", 7)]
+    #[case::share_over_one("precision_share = 0.9", "precision_share = 90.0", 11)]
+    #[case::band_reversed("[0.4, 0.75]", "[0.75, 0.4]", 12)]
+    #[case::check_in_neither("\"tolerance\", ", "", 14)]
+    #[case::check_in_both("shows = [", "shows = [\"size\", ", 14)]
+    #[case::unknown_check("\"determinism\"", "\"determination\"", 15)]
+    #[case::no_source("\"because\"", "\" \"", 16)]
+    #[case::other_schema("tolerances/v1", "tolerances/v9", 1)]
+    #[case::pair_twice("[\"onnxruntime\"]", "[\"onnxruntime\", \"onnxruntime\"]", 3)]
+    fn a_flaw_is_named_with_its_line(#[case] from: &str, #[case] to: &str, #[case] line: usize) {
+        let error = Ladder::parse(&ROW.replacen(from, to, 1), "`t.toml`").unwrap_err();
+        assert_eq!(error.kind, crate::ErrorKind::Usage);
+        assert!(error.message.starts_with(&format!("`t.toml`, line {line}: ")), "{}", error.message);
+    }
+
+    #[test]
+    fn gates_must_compare_outputs() {
+        let text = ROW
+            .replace("gates = [\"tolerance\", \"sqnr\", \"cosine\", \"agreement\", ", "gates = [")
+            .replace("shows = [", "shows = [\"tolerance\", \"sqnr\", \"cosine\", \"agreement\", ");
+        let error = Ladder::parse(&text, "`t.toml`").unwrap_err();
+        assert!(error.message.contains("compares no outputs"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_missing_file_is_an_input_error() {
+        let error = Ladder::read(Path::new("no-such-tolerances.toml")).unwrap_err();
+        assert_eq!(error.kind, crate::ErrorKind::Input);
+    }
+
+    fn row(absolute: f64) -> Row {
+        let ladder = Ladder::parse(ROW, "t").unwrap();
+        Row { absolute, ..ladder.row(Library::Onnxruntime, Precision::Fp16).unwrap().clone() }
+    }
+
+    #[rstest]
+    #[case(0.01)]
+    #[case(0.5)]
+    #[case(3.0)]
+    fn the_bound_of_a_probability_is_what_logits_can_do(#[case] error: f64) {
+        let bound = row(error / 2.0).bounds(OutputKind::Probabilities, 2.0).tolerance.absolute;
+        // The worst case: two classes, the gap moves from −error to +error.
+        let sigmoid = |gap: f64| 1.0 / (1.0 + (-gap).exp());
+        assert_relative_eq!(bound, sigmoid(error) - sigmoid(-error), epsilon = 1e-12);
+    }
+
+    #[test]
+    fn bounds_follow_the_scale_of_the_reference_unless_given_in_its_unit() {
+        let bounds = row(0.1).bounds(OutputKind::Logits, 5.0);
+        assert_relative_eq!(bounds.tolerance.absolute, 0.5);
+        assert_relative_eq!(bounds.near_tie, 0.5);
+        assert_relative_eq!(bounds.batch, 0.1);
+        let given = Row { unit: Unit::Output, ..row(0.1) };
+        for kind in [OutputKind::Logits, OutputKind::Probabilities] {
+            assert_eq!(given.bounds(kind, 5.0).tolerance.absolute.to_bits(), 0.1_f64.to_bits());
+        }
+    }
+
+    #[test]
+    fn spread_is_that_of_the_logits_in_both_kinds_of_output() {
+        let logits: Vec<f32> = (0..40).map(|index| (index * 17 % 23) as f32 * 0.3).collect();
+        let probabilities: Vec<f32> = logits
+            .chunks_exact(4)
+            .flat_map(|row| {
+                let sum: f32 = row.iter().map(|value| value.exp()).sum();
+                row.iter().map(move |value| value.exp() / sum).collect::<Vec<_>>()
+            })
+            .collect();
+        let expected = spread(&logits, 4, OutputKind::Logits);
+        assert_relative_eq!(spread(&probabilities, 4, OutputKind::Probabilities), expected, max_relative = 1e-5);
+        assert_relative_eq!(spread(&[1.0, 3.0, 11.0, 13.0], 2, OutputKind::Logits), 1.0);
+        assert_eq!(spread(&[], 4, OutputKind::Logits), 0.0);
+        assert!(spread(&[1.0, 0.0], 2, OutputKind::Probabilities).is_finite());
+    }
+}

@@ -1,0 +1,39 @@
+//! Whether outputs are right: agreement, tolerances, batch invariance, determinism, proof of precision.
+//!
+//! | module        | question                                                                    |
+//! |---------------|-----------------------------------------------------------------------------|
+//! | `pair`        | may these outputs be compared at all?                                       |
+//! | `metrics`     | how far are they from the reference?                                        |
+//! | `agreement`   | which answers changed, and does the reference's margin explain it?          |
+//! | `accuracy`    | how many right answers on real data were lost?                              |
+//! | `invariance`  | does an answer depend on its slot or its batch?                             |
+//! | `determinism` | does it depend on the run?                                                  |
+//! | `precision`   | was it computed in the precision that was asked for?                        |
+//! | `diagnose`    | does the error have a pattern that names its cause?                         |
+//! | `judge`       | all of it for one cell: status, reason, hint                                |
+//! | `legs`        | which leg of the chain broke?                                               |
+//! | `cross`       | do the cells make sense beside each other?                                  |
+//! | `ladder`      | the bounds, from `tolerances.toml`                                          |
+//! | `outputs_file`| files of outputs that are compared with each other                          |
+//! | `golden`      | the stored reference; `movement` says how far a new one is from it          |
+//!
+//! Nothing here knows a runtime: tensors, layers and sizes go in, findings come out. A NaN never passes: outputs reach a
+//! metric through [`pair::OutputPair`] only, and every bound is written so that a NaN is outside it.
+
+pub mod accuracy;
+pub mod agreement;
+pub mod cross;
+pub mod determinism;
+pub mod diagnose;
+mod figure;
+pub mod golden;
+pub mod invariance;
+pub mod judge;
+pub mod ladder;
+pub mod legs;
+pub mod metrics;
+pub mod movement;
+pub mod outputs_file;
+pub mod pair;
+pub mod precision;
+pub mod scales;

@@ -1,0 +1,335 @@
+//! Proof of precision: what was really computed in the precision that was asked for.
+//!
+//! Two witnesses. The first are the layers that the runtime reports: of the compute layers (convolutions and matrix
+//! products) a share must run in the asked precision. Where a runtime reports what the graph declares beside what its
+//! processor computes (ONNX Runtime), the graph is judged and the processor's stand-ins are shown. The second is the
+//! artifact's size: an engine that was asked for in FP16 and is as large as the FP32 one is the FP32 one.
+
+use std::collections::BTreeMap;
+
+use crate::check::ladder::Check;
+use crate::report::schema::CheckResult;
+use crate::runtime::Layer;
+use crate::vocabulary::{Precision, Status};
+
+/// Layers named in a message.
+const LAYERS_NAMED: usize = 4;
+
+/// What the layers prove.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrecisionProof {
+    /// The precision asked for.
+    pub asked: Precision,
+    /// Compute layers.
+    pub compute: usize,
+    /// Compute layers in the asked precision.
+    pub proven: usize,
+    /// Compute layers by what they run in, `unknown` among them.
+    pub delivered: BTreeMap<String, usize>,
+    /// Compute layers proven by what the graph declares although the processor computes in another precision, by that
+    /// precision.
+    pub stand_ins: BTreeMap<String, usize>,
+    /// Names of the compute layers that do not run in the asked precision, with what they run in.
+    pub others: Vec<(String, String)>,
+    /// Least share of proven layers.
+    pub floor: f64,
+}
+
+/// Counts the compute layers that run in `asked`; `floor` is the least share, 0 to 1. A layer whose precision is not known
+/// proves nothing.
+pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
+    let mut proof = PrecisionProof {
+        asked,
+        compute: 0,
+        proven: 0,
+        delivered: BTreeMap::new(),
+        stand_ins: BTreeMap::new(),
+        others: Vec::new(),
+        floor,
+    };
+    for layer in layers.iter().filter(|layer| layer.compute) {
+        let computed = Delivered::of(layer);
+        // Only wider arithmetic may stand in for what the graph declares: FP32 computed in half would be a fault.
+        let declared = layer.declared.as_deref().filter(|_| computed == Delivered::Fp32).map(Delivered::named);
+        let delivered = declared.unwrap_or(computed);
+        proof.compute += 1;
+        *proof.delivered.entry(delivered.as_str().to_owned()).or_default() += 1;
+        if delivered.serves(asked) {
+            proof.proven += 1;
+            if !computed.serves(asked) {
+                *proof.stand_ins.entry(computed.as_str().to_owned()).or_default() += 1;
+            }
+        } else {
+            proof.others.push((layer.name.clone(), delivered.as_str().to_owned()));
+        }
+    }
+    proof
+}
+
+impl PrecisionProof {
+    /// Share of compute layers in the asked precision; 0 where there are none.
+    pub fn share(&self) -> f64 {
+        if self.compute == 0 { 0.0 } else { self.proven as f64 / self.compute as f64 }
+    }
+
+    /// Whether the share reaches the floor; never without any compute layer.
+    pub fn holds(&self) -> bool {
+        self.compute > 0 && self.share() >= self.floor
+    }
+
+    /// The check of the report. Layers of which none computes prove nothing: `invalid`.
+    pub fn result(&self, gating: bool) -> CheckResult {
+        let name = Check::PrecisionProof.as_str().to_owned();
+        if self.compute == 0 {
+            let detail = "the runtime lists no compute layer: the precision cannot be proven".to_owned();
+            return CheckResult { name, status: Status::Invalid, gating, detail };
+        }
+        let Self { asked, compute, proven, .. } = self;
+        let share = if self.stand_ins.is_empty() {
+            format!("{proven} of {compute} compute layers run in {asked}")
+        } else {
+            let stand_ins = self.stand_ins.iter().map(|(precision, count)| format!("{count} in {precision}"));
+            let stand_ins = stand_ins.collect::<Vec<_>>().join(", ");
+            format!("{proven} of {compute} compute layers are {asked} in the graph; the processor computes {stand_ins}")
+        };
+        if self.holds() {
+            return CheckResult { name, status: Status::Pass, gating, detail: share };
+        }
+        let delivered = self.delivered.iter().map(|(precision, count)| format!("{count} in {precision}"));
+        let delivered = delivered.collect::<Vec<_>>().join(", ");
+        let named = self.others.iter().take(LAYERS_NAMED).map(|(layer, precision)| format!("`{layer}` ({precision})"));
+        let more = self.others.len().saturating_sub(LAYERS_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let detail = format!(
+            "{asked} was asked, but of {compute} compute layers run {delivered} (at least {:.0} % must run in {asked}): {}{more}",
+            self.floor * 100.0,
+            named.collect::<Vec<_>>().join(", ")
+        );
+        CheckResult { name, status: Status::Fail, gating, detail }
+    }
+}
+
+/// The check of a runtime that cannot tell its layers: shown, and never gating, because nothing was looked at.
+pub fn unproven() -> CheckResult {
+    CheckResult {
+        name: Check::PrecisionProof.as_str().to_owned(),
+        status: Status::Unavailable,
+        gating: false,
+        detail: "the runtime cannot tell in what precision its layers run".to_owned(),
+    }
+}
+
+/// What a layer runs in, from the names that the libraries use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    Fp32,
+    Tf32,
+    Fp16,
+    Bf16,
+    Fp8,
+    Int8,
+    Other,
+    Unknown,
+}
+
+impl Delivered {
+    fn of(layer: &Layer) -> Self {
+        let named = layer.precision.as_deref().map_or(Self::Unknown, Self::named);
+        // TensorRT's inspector calls both FP32; only the kernel's name tells them apart.
+        let tensor_core = |tactic: &String| tactic.to_ascii_lowercase().contains("tf32");
+        if named == Self::Fp32 && layer.tactic.as_ref().is_some_and(tensor_core) { Self::Tf32 } else { named }
+    }
+
+    fn named(precision: &str) -> Self {
+        match precision.to_ascii_lowercase().as_str() {
+            "fp32" | "float32" | "float" | "f32" => Self::Fp32,
+            "tf32" => Self::Tf32,
+            "fp16" | "float16" | "half" | "f16" => Self::Fp16,
+            "bf16" | "bfloat16" => Self::Bf16,
+            "fp8" => Self::Fp8,
+            "int8" | "uint8" | "i8" | "u8" => Self::Int8,
+            "" | "unknown" => Self::Unknown,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a layer of this kind is what was asked. TF32 is a permission: where it gains nothing, FP32 stays.
+    fn serves(self, asked: Precision) -> bool {
+        match asked {
+            Precision::Fp32 => self == Self::Fp32,
+            Precision::Tf32 => matches!(self, Self::Fp32 | Self::Tf32),
+            Precision::Fp16 | Precision::Fp16Flag => self == Self::Fp16,
+            Precision::Int8 | Precision::Int8Calibrated => self == Self::Int8,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+            Self::Fp8 => "fp8",
+            Self::Int8 => "int8",
+            Self::Other => "another type",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The second witness: the artifact's size over that of the FP32 artifact.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizeWitness {
+    /// Bytes of the artifact.
+    pub bytes: u64,
+    /// Bytes of the FP32 artifact.
+    pub fp32_bytes: u64,
+    /// Least and largest ratio.
+    pub band: [f64; 2],
+}
+
+impl SizeWitness {
+    /// Size over the FP32 artifact's; infinite where that is empty.
+    pub fn ratio(&self) -> f64 {
+        if self.fp32_bytes == 0 { f64::INFINITY } else { self.bytes as f64 / self.fp32_bytes as f64 }
+    }
+
+    /// Whether the ratio keeps within the band, both ends included.
+    pub fn holds(&self) -> bool {
+        let [least, most] = self.band;
+        self.bytes > 0 && self.ratio() >= least && self.ratio() <= most
+    }
+
+    /// The check of the report.
+    pub fn result(&self, gating: bool) -> CheckResult {
+        let [least, most] = self.band;
+        let status = if self.holds() { Status::Pass } else { Status::Fail };
+        let detail = format!(
+            "{} bytes, {:.2} × the FP32 artifact's {}; {least:.2} to {most:.2} × expected",
+            self.bytes,
+            self.ratio(),
+            self.fp32_bytes
+        );
+        CheckResult { name: Check::Size.as_str().to_owned(), status, gating, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    fn layer(name: &str, precision: Option<&str>, tactic: Option<&str>, compute: bool) -> Layer {
+        Layer {
+            name: name.to_owned(),
+            kind: "Convolution".to_owned(),
+            precision: precision.map(str::to_owned),
+            declared: None,
+            tactic: tactic.map(str::to_owned),
+            compute,
+            outputs: Vec::new(),
+        }
+    }
+
+    fn network(precision: &str, tactic: Option<&str>) -> Vec<Layer> {
+        let mut layers: Vec<Layer> =
+            (0..6).map(|index| layer(&format!("conv{index}"), Some(precision), tactic, true)).collect();
+        layers.push(layer("reformat", Some("fp32"), None, false));
+        layers
+    }
+
+    #[rstest]
+    #[case::fp16(Precision::Fp16, "FP16", None, Status::Pass)]
+    #[case::fp16_flag(Precision::Fp16Flag, "Half", None, Status::Pass)]
+    #[case::fp16_came_out_fp32(Precision::Fp16, "fp32", None, Status::Fail)]
+    #[case::fp16_came_out_tf32(
+        Precision::Fp16Flag,
+        "fp32",
+        Some("sm80_xmma_fprop_implicit_gemm_tf32f32"),
+        Status::Fail
+    )]
+    #[case::fp16_came_out_bf16(Precision::Fp16, "bf16", None, Status::Fail)]
+    #[case::fp32(Precision::Fp32, "fp32", Some("sm80_xmma_fprop_implicit_gemm_f32f32"), Status::Pass)]
+    #[case::fp32_came_out_tf32(Precision::Fp32, "Float", Some("SM80_XMMA_TF32F32"), Status::Fail)]
+    #[case::tf32(Precision::Tf32, "fp32", Some("xmma_tf32f32"), Status::Pass)]
+    #[case::tf32_may_stay_fp32(Precision::Tf32, "fp32", None, Status::Pass)]
+    #[case::int8(Precision::Int8, "int8", None, Status::Pass)]
+    #[case::int8_came_out_fp16(Precision::Int8Calibrated, "fp16", None, Status::Fail)]
+    #[case::unknown_proves_nothing(Precision::Fp32, "unknown", None, Status::Fail)]
+    #[case::a_new_type(Precision::Int8, "fp4", None, Status::Fail)]
+    fn the_layers_decide(
+        #[case] asked: Precision,
+        #[case] precision: &str,
+        #[case] tactic: Option<&str>,
+        #[case] status: Status,
+    ) {
+        assert_eq!(prove(asked, &network(precision, tactic), 0.8).result(true).status, status);
+    }
+
+    #[test]
+    fn the_message_names_what_was_delivered() {
+        let proof = prove(Precision::Fp16, &network("fp32", Some("gemm_tf32f32")), 0.8);
+        insta::assert_snapshot!(proof.result(true).detail, @"fp16 was asked, but of 6 compute layers run 6 in tf32 (at least 80 % must run in fp16): `conv0` (tf32), `conv1` (tf32), `conv2` (tf32), `conv3` (tf32) and 2 more");
+    }
+
+    fn declared(declared: &str, computed: &str) -> Vec<Layer> {
+        let mut layers = network(computed, None);
+        layers.iter_mut().for_each(|layer| layer.declared = Some(declared.to_owned()));
+        layers
+    }
+
+    #[rstest]
+    #[case::fp16_between_casts(Precision::Fp16, "fp16", "fp32", Status::Pass)]
+    #[case::int8_between_quantizers(Precision::Int8, "int8", "fp32", Status::Pass)]
+    #[case::an_fp32_graph_posing_as_fp16(Precision::Fp16, "fp32", "fp32", Status::Fail)]
+    #[case::an_fp32_graph_computed_in_half(Precision::Fp32, "fp32", "fp16", Status::Fail)]
+    #[case::an_int8_graph_computed_in_half(Precision::Int8, "int8", "fp16", Status::Fail)]
+    fn wider_arithmetic_may_stand_in_for_what_the_graph_declares(
+        #[case] asked: Precision,
+        #[case] graph: &str,
+        #[case] computed: &str,
+        #[case] status: Status,
+    ) {
+        assert_eq!(prove(asked, &declared(graph, computed), 0.8).result(true).status, status);
+    }
+
+    #[test]
+    fn the_message_tells_what_stood_in() {
+        let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8).result(true).detail;
+        insta::assert_snapshot!(detail, @"6 of 6 compute layers are int8 in the graph; the processor computes 6 in fp32");
+    }
+
+    #[rstest]
+    #[case(4, true)]
+    #[case(3, false)]
+    fn the_floor_is_a_share_of_the_compute_layers(#[case] in_fp16: usize, #[case] holds: bool) {
+        let layers: Vec<Layer> = (0..5)
+            .map(|index| layer("conv", Some(if index < in_fp16 { "fp16" } else { "fp32" }), None, true))
+            .collect();
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8).holds(), holds);
+    }
+
+    #[test]
+    fn layers_that_compute_nothing_prove_nothing() {
+        let idle = vec![layer("reshape", Some("fp16"), None, false)];
+        for layers in [Vec::new(), idle] {
+            assert_eq!(prove(Precision::Fp16, &layers, 0.0).result(true).status, Status::Invalid);
+        }
+        let missing = vec![layer("conv", None, None, true)];
+        assert_eq!(prove(Precision::Fp16, &missing, 0.5).result(true).status, Status::Fail);
+        assert_eq!(unproven().status, Status::Unavailable);
+    }
+
+    #[rstest]
+    #[case(6_700_000, 13_200_000, true)]
+    #[case(13_100_000, 13_200_000, false)]
+    #[case(0, 13_200_000, false)]
+    #[case(6_700_000, 0, false)]
+    fn size_is_the_second_witness(#[case] bytes: u64, #[case] fp32_bytes: u64, #[case] holds: bool) {
+        let witness = SizeWitness { bytes, fp32_bytes, band: [0.4, 0.75] };
+        assert_eq!(witness.holds(), holds);
+        assert_eq!(witness.result(true).status == Status::Pass, holds);
+    }
+}

@@ -1,0 +1,74 @@
+//! The scales of a quantised artifact against those that its calibration gives: a fault of a scale costs too little to show
+//! in the outputs before several layers have it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::ladder::Check;
+use crate::report::schema::CheckResult;
+use crate::vocabulary::Status;
+
+/// Faults that the report names; the rest is counted.
+const NAMED: usize = 2;
+
+/// What was found of an artifact's scales; half a bit, a factor of √2, is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleProof {
+    /// Q/DQ pairs on activations that were held to the calibration samples.
+    pub pairs: usize,
+    /// Stored weights and biases that were held to the FP32 graph.
+    pub constants: usize,
+    /// What is off, in the network's order, one sentence each.
+    pub faults: Vec<String>,
+    /// Why activations could not be looked at.
+    pub unchecked: Option<String>,
+}
+
+impl ScaleProof {
+    /// As a check of the report.
+    pub fn result(&self, gating: bool) -> CheckResult {
+        let (status, detail) = match (&self.unchecked, self.faults.as_slice()) {
+            (_, faults @ [_, ..]) => {
+                let more = faults.len().saturating_sub(NAMED);
+                let named = faults.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+                (Status::Fail, if more > 0 { format!("{named}; and {more} more") } else { named })
+            }
+            (Some(why), []) => (Status::Unavailable, why.clone()),
+            (None, []) if self.pairs + self.constants == 0 => {
+                (Status::Unavailable, "the artifact has no scale that is known".to_owned())
+            }
+            (None, []) => (
+                Status::Pass,
+                format!("{} activations and {} constants have the scales of their ranges", self.pairs, self.constants),
+            ),
+        };
+        CheckResult { name: Check::Scales.as_str().to_owned(), status, gating, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn proof(faults: usize, unchecked: bool) -> ScaleProof {
+        ScaleProof {
+            pairs: 18,
+            constants: 28,
+            faults: (0..faults).map(|index| format!("fault {index}")).collect(),
+            unchecked: unchecked.then(|| "no samples".to_owned()),
+        }
+    }
+
+    #[rstest]
+    #[case(proof(0, false), Status::Pass, "18 activations and 28 constants have the scales of their ranges")]
+    #[case(proof(1, false), Status::Fail, "fault 0")]
+    #[case(proof(4, false), Status::Fail, "fault 0; fault 1; and 2 more")]
+    #[case(proof(1, true), Status::Fail, "fault 0")]
+    #[case(proof(0, true), Status::Unavailable, "no samples")]
+    #[case(ScaleProof::default(), Status::Unavailable, "the artifact has no scale that is known")]
+    fn what_is_found_decides(#[case] proof: ScaleProof, #[case] status: Status, #[case] detail: &str) {
+        let result = proof.result(true);
+        assert_eq!((result.status, result.detail.as_str(), result.gating), (status, detail, true));
+    }
+}
