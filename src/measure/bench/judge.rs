@@ -1,0 +1,313 @@
+//! Finished runs to verdicts; reads baselines, measures nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::ratio::{pairs, ratio_subject};
+use super::{Bench, BenchCell, BenchContext, CellBench, RatioBench, Runs};
+use crate::error::{Error, Result};
+use crate::measure::baseline::{Quantity, Series};
+use crate::measure::bless::significant;
+use crate::measure::environment::{Environment, device_name, mode_name};
+use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value};
+use crate::measure::statistics::{Settled, median, stable_majority, summary};
+use crate::measure::thresholds::Thresholds;
+use crate::report::schema::{BaselineVerdict, CheckResult, TimingSummary};
+use crate::vocabulary::{CellId, Library};
+
+/// The verdict's word while a second run is still owed; never leaves [`super::run`].
+pub(super) const CONFIRM: &str = "confirm";
+
+/// The verdict's word where noise keeps the rule from judging.
+pub(super) const UNSTABLE: &str = "unstable";
+
+/// One quantity with its series: a cell's samples per second, or a ratio.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) quantity: Quantity,
+    pub(super) library: Library,
+    pub(super) batch: u32,
+    pub(super) environment: Environment,
+    pub(super) path: PathBuf,
+    pub(super) limits: Limits,
+}
+
+/// Judges finished runs: `first` of every cell, and `second` of those that the first found too slow.
+///
+/// # Errors
+///
+/// For baselines that cannot be read.
+pub(super) fn judge_all(
+    cells: &[BenchCell],
+    context: &BenchContext<'_>,
+    first: &Runs,
+    second: Option<&Runs>,
+) -> Result<Bench> {
+    let mut benches = Vec::new();
+    let mut values: BTreeMap<CellId, (f64, Option<f64>, f64)> = BTreeMap::new();
+    for (index, cell) in cells.iter().enumerate() {
+        let run = match first.get(index) {
+            Some(Ok(run)) => run,
+            Some(Err(error)) => {
+                benches.push(unjudged(cell, error.clone()));
+                continue;
+            }
+            None => continue,
+        };
+        let stable = match stable_majority(run) {
+            Ok(stable) => stable,
+            Err(error) => {
+                benches.push(unstable(cell, run, error));
+                continue;
+            }
+        };
+        let repetitions = typical(&stable);
+        let confirming = match second.and_then(|second| second.get(index)) {
+            Some(Ok(run)) if !run.is_empty() => match stable_majority(run) {
+                Ok(stable) => Some(run_value(&typical(&stable))?),
+                Err(error) => {
+                    benches.push(unstable(cell, run, error.context("the confirming run cannot be judged")));
+                    continue;
+                }
+            },
+            Some(Err(error)) => {
+                benches.push(unjudged(cell, error.clone().context("the confirming run failed")));
+                continue;
+            }
+            _ => None,
+        };
+        let value = run_value(&repetitions)?;
+        let waited_share = waited_share(&stable)?;
+        values.insert(cell.id.clone(), (value, confirming, waited_share));
+        let subject = cell_subject(cell, context);
+        let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
+        let timing = timing(&stable, run)?;
+        let run = Judged { repetitions: &repetitions, confirming, waited_share };
+        let baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
+        benches.push(CellBench {
+            cell: cell.clone(),
+            timing: Some(timing),
+            baseline: Some(baseline),
+            size: size(cell, series.as_ref(), &subject, context.thresholds),
+            error: None,
+            doubts: Vec::new(),
+            repetitions,
+        });
+    }
+    let mut ratios = Vec::new();
+    for pair in pairs(cells) {
+        let (Some(top), Some(bottom)) = (values.get(&pair.numerator), values.get(&pair.denominator)) else { continue };
+        let subject = ratio_subject(&pair, cells, context);
+        let Some(subject) = subject else { continue };
+        let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
+        let value = top.0 / bottom.0;
+        // Both sides of a suspect ratio were measured again.
+        let confirming = top.1.zip(bottom.1).map(|(top, bottom)| top / bottom);
+        let run = Judged { repetitions: &[value], confirming, waited_share: top.2.max(bottom.2) };
+        let baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
+        ratios.push(RatioBench { name: pair.name, value, baseline, subject });
+    }
+    Ok(Bench { cells: benches, ratios })
+}
+
+/// Median share of the time that the repetitions had no processor; 0 where the system does not tell.
+fn waited_share(stable: &[&Settled]) -> Result<f64> {
+    median(&stable.iter().map(|settled| settled.repetition.waited_share.unwrap_or(0.0)).collect::<Vec<f64>>())
+}
+
+pub(super) fn typical(stable: &[&Settled]) -> Vec<f64> {
+    stable.iter().map(|settled| settled.repetition.typical_samples_per_second).collect()
+}
+
+pub(super) fn unjudged(cell: &BenchCell, error: Error) -> CellBench {
+    CellBench {
+        cell: cell.clone(),
+        timing: None,
+        baseline: None,
+        size: None,
+        error: Some(error),
+        doubts: Vec::new(),
+        repetitions: Vec::new(),
+    }
+}
+
+pub(super) fn unstable(cell: &BenchCell, run: &[Settled], error: Error) -> CellBench {
+    let all: Vec<&Settled> = run.iter().collect();
+    let verdict = BaselineVerdict { verdict: UNSTABLE.to_owned(), detail: error.to_string(), ..empty_verdict() };
+    let timing = timing(&all, run).ok();
+    CellBench { timing, baseline: Some(verdict), repetitions: typical(&all), ..unjudged(cell, error) }
+}
+
+/// Figures of the fastest of `stable`, with all repetitions of `run`.
+pub(super) fn timing(stable: &[&Settled], run: &[Settled]) -> Result<TimingSummary> {
+    let fastest = stable.iter().copied().max_by(|first, second| {
+        let value = |settled: &Settled| settled.repetition.typical_samples_per_second;
+        value(first).total_cmp(&value(second))
+    });
+    let fastest = fastest.ok_or_else(|| Error::invalid("a run has no repetition"))?;
+    let repetitions = run.iter().map(|settled| settled.repetition.clone()).collect();
+    Ok(TimingSummary { repetitions, ..summary(&fastest.measurement)? })
+}
+
+pub(super) fn cell_subject(cell: &BenchCell, context: &BenchContext<'_>) -> Subject {
+    let library = cell.id.runtime.library;
+    let device = device_name(context.machine, library);
+    Subject {
+        name: format!("{} {}", cell.id, mode_name(cell.contract.mode)),
+        quantity: Quantity::SamplesPerSecond,
+        library,
+        batch: cell.id.batch,
+        environment: Environment::of_cell(&context.facts(cell)),
+        path: context.store.cell_path(&device, context.model, &cell.id, cell.contract.mode),
+        limits: Limits::of_time(context.thresholds, library),
+    }
+}
+
+pub(super) fn empty_verdict() -> BaselineVerdict {
+    BaselineVerdict {
+        verdict: "no-baseline".to_owned(),
+        ratio: None,
+        confirming_ratio: None,
+        baseline_samples_per_second: None,
+        noise: None,
+        detectable_slowdown: None,
+        threshold: None,
+        detail: String::new(),
+        history: Vec::new(),
+    }
+}
+
+/// What is judged.
+pub(super) struct Judged<'a> {
+    /// The stable repetitions of the first run.
+    repetitions: &'a [f64],
+    /// The value of the second run, where there was one.
+    confirming: Option<f64>,
+    /// Share of the time without a processor.
+    waited_share: f64,
+}
+
+/// The verdict on one quantity.
+pub(super) fn judge(
+    subject: &Subject,
+    series: Option<&Series>,
+    thresholds: &Thresholds,
+    run: &Judged<'_>,
+) -> Result<BaselineVerdict> {
+    let &Judged { repetitions, confirming, waited_share } = run;
+    let value = run_value(repetitions)?;
+    let Subject { environment, limits, batch, library, .. } = subject;
+    let assumed = thresholds.assumed_noise.of(*library);
+    let reference = match series {
+        Some(series) => series.reference(environment, thresholds.known_after, assumed)?,
+        None => None,
+    };
+    let Some(reference) = reference else {
+        let why = series.map_or_else(|| "no run was accepted yet".to_owned(), |s| s.why_no_baseline(environment));
+        return Ok(BaselineVerdict { detail: format!("no baseline: {why}"), ..empty_verdict() });
+    };
+    let reference = reference.for_run(repetitions)?;
+    let noise = reference.noise;
+    let known = BaselineVerdict {
+        ratio: Some(value / reference.value),
+        confirming_ratio: confirming.map(|confirming| confirming / reference.value),
+        baseline_samples_per_second: Some(reference.value),
+        noise: Some(noise),
+        history: series.map(|series| series.history(environment)).unwrap_or_default(),
+        ..empty_verdict()
+    };
+    if noise > thresholds.unusable_noise {
+        return Ok(BaselineVerdict {
+            verdict: UNSTABLE.to_owned(),
+            detail: format!(
+                "no verdict: the noise is {:.1} % ({}), and more than {:.1} % cannot be judged by",
+                noise * 100.0,
+                runs_known(&reference),
+                thresholds.unusable_noise * 100.0
+            ),
+            ..known
+        });
+    }
+    if !reference.known && waited_share > thresholds.busy {
+        return Ok(BaselineVerdict {
+            verdict: UNSTABLE.to_owned(),
+            detail: format!(
+                "no verdict: the noise is {}, which does not hold where {:.0} % of the time pass without a processor",
+                runs_known(&reference),
+                waited_share * 100.0
+            ),
+            ..known
+        });
+    }
+    let decision = decide(&reference, limits, *batch, value, confirming)?;
+    Ok(BaselineVerdict {
+        verdict: word(decision).to_owned(),
+        detectable_slowdown: Some(reference.detectable_slowdown(&limits.fail)),
+        threshold: Some(1.0 / (1.0 + limits.fail.of(noise))),
+        detail: detail(subject.quantity, &reference, limits, value, confirming),
+        ..known
+    })
+}
+
+pub(super) const fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Ok => "ok",
+        Decision::Improved => "improved",
+        Decision::Warn => "warn",
+        Decision::Confirm => CONFIRM,
+        Decision::Fail => "fail",
+    }
+}
+
+pub(super) fn detail(
+    quantity: Quantity,
+    reference: &Reference,
+    limits: &Limits,
+    value: f64,
+    confirming: Option<f64>,
+) -> String {
+    let change = |value: f64| {
+        let slowdown = rule::slowdown(reference.value, value) * 100.0;
+        if slowdown >= 0.0 { format!("{slowdown:.2} % slower") } else { format!("{:.2} % faster", -slowdown) }
+    };
+    let unit = match quantity {
+        Quantity::SamplesPerSecond => " samples/s",
+        Quantity::Ratio => "",
+    };
+    let (value_text, reference_text) = (significant(value), significant(reference.value));
+    let mut text = format!("{value_text}{unit}, {} than {reference_text}{unit}", change(value));
+    if let Some(confirming) = confirming {
+        text.push_str(&format!("; a second run {}", change(confirming)));
+    }
+    text.push_str(&format!(
+        "; fails beyond {:.2} % (noise {:.2} %, {})",
+        limits.fail.of(reference.noise) * 100.0,
+        reference.noise * 100.0,
+        runs_known(reference)
+    ));
+    text
+}
+
+/// How much the series knows of its noise.
+fn runs_known(reference: &Reference) -> String {
+    let runs = reference.runs;
+    match (reference.known, runs) {
+        (true, _) => format!("of {runs} runs"),
+        (false, 1) => "assumed, 1 run".to_owned(),
+        (false, _) => format!("assumed, {runs} runs"),
+    }
+}
+
+/// The size's verdict against the newest run in this environment that knows the artifact's size.
+pub(super) fn size(
+    cell: &BenchCell,
+    series: Option<&Series>,
+    subject: &Subject,
+    thresholds: &Thresholds,
+) -> Option<CheckResult> {
+    let artifact = cell.artifact.as_ref()?;
+    let level = series?.level(&subject.environment);
+    let old = level.iter().rev().find_map(|entry| entry.artifact.as_ref())?;
+    Some(rule::size_verdict(thresholds, artifact.kind, old.bytes, artifact.bytes))
+}

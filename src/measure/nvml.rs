@@ -1,0 +1,158 @@
+//! The state of a GPU beside a measurement, read through NVML. Nothing on the card is ever set.
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::error::NvmlError;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What NVML says about a device at one moment. A value that the device or its virtual machine does not tell is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Clock of the streaming multiprocessors, MHz.
+    pub sm_clock_mhz: Option<u32>,
+    /// Highest clock of the streaming multiprocessors, MHz.
+    pub sm_clock_max_mhz: Option<u32>,
+    /// Memory clock, MHz.
+    pub memory_clock_mhz: Option<u32>,
+    /// Temperature of the GPU, °C.
+    pub temperature_celsius: Option<u32>,
+    /// Power drawn by the board, W.
+    pub power_watts: Option<f64>,
+    /// Power limit in force, W.
+    pub power_limit_watts: Option<f64>,
+    /// Share of the last sampling period during which a kernel ran, percent.
+    pub gpu_utilization_percent: Option<u32>,
+    /// Share of the last sampling period during which device memory was read or written, percent.
+    pub memory_utilization_percent: Option<u32>,
+    /// Device memory in use by all processes, bytes.
+    pub memory_used_bytes: Option<u64>,
+    /// Processes computing on the device, this one among them.
+    pub compute_processes: Option<u32>,
+    /// Why the clocks are below their highest (NVML's clocks event reasons), `sw-power-cap`; empty when nothing holds
+    /// them down.
+    pub throttle_reasons: Option<Vec<String>>,
+    /// Driver version, `580.95.05`.
+    pub driver_version: Option<String>,
+}
+
+/// Names of the reasons, and whether each slows a busy GPU down against its owner's will.
+const REASONS: &[(ThrottleReasons, &str, bool)] = &[
+    (ThrottleReasons::GPU_IDLE, "gpu-idle", false),
+    (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "applications-clocks-setting", false),
+    (ThrottleReasons::SW_POWER_CAP, "sw-power-cap", true),
+    (ThrottleReasons::HW_SLOWDOWN, "hw-slowdown", true),
+    (ThrottleReasons::SYNC_BOOST, "sync-boost", false),
+    (ThrottleReasons::SW_THERMAL_SLOWDOWN, "sw-thermal-slowdown", true),
+    (ThrottleReasons::HW_THERMAL_SLOWDOWN, "hw-thermal-slowdown", true),
+    (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "hw-power-brake-slowdown", true),
+    (ThrottleReasons::DISPLAY_CLOCK_SETTING, "display-clock-setting", false),
+];
+
+impl DeviceState {
+    /// The reasons that spoil a measurement: a power cap, heat, or a brake. Idle clocks and clocks that somebody set
+    /// on purpose are none.
+    pub fn throttled_by(&self) -> Vec<&str> {
+        let spoils = |name: &str| REASONS.iter().any(|&(_, known, spoils)| spoils && known == name);
+        self.throttle_reasons.iter().flatten().map(String::as_str).filter(|name| spoils(name)).collect()
+    }
+}
+
+/// Names of the bits that are set.
+fn reason_names(reasons: ThrottleReasons) -> Vec<String> {
+    REASONS.iter().filter(|(bit, ..)| reasons.contains(*bit)).map(|&(_, name, _)| name.to_owned()).collect()
+}
+
+/// An open NVML, watching one device.
+pub struct Monitor {
+    nvml: Nvml,
+    pci_bus_id: String,
+}
+
+impl Monitor {
+    /// Opens NVML and looks the device up by its PCI address ([`pci_bus_id`]): NVML's own numbering does not heed
+    /// `CUDA_VISIBLE_DEVICES`.
+    ///
+    /// [`pci_bus_id`]: crate::runtime::cuda::DeviceInfo::pci_bus_id
+    ///
+    /// # Errors
+    ///
+    /// `Missing` when there is no NVML here or it does not know the device.
+    pub fn open(pci_bus_id: &str) -> Result<Self> {
+        let nvml = Nvml::init().map_err(|source| explain("cannot open NVML", source))?;
+        nvml.device_by_pci_bus_id(pci_bus_id)
+            .map_err(|source| explain(&format!("NVML does not know the device at `{pci_bus_id}`"), source))?;
+        Ok(Self { nvml, pci_bus_id: pci_bus_id.to_owned() })
+    }
+
+    /// Reads the device's state now; takes some milliseconds, so never inside a timed region.
+    ///
+    /// # Errors
+    ///
+    /// `Missing` when the device is gone. A single value that cannot be read is `None`.
+    pub fn read(&self) -> Result<DeviceState> {
+        let device = self
+            .nvml
+            .device_by_pci_bus_id(self.pci_bus_id.as_str())
+            .map_err(|source| explain(&format!("NVML lost the device at `{}`", self.pci_bus_id), source))?;
+        let watts = |milliwatts: u32| f64::from(milliwatts) / 1e3;
+        let utilization = device.utilization_rates().ok();
+        Ok(DeviceState {
+            sm_clock_mhz: device.clock_info(Clock::SM).ok(),
+            sm_clock_max_mhz: device.max_clock_info(Clock::SM).ok(),
+            memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
+            temperature_celsius: device.temperature(TemperatureSensor::Gpu).ok(),
+            power_watts: device.power_usage().ok().map(watts),
+            power_limit_watts: device.enforced_power_limit().ok().map(watts),
+            gpu_utilization_percent: utilization.as_ref().map(|rates| rates.gpu),
+            memory_utilization_percent: utilization.as_ref().map(|rates| rates.memory),
+            memory_used_bytes: device.memory_info().ok().map(|memory| memory.used),
+            compute_processes: device.running_compute_processes_count().ok(),
+            throttle_reasons: device.current_throttle_reasons().ok().map(reason_names),
+            driver_version: self.nvml.sys_driver_version().ok(),
+        })
+    }
+}
+
+fn explain(message: &str, source: NvmlError) -> Error {
+    let hint = match &source {
+        NvmlError::LibloadingError(_) => "NVML comes with the NVIDIA driver as `libnvidia-ml.so.1`",
+        NvmlError::NoPermission => "the user may not read the device's state",
+        _ => "check `nvidia-smi`",
+    };
+    // The wrapper's own sentence about the loader only repeats that there was an error.
+    let cause = match source {
+        NvmlError::LibloadingError(loader) => loader.to_string(),
+        other => other.to_string(),
+    };
+    Error::missing(message).cause(cause).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_missing_library_or_device_is_an_error_not_a_panic() {
+        let error = Monitor::open("ffff:ff:1f.7").err().unwrap();
+        assert_eq!(error.kind, crate::error::ErrorKind::Missing, "{error}");
+        assert!(error.hint.is_some());
+    }
+
+    #[test]
+    fn only_unwanted_slowdowns_spoil_a_measurement() {
+        let reasons = ThrottleReasons::GPU_IDLE | ThrottleReasons::SW_POWER_CAP | ThrottleReasons::HW_THERMAL_SLOWDOWN;
+        let state = DeviceState { throttle_reasons: Some(reason_names(reasons)), ..DeviceState::default() };
+        assert_eq!(state.throttle_reasons.as_deref().unwrap().len(), 3);
+        assert_eq!(state.throttled_by(), vec!["sw-power-cap", "hw-thermal-slowdown"]);
+        assert!(DeviceState::default().throttled_by().is_empty());
+    }
+
+    #[test]
+    fn every_reason_has_a_name() {
+        assert_eq!(reason_names(ThrottleReasons::all()).len(), REASONS.len());
+    }
+}

@@ -1,0 +1,64 @@
+//! How long the calling thread was ready to run but had no processor, as Linux counts it.
+//!
+//! On a machine that others use too, most of what disturbs a CPU measurement is waiting in the scheduler's queue. The
+//! kernel tells it apart: the second number of `/proc/thread-self/schedstat` is the time on the run queue,
+//! nanoseconds (`Documentation/scheduler/sched-stats.rst`). What it cannot tell is foreign load on shared caches,
+//! memory and hyper-threads, and the waiting of other threads of a session with several.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// Reads the waiting time of the thread that opened it.
+#[derive(Debug)]
+pub struct WaitingClock(Option<File>);
+
+impl WaitingClock {
+    /// The clock of the calling thread; one that tells nothing where the system does not count.
+    pub fn open() -> Self {
+        Self(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    /// Time spent waiting so far, or `None` where the system does not count.
+    pub fn read(&self) -> Option<Duration> {
+        let mut buffer = [0; 96];
+        let length = self.0.as_ref()?.read_at(&mut buffer, 0).ok()?;
+        parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
+    }
+}
+
+/// The second of the three numbers `running waiting slices`.
+fn parse(text: &str) -> Option<Duration> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
+    let (Some(Ok(_)), Some(Ok(waiting)), Some(Ok(_)), None) =
+        (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+    else {
+        return None;
+    };
+    Some(Duration::from_nanos(waiting))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("12 2440375 1\n", Some(2_440_375))]
+    #[case("12 2440375\n", None)]
+    #[case("12 x 1\n", None)]
+    #[case("12 -1 1\n", None)]
+    #[case("", None)]
+    fn the_second_of_three_numbers_is_the_waiting(#[case] text: &str, #[case] expected: Option<u64>) {
+        assert_eq!(parse(text), expected.map(Duration::from_nanos));
+    }
+
+    #[test]
+    fn waiting_never_runs_backwards() {
+        let clock = WaitingClock::open();
+        if let (Some(before), Some(after)) = (clock.read(), clock.read()) {
+            assert!(after >= before);
+        }
+    }
+}
