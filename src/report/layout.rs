@@ -1,0 +1,236 @@
+//! The order and grouping that every rendered form shares.
+
+use std::collections::BTreeMap;
+
+use crate::report::schema::{ArtifactReport, CellReport, Report};
+use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
+
+/// The cells of one runtime and precision, in the report's order.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'report> {
+    /// The runtime.
+    pub runtime: &'report RuntimeId,
+    /// The precision.
+    pub precision: Precision,
+    /// Its cells, one a batch size; never empty.
+    pub cells: Vec<&'report CellReport>,
+}
+
+impl<'report> Group<'report> {
+    /// The runtime with its version: `onnxruntime 1.32.0`, `tensorrt@8.5.3`.
+    pub(super) fn runtime_name(&self) -> String {
+        let version = self.cells.iter().find_map(|cell| cell.version.as_deref());
+        match version {
+            Some(version) if self.runtime.version.is_none() => format!("{} {version}", self.runtime),
+            _ => self.runtime.to_string(),
+        }
+    }
+
+    /// The artifacts of the cells, without repetitions.
+    pub(super) fn artifacts(&self) -> Vec<&'report ArtifactReport> {
+        let mut artifacts: Vec<&ArtifactReport> = Vec::new();
+        for artifact in self.cells.iter().filter_map(|cell| cell.artifact.as_ref()) {
+            let same = |other: &&ArtifactReport| other.kind == artifact.kind && other.sha256 == artifact.sha256;
+            if !artifacts.iter().any(same) {
+                artifacts.push(artifact);
+            }
+        }
+        artifacts
+    }
+
+    /// The cell of a batch size.
+    pub(super) fn batch(&self, batch: u32) -> Option<&'report CellReport> {
+        self.cells.iter().find(|cell| cell.batch == batch).copied()
+    }
+}
+
+/// Groups `cells` by runtime and precision, in order of first appearance.
+pub(super) fn groups<'report>(cells: impl IntoIterator<Item = &'report CellReport>) -> Vec<Group<'report>> {
+    let mut groups: Vec<Group<'report>> = Vec::new();
+    let mut places: BTreeMap<(&RuntimeId, Precision), usize> = BTreeMap::new();
+    for cell in cells {
+        let place = *places.entry((&cell.runtime, cell.precision)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.cells.push(cell),
+            None => groups.push(Group { runtime: &cell.runtime, precision: cell.precision, cells: vec![cell] }),
+        }
+    }
+    groups
+}
+
+/// The batch sizes of the report, ascending.
+pub(super) fn batches(report: &Report) -> Vec<u32> {
+    let batches: std::collections::BTreeSet<u32> = report.cells.iter().map(|cell| cell.batch).collect();
+    batches.into_iter().collect()
+}
+
+/// How many cells ended in each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) pass: usize,
+    pub(super) fail: usize,
+    pub(super) invalid: usize,
+    pub(super) unsupported: usize,
+    pub(super) unavailable: usize,
+}
+
+impl Counts {
+    /// Counts `cells`.
+    pub(super) fn of(cells: &[CellReport]) -> Self {
+        let mut counts = Self::default();
+        for cell in cells {
+            *match cell.status {
+                Status::Pass => &mut counts.pass,
+                Status::Fail => &mut counts.fail,
+                Status::Invalid => &mut counts.invalid,
+                Status::Unsupported => &mut counts.unsupported,
+                Status::Unavailable => &mut counts.unavailable,
+            } += 1;
+        }
+        counts
+    }
+
+    /// The counts above zero with their words, the gravest first: `(2, "failed")`. `passed` is always there.
+    pub(super) fn words(self) -> Vec<(usize, Status, &'static str)> {
+        let all = [
+            (self.fail, Status::Fail, "failed"),
+            (self.invalid, Status::Invalid, "invalid"),
+            (self.pass, Status::Pass, "passed"),
+            (self.unsupported, Status::Unsupported, "unsupported"),
+            (self.unavailable, Status::Unavailable, "unavailable"),
+        ];
+        all.into_iter().filter(|&(count, status, _)| count > 0 || status == Status::Pass).collect()
+    }
+
+    /// `2 failed, 22 passed, 8 unavailable`.
+    pub(super) fn sentence(self) -> String {
+        let words: Vec<String> = self.words().iter().map(|(count, _, word)| format!("{count} {word}")).collect();
+        words.join(", ")
+    }
+}
+
+/// Why cells did not run: one entry a runtime, status and reason, with the precisions and batches it covers.
+#[derive(Clone, Debug)]
+pub(super) struct NotRun<'report> {
+    pub(super) runtime: &'report RuntimeId,
+    pub(super) status: Status,
+    pub(super) reason: &'report str,
+    pub(super) hint: Option<&'report str>,
+    pub(super) precisions: Vec<Precision>,
+    pub(super) batches: Vec<u32>,
+    pub(super) cells: usize,
+    /// Sizes of the artifacts that were made, though they could not run.
+    pub(super) sizes: Vec<u64>,
+}
+
+impl NotRun<'_> {
+    /// `fp32, tf32 · batch 1, 8`.
+    pub(super) fn extent(&self) -> String {
+        let precisions: Vec<&str> = self.precisions.iter().map(|precision| precision.as_str()).collect();
+        let batches: Vec<String> = self.batches.iter().map(u32::to_string).collect();
+        format!("{} · batch {}", precisions.join(", "), batches.join(", "))
+    }
+}
+
+/// The `unsupported` and `unavailable` cells, joined where runtime, status and reason are the same.
+pub(super) fn not_run(report: &Report) -> Vec<NotRun<'_>> {
+    let mut entries: Vec<NotRun<'_>> = Vec::new();
+    let mut places: BTreeMap<(&RuntimeId, Status, &str, Vec<u32>), usize> = BTreeMap::new();
+    let skipped = |cell: &&CellReport| matches!(cell.status, Status::Unsupported | Status::Unavailable);
+    for group in groups(report.cells.iter().filter(skipped)) {
+        let mut by_reason: Vec<(Status, &str, Vec<&CellReport>)> = Vec::new();
+        for cell in group.cells {
+            let reason = cell.reason.as_deref().unwrap_or("no reason given");
+            match by_reason.iter_mut().find(|(status, other, _)| *status == cell.status && *other == reason) {
+                Some((_, _, cells)) => cells.push(cell),
+                None => by_reason.push((cell.status, reason, vec![cell])),
+            }
+        }
+        for (status, reason, cells) in by_reason {
+            let batches: Vec<u32> = cells.iter().map(|cell| cell.batch).collect();
+            let place = *places.entry((group.runtime, status, reason, batches.clone())).or_insert(entries.len());
+            match entries.get_mut(place) {
+                Some(entry) => {
+                    entry.precisions.push(group.precision);
+                    entry.cells += cells.len();
+                    entry.sizes.extend(sizes(&cells));
+                }
+                None => entries.push(NotRun {
+                    runtime: group.runtime,
+                    status,
+                    reason,
+                    hint: cells.iter().find_map(|cell| cell.hint.as_deref()),
+                    precisions: vec![group.precision],
+                    batches,
+                    cells: cells.len(),
+                    sizes: sizes(&cells),
+                }),
+            }
+        }
+    }
+    entries
+}
+
+/// Sizes of the distinct artifacts of `cells`.
+fn sizes(cells: &[&CellReport]) -> Vec<u64> {
+    let mut sizes: Vec<u64> = cells.iter().filter_map(|cell| cell.artifact.as_ref()).map(|made| made.bytes).collect();
+    sizes.dedup();
+    sizes
+}
+
+/// The cells that need a reader: failed first, then invalid, each in the report's order.
+pub(super) fn troubled(report: &Report) -> Vec<&CellReport> {
+    let with = |status| report.cells.iter().filter(move |cell| cell.status == status);
+    with(Status::Fail).chain(with(Status::Invalid)).collect()
+}
+
+/// The canonical order of cells: library, version by its numbers, precision, batch.
+pub(super) fn canonical_key(cell: &CellId) -> (crate::vocabulary::Library, Vec<u64>, Precision, u32) {
+    let version = cell.runtime.version.as_deref().unwrap_or("");
+    let parts = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
+    (cell.runtime.library, parts, cell.precision, cell.batch)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn groups_keep_the_order_of_the_report() {
+        let report = sample::failing();
+        let names: Vec<String> = groups(&report.cells)
+            .iter()
+            .map(|group| format!("{} {} {}", group.runtime_name(), group.precision, group.cells.len()))
+            .collect();
+        assert_eq!(names.first().unwrap(), "tensorflow 2.21.0 fp32 4");
+        assert_eq!(groups(&report.cells).iter().map(|group| group.cells.len()).sum::<usize>(), report.cells.len());
+    }
+
+    #[test]
+    fn cells_with_one_reason_are_one_entry() {
+        let report = sample::cpu_only();
+        let entries = not_run(&report);
+        assert_eq!(entries.iter().map(|entry| entry.cells).sum::<usize>(), {
+            let counts = Counts::of(&report.cells);
+            counts.unavailable + counts.unsupported
+        });
+        let tensorrt: Vec<_> = entries.iter().filter(|entry| entry.runtime.to_string() == "tensorrt").collect();
+        assert_eq!(tensorrt.len(), 1);
+        assert_eq!(tensorrt[0].extent(), "fp32, tf32, fp16, int8 · batch 1, 8, 16, 32");
+    }
+
+    #[test]
+    fn versions_sort_by_their_numbers() {
+        let key = |text: &str| canonical_key(&text.parse().unwrap());
+        assert!(key("tensorrt@8.5.3/fp32/batch-1") < key("tensorrt@10.11.0/fp32/batch-1"));
+        assert!(key("onnxruntime/int8/batch-32") < key("tensorrt@8.5.3/fp32/batch-1"));
+    }
+
+    #[test]
+    fn counts_name_the_gravest_first() {
+        let counts = Counts { pass: 0, fail: 2, invalid: 1, unsupported: 0, unavailable: 3 };
+        assert_eq!(counts.sentence(), "2 failed, 1 invalid, 0 passed, 3 unavailable");
+    }
+}

@@ -1,0 +1,479 @@
+//! Joining the reports of shards, so that nothing is lost between machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::report::layout::canonical_key;
+use crate::report::plan_file::PlanFile;
+use crate::report::schema::{CellReport, CheckResult, Report, Shard};
+use crate::vocabulary::{CellId, Stage};
+
+/// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by
+/// another rule (a measured ratio) is kept.
+pub type CrossRules<'rules> = &'rules dyn Fn(&[CellReport]) -> Vec<CheckResult>;
+
+/// A merged report, and the planned cells that no shard reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    /// The joined report. Lost cells stand in it as `invalid`, so its verdict is never `pass` with one.
+    pub report: Report,
+    /// The cells that were planned but are in no shard's report, in the plan's order.
+    pub lost: Vec<CellId>,
+}
+
+/// Joins `shards`, each with the name that messages call it (its file).
+///
+/// The plan is `plan`, or else the one that the shards carry in `planned`. The cells come in its order, and each planned
+/// cell is held to be in some report. Without any plan they come in the canonical order of runtime, version, precision
+/// and batch. The machine is that of the first shard; each
+/// shard's own stands in `shards`. A cell that two reports hold with the same status is taken from the first.
+///
+/// # Errors
+/// `Usage` without any report. `Invalid` when reports are of different models, probe sets or tolerances, when two hold
+/// a cell with different statuses, or when one holds a cell that the plan does not have.
+pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option<CrossRules<'_>>) -> Result<Merged> {
+    let Some((first_name, first)) = shards.first() else {
+        return Err(Error::usage("no report to merge").hint("name the JSON reports of all shards"));
+    };
+    for (name, report) in shards {
+        same_subject(first_name, first, name, report)?;
+    }
+    let planned = planned(shards, plan)?;
+
+    let mut joined: BTreeMap<CellId, (&str, &CellReport)> = BTreeMap::new();
+    let mut taken: Vec<Vec<CellId>> = Vec::with_capacity(shards.len());
+    let mut conflicts = Vec::new();
+    for (name, report) in shards {
+        let mut own = Vec::new();
+        for cell in &report.cells {
+            let id = cell.id();
+            match joined.get(&id) {
+                None => {
+                    joined.insert(id.clone(), (name, cell));
+                    own.push(id);
+                }
+                Some((earlier, other)) if other.status != cell.status => {
+                    conflicts.push(format!("`{id}` is {} in `{earlier}`, {} in `{name}`", other.status, cell.status));
+                }
+                Some(_) => {}
+            }
+        }
+        taken.push(own);
+    }
+    if !conflicts.is_empty() {
+        let message = format!("{} in two reports with different verdicts", counted(conflicts.len()));
+        return Err(with_causes(Error::invalid(message), conflicts)
+            .hint("give each cell to one shard: split by `--partition`, or by `--runtime` where machines differ"));
+    }
+
+    let (cells, lost) = in_order(&joined, planned)?;
+    let mut report = Report {
+        cells,
+        cross: Vec::new(),
+        planned: Vec::new(),
+        shards: shards.iter().zip(taken).flat_map(|((name, report), cells)| shard(name, report, cells)).collect(),
+        started: shards.iter().map(|(_, report)| report.started.clone()).min().unwrap_or_default(),
+        // Shards run side by side: the run takes as long as its longest shard.
+        wall_seconds: longest(shards, |report| report.wall_seconds),
+        own_seconds: longest(shards, |report| report.own_seconds),
+        command: "trtgate merge".to_owned(),
+        ..first.clone()
+    };
+    for (_, shard) in shards {
+        for runtime in &shard.requirements.runtimes {
+            if !report.requirements.runtimes.contains(runtime) {
+                report.requirements.runtimes.push(runtime.clone());
+            }
+        }
+        report.requirements.baseline |= shard.requirements.baseline;
+        for unmet in &shard.requirements.unmet {
+            if !report.requirements.unmet.contains(unmet) {
+                report.requirements.unmet.push(unmet.clone());
+            }
+        }
+        for (probe, image) in &shard.probe_images {
+            report.probe_images.entry(*probe).or_insert_with(|| image.clone());
+        }
+    }
+    report.cross = joined_cross(shards, cross.map(|rules| rules(&report.cells)).unwrap_or_default());
+    report.judge();
+    Ok(Merged { report, lost })
+}
+
+/// Rules across cells whose results are times.
+const TIMED_RULES: [&str; 3] = ["speed-order", "batch-order", "ratio "];
+
+/// The check whose detail counts the answers of other batches.
+const BATCH_INVARIANCE: &str = "batch-invariance";
+
+/// The report without what differs between two runs of the same cells: dates, durations, timings and the rules about
+/// them, commands, shards, and whether an artifact came from the store. Nor has it what a cell tells of other cells,
+/// which a shard may not hold: the legs before its own, and how many answers of other batches it was compared with.
+/// Cells are in canonical order.
+///
+/// Two runs of one plan, whole or in shards, are the same when their normalised reports are equal.
+pub fn normalised(report: &Report) -> Report {
+    let mut report = report.clone();
+    report.started = String::new();
+    report.wall_seconds = 0.0;
+    report.own_seconds = 0.0;
+    report.command = String::new();
+    report.planned = Vec::new();
+    report.shards = Vec::new();
+    report.requirements.runtimes.sort();
+    report.cross.retain(|rule| !TIMED_RULES.iter().any(|timed| rule.name.starts_with(timed)));
+    report.cross.sort_by(|left, right| (&left.name, &left.detail).cmp(&(&right.name, &right.detail)));
+    report.cells.sort_by_cached_key(|cell| canonical_key(&cell.id()));
+    for cell in &mut report.cells {
+        cell.seconds = None;
+        cell.timing = None;
+        cell.baseline = None;
+        cell.legs = Vec::new();
+        for check in cell.checks.iter_mut().filter(|check| check.name == BATCH_INVARIANCE) {
+            check.detail = String::new();
+        }
+        if let Some(artifact) = &mut cell.artifact {
+            artifact.build_seconds = 0.0;
+            artifact.cached = false;
+        }
+    }
+    report
+}
+
+/// The error that names lost cells.
+pub fn lost_cells(lost: &[CellId]) -> Option<Error> {
+    if lost.is_empty() {
+        return None;
+    }
+    let message = format!("{} planned but in no report", counted(lost.len()));
+    let causes = lost.iter().map(|id| format!("`{id}`")).collect();
+    Some(
+        with_causes(Error::invalid(message), causes)
+            .hint("a shard's report was not given, or its machine never wrote one"),
+    )
+}
+
+/// The cells that must be there, in order; `None` when neither a plan is given nor a shard carries one.
+///
+/// A given plan spans machines, so it stands above what the shards carry: each of those is the plan of its own machine.
+fn planned(shards: &[(String, Report)], plan: Option<&PlanFile>) -> Result<Option<Vec<CellId>>> {
+    let mut planned: Option<(&str, Vec<CellId>)> = None;
+    if let (Some(plan), Some((name, report))) = (plan, shards.first()) {
+        plan_fits(plan, name, report)?;
+        return Ok(Some(plan.cells.iter().map(|cell| cell.id()).collect()));
+    }
+    for (name, report) in shards.iter().filter(|(_, report)| !report.planned.is_empty()) {
+        match &planned {
+            None => planned = Some((name, report.planned.clone())),
+            Some((_, cells)) if *cells == report.planned => {}
+            Some((other, _)) => {
+                return Err(Error::invalid(format!("`{other}` and `{name}` are of different plans"))
+                    .hint("make the plan once with `trtgate gate --plan-json`, and all shards from it"));
+            }
+        }
+    }
+    Ok(planned.map(|(_, cells)| cells))
+}
+
+/// The cells in order, with an `invalid` one in the place of each lost cell; and the lost ones.
+fn in_order(
+    joined: &BTreeMap<CellId, (&str, &CellReport)>,
+    planned: Option<Vec<CellId>>,
+) -> Result<(Vec<CellReport>, Vec<CellId>)> {
+    let Some(planned) = planned else {
+        let mut cells: Vec<CellReport> = joined.values().map(|(_, cell)| (*cell).clone()).collect();
+        cells.sort_by_cached_key(|cell| canonical_key(&cell.id()));
+        return Ok((cells, Vec::new()));
+    };
+    // A plan made where a version is not installed names it as the manifest's user does, `tensorrt@10.11`.
+    let fits = |planned: &CellId, id: &CellId| {
+        planned.precision == id.precision && planned.batch == id.batch && planned.runtime.selects(&id.runtime)
+    };
+    let foreign: Vec<String> = joined
+        .iter()
+        .filter(|(id, _)| !planned.iter().any(|planned| fits(planned, id)))
+        .map(|(id, (name, _))| format!("`{id}` in `{name}`"))
+        .collect();
+    if !foreign.is_empty() {
+        let message = format!("{} reported but not planned", counted(foreign.len()));
+        return Err(with_causes(Error::invalid(message), foreign).hint("give the plan that the shards were made from"));
+    }
+    let mut lost = Vec::new();
+    let mut cells = Vec::with_capacity(planned.len());
+    let mut placed = BTreeSet::new();
+    for planned in planned {
+        let found: Vec<(&CellId, &CellReport)> =
+            joined.iter().filter(|(id, _)| fits(&planned, id)).map(|(id, (_, cell))| (id, *cell)).collect();
+        if found.is_empty() {
+            cells.push(lost_cell(&planned));
+            lost.push(planned);
+            continue;
+        }
+        // Two names of the plan may stand for one cell, which is reported once.
+        cells.extend(found.into_iter().filter(|(id, _)| placed.insert(*id)).map(|(_, cell)| cell.clone()));
+    }
+    Ok((cells, lost))
+}
+
+fn lost_cell(id: &CellId) -> CellReport {
+    let replay = format!("trtgate gate --runtime {} --precision {} --batch {}", id.runtime, id.precision, id.batch);
+    CellReport {
+        stage: Stage::Load,
+        reason: Some("the cell was planned, but no shard reported it".to_owned()),
+        hint: Some(
+            "look at the job of the shard that had it: it ended early, or its report was not collected".to_owned(),
+        ),
+        ..CellReport::new(id, replay)
+    }
+}
+
+/// Whether both reports judge the same model by the same rules.
+fn same_subject(first_name: &str, first: &Report, name: &str, report: &Report) -> Result<()> {
+    let subjects = [
+        ("schemas", &first.schema, &report.schema),
+        ("models", &first.model.name, &report.model.name),
+        ("models", &first.model.sha256, &report.model.sha256),
+        ("probe sets", &first.model.probes_sha256, &report.model.probes_sha256),
+        ("tolerances", &first.tolerances_sha256, &report.tolerances_sha256),
+        ("versions of trtgate", &first.machine.trtgate, &report.machine.trtgate),
+    ];
+    for (what, expected, found) in subjects {
+        if expected != found {
+            return Err(Error::invalid(format!("`{first_name}` and `{name}` are of different {what}"))
+                .cause(format!("`{expected}` and `{found}`"))
+                .hint("merge only the shards of one run"));
+        }
+    }
+    Ok(())
+}
+
+fn plan_fits(plan: &PlanFile, name: &str, report: &Report) -> Result<()> {
+    let pairs = [(&plan.model.name, &report.model.name), (&plan.model.sha256, &report.model.sha256)];
+    for (planned, found) in pairs {
+        if planned != found {
+            return Err(Error::invalid(format!("the plan and `{name}` are of different models"))
+                .cause(format!("`{planned}` and `{found}`"))
+                .hint("give the plan that the shards were made from"));
+        }
+    }
+    Ok(())
+}
+
+/// A merged report among the shards brings its own shards along.
+fn shard(name: &str, report: &Report, cells: Vec<CellId>) -> Vec<Shard> {
+    if !report.shards.is_empty() {
+        return report.shards.clone();
+    }
+    vec![Shard {
+        name: name.to_owned(),
+        machine: report.machine.clone(),
+        started: report.started.clone(),
+        wall_seconds: report.wall_seconds,
+        command: report.command.clone(),
+        cells,
+    }]
+}
+
+/// The rules evaluated over all cells, and every other distinct result of a shard: a failure in one is not outvoted by
+/// another.
+fn joined_cross(shards: &[(String, Report)], evaluated: Vec<CheckResult>) -> Vec<CheckResult> {
+    let names: BTreeSet<String> = evaluated.iter().map(|result| result.name.clone()).collect();
+    let mut results = evaluated;
+    for result in shards.iter().flat_map(|(_, report)| &report.cross) {
+        if !names.contains(&result.name) && !results.contains(result) {
+            results.push(result.clone());
+        }
+    }
+    results
+}
+
+fn longest(shards: &[(String, Report)], seconds: impl Fn(&Report) -> f64) -> f64 {
+    shards.iter().map(|(_, report)| seconds(report)).fold(0.0, f64::max)
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 cell is".to_owned() } else { format!("{count} cells are") }
+}
+
+fn with_causes(mut error: Error, causes: Vec<String>) -> Error {
+    error.causes.extend(causes);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::report::sample;
+    use crate::vocabulary::{Status, Verdict};
+
+    /// `report` dealt out to `count` shards, cell by cell.
+    fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
+        (0..count)
+            .map(|index| {
+                let mut shard = report.clone();
+                shard.cells = report.cells.iter().skip(index).step_by(count).cloned().collect();
+                shard.started = format!("2026-03-01T12:0{index}:00Z");
+                shard.wall_seconds = 10.0 + index as f64;
+                shard.judge();
+                (format!("shard-{index}.json"), shard)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn four_shards_equal_the_whole() {
+        for whole in [sample::passing(), sample::failing(), sample::cpu_only()] {
+            let plan = sample::plan_of(&whole);
+            for plan in [None, Some(&plan)] {
+                let merged = merge(&deal(&whole, 4), plan, None).unwrap();
+                assert_eq!(merged.lost, []);
+                assert_eq!(normalised(&merged.report), normalised(&whole));
+                assert_eq!(merged.report.shards.len(), 4);
+                assert_eq!(merged.report.wall_seconds, 13.0);
+            }
+            let merged = merge(&deal(&whole, 4), Some(&plan), None).unwrap().report;
+            let order = |report: &Report| report.cells.iter().map(CellReport::id).collect::<Vec<_>>();
+            assert_eq!(order(&merged), order(&whole), "the plan's order");
+        }
+    }
+
+    #[test]
+    fn normalised_reports_still_tell_results_apart() {
+        let whole = sample::failing();
+        let mut other = whole.clone();
+        other.cells[3].agreement.as_mut().unwrap().top1_matches -= 1;
+        assert_ne!(normalised(&whole), normalised(&other));
+        let mut other = whole.clone();
+        other.cells[3].checks[2].status = Status::Fail;
+        assert_ne!(normalised(&whole), normalised(&other));
+    }
+
+    #[test]
+    fn a_withheld_shard_is_named_and_never_passes() {
+        let whole = sample::passing();
+        let plan = sample::plan_of(&whole);
+        let mut shards = deal(&whole, 4);
+        let withheld = shards.remove(2).1;
+        let merged = merge(&shards, Some(&plan), None).unwrap();
+        assert_eq!(merged.lost, withheld.cells.iter().map(CellReport::id).collect::<Vec<_>>());
+        assert_eq!(merged.report.verdict, Verdict::Incomplete);
+        assert_eq!(merged.report.cells.len(), whole.cells.len());
+        let error = lost_cells(&merged.lost).unwrap();
+        assert!(error.message.ends_with("cells are planned but in no report"), "{error}");
+        assert_eq!(error.causes.len(), merged.lost.len());
+    }
+
+    #[test]
+    fn shards_that_carry_the_plan_need_no_plan_file() {
+        let whole = sample::failing();
+        let mut shards = deal(&whole, 4);
+        for (_, shard) in &mut shards {
+            shard.planned = whole.cells.iter().map(CellReport::id).collect();
+        }
+        assert_eq!(normalised(&merge(&shards, None, None).unwrap().report), normalised(&whole));
+        let withheld = shards.remove(1).1;
+        assert_eq!(merge(&shards, None, None).unwrap().lost.len(), withheld.cells.len());
+        shards[1].1.planned.pop();
+        let error = merge(&shards, None, None).unwrap_err();
+        assert_eq!(error.message, "`shard-0.json` and `shard-2.json` are of different plans");
+    }
+
+    #[test]
+    fn a_cell_with_two_verdicts_is_an_error() {
+        let mut shards = deal(&sample::passing(), 2);
+        let mut doubled = shards[0].1.cells[0].clone();
+        doubled.status = Status::Fail;
+        shards[1].1.cells.push(doubled);
+        let error = merge(&shards, None, None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert_eq!(error.message, "1 cell is in two reports with different verdicts");
+        assert_eq!(error.causes, ["`tensorflow/fp32/batch-1` is pass in `shard-0.json`, fail in `shard-1.json`"]);
+    }
+
+    #[test]
+    fn a_doubled_cell_of_one_verdict_is_taken_once() {
+        let whole = sample::passing();
+        let mut shards = deal(&whole, 2);
+        let doubled = shards[0].1.cells[0].clone();
+        shards[1].1.cells.push(doubled);
+        let merged = merge(&shards, None, None).unwrap();
+        assert_eq!(merged.report.cells.len(), whole.cells.len());
+    }
+
+    #[test]
+    fn a_plan_may_name_a_version_in_part() {
+        let whole = sample::passing();
+        let mut plan = sample::plan_of(&whole);
+        let named = plan.cells.iter_mut().filter(|cell| cell.runtime.version.is_some());
+        let mut shortened = 0;
+        for cell in named {
+            let version = cell.runtime.version.as_deref().unwrap();
+            cell.runtime.version = Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
+            shortened += 1;
+        }
+        assert!(shortened > 0);
+        let mut shards = deal(&whole, 4);
+        // Each machine carries a plan of its own; the given one stands above them.
+        shards[0].1.planned = shards[0].1.cells.iter().map(CellReport::id).collect();
+        let merged = merge(&shards, Some(&plan), None).unwrap();
+        assert_eq!(merged.lost, []);
+        assert_eq!(normalised(&merged.report), normalised(&whole));
+        shards.remove(1);
+        assert!(!merge(&shards, Some(&plan), None).unwrap().lost.is_empty());
+    }
+
+    #[test]
+    fn a_cell_outside_the_plan_is_an_error() {
+        let whole = sample::passing();
+        let mut plan = sample::plan_of(&whole);
+        plan.cells.remove(0);
+        let error = merge(&deal(&whole, 2), Some(&plan), None).unwrap_err();
+        assert_eq!(error.message, "1 cell is reported but not planned");
+    }
+
+    #[rstest::rstest]
+    #[case::model(|report: &mut Report| report.model.sha256 = "0".repeat(64), "models")]
+    #[case::probes(|report: &mut Report| report.model.probes_sha256 = "0".repeat(64), "probe sets")]
+    #[case::tolerances(|report: &mut Report| report.tolerances_sha256 = "0".repeat(64), "tolerances")]
+    #[case::trtgate(|report: &mut Report| report.machine.trtgate = "9.9.9".into(), "versions of trtgate")]
+    fn foreign_reports_are_refused(#[case] change: fn(&mut Report), #[case] what: &str) {
+        let mut shards = deal(&sample::passing(), 2);
+        change(&mut shards[1].1);
+        let error = merge(&shards, None, None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert_eq!(error.message, format!("`shard-0.json` and `shard-1.json` are of different {what}"));
+    }
+
+    #[test]
+    fn requirements_are_joined_and_judged_again() {
+        let mut shards = deal(&sample::cpu_only(), 2);
+        shards[1].1.requirements.runtimes.push("tensorrt".parse().unwrap());
+        let merged = merge(&shards, None, None).unwrap().report;
+        assert_eq!(merged.verdict, Verdict::Incomplete);
+        assert!(merged.reasons[0].starts_with("required runtime `tensorrt` did not run"), "{:?}", merged.reasons);
+    }
+
+    #[test]
+    fn rules_across_cells_see_all_of_them() {
+        let whole = sample::passing();
+        let planned = whole.cells.len();
+        let rule = |name: &str, status| CheckResult { name: name.into(), status, gating: true, detail: String::new() };
+        let rules = move |cells: &[CellReport]| {
+            vec![rule("all", if cells.len() == planned { Status::Pass } else { Status::Fail })]
+        };
+        let mut shards = deal(&whole, 3);
+        for (_, shard) in &mut shards {
+            shard.cross = rules(&shard.cells);
+        }
+        assert_eq!(merge(&shards, None, Some(&rules)).unwrap().report.verdict, Verdict::Pass);
+        shards[2].1.cross.push(rule("ratio int8 over fp32", Status::Fail));
+        assert_eq!(merge(&shards, None, Some(&rules)).unwrap().report.verdict, Verdict::Fail, "a shard's own find");
+    }
+
+    #[test]
+    fn nothing_to_merge_is_a_usage_error() {
+        assert_eq!(merge(&[], None, None).unwrap_err().kind, ErrorKind::Usage);
+    }
+}

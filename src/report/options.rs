@@ -1,0 +1,137 @@
+//! The options that say into which files a report is rendered, the same for every command that has one.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::report::dashboards::{self, Better};
+use crate::report::schema::Report;
+use crate::report::{file, html, junit, markdown};
+
+/// Files to render the report into; `-` is standard output.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Report files")]
+pub struct RenderOptions {
+    /// Write the JSON report, the authority that all others render
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write JUnit XML, one test case a cell
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write Markdown for a job summary or a pull request comment, under 60 kB
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write one HTML page that needs no network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write Bencher Metric Format
+    #[arg(long, value_name = "FILE")]
+    pub bmf: Option<PathBuf>,
+    /// Write for github-action-benchmark: `FILE` names two, `*.bigger.json` and `*.smaller.json`, by which is better
+    #[arg(long, value_name = "FILE")]
+    pub benchmark_json: Option<PathBuf>,
+}
+
+impl RenderOptions {
+    /// Whether no file is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.files().next().is_none()
+    }
+
+    /// Whether one of the forms goes to standard output, so that nothing else should.
+    pub fn uses_stdout(&self) -> bool {
+        self.files().any(|path| path == Path::new("-"))
+    }
+
+    /// Renders `report` into every file that was asked for.
+    ///
+    /// # Errors
+    /// The first file that cannot be rendered or written; files written before it stay, each whole.
+    pub fn write_all(&self, report: &Report) -> Result<()> {
+        if let Some(path) = &self.json {
+            file::write(report, path)?;
+        }
+        if let Some(path) = &self.junit {
+            file::write_text(path, &junit::render(report)?)?;
+        }
+        if let Some(path) = &self.markdown {
+            file::write_text(path, &markdown::render(report))?;
+        }
+        if let Some(path) = &self.html {
+            file::write_text(path, &html::render(report))?;
+        }
+        if let Some(path) = &self.bmf {
+            file::write_text(path, &dashboards::bencher(report)?)?;
+        }
+        if let Some(path) = &self.benchmark_json {
+            for (better, word) in [(Better::Bigger, "bigger"), (Better::Smaller, "smaller")] {
+                file::write_text(&split_name(path, word), &dashboards::github_action_benchmark(report, better)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.json, &self.junit, &self.markdown, &self.html, &self.bmf, &self.benchmark_json].into_iter().flatten()
+    }
+}
+
+/// `bench.json` → `bench.bigger.json`; standard output stays itself.
+fn split_name(path: &Path, word: &str) -> PathBuf {
+    if path == Path::new("-") {
+        return path.to_owned();
+    }
+    match path.extension() {
+        Some(extension) => path.with_extension(format!("{word}.{}", extension.to_string_lossy())),
+        None => path.with_extension(format!("{word}.json")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::report::sample;
+
+    #[rstest]
+    #[case("bench.json", "bench.bigger.json")]
+    #[case("out/bench", "out/bench.bigger.json")]
+    #[case("-", "-")]
+    fn benchmark_files_are_named_by_direction(#[case] path: &str, #[case] expected: &str) {
+        assert_eq!(split_name(Path::new(path), "bigger"), PathBuf::from(expected));
+    }
+
+    #[test]
+    fn every_form_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(folder.path().join(name));
+        let options = RenderOptions {
+            json: path("report.json"),
+            junit: path("junit.xml"),
+            markdown: path("summary.md"),
+            html: path("report.html"),
+            bmf: path("bmf.json"),
+            benchmark_json: path("benchmark.json"),
+        };
+        options.write_all(&sample::failing()).unwrap();
+        let mut names: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let expected = [
+            "benchmark.bigger.json",
+            "benchmark.smaller.json",
+            "bmf.json",
+            "junit.xml",
+            "report.html",
+            "report.json",
+            "summary.md",
+        ];
+        assert_eq!(names, expected);
+        assert!(RenderOptions::default().is_empty() && !options.is_empty() && !options.uses_stdout());
+    }
+}

@@ -1,0 +1,218 @@
+//! The verdict: a pure function of the cells, the rules across cells, and what was required.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::schema::{CellReport, CheckResult, Report};
+use crate::vocabulary::{RuntimeId, Status, Verdict};
+
+/// What the verdict demands beyond the cells' own results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Selectors of runtimes that must have run at least one cell (`--require`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtimes: Vec<RuntimeId>,
+    /// Whether every cell that ran must have been measured against a baseline (`--require-baseline`).
+    #[serde(default)]
+    pub baseline: bool,
+    /// What the run itself found missing although it was required (`--require-golden`), one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
+}
+
+impl Requirements {
+    /// Whether nothing is required.
+    pub fn is_empty(&self) -> bool {
+        self.runtimes.is_empty() && !self.baseline && self.unmet.is_empty()
+    }
+}
+
+/// A verdict and why it is not `pass`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One sentence for each thing that keeps it from `pass`; empty exactly when it is `pass`.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a run.
+///
+/// `fail` when a cell or a gating rule across cells failed; otherwise `incomplete` when a cell or such a rule is
+/// invalid, a required runtime ran nothing, a required baseline or golden is absent, or nothing ran at all; otherwise
+/// `pass`.
+/// A failure outranks incompleteness, but the reasons list both. `unsupported` and `unavailable` count neither for nor
+/// against: a run of them alone is `incomplete`.
+pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Requirements) -> Judgement {
+    let count = |status| cells.iter().filter(|cell| cell.status == status).count();
+    let (failed, invalid) = (count(Status::Fail), count(Status::Invalid));
+    let ran = count(Status::Pass) + failed;
+    let mut failures = Vec::new();
+    let mut gaps = Vec::new();
+
+    if failed > 0 {
+        failures.push(format!("{} failed", plural(failed, "cell")));
+    }
+    for rule in cross.iter().filter(|rule| rule.gating) {
+        match rule.status {
+            Status::Fail => failures.push(format!("across cells, `{}` failed: {}", rule.name, rule.detail)),
+            Status::Invalid => gaps.push(format!("across cells, `{}` is invalid: {}", rule.name, rule.detail)),
+            Status::Pass | Status::Unsupported | Status::Unavailable => {}
+        }
+    }
+    if invalid > 0 {
+        gaps.push(format!("{} invalid", plural_is(invalid, "cell")));
+    }
+    for required in &requirements.runtimes {
+        gaps.extend(required_gap(cells, required));
+    }
+    gaps.extend(requirements.unmet.iter().cloned());
+    if requirements.baseline {
+        let without = cells.iter().filter(|cell| cell.status == Status::Pass && !has_baseline(cell)).count();
+        if without > 0 {
+            gaps.push(format!("a baseline is required, but {} without one", plural_is(without, "cell")));
+        }
+    }
+    if ran == 0 {
+        gaps.push(match cells.len() {
+            0 => "nothing ran: the plan has no cells".to_owned(),
+            planned => format!("nothing ran: none of the {} could", plural(planned, "planned cell")),
+        });
+    }
+
+    let verdict = match (failures.is_empty(), gaps.is_empty()) {
+        (false, _) => Verdict::Fail,
+        (true, false) => Verdict::Incomplete,
+        (true, true) => Verdict::Pass,
+    };
+    failures.append(&mut gaps);
+    Judgement { verdict, reasons: failures }
+}
+
+impl Report {
+    /// Recomputes `verdict` and `reasons` from the cells and requirements.
+    pub fn judge(&mut self) {
+        let Judgement { verdict, reasons } = judge(&self.cells, &self.cross, &self.requirements);
+        self.verdict = verdict;
+        self.reasons = reasons;
+    }
+}
+
+/// Why `required` counts as not run, or `None` if a cell of it passed or failed.
+fn required_gap(cells: &[CellReport], required: &RuntimeId) -> Option<String> {
+    let mut selected = cells.iter().filter(|cell| required.selects(&cell.runtime) || *required == cell.runtime);
+    let mut why = None;
+    for cell in selected.by_ref() {
+        if matches!(cell.status, Status::Pass | Status::Fail) {
+            return None;
+        }
+        // The first reason is that of the plan's first cell, which names what was looked for.
+        why = why.or_else(|| Some(cell.reason.clone().unwrap_or_else(|| format!("its cells are {}", cell.status))));
+    }
+    let why = why.unwrap_or_else(|| "the plan has no cell of it".to_owned());
+    Some(format!("required runtime `{required}` did not run: {why}"))
+}
+
+/// Whether the cell was compared with a stored baseline of its own environment.
+fn has_baseline(cell: &CellReport) -> bool {
+    cell.baseline.as_ref().is_some_and(|baseline| baseline.verdict != "no-baseline")
+}
+
+/// Whether `reason` only counts cells or repeats a rule, each of which a rendered report shows by itself.
+pub(super) fn is_told_by_cells(reason: &str) -> bool {
+    let counts_cells = reason
+        .strip_suffix(" failed")
+        .or_else(|| reason.strip_suffix(" is invalid"))
+        .or_else(|| reason.strip_suffix(" are invalid"))
+        .and_then(|rest| rest.strip_suffix(" cells").or_else(|| rest.strip_suffix(" cell")))
+        .is_some_and(|count| count.parse::<usize>().is_ok());
+    counts_cells || reason.starts_with("across cells, ")
+}
+
+/// `1 cell`, `2 cells`.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn plural_is(count: usize, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::report::sample;
+
+    fn cells(statuses: &[Status]) -> Vec<CellReport> {
+        let batches = [1, 8, 16, 32, 64];
+        let cell = |(&status, batch)| sample::cell_with_status("onnxruntime", "fp32", batch, status);
+        statuses.iter().zip(batches).map(cell).collect()
+    }
+
+    #[rstest]
+    #[case::all_pass(&[Status::Pass, Status::Pass], Verdict::Pass)]
+    #[case::skips_beside_a_pass(&[Status::Pass, Status::Unavailable, Status::Unsupported], Verdict::Pass)]
+    #[case::one_failure(&[Status::Pass, Status::Fail], Verdict::Fail)]
+    #[case::failure_beats_invalid(&[Status::Fail, Status::Invalid], Verdict::Fail)]
+    #[case::one_invalid(&[Status::Pass, Status::Invalid], Verdict::Incomplete)]
+    #[case::only_skips(&[Status::Unavailable, Status::Unsupported], Verdict::Incomplete)]
+    #[case::nothing_planned(&[], Verdict::Incomplete)]
+    fn verdict_of_statuses(#[case] statuses: &[Status], #[case] expected: Verdict) {
+        let judged = judge(&cells(statuses), &[], &Requirements::default());
+        assert_eq!(judged.verdict, expected);
+        assert_eq!(judged.reasons.is_empty(), expected == Verdict::Pass, "{:?}", judged.reasons);
+    }
+
+    #[rstest]
+    #[case("onnxruntime", Verdict::Pass)]
+    #[case("tensorrt@8.5", Verdict::Incomplete)]
+    fn a_required_runtime_must_run(#[case] required: &str, #[case] expected: Verdict) {
+        let mut cells = cells(&[Status::Pass]);
+        cells.push(sample::cell_with_status("tensorrt@8.5.3", "fp32", 1, Status::Unavailable));
+        let requirements = Requirements { runtimes: vec![required.parse().unwrap()], ..Requirements::default() };
+        assert_eq!(judge(&cells, &[], &requirements).verdict, expected);
+    }
+
+    #[test]
+    fn a_required_runtime_that_was_never_planned_is_named() {
+        let requirements = Requirements { runtimes: vec!["litert".parse().unwrap()], ..Requirements::default() };
+        let judged = judge(&cells(&[Status::Pass]), &[], &requirements);
+        assert_eq!(judged.reasons, ["required runtime `litert` did not run: the plan has no cell of it"]);
+    }
+
+    #[rstest]
+    #[case("2 cells failed", true)]
+    #[case("1 cell is invalid", true)]
+    #[case("across cells, `size-order` failed: INT8 is larger", true)]
+    #[case("required runtime `litert` did not run: it failed", false)]
+    fn reasons_that_cells_tell(#[case] reason: &str, #[case] told: bool) {
+        assert_eq!(is_told_by_cells(reason), told);
+    }
+
+    #[test]
+    fn a_required_baseline_must_exist() {
+        let requirements = Requirements { baseline: true, ..Requirements::default() };
+        let judged = judge(&cells(&[Status::Pass]), &[], &requirements);
+        assert_eq!(judged.verdict, Verdict::Incomplete);
+        assert_eq!(judged.reasons, ["a baseline is required, but 1 cell is without one"]);
+    }
+
+    #[test]
+    fn what_the_run_found_missing_is_a_reason() {
+        let requirements = Requirements { unmet: vec!["no golden is stored".into()], ..Requirements::default() };
+        let judged = judge(&cells(&[Status::Pass]), &[], &requirements);
+        assert_eq!((judged.verdict, judged.reasons), (Verdict::Incomplete, vec!["no golden is stored".to_owned()]));
+    }
+
+    #[rstest]
+    #[case(Status::Fail, true, Verdict::Fail)]
+    #[case(Status::Fail, false, Verdict::Pass)]
+    #[case(Status::Invalid, true, Verdict::Incomplete)]
+    #[case(Status::Unavailable, true, Verdict::Pass)]
+    fn gating_rules_across_cells_count(#[case] status: Status, #[case] gating: bool, #[case] expected: Verdict) {
+        let rule = CheckResult { name: "size-order".into(), status, gating, detail: "INT8 is larger".into() };
+        assert_eq!(judge(&cells(&[Status::Pass]), &[rule], &Requirements::default()).verdict, expected);
+    }
+}
