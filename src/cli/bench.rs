@@ -1,0 +1,127 @@
+//! `trtgate bench`: measures cells and judges them by their baselines, or against another build of trtgate.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+
+use crate::cli::gate::exit_code;
+use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
+use crate::error::{Error, Result};
+use crate::gate::{self, RunOptions, Workspace};
+use crate::measure::compare_ab::{Side, interleave, judge};
+use crate::measure::rule::{Decision, Limits};
+use crate::measure::thresholds::Thresholds;
+use crate::report::file;
+use crate::report::options::RenderOptions;
+use crate::report::schema::TimingSummary;
+use crate::vocabulary::CellId;
+
+/// Arguments of `trtgate bench`.
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    timing: TimingArguments,
+    /// Fail with exit code 3 where no baseline is stored for this machine
+    #[arg(long)]
+    require_baseline: bool,
+    /// Compare with another build of trtgate: both are measured in turns on this machine, the ratio is judged
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
+    /// Pairs of measurements with `--against`
+    #[arg(long, value_name = "N", default_value_t = 12, requires = "against")]
+    pairs: usize,
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+    #[command(flatten)]
+    render: RenderOptions,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
+    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    if let Some(reference) = &arguments.against {
+        return against(global, arguments, &workspace, reference);
+    }
+    let options = RunOptions {
+        filter: arguments.selection.filter(),
+        timing: Some(arguments.timing.options()),
+        require_baseline: arguments.require_baseline,
+        replay: arguments.workspace.replay(global),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        ..RunOptions::default()
+    };
+    let report = gate::run(&workspace, &options)?;
+    if !arguments.render.uses_stdout() {
+        super::report::print(global, &report);
+    }
+    arguments.render.write_all(&report)?;
+    Ok(exit_code(report.verdict))
+}
+
+/// Measures this program and `reference` in turns, cell by cell.
+fn against(global: &Global, arguments: &BenchArguments, workspace: &Workspace, reference: &Path) -> Result<u8> {
+    let this = std::env::current_exe()
+        .map_err(|error| Error::machine("cannot find trtgate's own program file").because(error))?;
+    let thresholds = Thresholds::load(&workspace.manifest.path)?;
+    let cells: Vec<CellId> = workspace
+        .plan(&arguments.selection.filter())?
+        .into_iter()
+        .filter(|cell| matches!(cell.ability, crate::plan::Ability::Run))
+        .map(|cell| cell.id)
+        .collect();
+    if cells.is_empty() {
+        return Err(Error::missing("none of the selected cells can run here").hint("`trtgate doctor` says why"));
+    }
+    let mut worst = EXIT_PASS;
+    for cell in cells {
+        let step = workspace.progress.begin(&format!("measuring {cell}, {} pairs", arguments.pairs));
+        let pairs = interleave(arguments.pairs, &mut |side| {
+            let program = if side == Side::Reference { reference } else { this.as_path() };
+            measure_once(global, arguments, program, &cell)
+        })?;
+        step.finish();
+        let limits = Limits::of_time(&thresholds, cell.runtime.library);
+        let compared = judge(&pairs, &limits, cell.batch)?;
+        let (least, most) = compared.interval;
+        output::data(&format!(
+            "{cell}: {:+.2} % time a sample ({:+.2} % to {:+.2} %, {} pairs): {}",
+            compared.slowdown * 100.0,
+            least * 100.0,
+            most * 100.0,
+            compared.pairs,
+            compared.decision.as_str()
+        ))?;
+        if compared.decision == Decision::Fail {
+            worst = EXIT_FAIL;
+        }
+    }
+    Ok(worst)
+}
+
+/// One measurement of one cell by `program`, in processes of its own; samples per second.
+fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cell: &CellId) -> Result<f64> {
+    let folder =
+        tempfile::tempdir().map_err(|error| Error::machine("cannot make a temporary folder").because(error))?;
+    let report = folder.path().join("report.json");
+    let mut command = Command::new(program);
+    command.arg("--quiet").arg("--manifest").arg(&global.manifest).arg("bench");
+    command.args(["--repetitions", "1", "--duration", &arguments.timing.duration.to_string()]);
+    command.args(["--mode", arguments.timing.mode.as_str(), "--streams", &arguments.timing.streams.to_string()]);
+    command.args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()]);
+    command.args(["--batch", &cell.batch.to_string()]).arg("--json").arg(&report);
+    let failed = || Error::failed(format!("`{}` could not measure {cell}", program.display()));
+    let outcome = command.output().map_err(|error| failed().because(error))?;
+    let read = file::read(&report).map_err(|error| {
+        let words = String::from_utf8_lossy(&outcome.stderr);
+        failed().cause(error.to_string()).with_lines(&words.lines().map(str::to_owned).collect::<Vec<_>>())
+    })?;
+    let timed = read.cells.iter().find(|found| found.id() == *cell).and_then(|found| found.timing.as_ref());
+    timed.map(TimingSummary::typical_samples_per_second).ok_or_else(|| {
+        let why = read.cells.iter().find_map(|found| found.reason.clone()).unwrap_or_default();
+        failed().cause(why)
+    })
+}

@@ -1,0 +1,302 @@
+//! `trtgate data`: fetch, verify, convert and show data; make probes and calibration samples.
+
+mod show;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::cli::selection::WorkspaceArguments;
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
+use crate::data::csv::RowWriter;
+use crate::data::record::FOLDER;
+use crate::data::{Format, ProbeOptions, ProbeSet, ProbeSummary, ReadOptions, SampleReader, Split, archive};
+use crate::error::{Error, Result};
+use crate::gate::{Workspace, samples};
+use crate::manifest::Manifest;
+
+/// Arguments of `trtgate data`.
+#[derive(Debug, Args)]
+pub struct DataArguments {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Get the official CIFAR-10 archive, verify its MD5 and unpack it
+    Fetch(FetchArguments),
+    /// Read every record of a CIFAR-10 folder and count the classes
+    Verify {
+        /// The folder `cifar-10-batches-bin`, or the one that holds it
+        folder: PathBuf,
+    },
+    /// Write samples as CSV: label first, then the normalised values in the model's order
+    ExportCsv(ExportArguments),
+    /// Print samples: labels and statistics, and images on a terminal
+    Show(ShowArguments),
+    /// Make the probes: the seed and the reference model alone decide every byte
+    Probes(ProbesArguments),
+    /// Write the calibration samples as an npy array
+    Calibration {
+        /// Where the array goes
+        #[arg(long, value_name = "FILE.npy")]
+        out: PathBuf,
+        #[command(flatten)]
+        workspace: WorkspaceArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+struct FetchArguments {
+    /// Download from here
+    #[arg(long, value_name = "URL", default_value = archive::URL, conflicts_with = "archive")]
+    url: String,
+    /// Use this file instead of downloading
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+    /// Folder in which `cifar-10-batches-bin` appears
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+}
+
+/// Which samples are read, and how.
+#[derive(Debug, Args)]
+struct SourceArguments {
+    /// How the file is read; told from its name if not given
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Which files of a CIFAR-10 folder are read
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: Split,
+    /// The CSV has no label column
+    #[arg(long)]
+    no_label: bool,
+}
+
+impl SourceArguments {
+    fn open(&self, path: &Path, manifest: &Manifest, limit: Option<usize>) -> Result<SampleReader> {
+        let options = ReadOptions { format: self.format, no_label: self.no_label, split: self.split, limit };
+        SampleReader::open(path, &manifest.input, manifest.output.classes, options)
+    }
+}
+
+#[derive(Debug, Args)]
+struct ExportArguments {
+    /// Samples: CIFAR-10 records (file or folder), CSV or npy
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Where the CSV goes
+    #[arg(long, value_name = "FILE.csv")]
+    out: PathBuf,
+    /// Write no more than this many samples
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Write a row of column names first
+    #[arg(long)]
+    header: bool,
+    #[command(flatten)]
+    source: SourceArguments,
+}
+
+#[derive(Debug, Args)]
+struct ShowArguments {
+    /// Samples: CIFAR-10 records (file or folder), CSV or npy; the manifest's probes if not given
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// The first sample to show, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    index: usize,
+    /// How many samples to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    count: usize,
+    #[command(flatten)]
+    source: SourceArguments,
+}
+
+#[derive(Debug, Args)]
+struct ProbesArguments {
+    /// Where the probes go; the manifest's `probes.file` if not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Seed of the generator; the manifest's if not given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number of probes; the manifest's if not given
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Fewest probes of each class that are accepted [default: 15 of 256 for 10 classes]
+    #[arg(long, value_name = "N")]
+    min_per_class: Option<usize>,
+    /// Write nothing: compare with the file, and fail if a byte differs
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &DataArguments) -> Result<u8> {
+    match &arguments.command {
+        DataCommand::Fetch(command) => fetch(global, command),
+        DataCommand::Verify { folder } => verify(folder),
+        DataCommand::ExportCsv(command) => export_csv(global, command),
+        DataCommand::Show(command) => {
+            let manifest = Manifest::load(&global.manifest)?;
+            let path =
+                command.data.as_ref().or(manifest.probes.file.as_ref()).ok_or_else(|| {
+                    Error::usage("the manifest names no file of probes to show").hint("give `--data`")
+                })?;
+            let last = command.index.saturating_add(command.count);
+            let reader = command.source.open(path, &manifest, Some(last))?;
+            show::run(global, &manifest, reader.skip(command.index), command.index)
+        }
+        DataCommand::Probes(command) => probes(global, command),
+        DataCommand::Calibration { out, workspace } => {
+            let workspace = Workspace::open(&workspace.options(global)?)?;
+            let count = crate::data::write_calibration(&workspace.manifest, &workspace.probes()?, out)?;
+            output::note(&format!("wrote {count} calibration samples to `{}`", out.display()));
+            Ok(EXIT_PASS)
+        }
+    }
+}
+
+fn fetch(global: &Global, arguments: &FetchArguments) -> Result<u8> {
+    let out = &arguments.out;
+    std::fs::create_dir_all(out).map_err(|error| Error::io("create", out, error))?;
+    let target = out.join(FOLDER);
+    if target.exists() {
+        archive::verify_folder(&target)?;
+        output::note(&format!("`{}` is already there and whole", target.display()));
+        return Ok(EXIT_PASS);
+    }
+    let say = |text: &str| {
+        if !global.quiet {
+            output::note(text);
+        }
+    };
+    // The download lives until it is unpacked, and goes even on an error.
+    let downloaded = match &arguments.archive {
+        Some(_) => None,
+        None => {
+            say(&format!("downloading {}", arguments.url));
+            let progress = !global.quiet && (global.verbose > 0 || std::io::stderr().is_terminal());
+            Some(archive::download(&arguments.url, out, progress)?)
+        }
+    };
+    let file = match (&arguments.archive, &downloaded) {
+        (Some(file), _) => file.as_path(),
+        (None, Some(file)) => file,
+        (None, None) => return Err(Error::usage("nothing to fetch")),
+    };
+    archive::verify_digest(file, archive::MD5)?;
+    say("the archive's MD5 is right, unpacking");
+    let target = archive::unpack(file, out)?;
+    archive::verify_folder(&target)?;
+    output::note(&format!("CIFAR-10 is in `{}`", target.display()));
+    Ok(EXIT_PASS)
+}
+
+fn verify(folder: &Path) -> Result<u8> {
+    let report = archive::verify_folder(folder)?;
+    let sum = |counts: [usize; 10]| counts.iter().sum::<usize>();
+    output::note(&format!(
+        "`{}` is whole: {} training and {} test images, the same number of each class",
+        folder.display(),
+        sum(report.train),
+        sum(report.test)
+    ));
+    Ok(EXIT_PASS)
+}
+
+fn export_csv(global: &Global, arguments: &ExportArguments) -> Result<u8> {
+    let manifest = Manifest::load(&global.manifest)?;
+    let reader = arguments.source.open(&arguments.data, &manifest, arguments.limit)?;
+    let mut writer = RowWriter::create(&arguments.out)?;
+    if arguments.header {
+        let columns: Vec<String> =
+            (0..manifest.input.shape.iter().product()).map(|value| format!("value_{value}")).collect();
+        writer.header(std::iter::once("label").chain(columns.iter().map(String::as_str)))?;
+    }
+    let mut count = 0usize;
+    for sample in reader {
+        let sample = sample?;
+        let label = sample.label.ok_or_else(|| {
+            Error::usage(format!("`{}` has no labels to write", arguments.data.display()))
+                .hint("the CSV has the label first; take the samples from records or from a CSV with labels")
+        })?;
+        writer.row(&[i64::from(label)], &sample.values)?;
+        count += 1;
+    }
+    writer.finish()?;
+    if !global.quiet {
+        output::note(&format!("wrote {count} samples to `{}`", arguments.out.display()));
+    }
+    Ok(EXIT_PASS)
+}
+
+fn probes(global: &Global, arguments: &ProbesArguments) -> Result<u8> {
+    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let manifest = &workspace.manifest;
+    let out = arguments
+        .out
+        .as_ref()
+        .or(manifest.probes.file.as_ref())
+        .ok_or_else(|| Error::usage("the manifest names no file for the probes").hint("give `--out`"))?;
+    let mut options = ProbeOptions::of(manifest);
+    options.seed = arguments.seed.unwrap_or(options.seed);
+    options.count = arguments.count.unwrap_or(options.count);
+    options.minimum_per_class = arguments.min_per_class;
+    let step = workspace.progress.begin("making the probes");
+    let (set, summary) = samples::make(&workspace, &options)?;
+    step.finish();
+    if !global.quiet {
+        describe(manifest, &set, &summary);
+    }
+    if arguments.check {
+        let stored = std::fs::read(out).map_err(|error| Error::io("read", out, error))?;
+        if stored != set.as_bytes() {
+            output::note(&format!("`{}` differs from what the seed and the reference give now", out.display()));
+            return Ok(EXIT_FAIL);
+        }
+        output::note(&format!("`{}` is what the seed and the reference give, byte for byte", out.display()));
+        return Ok(EXIT_PASS);
+    }
+    set.save(out)?;
+    output::note(&format!("wrote {} probes to `{}`", set.len(), out.display()));
+    Ok(EXIT_PASS)
+}
+
+/// What the set holds, on standard error.
+fn describe(manifest: &Manifest, set: &ProbeSet, summary: &ProbeSummary) {
+    let counts: Vec<String> = summary
+        .per_class
+        .iter()
+        .enumerate()
+        .filter(|(class, _)| *class < 20)
+        .map(|(class, count)| format!("{} {count}", class_name(manifest, class as u32)))
+        .collect();
+    let more = summary.per_class.len().saturating_sub(counts.len());
+    let more = if more > 0 { format!(", and {more} more classes") } else { String::new() };
+    output::note(&format!("classes: {}{more}", counts.join(", ")));
+    output::note(&format!(
+        "margins: {} of {} at most {}, {} at least {}",
+        summary.near,
+        set.len(),
+        summary.near_threshold,
+        summary.far,
+        summary.far_threshold
+    ));
+    output::note(&format!(
+        "cost: {} pictures scored; noise below {:.1e} in the outputs changes no byte",
+        summary.evaluations,
+        summary.slack / 2.0
+    ));
+    output::note(&format!("sha256: {}", set.sha256()));
+}
+
+/// The class's name, or its number.
+fn class_name(manifest: &Manifest, class: u32) -> String {
+    manifest.output.labels.get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+}

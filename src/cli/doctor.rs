@@ -1,0 +1,162 @@
+//! `trtgate doctor`: what is on this machine, and what each cell would need.
+
+use std::io::Write;
+
+use clap::Args;
+
+use crate::cli::selection::WorkspaceArguments;
+use crate::cli::{EXIT_PASS, Global, output};
+use crate::convert::store::Store;
+use crate::error::{Error, Result};
+use crate::gate::discover::{Discovery, discover};
+use crate::gate::{Workspace, machine};
+use crate::plan::{Ability, Filter, PlannedCell};
+use crate::runtime::Obstacle;
+
+/// Arguments of `trtgate doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
+    let mut options = arguments.workspace.options(global)?;
+    // A look around changes nothing.
+    options.install = false;
+    let mut stdout = anstream::stdout().lock();
+    let (discovery, cells, store, model) = if options.manifest.is_file() {
+        let workspace = Workspace::open(&options)?;
+        let cells = workspace.plan(&Filter::default())?;
+        let model = format!("{} (sha256 {})", workspace.manifest.model.name, workspace.model_sha256);
+        (workspace.discovery, cells, workspace.store.root().to_owned(), Some(model))
+    } else {
+        let store = Store::open(options.cache.clone())?;
+        let found = discover(None, &store, &options.search, false, &options.program, &*options.progress)?;
+        (found, Vec::new(), store.root().to_owned(), None)
+    };
+    let written = if arguments.json {
+        write_json(&mut stdout, &discovery, &cells)
+    } else {
+        write_text(&mut stdout, &discovery, &cells, &store, model.as_deref())
+    };
+    written.map_err(|error| Error::machine("cannot write to standard output").because(error))?;
+    if !options.manifest.is_file() {
+        output::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
+    }
+    Ok(EXIT_PASS)
+}
+
+fn write_text(
+    stream: &mut impl Write,
+    discovery: &Discovery,
+    cells: &[PlannedCell],
+    store: &std::path::Path,
+    model: Option<&str>,
+) -> std::io::Result<()> {
+    let machine = machine::machine();
+    let heading = |text: &str| format!("\x1b[1m{text}\x1b[0m");
+    writeln!(stream, "{}", heading("machine"))?;
+    let memory = machine.memory_bytes as f64 / f64::from(1 << 30);
+    writeln!(stream, "  {} {}, {} cores, {memory:.1} GiB, {}", machine.os, machine.arch, machine.cores, machine.cpu)?;
+    match &discovery.device {
+        Ok(device) => {
+            let (major, minor) = device.compute_capability;
+            let (cuda_major, cuda_minor) = device.cuda_version;
+            let driver = device.driver_version.as_deref().unwrap_or("of unknown version");
+            let memory = device.memory_bytes as f64 / f64::from(1 << 30);
+            writeln!(
+                stream,
+                "  GPU: {}, compute capability {major}.{minor}, {memory:.0} GiB, driver {driver}, CUDA up to {cuda_major}.{cuda_minor}",
+                device.name
+            )?;
+        }
+        Err(error) => writeln!(stream, "  GPU: none ({})", error.message)?,
+    }
+    writeln!(stream, "  store: {}", store.display())?;
+    match (&discovery.environment, &discovery.environment_error) {
+        (Some(environment), _) => {
+            for folder in &environment.site_packages {
+                writeln!(stream, "  Python environment: {}", folder.display())?;
+            }
+        }
+        (None, Some(error)) => writeln!(stream, "  Python environment: {error}")?,
+        (None, None) => writeln!(stream, "  Python environment: not made yet; `trtgate export` makes it")?,
+    }
+    if let Some(model) = model {
+        writeln!(stream, "  model: {model}")?;
+    }
+    writeln!(stream, "\n{}", heading("runtimes"))?;
+    for (library, probe) in &discovery.probes {
+        for found in &probe.found {
+            let family = found.family.as_ref().map_or_else(String::new, |family| format!(", family {family}"));
+            writeln!(stream, "  \x1b[32m✓\x1b[0m {:<22} {}{family}", found.id.to_string(), found.version)?;
+            writeln!(stream, "      {}", found.file.display())?;
+            for (what, obstacle) in [("builds", &found.build_obstacle), ("runs", &found.run_obstacle)] {
+                if let Some(obstacle) = obstacle {
+                    writeln!(stream, "      {what} nothing here: {}", obstacle.reason)?;
+                }
+            }
+        }
+        if let Some(obstacle) = probe.missing.as_ref().filter(|_| probe.found.is_empty()) {
+            writeln!(stream, "  \x1b[33m–\x1b[0m {:<22} {}", library.as_str(), obstacle.reason)?;
+            write_obstacle(stream, obstacle)?;
+        }
+    }
+    if !cells.is_empty() {
+        writeln!(stream, "\n{}", heading("cells"))?;
+        let mut shown: Vec<(String, String)> = Vec::new();
+        for cell in cells {
+            let what = match &cell.ability {
+                Ability::Run => format!("runs from {}", cell.artifact),
+                Ability::BuildOnly(obstacle) => {
+                    format!("builds from {}, {}: {}", cell.artifact, obstacle.status, obstacle.reason)
+                }
+                Ability::Nothing(obstacle) => format!("{}: {}", obstacle.status, obstacle.reason),
+            };
+            let name = format!("{} {}", cell.id.runtime, cell.id.precision);
+            if shown.last().is_none_or(|(last, _)| *last != name) {
+                shown.push((name, what));
+            }
+        }
+        for (name, what) in shown {
+            writeln!(stream, "  {name:<34} {what}")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_obstacle(stream: &mut impl Write, obstacle: &Obstacle) -> std::io::Result<()> {
+    for tried in &obstacle.tried {
+        writeln!(stream, "      tried {tried}")?;
+    }
+    if let Some(hint) = &obstacle.hint {
+        writeln!(stream, "      get it: {hint}")?;
+    }
+    Ok(())
+}
+
+fn write_json(stream: &mut impl Write, discovery: &Discovery, cells: &[PlannedCell]) -> std::io::Result<()> {
+    let cells: Vec<serde_json::Value> = cells
+        .iter()
+        .map(|cell| serde_json::json!({"cell": cell.id, "artifact": cell.artifact, "ability": cell.ability}))
+        .collect();
+    let runtimes: Vec<serde_json::Value> = discovery
+        .probes
+        .iter()
+        .map(|(library, probe)| serde_json::json!({"library": library, "found": probe.found, "missing": probe.missing}))
+        .collect();
+    let value = serde_json::json!({
+        "schema": "trtgate.doctor/v1",
+        "machine": machine::machine(),
+        "device": discovery.device.as_ref().ok(),
+        "runtimes": runtimes,
+        "cells": cells,
+    });
+    serde_json::to_writer_pretty(&mut *stream, &value)?;
+    writeln!(stream)
+}

@@ -1,0 +1,81 @@
+//! `trtgate explain`: the first tensor of a cell that went wrong.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::selection::WorkspaceArguments;
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global};
+use crate::data::atomic;
+use crate::error::{Error, Result};
+use crate::explain::{self, ExplainOptions};
+use crate::gate::Workspace;
+use crate::vocabulary::{CellId, Precision, RuntimeId};
+
+/// Arguments of `trtgate explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The cell, as reports name it: `onnxruntime/int8/batch-32`
+    #[arg(value_name = "CELL", required_unless_present = "runtime")]
+    cell: Option<CellId>,
+    /// The cell's runtime, instead of its name
+    #[arg(long, value_name = "RUNTIME", conflicts_with = "cell", requires = "precision")]
+    runtime: Option<RuntimeId>,
+    /// The cell's precision
+    #[arg(long, value_name = "PRECISION", conflicts_with = "cell")]
+    precision: Option<Precision>,
+    /// The cell's batch size; the manifest's largest if not given
+    #[arg(long, value_name = "N", conflicts_with = "cell", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Probes to run, spread over the whole set
+    #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().probes, value_parser = count)]
+    probes: usize,
+    /// Show every tensor, not only the neighbours of the one that is named
+    #[arg(long)]
+    all: bool,
+    /// Write everything as JSON; `-` is standard output, in place of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+}
+
+fn count(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a number of at least 1".to_owned())
+}
+
+/// Runs the command; returns the exit code: 0 where no tensor leaves the ladder, 1 where one is named.
+pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
+    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let cell = match (&arguments.cell, &arguments.runtime, arguments.precision) {
+        (Some(cell), _, _) => cell.clone(),
+        (None, Some(runtime), Some(precision)) => CellId {
+            runtime: runtime.clone(),
+            precision,
+            batch: arguments.batch.or_else(|| workspace.manifest.batches.last().copied()).unwrap_or(1),
+        },
+        _ => {
+            return Err(Error::usage("no cell is named")
+                .hint("write `trtgate explain onnxruntime/int8/batch-32`, or `--runtime` and `--precision`"));
+        }
+    };
+    let explanation = explain::explain(&workspace, &cell, &ExplainOptions { probes: arguments.probes })?;
+    let mut table = if global.quiet { explanation.verdict() } else { explanation.table(arguments.all) };
+    if let Some(path) = &arguments.json {
+        let mut text = serde_json::to_string_pretty(&explanation)
+            .map_err(|error| Error::machine("cannot write the explanation as JSON").because(error))?;
+        text.push('\n');
+        if path == Path::new("-") {
+            table = text;
+        } else {
+            atomic::write(path, text.as_bytes())?;
+        }
+    }
+    match anstream::stdout().lock().write_all(table.as_bytes()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(|error| Error::machine("cannot write to standard output").because(error))?,
+    }
+    Ok(if explanation.found.is_some() { EXIT_FAIL } else { EXIT_PASS })
+}

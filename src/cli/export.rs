@@ -1,0 +1,155 @@
+//! `trtgate export`: every portable artifact of the model, into the store and, with `--output`, into a folder that
+//! another machine can gate from.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::selection::WorkspaceArguments;
+use crate::cli::{EXIT_PASS, Global, output};
+use crate::convert::Artifact;
+use crate::convert::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::gate::Workspace;
+use crate::manifest::{Manifest, ModelSource};
+use crate::vocabulary::{ArtifactKind, Library};
+
+/// Arguments of `trtgate export`.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// Also copy everything into this folder, with a list that `--artifacts DIR` of other commands reads
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Only this kind of artifact (repeatable): onnx-fp32, onnx-fp16, onnx-int8, onnx-int8-cpu, tflite-int8
+    #[arg(long, value_name = "KIND")]
+    only: Vec<ArtifactKind>,
+    /// Only this batch size, for artifacts that are made for one (repeatable; default: those of the manifest)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Vec<u32>,
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
+    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let manifest = &workspace.manifest;
+    let mut made = Vec::new();
+    for (kind, batch) in wanted(manifest, &arguments.only, &arguments.batch)? {
+        made.push((batch, workspace.artifact(kind, batch)?));
+    }
+    if let Some(folder) = &arguments.output {
+        let needs = |kind| matches!(kind, ArtifactKind::OnnxFp32);
+        // TensorRT's own calibrator starts from the FP32 graph, and needs the samples beside it.
+        let calibration =
+            made.iter().any(|(_, artifact)| needs(artifact.kind)).then(|| workspace.calibration()).transpose()?;
+        Bundle::write(folder, &manifest.model.name, &workspace.model_sha256, &made, calibration.as_deref())?;
+        output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
+    }
+    // A reader that closed the pipe does not want the rest.
+    let _ = write_table(&mut anstream::stdout().lock(), &made);
+    Ok(EXIT_PASS)
+}
+
+/// What is to be made: everything that the manifest's cells start from, or the kinds asked for.
+fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result<Vec<(ArtifactKind, Option<u32>)>> {
+    if let Some(kind) = only.iter().find(|kind| matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Engine)) {
+        return Err(Error::usage(format!("`{kind}` is not made by `trtgate export`"))
+            .hint("engines are made by `trtgate build`, a SavedModel by the framework that trained it"));
+    }
+    let from_onnx = matches!(manifest.model.source, ModelSource::Onnx { .. });
+    let has_litert = manifest.matrix.iter().any(|row| row.library == Library::Litert);
+    let batches = if batches.is_empty() { &manifest.batches } else { batches };
+    let mut wanted = Vec::new();
+    for &kind in ArtifactKind::ALL {
+        let asked = if only.is_empty() {
+            kind != ArtifactKind::TfliteInt8 || (has_litert && !from_onnx)
+        } else {
+            only.contains(&kind)
+        };
+        match kind {
+            ArtifactKind::SavedModel | ArtifactKind::Engine => {}
+            ArtifactKind::TfliteInt8 if asked => wanted.extend(batches.iter().map(|&batch| (kind, Some(batch)))),
+            _ if asked => wanted.push((kind, None)),
+            _ => {}
+        }
+    }
+    Ok(wanted)
+}
+
+fn write_table(stream: &mut impl Write, made: &[(Option<u32>, Artifact)]) -> std::io::Result<()> {
+    writeln!(stream, "{:<16} {:>5} {:>12} {:>8}  {:<12}  file", "artifact", "batch", "bytes", "seconds", "sha256")?;
+    for (batch, artifact) in made {
+        let batch = batch.map_or_else(|| "N".to_owned(), |batch| batch.to_string());
+        let digest = artifact.sha256.get(..12).unwrap_or(&artifact.sha256);
+        let seconds = if artifact.cached { "stored".to_owned() } else { format!("{:.1}", artifact.build_seconds) };
+        let kind = artifact.kind.as_str();
+        let path: &Path = &artifact.path;
+        writeln!(
+            stream,
+            "{kind:<16} {batch:>5} {:>12} {seconds:>8}  {digest:<12}  {}",
+            artifact.bytes,
+            path.display()
+        )?;
+    }
+    stream.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn manifest(source: &str) -> Manifest {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\n{source}\n[input]\nname = \"x\"\nshape = [8]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\nkind = \"logits\"\n[matrix]\nbatches = [1, 8]\n\
+             [matrix.runtimes]\nonnxruntime = [\"fp32\"]\nlitert = [\"int8\"]\n"
+        );
+        Manifest::parse(&text, Path::new("gate.toml")).unwrap()
+    }
+
+    fn names(source: &str, only: &[ArtifactKind], batches: &[u32]) -> Vec<String> {
+        let wanted = wanted(&manifest(source), only, batches).unwrap();
+        let name = |(kind, batch): (ArtifactKind, Option<u32>)| {
+            batch.map_or_else(|| kind.to_string(), |batch| format!("{kind}@{batch}"))
+        };
+        wanted.into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn everything_that_the_source_allows_is_made() {
+        let onnx = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-cpu"];
+        let saved_model = "saved-model = \"model\"";
+        assert_eq!(names(saved_model, &[], &[]), [&onnx[..], &["tflite-int8@1", "tflite-int8@8"]].concat());
+        assert_eq!(names(saved_model, &[ArtifactKind::TfliteInt8], &[32]), ["tflite-int8@32"]);
+    }
+
+    #[test]
+    fn an_engine_is_not_exported() {
+        let error = wanted(&manifest("saved-model = \"model\""), &[ArtifactKind::Engine], &[]).unwrap_err();
+        assert_eq!(error.message, "`engine` is not made by `trtgate export`");
+    }
+
+    #[test]
+    fn the_table_lines_up() {
+        let artifact = Artifact {
+            kind: ArtifactKind::OnnxFp32,
+            path: "store/model.onnx".into(),
+            sha256: "0123456789abcdef".into(),
+            bytes: 14_927_213,
+            build_seconds: 3.26,
+            cached: false,
+        };
+        let stored = Artifact { cached: true, kind: ArtifactKind::TfliteInt8, ..artifact.clone() };
+        let mut text = Vec::new();
+        write_table(&mut text, &[(None, artifact), (Some(8), stored)]).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"
+        artifact         batch        bytes  seconds  sha256        file
+        onnx-fp32            N     14927213      3.3  0123456789ab  store/model.onnx
+        tflite-int8          8     14927213   stored  0123456789ab  store/model.onnx
+        ");
+    }
+}

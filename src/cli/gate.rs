@@ -1,0 +1,115 @@
+//! `trtgate gate`: runs the plan, prints the table, exits with the verdict.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::selection::{Selection, WorkspaceArguments};
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::error::Result;
+use crate::gate::{self, RunOptions, Workspace};
+use crate::report::file;
+use crate::report::options::RenderOptions;
+use crate::vocabulary::{RuntimeId, Status, Verdict};
+
+/// Arguments of `trtgate gate`.
+#[derive(Debug, Args)]
+pub struct GateArguments {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    workspace: WorkspaceArguments,
+    /// A runtime that must run here, such as `onnxruntime` or `tensorrt@8.5` (repeatable, or comma-separated in
+    /// `TRTGATE_REQUIRE`)
+    #[arg(long, value_name = "RUNTIME", env = "TRTGATE_REQUIRE", value_delimiter = ',')]
+    require: Vec<RuntimeId>,
+    /// Fail with exit code 3 where no golden is stored
+    #[arg(long)]
+    require_golden: bool,
+    /// Measure too, and judge against the baselines
+    #[arg(long)]
+    bench: bool,
+    #[command(flatten)]
+    timing: super::selection::TimingArguments,
+    /// Fail with exit code 3 where no baseline is stored for this machine
+    #[arg(long, requires = "bench")]
+    require_baseline: bool,
+    /// Real labelled data: accuracy is gated too (a file or folder of CIFAR-10 records)
+    #[arg(long, value_name = "PATH", env = "CIFAR10_DIR")]
+    data: Option<PathBuf>,
+    /// Write the planned cells as JSON and run nothing
+    #[arg(long, value_name = "FILE")]
+    plan_json: Option<PathBuf>,
+    #[command(flatten)]
+    render: RenderOptions,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
+    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut filter = arguments.selection.filter();
+    if let Some(path) = &arguments.plan_json {
+        let plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
+        file::write_plan(&plan, path)?;
+        output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
+        return Ok(EXIT_PASS);
+    }
+    // A required version that is not here must be in the plan, to be reported as missing.
+    if filter.runtimes.is_empty() {
+        filter.also.clone_from(&arguments.require);
+    }
+    let options = RunOptions {
+        filter,
+        require: arguments.require.clone(),
+        require_golden: arguments.require_golden,
+        require_baseline: arguments.require_baseline,
+        timing: arguments.bench.then(|| arguments.timing.options()),
+        data: arguments.data.clone(),
+        replay: arguments.workspace.replay(global),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+    };
+    let report = gate::run(&workspace, &options)?;
+    if !arguments.render.uses_stdout() {
+        super::report::print(global, &report);
+    }
+    arguments.render.write_all(&report)?;
+    for wanted in &arguments.require {
+        let ran = report
+            .cells
+            .iter()
+            .any(|cell| wanted.selects(&cell.runtime) && matches!(cell.status, Status::Pass | Status::Fail));
+        if !ran {
+            tell_missing(&workspace, wanted);
+        }
+    }
+    Ok(exit_code(report.verdict))
+}
+
+/// Says where a required runtime was looked for, and how to get it.
+fn tell_missing(workspace: &Workspace, wanted: &RuntimeId) {
+    let probe =
+        workspace.discovery.probes.iter().find(|(library, _)| *library == wanted.library).map(|(_, probe)| probe);
+    output::note(&format!("`{wanted}` is required and did not run"));
+    let Some(probe) = probe else { return };
+    for found in &probe.found {
+        let why = found.run_obstacle.as_ref().map_or("", |obstacle| obstacle.reason.as_str());
+        output::note(&format!("  found {} in `{}` {why}", found.id, found.file.display()));
+    }
+    if let Some(obstacle) = &probe.missing {
+        for tried in &obstacle.tried {
+            output::note(&format!("  tried {tried}"));
+        }
+        if let Some(hint) = &obstacle.hint {
+            output::note(&format!("hint: {hint}"));
+        }
+    }
+}
+
+/// The exit code of a verdict.
+pub(super) const fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass => EXIT_PASS,
+        Verdict::Fail => EXIT_FAIL,
+        Verdict::Incomplete => EXIT_INCOMPLETE,
+    }
+}

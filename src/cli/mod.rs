@@ -1,0 +1,165 @@
+//! The command line: one file a command, each turning arguments into library calls and a report.
+//!
+//! Data goes to standard output, everything else to standard error.
+
+mod bench;
+mod bless;
+mod build;
+mod compare;
+mod compare_all;
+mod completions;
+mod data;
+mod doctor;
+mod explain;
+mod export;
+mod gate;
+mod infer;
+mod init;
+mod man;
+mod merge;
+pub mod output;
+mod report;
+mod selection;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::ErrorKind;
+
+/// Exit code: every selected cell that ran passed, and every required runtime ran.
+pub const EXIT_PASS: u8 = 0;
+/// Exit code: at least one cell failed.
+pub const EXIT_FAIL: u8 = 1;
+/// Exit code: usage, manifest or input error; nothing was judged.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: incomplete; a required runtime could not run, a cell is invalid, or nothing ran.
+pub const EXIT_INCOMPLETE: u8 = 3;
+
+/// Proves that a converted model still answers the same and still runs as fast.
+#[derive(Debug, Parser)]
+#[command(name = "trtgate", version, max_term_width = 100, propagate_version = true)]
+pub struct Arguments {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The manifest that says what is gated
+    #[arg(long, global = true, default_value = "gate.toml", value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// Say less: only failures and the verdict
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: every external command, every worker's messages
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the plan, print the table, exit with the verdict
+    Gate(Box<gate::GateArguments>),
+    /// Write a manifest for a model of your own, from its signature
+    Init(init::InitArguments),
+    /// List what is on this machine, and what each cell would need
+    Doctor(doctor::DoctorArguments),
+    /// Convert the SavedModel to every portable artifact
+    Export(export::ExportArguments),
+    /// Build an engine from an ONNX file for one TensorRT version and precision
+    Build(build::BuildArguments),
+    /// Run samples through one runtime and write its outputs
+    Infer(infer::InferArguments),
+    /// Compare two output files, two runtimes, or everything
+    Compare(compare::CompareArguments),
+    /// Measure cells and judge them against the baselines
+    Bench(bench::BenchArguments),
+    /// Accept new goldens or baselines, after showing what changed
+    Bless(bless::BlessArguments),
+    /// Fetch, verify, convert and show data; make probes
+    Data(data::DataArguments),
+    /// Render a stored report again
+    Report(report::ReportArguments),
+    /// Join the reports of shards
+    Merge(merge::MergeArguments),
+    /// Find the first tensor that went wrong
+    Explain(explain::ExplainArguments),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArguments),
+    /// Print the manual, or write a page for each command
+    Man(man::ManArguments),
+    /// Internal: executes requests of a gate in a process of its own
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Parses the arguments, runs the command, prints its error if any, and returns the exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_PASS };
+            // A closed pipe is the only way this fails, and nobody is left to tell.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let global = &arguments.global;
+    output::set_color(global.color);
+    let outcome = match &arguments.command {
+        Command::Gate(command) => gate::run(global, command),
+        Command::Init(command) => init::run(global, command),
+        Command::Doctor(command) => doctor::run(global, command),
+        Command::Export(command) => export::run(global, command),
+        Command::Build(command) => build::run(global, command),
+        Command::Infer(command) => infer::run(global, command),
+        Command::Compare(command) => compare::run(global, command),
+        Command::Bench(command) => bench::run(global, command),
+        Command::Bless(command) => bless::run(global, command),
+        Command::Data(command) => data::run(global, command),
+        Command::Report(command) => report::run(global, command),
+        Command::Merge(command) => merge::run(global, command),
+        Command::Explain(command) => explain::run(global, command),
+        Command::Completions(command) => completions::run(global, command),
+        Command::Man(command) => man::run(global, command),
+        Command::Worker => crate::worker::serve().map(|()| EXIT_PASS),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::print_error(&error);
+            ExitCode::from(exit_code(error.kind))
+        }
+    }
+}
+
+/// The exit code of a command that ended with an error.
+pub const fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage | ErrorKind::Input => EXIT_USAGE,
+        ErrorKind::Failed => EXIT_FAIL,
+        ErrorKind::Missing | ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Machine => EXIT_INCOMPLETE,
+    }
+}

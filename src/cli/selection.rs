@@ -1,0 +1,176 @@
+//! Arguments that several commands share: which cells, and where things are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::Global;
+use crate::convert::progress;
+use crate::error::Result;
+use crate::gate::Options;
+use crate::gate::timing::TimingOptions;
+use crate::measure::contract::TimingMode;
+use crate::plan::Filter;
+use crate::vocabulary::{Precision, RuntimeId};
+use crate::worker::WorkerProgram;
+
+/// Which cells are wanted; everything that the manifest asks for where nothing is named.
+#[derive(Clone, Debug, Args)]
+pub struct Selection {
+    /// Only this runtime, `onnxruntime` or `tensorrt@8.5` (repeatable)
+    #[arg(long, value_name = "RUNTIME")]
+    pub runtime: Vec<RuntimeId>,
+    /// Only this precision (repeatable)
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Vec<Precision>,
+    /// Only this batch size (repeatable)
+    #[arg(long, value_name = "N")]
+    pub batch: Vec<u32>,
+}
+
+impl Selection {
+    /// As a filter of the plan.
+    pub fn filter(&self) -> Filter {
+        Filter {
+            runtimes: self.runtime.clone(),
+            precisions: self.precision.clone(),
+            batches: self.batch.clone(),
+            also: Vec::new(),
+        }
+    }
+}
+
+/// Where things are.
+#[derive(Clone, Debug, Args)]
+pub struct WorkspaceArguments {
+    /// Use the artifacts that `trtgate export --output` wrote there; convert nothing
+    #[arg(long, value_name = "DIR", env = "TRTGATE_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
+    /// A library, or a folder of libraries, to look at first (repeatable)
+    #[arg(long, value_name = "PATH")]
+    library: Vec<PathBuf>,
+    /// Install nothing: what is missing stays missing
+    #[arg(long)]
+    offline: bool,
+    /// Longest time a worker may take for one request
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<u64>,
+    /// Threads inside one operator, for the CPU runtimes
+    #[arg(long, value_name = "N")]
+    intra_threads: Option<usize>,
+    /// Threads across operators, for the CPU runtimes
+    #[arg(long, value_name = "N")]
+    inter_threads: Option<usize>,
+    /// Accept a model whose digest is not the one in the manifest
+    #[arg(long)]
+    trust: bool,
+}
+
+impl WorkspaceArguments {
+    /// The arguments that a replay of a cell needs, with a blank before each.
+    pub fn replay(&self, global: &Global) -> String {
+        let mut text = String::new();
+        let mut add = |name: &str, value: &std::path::Path| {
+            text.push_str(&format!(" {name} {}", quoted(&value.to_string_lossy())));
+        };
+        if global.manifest != std::path::Path::new("gate.toml") {
+            add("--manifest", &global.manifest);
+        }
+        if let Some(folder) = &self.artifacts {
+            add("--artifacts", folder);
+        }
+        for library in &self.library {
+            add("--library", library);
+        }
+        text
+    }
+
+    /// As options of the workspace.
+    pub fn options(&self, global: &Global) -> Result<Options> {
+        let mut program = WorkerProgram::current()?;
+        program.echo = global.verbose > 0;
+        Ok(Options {
+            progress: progress::standard(global.quiet, global.verbose),
+            artifacts: self.artifacts.clone(),
+            search: self.library.clone(),
+            install: !self.offline,
+            time_limit: self.time_limit.map(Duration::from_secs),
+            intra_threads: self.intra_threads,
+            inter_threads: self.inter_threads,
+            trust: self.trust,
+            ..Options::new(global.manifest.clone(), program)
+        })
+    }
+}
+
+/// Timing modes by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ModeName {
+    /// One batch at a time.
+    Latency,
+    /// Batches overlap, transfers in the number.
+    Throughput,
+    /// Compute alone.
+    Compute,
+}
+
+impl ModeName {
+    /// The name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Throughput => "throughput",
+            Self::Compute => "compute",
+        }
+    }
+}
+
+impl From<ModeName> for TimingMode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Latency => Self::Latency,
+            ModeName::Throughput => Self::Throughput,
+            ModeName::Compute => Self::Compute,
+        }
+    }
+}
+
+/// How cells are measured.
+#[derive(Clone, Debug, Args)]
+pub struct TimingArguments {
+    /// What is measured on a GPU
+    #[arg(long, value_name = "MODE", default_value = "throughput")]
+    pub mode: ModeName,
+    /// Execution contexts at once, on a GPU
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub streams: usize,
+    /// Timed seconds of one repetition
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub duration: f64,
+    /// Processes that each cell is measured in; `thresholds.toml` says how many if not given
+    #[arg(long, value_name = "N")]
+    pub repetitions: Option<usize>,
+}
+
+impl TimingArguments {
+    /// As options of the gate.
+    pub fn options(&self) -> TimingOptions {
+        TimingOptions {
+            mode: self.mode.into(),
+            streams: self.streams.max(1),
+            duration_milliseconds: (self.duration.clamp(0.001, 3600.0) * 1000.0) as u64,
+            repetitions: self.repetitions,
+        }
+    }
+}
+
+/// `text` as one word of a shell line.
+fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-@:+=".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

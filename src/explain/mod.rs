@@ -1,0 +1,308 @@
+//! Finds the first tensor that went wrong: walks the network in order, with the inner tensors of the cell's artifact beside
+//! those of the FP32 graph in ONNX Runtime.
+//!
+//! | module       | does                                                                              |
+//! |--------------|-----------------------------------------------------------------------------------|
+//! | `graph`      | the FP32 graph in order; where the artifact's graph holds the same tensors        |
+//! | `constants`  | stored weights and biases of the two files against each other                     |
+//! | `calibrated` | the range that calibration gives a tensor, from the calibration samples           |
+//! | `capture`    | opens both sides with their inner tensors as outputs, and runs probes in groups   |
+//! | `distance`   | signal over noise of one tensor                                                   |
+//! | `judge`      | which tensors leave the ladder, and why                                           |
+//! | `scales`     | the scales alone, for the gate                                                    |
+//! | `report`     | the explanation as JSON and as a table                                            |
+//!
+//! A tensor leaves the ladder in one of these ways, looked for in this order at each layer:
+//!
+//! 1. A stored constant that the layer reads is not the FP32 graph's: its signal over noise is below the floor, or its
+//!    scale is more than half a bit from that of its range.
+//! 2. A value is not finite where FP32's is.
+//! 3. Its signal over noise is below the floor: that of the tolerance ladder for the output, 6 dB less for inner tensors
+//!    (twice the noise), whose errors the layers behind average out.
+//! 4. A Q/DQ pair on it has a scale more than half a bit from that which its calibration gives. Noise alone does not tell
+//!    this: at 8 bits sound scales of one network lie up to 10 dB from the best one, by method and by tensor, while a
+//!    doubled scale costs 6 dB. The range that the calibration samples give is reproduced to a few percent.
+
+mod calibrated;
+mod capture;
+mod constants;
+mod distance;
+mod graph;
+mod judge;
+mod report;
+#[cfg(test)]
+mod samples_of_graphs;
+mod scales;
+
+use std::collections::BTreeMap;
+
+use crate::check::ladder::Ladder;
+use crate::convert::onnx;
+use crate::error::{Error, Result};
+use crate::gate::{Workspace, planned};
+use crate::manifest::OutputKind;
+use crate::plan::{PlannedCell, builds_engines};
+use crate::runtime::Layer;
+use crate::tensor::Tensor;
+use crate::vocabulary::{ArtifactKind, CellId, Library, Precision};
+
+use capture::Side;
+use graph::{Counterparts, Step};
+use judge::Floors;
+
+pub(crate) use scales::prove as prove_scales;
+
+pub use report::{ConstantRow, Explanation, Fault, Finding, PairRow, SCHEMA, TensorRow};
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct ExplainOptions {
+    /// Probes that are run, spread over the whole set.
+    pub probes: usize,
+}
+
+impl Default for ExplainOptions {
+    fn default() -> Self {
+        Self { probes: 32 }
+    }
+}
+
+/// Walks the network of `id`, tensor by tensor.
+///
+/// # Errors
+/// `Unsupported` for runtimes that show no inner tensors, `Missing` where the cell or ONNX Runtime cannot run here,
+/// otherwise whatever converting, building, loading and running give.
+pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> Result<Explanation> {
+    let cell = explainable(workspace, id)?;
+    let manifest = &workspace.manifest;
+    let reference = capture::onnxruntime(workspace)?;
+    let ladder = Ladder::built_in()?;
+    let row = ladder.row(cell.id.runtime.library, cell.id.precision)?;
+
+    let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None)?;
+    let artifact = workspace.artifact(cell.artifact, None)?;
+    let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
+    let steps = graph::steps(&fp32_model, &manifest.input.name);
+    let counterparts = Counterparts::of(&model, &steps);
+    let mut notes = Vec::new();
+
+    let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
+    let probes = probes(workspace, options.probes)?;
+    let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps))?;
+    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts))?;
+    let constants = constants::compare(&fp32_model, &model);
+    let ranges = if counterparts.pairs.is_empty() {
+        BTreeMap::new()
+    } else {
+        progress.detail("ranges of the calibration samples");
+        let tensors: Vec<&str> = counterparts.pairs.keys().map(String::as_str).collect();
+        calibrated::ranges(workspace, &reference, &fp32, &tensors).unwrap_or_else(|error| {
+            notes.push(format!("scales are not held to their calibration: {error}"));
+            BTreeMap::new()
+        })
+    };
+    progress.detail("the artifact as it is gated");
+    let as_gated = as_gated(workspace, &cell, &probes, &mut notes);
+    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &probes, &|text| {
+        progress.detail(text);
+    })?;
+    for (row, step) in rows.iter_mut().zip(&steps) {
+        row.constants = step
+            .constants
+            .iter()
+            .filter_map(|name| {
+                let stored = constants.get(name)?;
+                Some(ConstantRow {
+                    name: name.clone(),
+                    sqnr_db: stored.sqnr_db,
+                    rounded: stored.rounded,
+                    scale_ratio: stored.scale_ratio,
+                })
+            })
+            .collect();
+        if let Some(pair) = &mut row.pair {
+            pair.scale_ratio = ranges.get(&step.tensor).zip(pair.scale).map(|(range, scale)| range.ratio(scale));
+        }
+        row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
+    }
+    judge::inherit(&steps, &mut rows);
+    let floors = Floors {
+        output: row.sqnr_db,
+        output_name: &manifest.output.name,
+        probabilities: manifest.output.kind == OutputKind::Probabilities,
+    };
+    let found = judge::judge(&steps, &mut rows, floors);
+    progress.finish();
+    Ok(Explanation {
+        schema: SCHEMA.to_owned(),
+        model: manifest.model.name.clone(),
+        cell: cell.id.clone(),
+        version: cell.installation.as_ref().map(|installation| installation.version.clone()),
+        reference: format!("FP32 in ONNX Runtime {}", reference.version),
+        artifact: artifact.kind,
+        artifact_sha256: artifact.sha256,
+        probes: probes.batch(),
+        floor_db: floors.inner(),
+        output_floor_db: floors.output,
+        found,
+        tensors: rows,
+        notes,
+    })
+}
+
+/// The planned cell, if its runtime shows inner tensors.
+fn explainable(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
+    let library = id.runtime.library;
+    if library != Library::Onnxruntime && !builds_engines(library) {
+        return Err(Error::unsupported(format!("`{library}` shows no inner tensors"))
+            .hint("explain the same precision in `onnxruntime`, or a TensorRT that builds engines"));
+    }
+    let cell = planned(workspace, id)?;
+    if cell.artifact == ArtifactKind::Engine {
+        return Err(Error::unsupported(format!("`{}` runs engines that are built elsewhere", cell.id.runtime)));
+    }
+    Ok(cell)
+}
+
+fn names_of(steps: &[Step]) -> Vec<String> {
+    steps.iter().skip(1).map(|step| step.tensor.clone()).collect()
+}
+
+/// Tensors of the artifact that stand for those of the steps.
+fn wanted(steps: &[Step], counterparts: &Counterparts) -> Vec<String> {
+    let mut names = Vec::new();
+    for step in steps {
+        let pair = counterparts.pairs.get(&step.tensor);
+        let parts = pair.into_iter().flat_map(|pair| [pair.before.as_str(), pair.after.as_str()]);
+        for name in parts.chain(counterparts.made.get(&step.tensor).map(String::as_str)) {
+            if counterparts.made.contains(name) && !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// `count` probes, evenly spread over the set.
+fn probes(workspace: &Workspace, count: usize) -> Result<Tensor> {
+    let samples = workspace.probes()?.samples()?;
+    let total = samples.len();
+    let count = count.clamp(1, total.max(1));
+    let mut parts = Vec::with_capacity(count);
+    for index in 0..count {
+        let place = index * total / count;
+        parts.push(samples.tensor(place..place + 1)?);
+    }
+    let Some(first) = parts.first() else { return Err(Error::invalid("there are no probes")) };
+    let (name, mut shape) = (first.name.clone(), first.shape.clone());
+    if let Some(batch) = shape.first_mut() {
+        *batch = count;
+    }
+    Tensor::float32(name, shape, parts.iter().flat_map(|part| part.values.iter().copied()).collect())
+}
+
+/// Layers of the artifact as it is gated, with everything that the runtime fuses. That they cannot be listed spoils
+/// nothing else.
+fn as_gated(workspace: &Workspace, cell: &PlannedCell, probes: &Tensor, notes: &mut Vec<String>) -> Option<Vec<Layer>> {
+    let found = crate::gate::OpenCell::open(workspace, &cell.id).and_then(|mut open| {
+        // A fault of the optimised artifact alone shows in no inner tensor.
+        open.run(&probes.first(1)?)?;
+        open.layers()
+    });
+    match found {
+        Ok(layers) => layers,
+        Err(error) => {
+            notes.push(format!("the artifact as it is gated does not run: {error}"));
+            None
+        }
+    }
+}
+
+/// Where the gated artifact computes the step inside of another layer, and shows its tensor to nobody: that layer.
+fn hidden(step: &Step, steps: &[Step], counterparts: &Counterparts, layers: &[Layer]) -> Option<String> {
+    if step.operator == "Input" || shown(step, counterparts, layers).is_some() {
+        return None;
+    }
+    if let Some(layer) = layers.iter().find(|layer| computes(layer, &step.layer)) {
+        return Some(plain(&layer.name).to_owned());
+    }
+    // What fuses a tensor away answers with one that is behind it.
+    let mut at = step;
+    while let Some(next) = steps.iter().find(|next| next.inputs.contains(&at.tensor)) {
+        if let Some(layer) = shown(next, counterparts, layers) {
+            return Some(plain(&layer.name).to_owned());
+        }
+        at = next;
+    }
+    Some("another layer".to_owned())
+}
+
+/// Whether a layer of the gated artifact is called by the name of the graph's layer: TensorRT joins the names of what it
+/// fuses, ONNX Runtime numbers what it replaces.
+fn computes(layer: &Layer, name: &str) -> bool {
+    let replaced = |part: &str| part.strip_prefix(name).is_some_and(|rest| rest.starts_with("_token_"));
+    layer.name.split([' ', '+', ',', '(', ')', '{', '}']).any(|part| part == name || replaced(part))
+}
+
+/// The layer of the gated artifact that answers with the step's tensor, as it is or quantised.
+fn shown<'a>(step: &Step, counterparts: &Counterparts, layers: &'a [Layer]) -> Option<&'a Layer> {
+    let pair = counterparts.pairs.get(&step.tensor);
+    let stands_for_it = |output: &String| {
+        plain(output) == step.tensor
+            || pair.is_some_and(|pair| *output == pair.after || pair.between.iter().any(|name| name == output))
+    };
+    layers.iter().find(|layer| layer.outputs.iter().any(stands_for_it))
+}
+
+/// A name without what ONNX Runtime adds where it changes a tensor's type or layout.
+fn plain(name: &str) -> &str {
+    let name = name.strip_prefix("InsertedPrecisionFreeCast_").unwrap_or(name);
+    name.strip_suffix("_nchwc").unwrap_or(name)
+}
+
+/// Whether the artifact's own graph may be optimised while its inner tensors are shown: FP32 differs from the reference
+/// in nothing else.
+const fn optimised(precision: Precision) -> bool {
+    matches!(precision, Precision::Fp32)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::explain::samples_of_graphs::{fp32, quantised_for_cpus};
+
+    fn layer(name: &str, output: &str) -> Layer {
+        Layer {
+            name: name.to_owned(),
+            kind: String::new(),
+            precision: None,
+            declared: None,
+            tactic: None,
+            compute: false,
+            outputs: vec![output.to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_fused_tensor_is_hidden_in_the_layer_that_answers_behind_it() {
+        let steps = graph::steps(&fp32(), "x");
+        let none = Counterparts::default();
+        let layers = [layer("conv", "InsertedPrecisionFreeCast_relu:0_nchwc"), layer("dense", "logits")];
+        let found: Vec<_> = steps.iter().map(|step| hidden(step, &steps, &none, &layers)).collect();
+        assert_eq!(found, [None, Some("conv".to_owned()), None, None]);
+        // The layer's own name goes before that of what stands behind it.
+        let joined = [layer("relu", "relu:0"), layer("PWN(conv + relu_1)", "other")];
+        assert_eq!(hidden(&steps[1], &steps, &none, &joined), Some("PWN(conv + relu_1)".to_owned()));
+    }
+
+    #[test]
+    fn a_quantised_tensor_is_shown() {
+        let steps = graph::steps(&fp32(), "x");
+        let counterparts = Counterparts::of(&quantised_for_cpus(0.5), &steps);
+        let layers = [layer("conv_token_0", "relu:0_QuantizeLinear_Output"), layer("clip", "clipped")];
+        assert_eq!(hidden(&steps[1], &steps, &counterparts, &layers), Some("conv_token_0".to_owned()));
+        assert_eq!(hidden(&steps[2], &steps, &counterparts, &layers), None);
+        assert_eq!(hidden(&steps[3], &steps, &counterparts, &layers), Some("another layer".to_owned()));
+    }
+}

@@ -1,0 +1,94 @@
+//! The scales of an artifact alone, without running it: what the gate asks of every INT8 cell.
+
+use crate::check::scales::ScaleProof;
+use crate::convert::digest::digest_file;
+use crate::convert::store::Key;
+use crate::convert::{Artifact, onnx};
+use crate::error::{Error, Result};
+use crate::explain::graph::{self, Counterparts};
+use crate::explain::{calibrated, capture, constants, judge};
+use crate::gate::Workspace;
+use crate::vocabulary::ArtifactKind;
+
+/// File name of a proof in its entry of the store.
+const PROOF: &str = "scales.json";
+
+/// Least signal over noise of a constant that its grid does not explain, dB; 8 bits keep almost 40.
+const LEAST_DB: f64 = 20.0;
+
+/// Holds the scales of `artifact` to the FP32 graph's constants and to the calibration samples. Kept in the store.
+///
+/// # Errors
+/// If the FP32 graph, the samples or the store cannot be had or read.
+pub(crate) fn prove(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
+    let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None)?;
+    let manifest = &workspace.manifest;
+    let key = Key::new("scale-proof")
+        .with("trtgate", env!("CARGO_PKG_VERSION"))
+        .with("fp32", &fp32.sha256)
+        .with("artifact", &artifact.sha256)
+        .with("calibration", digest_file(&workspace.calibration()?)?)
+        .with("method", format!("{:?}", manifest.calibration.method));
+    let mut unkept = None;
+    let made = workspace.store.get_or_make(&key, |folder| {
+        let proof = examine(workspace, &fp32, artifact)?;
+        let text = serde_json::to_vec(&proof)
+            .map_err(|error| Error::machine("cannot write what was found of the scales").because(error))?;
+        let path = folder.join(PROOF);
+        std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+        // What hinders today may not hinder tomorrow.
+        if proof.unchecked.is_some() {
+            unkept = Some(proof);
+            return Err(Error::missing("the scales could not be examined"));
+        }
+        Ok(())
+    });
+    if let Some(proof) = unkept {
+        return Ok(proof);
+    }
+    let (path, _) = made?.file(PROOF)?;
+    let text = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).because(error))
+}
+
+fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Result<ScaleProof> {
+    let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
+    let steps = graph::steps(&fp32_model, &workspace.manifest.input.name);
+    let counterparts = Counterparts::of(&model, &steps);
+    let constants = constants::compare(&fp32_model, &model);
+    let mut proof = ScaleProof { constants: constants.len(), ..ScaleProof::default() };
+    let tensors: Vec<&str> = steps
+        .iter()
+        // The range of a softmax is known without samples.
+        .filter(|step| counterparts.pairs.contains_key(&step.tensor) && step.operator != "Softmax")
+        .map(|step| step.tensor.as_str())
+        .collect();
+    let ranges = capture::onnxruntime(workspace)
+        .and_then(|installation| calibrated::ranges(workspace, &installation, fp32, &tensors));
+    let ranges = match ranges {
+        Ok(ranges) => ranges,
+        Err(error) => {
+            proof.unchecked = Some(format!("activations are not held to their calibration: {error}"));
+            std::collections::BTreeMap::new()
+        }
+    };
+    for step in &steps {
+        for name in &step.constants {
+            let Some(stored) = constants.get(name) else { continue };
+            let reason = judge::scale_of_constant(name, stored.sqnr_db, stored.scale_ratio).or_else(|| {
+                (!stored.rounded && stored.sqnr_db < LEAST_DB)
+                    .then(|| format!("`{name}` is not the FP32 graph's: signal over noise {:.1} dB", stored.sqnr_db))
+            });
+            proof.faults.extend(reason.map(|reason| format!("`{}`: {reason}", step.layer)));
+        }
+        let Some(pair) = counterparts.pairs.get(&step.tensor) else { continue };
+        let cut = |scale: Option<f64>| scale.map(|scale| scale * pair.levels);
+        let ratio = ranges.get(&step.tensor).zip(cut(pair.scale)).map(|(range, cut)| range.ratio(cut));
+        proof.pairs += usize::from(ratio.is_some());
+        if let Some(reason) = judge::scale_of_pair(cut(pair.scale), cut(pair.scale_after), ratio) {
+            proof.faults.push(format!("`{}`, read by {}: {reason}", step.tensor, step.readers.join(", ")));
+        }
+    }
+    Ok(proof)
+}

@@ -1,0 +1,313 @@
+//! Raw results to judged cells: the checks are made here, in the gate's own process, from what the workers returned.
+
+use std::collections::BTreeMap;
+
+use crate::check::golden::Golden;
+use crate::check::invariance::compare_batches;
+use crate::check::judge::{self, CellJudgement, Evidence};
+use crate::check::ladder::{Ladder, Row, spread};
+use crate::check::legs::{self, Link};
+use crate::check::pair::select_output;
+use crate::check::precision::{SizeWitness, prove};
+use crate::check::scales::ScaleProof;
+use crate::error::{Error, Result};
+use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
+use crate::gate::samples::reference_library;
+use crate::manifest::{Manifest, ModelSource, OutputKind};
+use crate::report::schema::{Accuracy, CellReport, Leg};
+use crate::tensor::Tensor;
+use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
+
+/// What cells are compared with.
+pub(crate) enum Reference {
+    /// The stored golden.
+    Golden(Box<Golden>),
+    /// No golden is stored: the reference's answers of this run.
+    Live,
+    /// There is a golden, and it is stale, foreign or damaged.
+    Refused(Error),
+}
+
+impl Reference {
+    /// Spread of the golden's outputs, where there is a valid one.
+    pub(crate) fn spread(&self, kind: OutputKind) -> Option<f64> {
+        match self {
+            Self::Golden(golden) => Some(spread(golden.values(), golden.header.classes, kind)),
+            Self::Live | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// What the judging reads besides the raw results.
+pub(crate) struct Context<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) ladder: &'a Ladder,
+    pub(crate) artifacts: &'a Artifacts,
+    pub(crate) reference: &'a Reference,
+    /// The scales of quantised artifacts, by their kind.
+    pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
+    /// Number of probes.
+    pub(crate) samples: usize,
+    /// Arguments that a replay needs beside the cell's own.
+    pub(crate) replay: &'a str,
+}
+
+/// Judges every cell; returns also what they were judged by, where there was something.
+pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellReport>, Option<Tensor>) {
+    let outputs = Outputs::of(raw, &context.manifest.output.name);
+    let live = outputs.live_reference(context.manifest);
+    let reference = match context.reference {
+        Reference::Golden(golden) => Ok(golden.tensor()),
+        Reference::Refused(error) => Err(error.clone()),
+        Reference::Live => live.ok_or_else(|| {
+            Error::invalid("there is nothing to compare with: no golden is stored, and the reference did not run")
+                .hint("store one with `trtgate bless` where the reference runtime is")
+        }),
+    };
+    let reference_correct = raw.iter().find_map(|cell| reference_accuracy(cell, context.manifest));
+    let cells = raw
+        .iter()
+        .map(|cell| {
+            let mut report = blank(cell, context);
+            match &cell.outcome {
+                Outcome::Stopped { status, stage, error } => stop(&mut report, *status, *stage, error),
+                Outcome::Built { error, status } => {
+                    stop(&mut report, *status, Stage::Run, error);
+                    report.reason = Some(format!("built, not run: {}", error.message));
+                }
+                Outcome::Ran(ran) => match &reference {
+                    Err(error) => stop(&mut report, judge::status_of(error.kind), Stage::Compare, error),
+                    Ok(reference) => {
+                        judge_cell(cell, ran, reference, &outputs, reference_correct, context, &mut report);
+                    }
+                },
+            }
+            report
+        })
+        .collect();
+    (cells, reference.ok())
+}
+
+/// The outputs of every cell that ran, by cell.
+struct Outputs {
+    by_cell: BTreeMap<CellId, Result<Tensor>>,
+}
+
+impl Outputs {
+    fn of(raw: &[RawCell], name: &str) -> Self {
+        let by_cell = raw
+            .iter()
+            .map(|cell| {
+                let outputs = match &cell.outcome {
+                    Outcome::Ran(ran) => select_output(ran.outputs.clone(), name),
+                    Outcome::Stopped { error, .. } | Outcome::Built { error, .. } => Err(error.clone()),
+                };
+                (cell.planned.id.clone(), outputs)
+            })
+            .collect();
+        Self { by_cell }
+    }
+
+    /// The reference's answers in this run, at its largest batch.
+    fn live_reference(&self, manifest: &Manifest) -> Option<Tensor> {
+        let library = reference_library(&manifest.model.source);
+        self.by_cell
+            .iter()
+            .filter(|(id, _)| id.runtime.library == library && id.precision == Precision::Fp32)
+            .max_by_key(|(id, _)| id.batch)
+            .and_then(|(_, outputs)| outputs.as_ref().ok().cloned())
+    }
+
+    fn point(&self, library: Library, precision: Precision, batch: u32) -> Option<&Result<Tensor>> {
+        let mut same = self
+            .by_cell
+            .iter()
+            .filter(|(id, _)| id.runtime.library == library && id.precision == precision && id.batch == batch);
+        same.next().map(|(_, outputs)| outputs)
+    }
+}
+
+fn blank(cell: &RawCell, context: &Context<'_>) -> CellReport {
+    let id = &cell.planned.id;
+    let (batch, runtime, precision) = (id.batch, &id.runtime, id.precision);
+    let replay = format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}", context.replay);
+    CellReport {
+        runtime: runtime.clone(),
+        version: cell.planned.installation.as_ref().map(|installation| installation.version.clone()),
+        precision,
+        batch,
+        status: Status::Invalid,
+        stage: Stage::Convert,
+        reason: None,
+        hint: None,
+        replay,
+        artifact: cell.artifact.clone(),
+        agreement: None,
+        error: None,
+        checks: Vec::new(),
+        legs: Vec::new(),
+        transfers: None,
+        accuracy: None,
+        histogram: None,
+        worst: Vec::new(),
+        seconds: None,
+        timing: None,
+        baseline: None,
+    }
+}
+
+fn stop(report: &mut CellReport, status: Status, stage: Stage, error: &Error) {
+    report.status = status;
+    report.stage = stage;
+    // What is not here says where it was looked for in `trtgate doctor`; a report would repeat it in every cell.
+    let mut reason = match status {
+        Status::Unavailable | Status::Unsupported => error.message.clone(),
+        Status::Pass | Status::Fail | Status::Invalid => error.to_string(),
+    };
+    if let Some(excerpt) = &error.excerpt {
+        reason.push('\n');
+        reason.push_str(excerpt);
+    }
+    report.reason = Some(reason);
+    report.hint.clone_from(&error.hint);
+}
+
+fn judge_cell(
+    cell: &RawCell,
+    ran: &Ran,
+    reference: &Tensor,
+    outputs: &Outputs,
+    reference_correct: Option<usize>,
+    context: &Context<'_>,
+    report: &mut CellReport,
+) {
+    let id = &cell.planned.id;
+    let row = match context.ladder.row(id.runtime.library, id.precision) {
+        Ok(row) => row,
+        Err(error) => return stop(report, judge::status_of(error.kind), Stage::Compare, &error),
+    };
+    report.seconds = Some(ran.seconds);
+    report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
+    let actual = match outputs.by_cell.get(id) {
+        Some(Ok(actual)) => actual,
+        Some(Err(error)) => {
+            return CellJudgement::of_error(error, Stage::Compare).write_to(report);
+        }
+        None => return stop(report, Status::Invalid, Stage::Compare, &Error::invalid("the cell has no outputs")),
+    };
+    let accuracy = ran.accuracy.map(|(samples, correct)| Accuracy {
+        samples,
+        correct,
+        reference_correct,
+        allowed_drop_points: row.accuracy_drop_points,
+    });
+    let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
+    let size = size_witness(cell, context, row);
+    let kind = context.manifest.output.kind;
+    let bound = row.bounds(kind, spread(&reference.values, reference.row_len(), kind)).batch;
+    let (determinism, mut invariance) =
+        ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), other));
+    if let Some(found) = &mut invariance
+        && let Some(Ok(single)) = outputs.by_cell.get(&CellId { batch: 1, ..id.clone() })
+        && let Ok(finding) = compare_batches(single, actual, bound)
+    {
+        found.findings.push(finding);
+    }
+    let judgement = judge::judge(&judge::Inputs {
+        reference,
+        actual,
+        samples: context.samples,
+        kind: context.manifest.output.kind,
+        row,
+        confident_allowed: confident_allowed(context.manifest, id.precision),
+        evidence: Evidence {
+            accuracy: accuracy.as_ref(),
+            precision: proof.as_ref(),
+            scales: context.scales.get(&cell.planned.artifact),
+            size: size.as_ref(),
+            invariance: invariance.as_ref(),
+            determinism: determinism.as_ref(),
+        },
+    });
+    let broke = judgement.status == Status::Fail;
+    judgement.write_to(report);
+    // Outputs that are right once and unusable when the same samples are run again are not right.
+    if let Err(error) = &ran.behaviour
+        && report.status == Status::Pass
+    {
+        let error = error.clone().context("the outputs are right once, and unusable when the samples are run again");
+        stop(report, Status::Fail, Stage::Run, &error);
+    }
+    report.accuracy = accuracy;
+    let (found, verdict) = walk_legs(id, reference, outputs, context);
+    report.legs = found;
+    if let Some(verdict) = verdict.filter(|_| broke) {
+        report.reason = Some(match report.reason.take() {
+            Some(reason) => format!("{reason}; {verdict}"),
+            None => verdict,
+        });
+    }
+}
+
+pub(crate) fn confident_allowed(manifest: &Manifest, precision: Precision) -> usize {
+    manifest.confident_flips_allowed.iter().find(|(named, _)| *named == precision).map_or(0, |(_, allowed)| *allowed)
+}
+
+/// Bytes from which on a model's size tells the size of its numbers; names and structure weigh as much in a smaller one.
+const LEAST_TELLING_BYTES: u64 = 1 << 20;
+
+/// The artifact's size over the same runtime's FP32 artifact, or over the FP32 ONNX where that was not made.
+fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Option<SizeWitness> {
+    if matches!(cell.planned.id.precision, Precision::Fp32 | Precision::Tf32) {
+        return None;
+    }
+    let bytes = cell.artifact.as_ref()?.bytes;
+    let fp32 = context.artifacts.get(&(ArtifactKind::OnnxFp32, None))?.as_ref().ok()?;
+    if fp32.bytes < LEAST_TELLING_BYTES {
+        return None;
+    }
+    Some(SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio })
+}
+
+/// Right answers of the reference on the labelled data: TensorFlow's, or ONNX Runtime's in FP32.
+fn reference_accuracy(cell: &RawCell, manifest: &Manifest) -> Option<usize> {
+    let id = &cell.planned.id;
+    let stands_for_it = id.precision == Precision::Fp32
+        && (id.runtime.library == reference_library(&manifest.model.source)
+            || id.runtime.library == Library::Onnxruntime);
+    match &cell.outcome {
+        Outcome::Ran(ran) if stands_for_it => ran.accuracy.map(|(_, correct)| correct),
+        _ => None,
+    }
+}
+
+fn walk_legs(id: &CellId, reference: &Tensor, outputs: &Outputs, context: &Context<'_>) -> (Vec<Leg>, Option<String>) {
+    let source = match context.manifest.model.source {
+        ModelSource::SavedModel { .. } => ArtifactKind::SavedModel,
+        ModelSource::Onnx { .. } => ArtifactKind::OnnxFp32,
+    };
+    let points = legs::chain(source, id.runtime.library, id.precision);
+    let absent = Error::missing("this point of the chain was not run");
+    let last = points.len().saturating_sub(1);
+    let mut links = Vec::with_capacity(points.len());
+    for (index, point) in points.into_iter().enumerate() {
+        let Ok(row) = context.ladder.row(point.library, point.precision) else { continue };
+        let found = if index == last {
+            outputs.by_cell.get(id)
+        } else {
+            outputs.point(point.library, point.precision, id.batch)
+        };
+        links.push(Link {
+            point,
+            outputs: match found {
+                Some(Ok(tensor)) => Ok(tensor),
+                Some(Err(error)) => Err(error),
+                None => Err(&absent),
+            },
+            row,
+            confident_allowed: confident_allowed(context.manifest, point.precision),
+        });
+    }
+    let judged = legs::judge(reference, &links, context.samples, context.manifest.output.kind);
+    (judged.legs, judged.verdict)
+}

@@ -1,0 +1,154 @@
+//! What is on this machine: Python environments, and through them and the system, every runtime.
+
+use std::path::{Path, PathBuf};
+
+use crate::convert::environment::{self, Environment};
+use crate::convert::progress::Progress;
+use crate::convert::store::Store;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::plan::Probes;
+use crate::runtime::cuda::DeviceInfo;
+use crate::runtime::{self, Obstacle, Probe, SearchPaths};
+use crate::vocabulary::Library;
+use crate::worker::{Limits, Worker, WorkerProgram};
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// The Python environment for exports, where there is one.
+    pub environment: Option<Environment>,
+    /// Why there is none.
+    pub environment_error: Option<Error>,
+    /// Where libraries were looked for.
+    pub paths: SearchPaths,
+    /// Libraries found or missed, in the order of the chain.
+    pub probes: Probes,
+    /// The GPU, or why there is none.
+    pub device: std::result::Result<DeviceInfo, Error>,
+}
+
+/// Looks for everything; installs the environments that the manifest needs first, if `install` allows it.
+///
+/// # Errors
+/// If a worker cannot be started. An environment that cannot be installed is no error here: what needs it says so.
+pub fn discover(
+    manifest: Option<&Manifest>,
+    store: &Store,
+    search: &[PathBuf],
+    install: bool,
+    program: &WorkerProgram,
+    progress: &dyn Progress,
+) -> Result<Discovery> {
+    let (environment, environment_error) = match export_environment(store, install, progress) {
+        Ok(environment) => (environment, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut site_packages: Vec<PathBuf> =
+        environment.iter().flat_map(|environment| environment.site_packages.clone()).collect();
+    for name in environment::names().filter(|name| *name != environment::EXPORT) {
+        let wanted = manifest.is_some_and(|manifest| manifest.fetch.iter().any(|fetch| fetch == name));
+        let mut found = environment::find_in(store, name);
+        if found.is_none() && wanted && install {
+            let _waiting = crate::meter::waiting();
+            match environment::ensure_in(store, name, progress) {
+                Ok(environment) => found = Some(environment),
+                // What cannot be fetched is reported as missing by the library's own search.
+                Err(error) => progress.note(&format!("could not fetch `{name}`: {error}")),
+            }
+        }
+        site_packages.extend(found.into_iter().flat_map(|environment| environment.site_packages));
+    }
+    let paths = SearchPaths { explicit: search.to_vec(), site_packages, system: true };
+    let libraries = [
+        Library::Tensorflow,
+        Library::Onnxruntime,
+        Library::Litert,
+        Library::Tensorrt,
+        Library::TensorrtRtx,
+        Library::TensorrtLean,
+    ];
+    let mut probes: Probes = Vec::new();
+    let mut tensorrt: Option<Probe> = None;
+    for library in libraries {
+        let probe = match library {
+            Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
+                if tensorrt.is_none() {
+                    tensorrt = Some(probe_tensorrt(&paths, program)?);
+                }
+                let all = tensorrt.clone().unwrap_or_default();
+                of_library(all, library, &paths)
+            }
+            _ => runtime::driver(library)?.probe(&paths),
+        };
+        probes.push((library, probe));
+    }
+    if let Some(error) = &environment_error {
+        // The search cannot know why the environment is not there.
+        for (_, probe) in &mut probes {
+            if let Some(obstacle) = &mut probe.missing {
+                obstacle.tried.push(format!("trtgate's own environment: {error}"));
+            }
+        }
+    }
+    let device = find_device(program);
+    Ok(Discovery { environment, environment_error, paths, probes, device })
+}
+
+fn export_environment(store: &Store, install: bool, progress: &dyn Progress) -> Result<Option<Environment>> {
+    if let Some(environment) = environment::find_in(store, environment::EXPORT) {
+        return Ok(Some(environment));
+    }
+    if !install {
+        return Ok(None);
+    }
+    let _waiting = crate::meter::waiting();
+    environment::ensure_in(store, environment::EXPORT, progress).map(Some)
+}
+
+/// TensorRT tells its version only once it is loaded, which is done in a worker.
+fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram) -> Result<Probe> {
+    let driver = runtime::driver(Library::Tensorrt)?;
+    if !runtime::tensorrt::discovery::candidates(paths).is_empty() {
+        let mut worker = Worker::start(program, Limits::default())?;
+        match worker.probe(Library::Tensorrt, paths) {
+            Ok(probe) => return Ok(probe),
+            Err(error) => {
+                let mut obstacle = Obstacle::unavailable("looking at the TensorRT libraries ended the worker");
+                obstacle.tried.push(error.to_string());
+                return Ok(Probe { found: Vec::new(), missing: Some(obstacle) });
+            }
+        }
+    }
+    Ok(driver.probe(paths))
+}
+
+/// The first GPU, asked in a worker: the driver's start is slow and takes memory.
+fn find_device(program: &WorkerProgram) -> Result<DeviceInfo> {
+    let traces = ["/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/nvgpu", "/dev/dxg"];
+    if !traces.iter().any(|trace| Path::new(trace).exists()) {
+        return Err(Error::missing("no NVIDIA GPU is visible on this machine")
+            .cause(format!("none of {} is here", traces.join(", ")))
+            .hint("in a container, start it with `--gpus all`"));
+    }
+    Worker::start(program, Limits::default())?.device(0)
+}
+
+/// The part of a probe that is about one library.
+fn of_library(all: Probe, library: Library, paths: &SearchPaths) -> Probe {
+    let found: Vec<_> = all.found.into_iter().filter(|installation| installation.id.library == library).collect();
+    // Beside another library or version, what was tried still tells where the wanted one is not.
+    let mut missing =
+        all.missing.unwrap_or_else(|| Obstacle::unavailable(format!("`{library}` is not on this machine")));
+    if found.is_empty() {
+        missing.reason = format!("`{library}` is not on this machine");
+        if missing.tried.is_empty() {
+            let places = runtime::tensorrt::discovery::places(paths);
+            missing.tried = places.iter().map(|place| format!("`{}`: no `{library}` there", place.display())).collect();
+        }
+        missing.hint.get_or_insert_with(|| {
+            "name a file or folder in `TRTGATE_TENSORRT_PATH`, or install a wheel of TensorRT".to_owned()
+        });
+    }
+    Probe { found, missing: Some(missing) }
+}

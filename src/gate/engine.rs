@@ -1,0 +1,121 @@
+//! Engines, built once for everything that can change them, and kept in the store.
+
+use std::path::PathBuf;
+
+use crate::convert::Artifact;
+use crate::convert::digest::digest_file;
+use crate::convert::store::{Key, Store};
+use crate::error::{Error, Result};
+use crate::gate::workspace::Workspace;
+use crate::manifest::{EngineOptions, TimingCacheMode};
+use crate::runtime::Installation;
+use crate::runtime::cuda::DeviceInfo;
+use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest};
+use crate::vocabulary::{ArtifactKind, Precision};
+
+/// File name of an engine in its entry; its metadata stands beside it.
+const ENGINE: &str = "model.engine";
+
+/// Where engines are built: the machine, the store, the manifest's options.
+pub(crate) struct Site<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) options: EngineOptions,
+    pub(crate) device: Option<&'a DeviceInfo>,
+    /// Calibration samples, for the calibrated precision only.
+    pub(crate) calibration: Option<PathBuf>,
+    /// Inner tensors that are outputs too.
+    pub(crate) mark_outputs: Vec<String>,
+}
+
+impl<'a> Site<'a> {
+    /// The site of a workspace; calibration samples are made only where a calibrated engine is wanted.
+    pub(crate) fn of(workspace: &'a Workspace, calibrated: bool) -> Result<Self> {
+        Ok(Self {
+            store: &workspace.store,
+            options: workspace.manifest.engine.clone(),
+            device: workspace.discovery.device.as_ref().ok(),
+            calibration: calibrated.then(|| workspace.calibration()).transpose()?,
+            mark_outputs: Vec::new(),
+        })
+    }
+}
+
+/// Builds an engine in a worker.
+pub(crate) type Build<'a> = dyn FnMut(&BuildRequest) -> Result<BuildOutcome> + 'a;
+
+/// The engine of `source` in `precision`, from the store or built now.
+pub(crate) fn engine(
+    site: &Site<'_>,
+    installation: &Installation,
+    precision: Precision,
+    source: &Artifact,
+    build: &mut Build<'_>,
+) -> Result<Artifact> {
+    let calibration = match precision {
+        Precision::Int8Calibrated => Some(
+            site.calibration
+                .clone()
+                .ok_or_else(|| Error::failed("calibration samples were not made for the engine"))?,
+        ),
+        _ => None,
+    };
+    let options = serde_json::to_string(&site.options)
+        .map_err(|error| Error::failed("cannot write the engine's options").because(error))?;
+    let mut key = Key::new("engine")
+        .with("trtgate", env!("CARGO_PKG_VERSION"))
+        .with("onnx", &source.sha256)
+        .with("runtime", &installation.id)
+        .with("version", &installation.version)
+        .with("precision", precision)
+        .with("options", options)
+        .with("outputs", site.mark_outputs.join(","));
+    key = match site.device {
+        Some(device) => key
+            .with("gpu", &device.name)
+            .with("compute capability", format!("{:?}", device.compute_capability))
+            .with("driver", device.driver_version.as_deref().unwrap_or("unknown")),
+        None => key.with("gpu", "none"),
+    };
+    if let Some(samples) = &calibration {
+        key = key.with("calibration", digest_file(samples)?);
+    }
+    let entry = site.store.get_or_make(&key, |folder| {
+        let request = BuildRequest {
+            installation: installation.clone(),
+            onnx: source.path.clone(),
+            precision,
+            options: site.options.clone(),
+            engine: folder.join(ENGINE),
+            calibration: calibration
+                .clone()
+                .map(|samples| CalibrationRequest { samples, table: Some(folder.join("calibration.table")) }),
+            timing_cache: (site.options.timing_cache != TimingCacheMode::Off).then(|| timing_cache(site, installation)),
+            mark_outputs: site.mark_outputs.clone(),
+            skip_absent_outputs: true,
+            beyond_capabilities: false,
+            device: 0,
+        };
+        build(&request).map(|_| ())
+    })?;
+    let seconds = entry.seconds;
+    let cached = entry.cached;
+    let (path, record) = entry.file(ENGINE)?;
+    Ok(Artifact {
+        kind: ArtifactKind::Engine,
+        path,
+        sha256: record.sha256.clone(),
+        bytes: record.bytes,
+        build_seconds: if cached { 0.0 } else { seconds },
+        cached,
+    })
+}
+
+/// The timing cache of one TensorRT version on one kind of GPU: tactics hold for nothing else.
+fn timing_cache(site: &Site<'_>, installation: &Installation) -> PathBuf {
+    let gpu = site.device.map_or("none", |device| device.name.as_str());
+    let name: String = format!("{}-{gpu}", installation.id)
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' })
+        .collect();
+    site.store.root().join("timing-caches").join(format!("{name}.cache"))
+}

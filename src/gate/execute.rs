@@ -1,0 +1,322 @@
+//! Runs the planned cells in worker processes and collects what came out, unjudged.
+//!
+//! The cells of one runtime share a worker, the cells of one precision share a loaded session. Runtimes run side by
+//! side as far as the machine has processors for them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use crate::check::determinism::Determinism;
+use crate::check::invariance::Invariance;
+use crate::check::judge::status_of;
+use crate::check::ladder::{Ladder, spread};
+use crate::check::pair::select_output;
+use crate::convert::Artifact;
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Manifest;
+use crate::plan::{Ability, PlannedCell, builds_engines};
+use crate::report::schema::{ArtifactReport, CellSeconds};
+use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
+use crate::tensor::{Signature, Tensor};
+use crate::vocabulary::{ArtifactKind, RuntimeId, Stage, Status};
+use crate::worker::{Limits, Worker, WorkerProgram};
+
+use super::engine::{self, Site};
+use super::samples::LabelledData;
+use crate::convert::progress::Step;
+
+/// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
+pub(crate) type Artifacts = BTreeMap<(ArtifactKind, Option<u32>), Result<Artifact>>;
+
+/// What every job reads.
+pub(crate) struct Inputs<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) site: Site<'a>,
+    pub(crate) artifacts: &'a Artifacts,
+    pub(crate) probes: &'a Tensor,
+    pub(crate) labelled: Option<&'a LabelledData>,
+    /// Spread of the reference's outputs, where a golden is stored.
+    pub(crate) spread: Option<f64>,
+    pub(crate) ladder: &'a Ladder,
+    pub(crate) program: &'a WorkerProgram,
+    pub(crate) limits: Limits,
+    pub(crate) step: Mutex<Box<dyn Step>>,
+}
+
+/// What came out of one cell.
+pub(crate) struct RawCell {
+    pub(crate) planned: PlannedCell,
+    pub(crate) artifact: Option<ArtifactReport>,
+    pub(crate) outcome: Outcome,
+}
+
+/// How far a cell got.
+pub(crate) enum Outcome {
+    /// It stopped before it had outputs.
+    Stopped { status: Status, stage: Stage, error: Error },
+    /// Its engine was built; running it is not possible here.
+    Built { error: Error, status: Status },
+    /// It has outputs.
+    Ran(Box<Ran>),
+}
+
+/// The outputs of a cell and what was seen beside them.
+pub(crate) struct Ran {
+    pub(crate) outputs: Vec<Tensor>,
+    pub(crate) seconds: CellSeconds,
+    pub(crate) transfers: TransferCount,
+    pub(crate) layers: Option<Vec<Layer>>,
+    /// What the session showed of itself when it was run again; batch invariance is absent at batch 1, and where there
+    /// are too few probes.
+    pub(crate) behaviour: Result<(Determinism, Option<Invariance>)>,
+    /// Labelled samples and right answers; taken at the largest batch only.
+    pub(crate) accuracy: Option<(usize, usize)>,
+}
+
+/// Runs every cell of `plan`; the results come in the plan's order.
+pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
+    let mut runtimes: Vec<RuntimeId> = Vec::new();
+    for cell in plan {
+        if !runtimes.contains(&cell.id.runtime) {
+            runtimes.push(cell.id.runtime.clone());
+        }
+    }
+    let next = Mutex::new(runtimes.iter());
+    let results: Mutex<Vec<RawCell>> = Mutex::new(Vec::with_capacity(plan.len()));
+    let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(1, 4);
+    std::thread::scope(|scope| {
+        for _ in 0..lanes.min(runtimes.len()) {
+            scope.spawn(|| {
+                loop {
+                    let runtime = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(runtime) = runtime else { return };
+                    let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| cell.id.runtime == *runtime).collect();
+                    let done = run_runtime(&cells, inputs);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|cell| plan.iter().position(|planned| planned.id == cell.planned.id));
+    results
+}
+
+/// Runs the cells of one runtime, one after another, in one worker as long as it lives.
+fn run_runtime(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
+    let mut lane = Lane { inputs, worker: None, open: None, engines: BTreeMap::new(), deaths: BTreeMap::new() };
+    cells
+        .iter()
+        .map(|cell| {
+            inputs.step.lock().unwrap_or_else(PoisonError::into_inner).detail(&cell.id.to_string());
+            lane.run(cell)
+        })
+        .collect()
+}
+
+/// The state of one runtime's run.
+struct Lane<'a> {
+    inputs: &'a Inputs<'a>,
+    worker: Option<Worker>,
+    open: Option<OpenSession>,
+    /// Engines made or refused, by precision.
+    engines: BTreeMap<crate::vocabulary::Precision, Result<Artifact>>,
+    /// How often a worker died, by precision.
+    deaths: BTreeMap<crate::vocabulary::Precision, usize>,
+}
+
+struct OpenSession {
+    path: PathBuf,
+    signature: Signature,
+    load_seconds: f64,
+    layers: Option<Vec<Layer>>,
+}
+
+impl Lane<'_> {
+    fn run(&mut self, cell: &PlannedCell) -> RawCell {
+        let mut artifact = None;
+        let outcome = self.stages(cell, &mut artifact);
+        let outcome =
+            outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped { status: status_of(error.kind), stage, error });
+        RawCell { planned: cell.clone(), artifact, outcome }
+    }
+
+    /// Convert, build, load, run; an error carries the stage it happened in.
+    fn stages(
+        &mut self,
+        cell: &PlannedCell,
+        report: &mut Option<ArtifactReport>,
+    ) -> std::result::Result<Outcome, (Stage, Error)> {
+        let stopped = |obstacle: &crate::runtime::Obstacle| {
+            let mut error = Error::new(
+                if obstacle.status == Status::Unsupported { ErrorKind::Unsupported } else { ErrorKind::Missing },
+                obstacle.reason.clone(),
+            );
+            error.causes.clone_from(&obstacle.tried);
+            error.hint.clone_from(&obstacle.hint);
+            error
+        };
+        if let Ability::Nothing(obstacle) = &cell.ability {
+            return Ok(Outcome::Stopped { status: obstacle.status, stage: Stage::Load, error: stopped(obstacle) });
+        }
+        let Some(installation) = &cell.installation else {
+            return Err((Stage::Load, Error::missing("the runtime is not on this machine")));
+        };
+        let batch = (cell.artifact == ArtifactKind::TfliteInt8).then_some(cell.id.batch);
+        let source = match self.inputs.artifacts.get(&(cell.artifact, batch)) {
+            Some(Ok(artifact)) => artifact.clone(),
+            Some(Err(error)) => return Err((Stage::Convert, error.clone())),
+            None => return Err((Stage::Convert, Error::failed("the artifact was not planned"))),
+        };
+        *report = Some(artifact_report(&source));
+        let artifact = if builds_engines(installation.id.library) {
+            let engine = self.engine(cell, installation, &source).map_err(|error| (Stage::Build, error))?;
+            *report = Some(artifact_report(&engine));
+            engine
+        } else {
+            source
+        };
+        if let Ability::BuildOnly(obstacle) = &cell.ability {
+            return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
+        }
+        self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
+        let ran = self.probes(cell).map_err(|error| (Stage::Run, error))?;
+        Ok(Outcome::Ran(Box::new(ran)))
+    }
+
+    fn engine(&mut self, cell: &PlannedCell, installation: &Installation, source: &Artifact) -> Result<Artifact> {
+        let precision = cell.id.precision;
+        if let Some(made) = self.engines.get(&precision) {
+            return made.clone().map(|artifact| Artifact { build_seconds: 0.0, cached: true, ..artifact });
+        }
+        let inputs = self.inputs;
+        let made = engine::engine(&inputs.site, installation, precision, source, &mut |request| {
+            self.with_worker(precision, |worker| worker.build(request))
+        });
+        self.open = None;
+        self.engines.insert(precision, made.clone());
+        made
+    }
+
+    fn load(&mut self, cell: &PlannedCell, installation: &Installation, artifact: &Artifact) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.path == artifact.path) {
+            return Ok(());
+        }
+        self.open = None;
+        let manifest = self.inputs.manifest;
+        let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
+        let batch = if artifact.kind == ArtifactKind::TfliteInt8 { cell.id.batch } else { largest };
+        let request = OpenRequest {
+            installation: installation.clone(),
+            artifact: artifact.path.clone(),
+            kind: artifact.kind,
+            precision: cell.id.precision,
+            batch: batch as usize,
+            options: session_options(manifest),
+        };
+        let (signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
+            let (signature, seconds) = worker.open(&request)?;
+            Ok((signature, seconds, worker.layers()?))
+        })?;
+        self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
+        Ok(())
+    }
+
+    fn probes(&mut self, cell: &PlannedCell) -> Result<Ran> {
+        let inputs = self.inputs;
+        let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
+        let (pad, load, layers) = (is_static(&open.signature), open.load_seconds, open.layers.clone());
+        let batch = cell.id.batch as usize;
+        let largest = inputs.manifest.batches.last() == Some(&cell.id.batch);
+        let output = inputs.manifest.output.name.clone();
+        let row = inputs.ladder.row(cell.id.runtime.library, cell.id.precision)?.clone();
+        self.with_worker(cell.id.precision, |worker| {
+            let run = worker.run(inputs.probes, batch, pad)?;
+            // Outputs of the wrong scale must not widen their own bound, so the reference's spread goes first.
+            let spread = match inputs.spread {
+                Some(spread) => spread,
+                None => {
+                    let own = select_output(run.outputs.clone(), &output)?;
+                    spread(&own.values, own.row_len(), inputs.manifest.output.kind)
+                }
+            };
+            let bound = row.bounds(inputs.manifest.output.kind, spread).batch;
+            let behaviour =
+                super::behaviour::observe(worker, inputs.probes, &inputs.manifest.output, batch, pad, bound);
+            if worker.is_dead() {
+                return Err(behaviour.err().unwrap_or_else(|| Error::failed("the worker has ended")));
+            }
+            let accuracy = match inputs.labelled {
+                Some(data) if largest => {
+                    let mut run = |part: &Tensor| select_output(worker.run(part, batch, pad)?.outputs, &output);
+                    Some(data.count_correct(inputs.manifest, &mut run)?)
+                }
+                _ => None,
+            };
+            Ok(Ran {
+                outputs: run.outputs,
+                seconds: CellSeconds { load, run: run.seconds },
+                transfers: run.transfers,
+                layers,
+                behaviour,
+                accuracy,
+            })
+        })
+    }
+
+    /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
+    /// started a third time for it.
+    fn with_worker<T>(
+        &mut self,
+        precision: crate::vocabulary::Precision,
+        ask: impl FnOnce(&mut Worker) -> Result<T>,
+    ) -> Result<T> {
+        if self.deaths.get(&precision).is_some_and(|&deaths| deaths >= 2) {
+            return Err(Error::failed("the worker died twice before this cell, so it was not started again")
+                .hint("the cells before this one say how it died"));
+        }
+        let mut worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => Worker::start(self.inputs.program, self.inputs.limits)?,
+        };
+        let answer = ask(&mut worker);
+        if worker.is_dead() {
+            *self.deaths.entry(precision).or_default() += 1;
+            self.open = None;
+        } else {
+            self.worker = Some(worker);
+        }
+        answer
+    }
+}
+
+/// The options every session of a manifest is opened with.
+pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
+    let signature = match &manifest.model.source {
+        crate::manifest::ModelSource::SavedModel { signature, .. } => signature.clone(),
+        crate::manifest::ModelSource::Onnx { .. } => String::new(),
+    };
+    SessionOptions {
+        intra_threads: manifest.run.intra_threads,
+        inter_threads: manifest.run.inter_threads,
+        outputs: vec![manifest.output.name.clone()],
+        signature,
+        ..SessionOptions::default()
+    }
+}
+
+/// Whether the model takes one batch size only.
+pub(crate) fn is_static(signature: &Signature) -> bool {
+    signature.inputs.first().and_then(|input| input.shape.first()).is_some_and(Option::is_some)
+}
+
+fn artifact_report(artifact: &Artifact) -> ArtifactReport {
+    ArtifactReport {
+        kind: artifact.kind,
+        sha256: artifact.sha256.clone(),
+        bytes: artifact.bytes,
+        build_seconds: artifact.build_seconds,
+        cached: artifact.cached,
+    }
+}

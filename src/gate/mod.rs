@@ -1,0 +1,362 @@
+//! Runs a plan and returns the report: artifacts, sessions, outputs, checks, verdict.
+//!
+//! | module      | does                                                                     |
+//! |-------------|--------------------------------------------------------------------------|
+//! | `workspace` | the manifest, the store, what is here, the artifacts                     |
+//! | `discover`  | Python environments, libraries, the GPU                                  |
+//! | `samples`   | probes, calibration samples, labelled data                               |
+//! | `execute`   | runs the cells in workers, unjudged                                      |
+//! | `engine`    | engines out of ONNX, kept in the store                                   |
+//! | `behaviour` | batch invariance and determinism of an open session                      |
+//! | `assemble`  | judges what came out                                                     |
+//! | `timing`    | measures cells that passed, and judges them by their baselines           |
+//! | `open`      | one cell opened alone, for the commands that need just one               |
+//! | `inspect`   | the signature of a model that has no manifest yet                        |
+//! | `machine`   | the facts of the machine                                                 |
+
+mod assemble;
+mod behaviour;
+pub mod discover;
+pub(crate) mod engine;
+mod execute;
+pub mod inspect;
+pub mod machine;
+mod open;
+pub mod samples;
+pub mod timing;
+mod workspace;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::check::cross;
+use crate::check::golden::{Expected, Golden};
+use crate::check::ladder::Ladder;
+use crate::check::scales::ScaleProof;
+use crate::error::{Error, ErrorKind, Result};
+use crate::measure::bench::{Bench, RatioBench};
+use crate::plan::{Ability, Filter, PlannedCell};
+use crate::report::plan_file::{self, PlanFile, PlannedModel};
+use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
+use crate::report::verdict::Requirements;
+use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Verdict};
+
+pub(crate) use open::planned;
+pub use open::{OpenCell, build_engine};
+pub use workspace::{Options, Workspace};
+
+use assemble::{Context, Reference};
+use execute::{Artifacts, Inputs};
+use samples::LabelledData;
+use timing::{Timing, TimingOptions};
+
+/// Most probes that a report shows as images.
+const SHOWN_IMAGES: usize = 48;
+
+/// What a run is asked for beside the plan.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Which cells.
+    pub filter: Filter,
+    /// Runtimes that must run.
+    pub require: Vec<RuntimeId>,
+    /// Whether a golden must be stored.
+    pub require_golden: bool,
+    /// Whether every measured cell must have a baseline.
+    pub require_baseline: bool,
+    /// How the cells that pass are measured, if they are.
+    pub timing: Option<TimingOptions>,
+    /// Labelled data, instead of the manifest's.
+    pub data: Option<PathBuf>,
+    /// Arguments that a replay needs beside the cell's own, with a blank first.
+    pub replay: String,
+    /// The command line, for the report.
+    pub command: String,
+}
+
+/// The plan as a file for `merge`.
+pub fn plan_file(workspace: &Workspace, cells: &[PlannedCell]) -> PlanFile {
+    let model = PlannedModel { name: workspace.manifest.model.name.clone(), sha256: workspace.model_sha256.clone() };
+    let cells = cells
+        .iter()
+        .map(|cell| plan_file::PlannedCell {
+            runtime: cell.id.runtime.clone(),
+            precision: cell.id.precision,
+            batch: cell.id.batch,
+            artifact: cell.artifact,
+            ability: plan_file::Ability {
+                obstacle: cell.ability.obstacle().map(|obstacle| obstacle.status),
+                reason: cell.ability.obstacle().map(|obstacle| obstacle.reason.clone()),
+            },
+        })
+        .collect();
+    PlanFile::new(model, cells)
+}
+
+/// Runs every planned cell that `options` wants, and judges it.
+///
+/// # Errors
+/// If nothing can be judged: the filter, the probes or the labelled data are wrong. What goes wrong in a cell is in the
+/// report.
+pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<Report> {
+    run_and_measure(workspace, options).map(|outcome| outcome.report)
+}
+
+/// A report and, where cells were measured, everything that was measured.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The report.
+    pub report: Report,
+    /// What was measured.
+    pub bench: Option<Bench>,
+}
+
+/// As [`run`], with the measurements themselves, which a blessing stores.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
+    let (start, waited) = (Instant::now(), crate::meter::waited());
+    let started = now();
+    let manifest = &workspace.manifest;
+    let plan = workspace.plan(&options.filter)?;
+    // A part of the plan carries the whole plan's cells, so that a merge sees what is lost.
+    let planned = if options.filter == Filter::default() {
+        Vec::new()
+    } else {
+        let whole = Filter { also: options.filter.also.clone(), ..Filter::default() };
+        workspace.plan(&whole)?.into_iter().map(|cell| cell.id).collect()
+    };
+    let labelled = options
+        .data
+        .clone()
+        .or_else(|| manifest.data.clone())
+        .map(|path| LabelledData::check(path, manifest))
+        .transpose()?;
+    let ladder = Ladder::built_in()?;
+    let probe_set = workspace.probes()?;
+    let probes = probe_set.samples()?;
+    let probe_tensor = probes.tensor(0..probes.len())?;
+    let reference = reference(workspace, &probe_set.sha256(), probes.len());
+    let artifacts = artifacts(workspace, &plan);
+    let calibrated = plan
+        .iter()
+        .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
+    let step = workspace.progress.begin(&format!("running {} cells", plan.len()));
+    let inputs = Inputs {
+        manifest,
+        site: engine::Site::of(workspace, calibrated)?,
+        artifacts: &artifacts,
+        probes: &probe_tensor,
+        labelled: labelled.as_ref(),
+        spread: reference.spread(manifest.output.kind),
+        ladder: &ladder,
+        program: &workspace.program,
+        limits: workspace.limits,
+        step: Mutex::new(step),
+    };
+    let raw = execute::execute(&plan, &inputs);
+    let scales = scales(workspace, &artifacts);
+    let context = Context {
+        manifest,
+        ladder: &ladder,
+        artifacts: &artifacts,
+        reference: &reference,
+        scales: &scales,
+        samples: probes.len(),
+        replay: &options.replay,
+    };
+    let (mut cells, judged_by) = assemble::assemble(&raw, &context);
+    let mut measured_cells = None;
+    // Nothing else runs beside a timing.
+    drop((raw, inputs));
+    if let Some(options) = &options.timing {
+        let timing = Timing::new(workspace, options)?;
+        let bench = timing.run(&timing.cells(&cells, options), judged_by)?;
+        for measured in &bench.cells {
+            if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
+                measured.write_to(cell);
+            }
+        }
+        measured_cells = Some(bench);
+    }
+    let mut cross = cross::check(&cells);
+    cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
+    let probe_images = images(&probe_set, &cells);
+    let mut report = Report {
+        schema: SCHEMA.to_owned(),
+        verdict: Verdict::Incomplete,
+        reasons: Vec::new(),
+        model: ModelReport {
+            name: manifest.model.name.clone(),
+            sha256: workspace.model_sha256.clone(),
+            classes: manifest.output.labels.clone(),
+            probes_sha256: probe_set.sha256(),
+        },
+        machine: machine_of(workspace),
+        started,
+        wall_seconds: start.elapsed().as_secs_f64(),
+        own_seconds: start.elapsed().saturating_sub(crate::meter::waited().saturating_sub(waited)).as_secs_f64(),
+        command: options.command.clone(),
+        cells,
+        cross,
+        probe_images,
+        requirements: Requirements {
+            runtimes: options.require.clone(),
+            baseline: options.require_baseline,
+            unmet: missing_golden(&reference, options).into_iter().collect(),
+        },
+        tolerances_sha256: ladder.sha256().to_owned(),
+        shards: Vec::new(),
+        planned,
+    };
+    report.judge();
+    if let Some(reason) = missing_golden(&reference, options) {
+        report.reasons.push(reason);
+        if report.verdict == Verdict::Pass {
+            report.verdict = Verdict::Incomplete;
+        }
+    }
+    Ok(RunOutcome { report, bench: measured_cells })
+}
+
+fn missing_golden(reference: &Reference, options: &RunOptions) -> Option<String> {
+    (options.require_golden && matches!(reference, Reference::Live))
+        .then(|| "a golden is required, and none is stored; `trtgate bless` stores one".to_owned())
+}
+
+/// The stored golden of the model, if it is of this model and these probes.
+fn reference(workspace: &Workspace, probes_sha256: &str, count: usize) -> Reference {
+    let manifest = &workspace.manifest;
+    let path = Golden::path(&manifest.snapshots, &manifest.model.name);
+    if !path.exists() {
+        return Reference::Live;
+    }
+    let expected = Expected {
+        model_sha256: &workspace.model_sha256,
+        probes_sha256,
+        output: &manifest.output.name,
+        kind: manifest.output.kind,
+        count,
+        classes: manifest.output.classes,
+    };
+    match Golden::read(&path).and_then(|golden| golden.verify(&expected, &path).map(|()| golden)) {
+        Ok(golden) => Reference::Golden(Box::new(golden)),
+        Err(error) => Reference::Refused(error),
+    }
+}
+
+/// Every portable artifact that the plan needs, made in the order of the chain.
+fn artifacts(workspace: &Workspace, plan: &[PlannedCell]) -> Artifacts {
+    let mut wanted: Vec<(ArtifactKind, Option<u32>)> = plan
+        .iter()
+        .filter(|cell| !matches!(cell.ability, Ability::Nothing(_)))
+        .map(|cell| (cell.artifact, (cell.artifact == ArtifactKind::TfliteInt8).then_some(cell.id.batch)))
+        .collect();
+    // The FP32 graph is the measure of every smaller one's size.
+    if wanted
+        .iter()
+        .any(|(kind, _)| !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::OnnxFp32 | ArtifactKind::Engine))
+    {
+        wanted.push((ArtifactKind::OnnxFp32, None));
+    }
+    wanted.sort();
+    wanted.dedup();
+    wanted.into_iter().map(|(kind, batch)| ((kind, batch), workspace.artifact(kind, batch))).collect()
+}
+
+/// What is known of the scales of the artifacts that have some.
+fn scales(workspace: &Workspace, artifacts: &Artifacts) -> BTreeMap<ArtifactKind, ScaleProof> {
+    let quantised = [ArtifactKind::OnnxInt8, ArtifactKind::OnnxInt8Cpu];
+    let made = quantised.into_iter().filter_map(|kind| Some((kind, artifacts.get(&(kind, None))?.as_ref().ok()?)));
+    made.map(|(kind, artifact)| {
+        let proof = crate::explain::prove_scales(workspace, artifact)
+            .unwrap_or_else(|error| ScaleProof { unchecked: Some(error.to_string()), ..ScaleProof::default() });
+        (kind, proof)
+    })
+    .collect()
+}
+
+pub(crate) fn machine_of(workspace: &Workspace) -> Machine {
+    let mut machine = machine::machine();
+    if let Ok(device) = &workspace.discovery.device {
+        let (major, minor) = device.compute_capability;
+        machine.gpu = Some(device.name.clone());
+        machine.compute_capability = Some(format!("{major}.{minor}"));
+        machine.driver.clone_from(&device.driver_version);
+        let (major, minor) = device.cuda_version;
+        machine.cuda = Some(format!("{major}.{minor}"));
+    }
+    machine
+}
+
+/// The worst probes of all cells as images.
+fn images(probes: &crate::data::ProbeSet, cells: &[CellReport]) -> BTreeMap<usize, ProbeImage> {
+    let mut wanted: Vec<usize> = Vec::new();
+    // The worst of each cell first, so that every cell shows some.
+    for rank in 0..cells.iter().map(|cell| cell.worst.len()).max().unwrap_or(0) {
+        for probe in cells.iter().filter_map(|cell| cell.worst.get(rank)).map(|worst| worst.probe) {
+            if !wanted.contains(&probe) && wanted.len() < SHOWN_IMAGES {
+                wanted.push(probe);
+            }
+        }
+    }
+    let layout = probes.layout();
+    let records: Vec<&[u8]> = probes.records().map(|(_, planar)| planar).collect();
+    wanted
+        .into_iter()
+        .filter_map(|probe| {
+            let planar = records.get(probe)?;
+            let (height, width, channels) = (layout.height, layout.width, layout.channels);
+            let area = height * width;
+            let interleaved: Vec<u8> = (0..area)
+                .flat_map(|pixel| (0..channels).filter_map(move |channel| planar.get(channel * area + pixel).copied()))
+                .collect();
+            // Samples that are no images are not shown.
+            Some((probe, ProbeImage::from_pixels(&interleaved, width, height, channels).ok()?))
+        })
+        .collect()
+}
+
+/// The time now, RFC 3339 in UTC, whole seconds.
+pub(crate) fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let whole = now.replace_nanosecond(0).unwrap_or(now);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The golden made of the reference's answers now; not stored.
+///
+/// # Errors
+/// If the reference runtime is not here, or its answers cannot be a golden.
+pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
+    let manifest = &workspace.manifest;
+    let probe_set = workspace.probes()?;
+    let samples = probe_set.samples()?;
+    let mut reference = samples::open_reference(workspace)?;
+    let outcome = reference.run(&samples.tensor(0..samples.len())?)?;
+    let outputs = crate::check::pair::select_output(outcome.outputs, &manifest.output.name)?;
+    if outputs.shape != [samples.len(), manifest.output.classes] {
+        return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));
+    }
+    let header = crate::check::golden::Header {
+        model: manifest.model.name.clone(),
+        model_sha256: workspace.model_sha256.clone(),
+        probes_sha256: probe_set.sha256(),
+        runtime: reference.id().runtime.clone(),
+        version: reference.version().to_owned(),
+        precision: reference.id().precision,
+        output: manifest.output.name.clone(),
+        kind: manifest.output.kind,
+        count: samples.len(),
+        classes: manifest.output.classes,
+        created: now(),
+        reason: reason.to_owned(),
+    };
+    Golden::new(header, outputs.values)
+}

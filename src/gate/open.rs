@@ -1,0 +1,175 @@
+//! One cell opened in a worker, for the commands that work on a single one.
+
+use crate::error::{Error, Result};
+use crate::gate::workspace::Workspace;
+use crate::gate::{engine, execute};
+use crate::measure::contract::{Measurement, TimingContract};
+use crate::plan::{Ability, Filter, PlannedCell, builds_engines};
+use crate::runtime::{Layer, OpenRequest, SessionOptions};
+use crate::tensor::{Signature, Tensor};
+use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
+use crate::worker::{RunOutcome, Worker};
+
+/// A cell with its session loaded in a worker of its own.
+pub struct OpenCell {
+    id: CellId,
+    version: String,
+    worker: Worker,
+    signature: Signature,
+    /// The artifact that was loaded.
+    pub artifact: crate::convert::Artifact,
+}
+
+impl OpenCell {
+    /// Converts, builds and loads what `id` needs. The batch may be any that the artifact allows, also one that the
+    /// manifest does not gate.
+    ///
+    /// # Errors
+    /// If the cell cannot run here, or one of the stages fails.
+    pub fn open(workspace: &Workspace, id: &CellId) -> Result<Self> {
+        Self::open_streams(workspace, id, 1)
+    }
+
+    /// As [`OpenCell::open`], with an engine that has a profile for each of `streams` execution contexts.
+    pub fn open_streams(workspace: &Workspace, id: &CellId, streams: usize) -> Result<Self> {
+        Self::open_with(workspace, id, None, &execute::session_options(&workspace.manifest), streams)
+    }
+
+    /// As [`OpenCell::open`], with another artifact than the cell's own, and other options.
+    pub fn open_with(
+        workspace: &Workspace,
+        id: &CellId,
+        artifact: Option<crate::convert::Artifact>,
+        options: &SessionOptions,
+        streams: usize,
+    ) -> Result<Self> {
+        let cell = planned(workspace, id)?;
+        let Some(installation) = &cell.installation else {
+            return Err(Error::missing(format!("`{}` is not on this machine", id.runtime)));
+        };
+        let static_batch = (cell.artifact == ArtifactKind::TfliteInt8).then_some(id.batch);
+        let mut artifact = match artifact {
+            Some(artifact) => artifact,
+            None => workspace.artifact(cell.artifact, static_batch)?,
+        };
+        let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+        if builds_engines(installation.id.library) && artifact.kind != ArtifactKind::Engine {
+            let mut site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
+            site.options.profiles = site.options.profiles.max(u32::try_from(streams).unwrap_or(1));
+            artifact =
+                engine::engine(&site, installation, id.precision, &artifact, &mut |request| worker.build(request))?;
+        }
+        let request = OpenRequest {
+            installation: installation.clone(),
+            artifact: artifact.path.clone(),
+            kind: artifact.kind,
+            precision: id.precision,
+            batch: id.batch as usize,
+            options: options.clone(),
+        };
+        let (signature, _) = worker.open(&request)?;
+        Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, artifact })
+    }
+
+    /// The cell, with the version that was found.
+    pub const fn id(&self) -> &CellId {
+        &self.id
+    }
+
+    /// Full version of the runtime.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Inputs and outputs as the runtime reports them.
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Runs `input` in the cell's batches.
+    pub fn run(&mut self, input: &Tensor) -> Result<RunOutcome> {
+        let pad = execute::is_static(&self.signature);
+        self.worker.run(input, self.id.batch as usize, pad)
+    }
+
+    /// Layers of the loaded artifact, where the library tells them.
+    pub fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
+        self.worker.layers()
+    }
+
+    /// Measures `input` in the cell's batches; a rest that fills no batch is left out.
+    pub fn measure(&mut self, input: &Tensor, contract: &TimingContract) -> Result<Measurement> {
+        let batch = self.id.batch as usize;
+        let whole = input.batch() / batch * batch;
+        if whole == 0 {
+            return Err(Error::invalid(format!("{} samples fill no batch of {batch}", input.batch())));
+        }
+        self.worker.measure(&input.first(whole)?, batch, contract)
+    }
+}
+
+/// Builds the engine of `id`, or takes it from the store, also where engines cannot be run; `source` replaces the
+/// model's own artifact. Returns the runtime with its version, and the engine.
+///
+/// # Errors
+/// If the runtime is not here or builds no engines, or the build fails.
+pub fn build_engine(
+    workspace: &Workspace,
+    id: &CellId,
+    source: Option<crate::convert::Artifact>,
+) -> Result<(RuntimeId, crate::convert::Artifact)> {
+    let library = id.runtime.library;
+    if !builds_engines(library) {
+        return Err(
+            Error::usage(format!("`{library}` builds no engines")).hint("name a `tensorrt` or `tensorrt-rtx` runtime")
+        );
+    }
+    let filter = Filter { runtimes: vec![id.runtime.clone()], precisions: vec![id.precision], ..Filter::default() };
+    let cells = workspace.plan(&filter)?;
+    let able = cells.iter().find(|cell| !matches!(cell.ability, Ability::Nothing(_)));
+    let Some((cell, installation)) = able.and_then(|cell| Some((cell, cell.installation.as_ref()?))) else {
+        let obstacle = cells.first().and_then(|cell| cell.ability.obstacle());
+        let reason = obstacle.map_or("the runtime is not on this machine", |obstacle| obstacle.reason.as_str());
+        let mut error = Error::missing(format!("`{}` cannot build `{}` here: {reason}", id.runtime, id.precision));
+        if let Some(obstacle) = obstacle {
+            error.causes.clone_from(&obstacle.tried);
+            error.hint.clone_from(&obstacle.hint);
+        }
+        return Err(error);
+    };
+    let source = match source {
+        Some(source) => source,
+        None => workspace.artifact(cell.artifact, None)?,
+    };
+    let site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
+    let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+    let step = workspace.progress.begin(&format!("building `{}` for {}", id.precision, cell.id.runtime));
+    let engine = engine::engine(&site, installation, id.precision, &source, &mut |request| worker.build(request))?;
+    step.finish();
+    Ok((cell.id.runtime.clone(), engine))
+}
+
+/// The planned cell of `id`, whose version may be a prefix and whose batch need not be gated.
+pub(crate) fn planned(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
+    let filter = Filter { runtimes: vec![id.runtime.clone()], precisions: vec![id.precision], ..Filter::default() };
+    let mut cells = workspace.plan(&filter)?;
+    let place = cells
+        .iter()
+        .position(|cell| cell.id.batch == id.batch && matches!(cell.ability, Ability::Run))
+        .or_else(|| cells.iter().position(|cell| matches!(cell.ability, Ability::Run)))
+        .unwrap_or(0);
+    if cells.is_empty() {
+        return Err(Error::usage(format!("the manifest plans nothing for `{id}`")));
+    }
+    let mut cell = cells.swap_remove(place);
+    cell.id.batch = id.batch;
+    match &cell.ability {
+        Ability::Run => Ok(cell),
+        Ability::BuildOnly(obstacle) | Ability::Nothing(obstacle) => {
+            let mut error = Error::missing(format!("`{}` cannot run here: {}", cell.id.runtime, obstacle.reason));
+            error.causes.clone_from(&obstacle.tried);
+            error.hint.clone_from(&obstacle.hint);
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The performance half of a gate: cells under the clock, in fresh processes, after everything else is done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::check::judge;
+use crate::check::ladder::Ladder;
+use crate::check::pair::OutputPair;
+use crate::error::{Error, Result};
+use crate::gate::assemble::confident_allowed;
+use crate::gate::open::OpenCell;
+use crate::gate::workspace::Workspace;
+use crate::measure::baseline::{ArtifactRecord, BaselineStore};
+use crate::measure::bench::{self, Bench, BenchCell, BenchContext, CellMeasurer};
+use crate::measure::contract::{Measurement, TimingContract, TimingMode};
+use crate::measure::thresholds::Thresholds;
+use crate::report::schema::{CellReport, Machine};
+use crate::tensor::Tensor;
+use crate::vocabulary::{CellId, Status};
+
+/// Distinct batches that a measurement cycles through, so that no cache holds one batch's answers for the next.
+const BATCHES_IN_TURN: usize = 8;
+
+/// How cells are measured.
+#[derive(Clone, Debug)]
+pub struct TimingOptions {
+    /// The mode on a GPU; CPU runtimes always run one batch after another.
+    pub mode: TimingMode,
+    /// Execution contexts at once, on a GPU.
+    pub streams: usize,
+    /// Timed duration of one repetition, milliseconds.
+    pub duration_milliseconds: u64,
+    /// Processes per cell; the thresholds' number if absent.
+    pub repetitions: Option<usize>,
+}
+
+impl TimingOptions {
+    /// The contract of a cell.
+    pub fn contract(&self, id: &CellId) -> TimingContract {
+        let host = TimingContract { duration_milliseconds: self.duration_milliseconds, ..TimingContract::host() };
+        if !id.runtime.library.versioned() {
+            return host;
+        }
+        let transfers = self.mode != TimingMode::Compute;
+        TimingContract {
+            mode: self.mode,
+            graph: true,
+            transfers_in: transfers,
+            transfers_out: transfers,
+            streams: if self.mode == TimingMode::Latency { 1 } else { self.streams },
+            spin: self.mode == TimingMode::Latency,
+            ..host
+        }
+    }
+}
+
+/// Measures the cells of a workspace; what a measurement's timed loop answered is held to the reference.
+pub struct WorkspaceMeasurer<'a> {
+    workspace: &'a Workspace,
+    ladder: Ladder,
+    probes: Tensor,
+    /// Reference outputs by which timed outputs are checked, the probes' order.
+    reference: Option<Tensor>,
+    throttled: BTreeMap<CellId, Vec<String>>,
+}
+
+impl<'a> WorkspaceMeasurer<'a> {
+    /// A measurer on the workspace's probes. `reference` holds their right answers, where they are known.
+    ///
+    /// # Errors
+    /// If the probes cannot be read.
+    pub fn new(workspace: &'a Workspace, reference: Option<Tensor>) -> Result<Self> {
+        let probes = workspace.probes()?.samples()?;
+        let probes = probes.tensor(0..probes.len())?;
+        Ok(Self { workspace, ladder: Ladder::built_in()?, probes, reference, throttled: BTreeMap::new() })
+    }
+
+    /// Enough samples for the batches that take turns: the probes, repeated where they are too few.
+    fn samples(&self, batch: usize) -> Result<Tensor> {
+        let wanted = batch * BATCHES_IN_TURN;
+        let have = self.probes.batch();
+        if have >= wanted {
+            return self.probes.first(wanted);
+        }
+        let mut shape = self.probes.shape.clone();
+        let count = if have >= batch { have / batch * batch } else { batch };
+        if let Some(first) = shape.first_mut() {
+            *first = count;
+        }
+        let values = self.probes.values.iter().copied().cycle().take(count * self.probes.row_len()).collect();
+        Tensor::float32(self.probes.name.clone(), shape, values)
+    }
+
+    /// What is fast must be right: the outputs that were made while the clock ran, against the reference.
+    fn check(&self, cell: &CellId, measurement: &Measurement) -> Result<()> {
+        let Some(reference) = &self.reference else { return Ok(()) };
+        let batch = cell.batch as usize;
+        let columns = reference.row_len();
+        let outputs: Vec<f32> = measurement.outputs.concat();
+        let samples = outputs.len() / columns.max(1);
+        if samples == 0 || !samples.is_multiple_of(batch) {
+            return Err(Error::failed("the measurement gave no outputs to check"));
+        }
+        let expected: Vec<f32> = reference.values.iter().copied().cycle().take(samples * columns).collect();
+        let pair = OutputPair::new(&expected, &outputs, samples, columns)
+            .map_err(|error| error.context("outputs made while the clock ran cannot be compared"))?;
+        let row = self.ladder.row(cell.runtime.library, cell.precision)?;
+        let manifest = &self.workspace.manifest;
+        let allowed = confident_allowed(manifest, cell.precision);
+        let compared = judge::compare(&pair, manifest.output.kind, row, allowed)?;
+        match (compared.status(), compared.fault()) {
+            (Status::Pass, _) => Ok(()),
+            (_, fault) => Err(Error::failed(format!(
+                "outputs made while the clock ran are wrong: {}",
+                fault.unwrap_or("they cannot be judged")
+            ))),
+        }
+    }
+}
+
+impl CellMeasurer for WorkspaceMeasurer<'_> {
+    fn measure(&mut self, cell: &CellId, contract: &TimingContract, _fresh_process: bool) -> Result<Measurement> {
+        // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
+        let mut open = OpenCell::open_streams(self.workspace, cell, contract.streams)?;
+        let measurement = open.measure(&self.samples(cell.batch as usize)?, contract)?;
+        self.check(cell, &measurement)?;
+        let throttled = measurement.device.as_ref().map_or_else(Vec::new, |device| {
+            [&device.before, &device.after]
+                .into_iter()
+                .flatten()
+                .flat_map(|state| state.throttled_by().into_iter().map(str::to_owned))
+                .collect()
+        });
+        self.throttled.insert(cell.clone(), throttled);
+        Ok(measurement)
+    }
+
+    fn throttle_reasons(&mut self, cell: &CellId) -> Vec<String> {
+        self.throttled.get(cell).cloned().unwrap_or_default()
+    }
+}
+
+/// Everything that a bench of a workspace stands on.
+pub struct Timing<'a> {
+    workspace: &'a Workspace,
+    /// The rule's numbers.
+    pub thresholds: Thresholds,
+    store: BaselineStore,
+    machine: Machine,
+}
+
+impl<'a> Timing<'a> {
+    /// Reads the thresholds beside the manifest, or the built-in ones.
+    ///
+    /// # Errors
+    /// If they are there and wrong.
+    pub fn new(workspace: &'a Workspace, options: &TimingOptions) -> Result<Self> {
+        let mut thresholds = Thresholds::load(&workspace.manifest.path)?;
+        if let Some(repetitions) = options.repetitions {
+            thresholds.repetitions = repetitions.max(1);
+        }
+        let store = BaselineStore::new(&workspace.manifest.baselines);
+        Ok(Self { workspace, thresholds, store, machine: super::machine_of(workspace) })
+    }
+
+    /// The context of the measuring library.
+    pub fn context(&self) -> BenchContext<'_> {
+        BenchContext {
+            machine: &self.machine,
+            model: &self.workspace.manifest.model.name,
+            model_sha256: &self.workspace.model_sha256,
+            intra_threads: self.workspace.manifest.run.intra_threads,
+            inter_threads: self.workspace.manifest.run.inter_threads,
+            thresholds: &self.thresholds,
+            store: &self.store,
+        }
+    }
+
+    /// The cells of `reports` that passed, as what is measured.
+    pub fn cells(&self, reports: &[CellReport], options: &TimingOptions) -> Vec<BenchCell> {
+        reports
+            .iter()
+            .filter(|report| report.status == Status::Pass)
+            .map(|report| BenchCell {
+                id: report.id(),
+                runtime_version: report.version.clone().unwrap_or_default(),
+                artifact: report.artifact.as_ref().map(|artifact| ArtifactRecord {
+                    kind: artifact.kind,
+                    sha256: artifact.sha256.clone(),
+                    bytes: artifact.bytes,
+                }),
+                contract: options.contract(&report.id()),
+            })
+            .collect()
+    }
+
+    /// Measures and judges `cells`.
+    ///
+    /// # Errors
+    /// If a baseline cannot be read.
+    pub fn run(&self, cells: &[BenchCell], reference: Option<Tensor>) -> Result<Bench> {
+        let mut measurer = WorkspaceMeasurer::new(self.workspace, reference)?;
+        let progress = Arc::clone(&self.workspace.progress);
+        let step = progress.begin(&format!("measuring {} cells", cells.len()));
+        let bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
+        step.finish();
+        Ok(bench)
+    }
+}

@@ -1,0 +1,247 @@
+//! What every command stands on: the manifest, the store, what is on this machine, and the artifacts.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::convert::bundle::Bundle;
+use crate::convert::digest::{digest_directory, digest_file};
+use crate::convert::progress::{Progress, Quiet};
+use crate::convert::store::Store;
+use crate::convert::{self, Artifact};
+use crate::data::ProbeSet;
+use crate::error::{Error, Result};
+use crate::gate::discover::{self, Discovery};
+use crate::gate::samples;
+use crate::manifest::{Manifest, ModelSource};
+use crate::plan::{Filter, PlannedCell, plan};
+use crate::vocabulary::ArtifactKind;
+use crate::worker::{Limits, WorkerProgram};
+
+/// Where a workspace looks and what it may do.
+#[derive(Clone)]
+pub struct Options {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// Root of the store; the default if absent.
+    pub cache: Option<PathBuf>,
+    /// Artifacts made elsewhere by `trtgate export --output`; nothing is converted then.
+    pub artifacts: Option<PathBuf>,
+    /// Files or folders in which libraries are looked for first.
+    pub search: Vec<PathBuf>,
+    /// Whether missing Python environments may be installed.
+    pub install: bool,
+    /// Overrides the manifest's time limit.
+    pub time_limit: Option<Duration>,
+    /// Overrides the manifest's threads inside one operator.
+    pub intra_threads: Option<usize>,
+    /// Overrides the manifest's threads across operators.
+    pub inter_threads: Option<usize>,
+    /// Accepts a model whose digest is not the manifest's.
+    pub trust: bool,
+    /// The program that runs workers.
+    pub program: WorkerProgram,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Options {
+    /// The defaults for a manifest: the default store, installing allowed, silent.
+    pub fn new(manifest: PathBuf, program: WorkerProgram) -> Self {
+        Self {
+            manifest,
+            cache: None,
+            artifacts: None,
+            search: Vec::new(),
+            install: true,
+            time_limit: None,
+            intra_threads: None,
+            inter_threads: None,
+            trust: false,
+            program,
+            progress: Arc::new(Quiet),
+        }
+    }
+}
+
+/// The opened workspace.
+pub struct Workspace {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Digest of the source model.
+    pub model_sha256: String,
+    /// The store.
+    pub store: Store,
+    /// What is on this machine.
+    pub discovery: Discovery,
+    /// The program that runs workers.
+    pub program: WorkerProgram,
+    /// Their limits.
+    pub limits: Limits,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+    bundle: Option<Bundle>,
+    calibration: Mutex<Option<PathBuf>>,
+    probes: Mutex<Option<ProbeSet>>,
+}
+
+impl Workspace {
+    /// Reads the manifest, digests the model, and looks for what is on this machine; installs the Python environment
+    /// first where that is allowed and needed.
+    ///
+    /// # Errors
+    /// If the manifest is wrong, the model cannot be read or is not the one the manifest names, or the artifacts given
+    /// are of another model.
+    pub fn open(options: &Options) -> Result<Self> {
+        let mut manifest = Manifest::load(&options.manifest)?;
+        if let Some(threads) = options.intra_threads {
+            manifest.run.intra_threads = threads;
+        }
+        if let Some(threads) = options.inter_threads {
+            manifest.run.inter_threads = threads;
+        }
+        let model_sha256 = model_digest(&manifest)?;
+        if let Some(expected) = manifest.model.sha256.as_ref().filter(|expected| **expected != model_sha256)
+            && !options.trust
+        {
+            return Err(Error::input(format!("the model `{}` is not the one in the manifest", manifest.model.name))
+                .cause(format!("the manifest has sha256 {expected}, the files have {model_sha256}"))
+                .hint("put the new digest into the manifest if the change is intended, or pass `--trust` once"));
+        }
+        let bundle =
+            options.artifacts.as_deref().map(|folder| Bundle::read(folder, Some(&model_sha256))).transpose()?;
+        let store = Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress));
+        let limit = Duration::from_secs(manifest.run.time_limit_seconds);
+        let limits = Limits {
+            request: options.time_limit.unwrap_or(limit),
+            build: Duration::from_secs(manifest.run.build_limit_seconds),
+            ..Limits::default()
+        };
+        let install = options.install && bundle.is_none();
+        let discovery = discover::discover(
+            Some(&manifest),
+            &store,
+            &options.search,
+            install,
+            &options.program,
+            &*options.progress,
+        )?;
+        Ok(Self {
+            manifest,
+            model_sha256,
+            store,
+            discovery,
+            program: options.program.clone(),
+            limits,
+            progress: Arc::clone(&options.progress),
+            bundle,
+            calibration: Mutex::new(None),
+            probes: Mutex::new(None),
+        })
+    }
+
+    /// The cells that `filter` wants, in the order of the chain.
+    ///
+    /// # Errors
+    /// If the filter names what the manifest does not ask for.
+    pub fn plan(&self, filter: &Filter) -> Result<Vec<PlannedCell>> {
+        plan(&self.manifest, &self.discovery.probes, filter)
+    }
+
+    /// The artifact of `kind` (and batch, for static ones): from the bundle, from the store, or converted now.
+    ///
+    /// # Errors
+    /// If it cannot be had; the error says from where it was wanted.
+    pub fn artifact(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
+        if kind == ArtifactKind::SavedModel {
+            return self.source_artifact();
+        }
+        if let Some(bundle) = &self.bundle {
+            return bundle.artifact(kind, batch);
+        }
+        let calibration = match kind {
+            ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::TfliteInt8 => Some(self.calibration()?),
+            _ => None,
+        };
+        convert::artifact(&self.manifest, &self.store, kind, batch, calibration.as_deref(), &*self.progress)
+    }
+
+    fn source_artifact(&self) -> Result<Artifact> {
+        match &self.manifest.model.source {
+            ModelSource::SavedModel { path, .. } => Ok(Artifact {
+                kind: ArtifactKind::SavedModel,
+                path: path.clone(),
+                sha256: self.model_sha256.clone(),
+                bytes: folder_bytes(path)?,
+                build_seconds: 0.0,
+                cached: true,
+            }),
+            ModelSource::Onnx { .. } => Err(Error::unsupported("the model's source is ONNX; it has no SavedModel")),
+        }
+    }
+
+    /// The probe set: the manifest's file, or made once from the reference.
+    ///
+    /// # Errors
+    /// If the file is wrong, or the reference cannot run.
+    pub fn probes(&self) -> Result<ProbeSet> {
+        let mut known = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probes) = known.as_ref() {
+            return Ok(probes.clone());
+        }
+        let probes = samples::probes(self)?;
+        *known = Some(probes.clone());
+        Ok(probes)
+    }
+
+    /// The calibration samples as an npy file, made on first use.
+    ///
+    /// # Errors
+    /// If they cannot be read or made.
+    pub fn calibration(&self) -> Result<PathBuf> {
+        let mut known = self.calibration.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = known.as_ref() {
+            return Ok(path.clone());
+        }
+        let carried = match &self.bundle {
+            Some(bundle) => bundle.calibration()?,
+            None => None,
+        };
+        let path = match carried {
+            Some(path) => path,
+            None => samples::calibration(self, &self.probes()?)?,
+        };
+        *known = Some(path.clone());
+        Ok(path)
+    }
+}
+
+/// Digest of the source model: the folder's for a SavedModel, the file's for ONNX.
+fn model_digest(manifest: &Manifest) -> Result<String> {
+    let (path, digest): (&Path, _) = match &manifest.model.source {
+        ModelSource::SavedModel { path, .. } => (path, digest_directory(path)),
+        ModelSource::Onnx { path } => (path, digest_file(path)),
+    };
+    digest.map_err(|error| {
+        error
+            .context(format!("cannot read the model `{}`", path.display()))
+            .hint(format!("`[model]` in `{}` names it", manifest.path.display()))
+    })
+}
+
+fn folder_bytes(folder: &Path) -> Result<u64> {
+    let mut total = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).map_err(|error| Error::io("read", &next, error))? {
+            let entry = entry.map_err(|error| Error::io("read", &next, error))?;
+            let data = entry.metadata().map_err(|error| Error::io("read", &entry.path(), error))?;
+            if data.is_dir() {
+                folders.push(entry.path());
+            } else {
+                total += data.len();
+            }
+        }
+    }
+    Ok(total)
+}
