@@ -1,0 +1,117 @@
+//! Engines built by TensorRT for RTX, which needs no GPU: killed in the middle, and built again.
+
+use std::path::PathBuf;
+
+use crate::context::{Context, Run, report};
+use trtgate::report::schema::CellReport;
+use trtgate::vocabulary::{Stage, Status};
+
+/// A context with exported artifacts and a store of its own, and the library to build with.
+fn context() -> (Context, PathBuf) {
+    let context = Context::new();
+    context.manifest(&[]);
+    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
+    assert_eq!(export.code, 0, "{}", export.shown());
+    let doctor = context.run(&["doctor", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let library =
+        found["runtimes"].as_array().unwrap().iter().find(|entry| entry["library"] == "tensorrt-rtx").unwrap();
+    let file =
+        library["found"][0]["file"].as_str().expect("TensorRT for RTX is in the store; `trtgate export` fetches it");
+    let cache = context.path("cache").display().to_string();
+    (context.with("TRTGATE_CACHE", &cache), PathBuf::from(file))
+}
+
+fn gate(context: &Context, library: &std::path::Path) -> (Run, CellReport) {
+    let library = library.display().to_string();
+    let run = context.run(&[
+        "gate",
+        "--offline",
+        "--artifacts",
+        "artifacts",
+        "--library",
+        &library,
+        "--runtime",
+        "tensorrt-rtx",
+        "--precision",
+        "fp32",
+        "--batch",
+        "8",
+        "--json",
+        "r.json",
+    ]);
+    assert!(context.path("r.json").is_file(), "no report: {}", run.shown());
+    let cell = report(&context.path("r.json")).cells.remove(0);
+    (run, cell)
+}
+
+/// Every file under the store's engines.
+fn engines(context: &Context) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![context.path("cache/engine")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_build_that_is_killed_leaves_nothing_and_the_next_run_builds() {
+    let (context, library) = context();
+    let context = context.with("TRTGATE_TEST_FAULT", "kill@build");
+    let (run, cell) = gate(&context, &library);
+    assert_eq!((run.code, cell.status, cell.stage), (1, Status::Fail, Stage::Build), "{}", run.shown());
+    assert!(cell.reason.unwrap().contains("SIGKILL"));
+    assert!(engines(&context).iter().all(|file| !file.ends_with("model.engine")), "{:?}", engines(&context));
+
+    let context = context.with("TRTGATE_TEST_FAULT", "");
+    let (run, cell) = gate(&context, &library);
+    let artifact = cell.artifact.unwrap_or_else(|| panic!("no engine: {}", run.shown()));
+    assert!(artifact.bytes > 10_000_000 && !artifact.cached, "{artifact:?}");
+    let (_, again) = gate(&context, &library);
+    assert!(again.artifact.unwrap().cached, "the engine was not kept");
+}
+
+/// The list of what a family cannot build is reviewed, and red as soon as an entry starts to work.
+#[test]
+fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
+    use trtgate::runtime::Installation;
+    use trtgate::runtime::tensorrt::BuildRequest;
+    use trtgate::vocabulary::Precision;
+    use trtgate::worker::{Limits, Worker, WorkerProgram};
+
+    let context = Context::new();
+    context.manifest(&[]);
+    let export = context.run(&["export", "--only", "onnx-int8", "--output", "artifacts"]);
+    assert_eq!(export.code, 0, "{}", export.shown());
+    let doctor: serde_json::Value = serde_json::from_str(&context.run(&["doctor", "--json"]).stdout).unwrap();
+    let found = doctor["runtimes"].as_array().unwrap().iter().flat_map(|entry| entry["found"].as_array().unwrap());
+    let installation: Installation = found
+        .filter_map(|entry| serde_json::from_value::<Installation>(entry.clone()).ok())
+        .find(|installation| installation.family.as_deref() == Some("rtx-1.3"))
+        .expect("TensorRT for RTX 1.4 is in the store; `trtgate export` fetches it");
+    let text = doctor.to_string();
+    assert!(text.contains(&*installation.file.to_string_lossy()));
+    let request = BuildRequest {
+        installation,
+        onnx: context.path("artifacts/cifar10.onnx-int8.onnx"),
+        precision: Precision::Int8,
+        options: trtgate::manifest::EngineOptions::default(),
+        engine: context.path("model.engine"),
+        calibration: None,
+        timing_cache: None,
+        mark_outputs: Vec::new(),
+        skip_absent_outputs: false,
+        beyond_capabilities: true,
+        device: 0,
+    };
+    let mut worker = Worker::start(&WorkerProgram::of(crate::context::program()), Limits::default()).unwrap();
+    let built = worker.build(&request);
+    let error = built.expect_err("it builds now: take `int8` of this family off the list in `capabilities.rs`");
+    // The compiler's own refusal, not a file that is missing or a request that is wrong.
+    assert_eq!(error.kind, trtgate::ErrorKind::Failed, "{error}");
+    assert!(!context.path("model.engine").exists());
+}

@@ -1,0 +1,105 @@
+//! One place that runs the program as users do, in a folder of its own, and shows what they would see.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program under test; an archive run elsewhere names it by variable.
+pub fn program() -> PathBuf {
+    std::env::var_os("NEXTEST_BIN_EXE_trtgate")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_trtgate")), PathBuf::from)
+}
+
+/// The project's folder: tests start in it, where they were built and where an archive of them was unpacked.
+pub fn project() -> PathBuf {
+    std::env::current_dir().unwrap()
+}
+
+/// A folder for one test, with the project's own model at hand.
+pub struct Context {
+    pub folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Context {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// Sets a variable for every run; an empty value unsets it.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes a manifest: the project's own with absolute paths, each `from` of `changes` replaced by its `to`.
+    pub fn manifest(&self, changes: &[(&str, &str)]) -> PathBuf {
+        let project = project();
+        let mut text = std::fs::read_to_string(project.join("gate.toml")).unwrap();
+        for name in ["models/cifar10/saved_model", "models/cifar10/probes.bin"] {
+            text = text.replace(&format!("\"{name}\""), &format!("\"{}\"", project.join(name).display()));
+        }
+        text = text.replace("fetch = [\"tensorrt-rtx-1.7\", \"tensorrt-rtx-1.4\"]", "");
+        text.push_str(&format!("\n[paths]\nsnapshots = \"{}\"\n", project.join("snapshots").display()));
+        for (from, to) in changes {
+            assert!(text.contains(from), "the manifest has no `{from}`");
+            text = text.replace(from, to);
+        }
+        self.write("gate.toml", &text)
+    }
+
+    /// Runs `trtgate` with `arguments` in the folder.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let mut command = Command::new(program());
+        command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").env("COLUMNS", "80");
+        command.env_remove("TRTGATE_REQUIRE").env_remove("CIFAR10_DIR");
+        for (name, value) in &self.environment {
+            if value.is_empty() {
+                command.env_remove(name);
+            } else {
+                command.env(name, value);
+            }
+        }
+        Run::of(command.output().unwrap(), self.folder.path())
+    }
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    fn of(output: Output, folder: &Path) -> Self {
+        let clean = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes)
+                .replace(&folder.display().to_string(), "[FOLDER]")
+                .replace(&project().display().to_string(), "[PROJECT]")
+        };
+        Self { code: output.status.code().unwrap_or(-1), stdout: clean(&output.stdout), stderr: clean(&output.stderr) }
+    }
+
+    /// Exit code and both streams, for a snapshot.
+    pub fn shown(&self) -> String {
+        format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// The report that a run wrote.
+pub fn report(path: &Path) -> trtgate::report::schema::Report {
+    trtgate::report::file::read(path).unwrap()
+}

@@ -1,0 +1,266 @@
+//! What must never pass: each fault is provoked, caught, and named in a message of its own.
+
+use rstest::rstest;
+
+use crate::context::{Context, Run, report};
+use trtgate::report::schema::CellReport;
+use trtgate::vocabulary::{Stage, Status, Verdict};
+
+/// Runs one small cell with a fault planted in its worker.
+fn with_fault(fault: &str, extra: &[&str]) -> (Run, CellReport) {
+    let context = Context::new().with("TRTGATE_TEST_FAULT", fault);
+    context.manifest(&[]);
+    let mut arguments =
+        vec!["gate", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8", "--json", "report.json"];
+    arguments.extend(extra);
+    let run = context.run(&arguments);
+    assert!(context.path("report.json").is_file(), "no report: {}", run.shown());
+    let mut report = report(&context.path("report.json"));
+    (run, report.cells.remove(0))
+}
+
+#[test]
+fn a_healthy_cell_passes() {
+    let (run, cell) = with_fault("", &[]);
+    assert_eq!((run.code, cell.status), (0, Status::Pass), "{}", run.shown());
+}
+
+#[rstest]
+#[case("all_nan", "all-nan@run", 1, Status::Fail)]
+#[case("one_nan", "nan@run", 1, Status::Fail)]
+#[case("infinite", "infinite@run", 1, Status::Fail)]
+#[case("one_sample_missing", "short@run", 3, Status::Invalid)]
+#[case("output_renamed", "rename@run", 1, Status::Fail)]
+#[case("slots_swapped", "swap-slots@run", 1, Status::Fail)]
+#[case("channels_first_fed_as_channels_last", "layout@run", 1, Status::Fail)]
+#[case("aborted", "crash@run", 1, Status::Fail)]
+#[case("killed", "kill@run", 1, Status::Fail)]
+fn a_faulty_worker_fails_its_cell(#[case] name: &str, #[case] fault: &str, #[case] code: i32, #[case] status: Status) {
+    let (run, cell) = with_fault(fault, &[]);
+    assert_eq!((run.code, cell.status), (code, status), "{}", run.shown());
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    message(name, &cell);
+}
+
+#[test]
+fn a_worker_that_floods_standard_error_is_stopped() {
+    let (run, cell) = with_fault("flood@run", &[]);
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    assert!(cell.reason.unwrap_or_default().contains("MiB to standard error"));
+}
+
+#[test]
+fn a_hanging_worker_is_stopped_at_the_time_limit() {
+    let (run, cell) = with_fault("hang@run", &["--time-limit", "2"]);
+    assert_eq!((run.code, cell.status, cell.stage), (1, Status::Fail, Stage::Run), "{}", run.shown());
+    assert!(cell.reason.unwrap_or_default().contains("no answer within 2 s"));
+}
+
+#[test]
+fn a_library_that_prints_to_standard_output_disturbs_nothing() {
+    let (run, cell) = with_fault("print@run", &[]);
+    assert_eq!((run.code, cell.status), (0, Status::Pass), "{}", run.shown());
+    assert!(!run.stdout.contains("prints to standard output"));
+}
+
+#[test]
+fn one_dead_worker_leaves_the_other_cells_alone() {
+    let context = Context::new().with("TRTGATE_TEST_FAULT", "crash@layers");
+    context.manifest(&[]);
+    // TensorFlow tells no layers, so only ONNX Runtime's workers meet the fault where layers are asked of both.
+    let run = context.run(&[
+        "gate",
+        "--runtime",
+        "onnxruntime",
+        "--runtime",
+        "litert",
+        "--precision",
+        "int8",
+        "--batch",
+        "8",
+        "--json",
+        "r.json",
+    ]);
+    assert_eq!(run.code, 1, "{}", run.shown());
+    assert_eq!(report(&context.path("r.json")).verdict, Verdict::Fail);
+}
+
+/// Gates from artifacts whose FP32 graph was changed by `change`; the list is made to agree with the change.
+fn with_graph(change: impl FnOnce(&mut Vec<u8>)) -> (Run, CellReport) {
+    let context = Context::new();
+    context.manifest(&[]);
+    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
+    assert_eq!(export.code, 0, "{}", export.shown());
+    let graph = context.path("artifacts/cifar10.onnx-fp32.onnx");
+    let old = trtgate::convert::digest::digest_file(&graph).unwrap();
+    let mut bytes = std::fs::read(&graph).unwrap();
+    change(&mut bytes);
+    std::fs::write(&graph, &bytes).unwrap();
+    let list = context.path("artifacts/artifacts.json");
+    let text = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, text.replace(&old, &trtgate::convert::digest::digest_file(&graph).unwrap())).unwrap();
+    let run = context.run(&[
+        "gate",
+        "--artifacts",
+        "artifacts",
+        "--runtime",
+        "onnxruntime",
+        "--precision",
+        "fp32",
+        "--batch",
+        "8",
+        "--json",
+        "r.json",
+    ]);
+    assert!(context.path("r.json").is_file(), "no report: {}", run.shown());
+    (run, report(&context.path("r.json")).cells.remove(0))
+}
+
+/// Place of the stored values of the first initialiser that `wanted` accepts by its dimensions.
+fn stored(bytes: &[u8], wanted: impl Fn(&[i64]) -> bool) -> std::ops::Range<usize> {
+    let model = trtgate::convert::onnx::parse(bytes).unwrap();
+    let graph = model.graph.unwrap();
+    let tensor = graph.initializer.iter().find(|tensor| wanted(&tensor.dims)).unwrap();
+    let values = tensor.raw_data.as_ref().unwrap();
+    let place = bytes.windows(values.len()).position(|window| window == &values[..]).unwrap();
+    place..place + values.len()
+}
+
+fn floats(bytes: &mut [u8], mut change: impl FnMut(usize, f32) -> f32) {
+    for (index, value) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *value = change(index, f32::from_le_bytes(*value)).to_le_bytes();
+    }
+}
+
+#[test]
+fn weights_perturbed_by_one_percent_fail() {
+    let (run, cell) = with_graph(|bytes| {
+        let place = stored(bytes, |dims| dims.len() == 4 && dims[0] > 64);
+        floats(&mut bytes[place], |index, value| value * if index % 2 == 0 { 1.01 } else { 0.99 });
+    });
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("weights_perturbed", &cell);
+}
+
+#[test]
+fn two_input_channels_swapped_fail() {
+    let (run, cell) = with_graph(|bytes| {
+        let place = stored(bytes, |dims| dims.len() == 4 && dims[1] == 3);
+        let values = &mut bytes[place];
+        // [out, in, height, width]: the planes of channels 0 and 2 change places.
+        for filter in values.chunks_exact_mut(3 * 9 * 4) {
+            let (first, rest) = filter.split_at_mut(9 * 4);
+            first.swap_with_slice(&mut rest[9 * 4..]);
+        }
+    });
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("channels_swapped", &cell);
+}
+
+#[test]
+fn batch_normalisation_statistics_that_are_off_fail() {
+    let (run, cell) = with_graph(|bytes| {
+        // Exporting folds the statistics into each convolution's bias: a wrong mean shifts it.
+        let place = stored(bytes, |dims| dims.len() == 1 && dims[0] == 192);
+        floats(&mut bytes[place], |_, value| value + 0.05);
+    });
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("batch_normalisation_off", &cell);
+}
+
+#[test]
+fn a_calibration_set_of_noise_fails() {
+    let context = Context::new();
+    // Pictures of one grey, with a little noise: nothing that the activations of real samples would fit in.
+    let mut state = 1u32;
+    let mut records = Vec::new();
+    for label in 0..512 {
+        records.push((label % 10) as u8);
+        for _ in 0..3072 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            records.push(127 + (state >> 30) as u8);
+        }
+    }
+    std::fs::write(context.path("noise.bin"), records).unwrap();
+    context.manifest(&[("[calibration] ", "[calibration]\ndata = \"noise.bin\" ")]);
+    let run =
+        context.run(&["gate", "--runtime", "onnxruntime", "--precision", "int8", "--batch", "8", "--json", "r.json"]);
+    let cell = report(&context.path("r.json")).cells.remove(0);
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("calibrated_on_noise", &cell);
+}
+
+#[test]
+fn a_truncated_onnx_fails() {
+    let (run, cell) = with_graph(|bytes| bytes.truncate(bytes.len() / 2));
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("onnx_truncated", &cell);
+}
+
+#[test]
+fn a_preprocessing_scale_off_by_two_fails() {
+    let context = Context::new();
+    context.manifest(&[("range = [0.0, 1.0]", "range = [0.0, 2.0]")]);
+    let run =
+        context.run(&["gate", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8", "--json", "r.json"]);
+    let cell = report(&context.path("r.json")).cells.remove(0);
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    message("scale_off_by_two", &cell);
+}
+
+#[test]
+fn a_corrupt_saved_model_fails() {
+    // Artifacts made elsewhere are of the sound model.
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let source = crate::context::project().join("models/cifar10/saved_model");
+    let copy = context.path("model");
+    std::fs::create_dir_all(copy.join("variables")).unwrap();
+    for name in ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"] {
+        std::fs::copy(source.join(name), copy.join(name)).unwrap();
+    }
+    std::fs::write(copy.join("variables/variables.index"), b"not an index").unwrap();
+    context.manifest(&[(&source.display().to_string(), "model")]);
+    let run = context.run(&["gate", "--trust", "--runtime", "tensorflow", "--batch", "8", "--json", "r.json"]);
+    let cell = report(&context.path("r.json")).cells.remove(0);
+    assert_eq!((run.code, cell.status), (1, Status::Fail), "{}", run.shown());
+    assert_eq!(cell.stage, Stage::Load);
+}
+
+/// Gates with a golden that was changed by `change`.
+fn with_golden(change: impl FnOnce(String) -> String) -> (Run, CellReport) {
+    let context = Context::new();
+    let golden = std::fs::read_to_string(crate::context::project().join("snapshots/cifar10.golden")).unwrap();
+    context.write("snapshots/cifar10.golden", &change(golden));
+    let project = crate::context::project().join("snapshots");
+    context.manifest(&[(&format!("\"{}\"", project.display()), "\"snapshots\"")]);
+    let run =
+        context.run(&["gate", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8", "--json", "r.json"]);
+    assert!(context.path("r.json").is_file(), "no report: {}", run.shown());
+    (run, report(&context.path("r.json")).cells.remove(0))
+}
+
+#[rstest]
+#[case("golden_empty", |_: String| String::new())]
+#[case("golden_truncated", |text: String| text[..text.len() / 2].to_owned())]
+#[case("golden_without_one_probe", |text: String| {
+    text.lines().filter(|line| !line.starts_with("7 ")).map(|line| format!("{line}\n")).collect()
+})]
+#[case("golden_with_one_digit_changed", |text: String| text.replacen("0.5", "0.6", 1))]
+#[case("golden_of_another_model", |text: String| text.replacen("model-sha256: b", "model-sha256: c", 1))]
+fn a_golden_that_is_not_whole_and_own_judges_nothing(#[case] name: &str, #[case] change: fn(String) -> String) {
+    let (run, cell) = with_golden(change);
+    assert_eq!((run.code, cell.status), (3, Status::Invalid), "{}", run.shown());
+    message(name, &cell);
+}
+
+/// Holds a cell's reason and hint to their snapshot.
+fn message(name: &str, cell: &CellReport) {
+    let shown =
+        format!("{}\nhint: {}", cell.reason.as_deref().unwrap_or("none"), cell.hint.as_deref().unwrap_or("none"));
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"/[^ `']*/(\.tmp\w+/)?([\w.-]+)`", "[…]/$2`");
+    settings.add_filter(r"after \d+\.\d s", "after [TIME] s");
+    settings.add_filter(r"\d+ MiB", "[N] MiB");
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, shown));
+}

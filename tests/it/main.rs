@@ -1,0 +1,29 @@
+//! Integration tests, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+/// Engines, killed in the middle and built again.
+mod builds;
+/// Runs the program as users do.
+mod context;
+/// The converters on real models.
+mod conversion;
+/// The data command as users see it, its memory, and what a kill leaves.
+mod data;
+/// Where the drivers' tests find libraries and the tiny model.
+mod drivers;
+/// LiteRT against Python's interpreter, and its faults.
+mod drivers_litert;
+/// ONNX Runtime against Python's, and its faults.
+mod drivers_onnxruntime;
+/// TensorFlow against Python's, and its faults.
+mod drivers_tensorflow;
+/// The first tensor that went wrong.
+mod explain;
+/// What must never pass.
+mod faults;
+/// Another model, gated by what `init` writes.
+mod second_model;
+/// House rules.
+mod tidy;
+/// The scripts that decide whether goldens, baselines and files may land.
+mod tidy_policies;

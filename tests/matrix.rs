@@ -1,0 +1,132 @@
+//! The matrix: one trial a cell. A cell that cannot run here is ignored at list time, with its reason in the name;
+//! `TRTGATE_REQUIRE=onnxruntime,tensorflow` turns that into a failure.
+//!
+//! With `TRTGATE_REPORTS=DIR` each cell leaves its report in `DIR`, whichever process or shard runs it; `trtgate merge`
+//! joins them. A machine answers for every cell of the runtimes that are on it or that it is required to have, and for the
+//! others too where none is required.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use trtgate::gate::{self, Options, RunOptions, Workspace};
+use trtgate::plan::{Ability, Filter};
+use trtgate::report::schema::{CellReport, Report};
+use trtgate::report::{file, terminal};
+use trtgate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
+use trtgate::worker::WorkerProgram;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = match trials() {
+        Ok(trials) => trials,
+        // A matrix that cannot be listed must be red, not empty.
+        Err(error) => vec![Trial::test("the matrix can be planned", move || Err(Failed::from(error.to_string())))],
+    };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trials() -> trtgate::Result<Vec<Trial>> {
+    let workspace = Arc::new(Workspace::open(&options())?);
+    let required: Vec<RuntimeId> = std::env::var("TRTGATE_REQUIRE")
+        .unwrap_or_default()
+        .split(',')
+        .filter(|name| !name.trim().is_empty())
+        .map(|name| name.trim().parse())
+        .collect::<trtgate::Result<_>>()?;
+    let mut trials = Vec::new();
+    let cells = workspace.plan(&Filter::default())?;
+    for selector in &required {
+        let there = cells.iter().any(|cell| selector.selects(&cell.id.runtime));
+        if !there {
+            let message = format!("`{selector}` is required, and no cell of it is planned on this machine");
+            trials.push(Trial::test(format!("{selector} is here"), move || Err(Failed::from(message))));
+        }
+    }
+    let mut not_run = Vec::new();
+    for cell in cells {
+        let id = cell.id.clone();
+        let needed = required.iter().any(|selector| selector.selects(&id.runtime));
+        let obstacle = match &cell.ability {
+            Ability::Nothing(obstacle) => Some(obstacle.clone()),
+            _ => None,
+        };
+        // A known impossibility stays ignored where its runtime is required; an absence does not.
+        let ignored = obstacle.as_ref().is_some_and(|obstacle| !needed || obstacle.status == Status::Unsupported);
+        let name = match &obstacle {
+            Some(obstacle) if ignored => format!("{id} [{}: {}]", obstacle.status, obstacle.reason),
+            _ => id.to_string(),
+        };
+        if ignored && (needed || required.is_empty() || cell.installation.is_some()) {
+            not_run.push(id.clone());
+        }
+        let workspace = Arc::clone(&workspace);
+        trials.push(Trial::test(name, move || run(&workspace, &id)).with_ignored_flag(ignored));
+    }
+    if reports().is_some() && !not_run.is_empty() {
+        let name = "cells that cannot run here are reported";
+        trials.push(Trial::test(name, move || not_run.iter().try_for_each(|id| report(&workspace, id).map(|_| ()))));
+    }
+    Ok(trials)
+}
+
+fn run(workspace: &Workspace, id: &CellId) -> Result<(), Failed> {
+    let (report, cell) = report(workspace, id)?;
+    match cell.status {
+        Status::Pass => Ok(()),
+        // Engines are built wherever the builder is; running them is up to the machine.
+        Status::Unavailable | Status::Unsupported if cell.artifact.is_some() => Ok(()),
+        _ => Err(Failed::from(terminal::render(&report, terminal::Style::default()))),
+    }
+}
+
+/// Judges one cell; its report goes into the folder of reports, where there is one.
+///
+/// What the cell is compared with runs beside it: the points of its chain, and the smallest batch. So it is judged as in a
+/// gate of the whole matrix.
+fn report(workspace: &Workspace, id: &CellId) -> Result<(Report, CellReport), Failed> {
+    let manifest = &workspace.manifest;
+    let mut filter = Filter {
+        runtimes: vec![id.runtime.clone()],
+        precisions: vec![id.precision],
+        batches: vec![id.batch],
+        ..Filter::default()
+    };
+    let alone = workspace.plan(&filter).map_err(|error| Failed::from(error.to_string()))?;
+    // What is built and not run has no answers to compare.
+    if alone.iter().any(|cell| matches!(cell.ability, Ability::Run)) {
+        let companions = [Library::Tensorflow, Library::Onnxruntime];
+        let asked = manifest.matrix.iter().map(|row| row.library).filter(|library| companions.contains(library));
+        filter.runtimes.extend(asked.filter(|library| *library != id.runtime.library).map(RuntimeId::unversioned));
+        filter.precisions.push(Precision::Fp32);
+        filter.batches.extend(manifest.batches.first());
+    }
+    let run = RunOptions { filter, command: "cargo nextest run".to_owned(), ..RunOptions::default() };
+    let mut report = gate::run(workspace, &run).map_err(|error| Failed::from(error.to_string()))?;
+    report.cells.retain(|cell| cell.id() == *id);
+    report.cross.clear();
+    report.judge();
+    // What other cells there are is for the plan to say, which spans machines.
+    report.planned.clear();
+    if let Some(folder) = reports() {
+        let name: String =
+            id.to_string().chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+        file::write(&report, &folder.join(name + ".json")).map_err(|error| Failed::from(error.to_string()))?;
+    }
+    let cell = report.cells.iter().find(|cell| cell.id() == *id).cloned().ok_or("the cell is not in the report")?;
+    Ok((report, cell))
+}
+
+/// Where reports go.
+fn reports() -> Option<PathBuf> {
+    std::env::var_os("TRTGATE_REPORTS").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// Tests start in the package's folder, wherever an archive of them was unpacked.
+fn options() -> Options {
+    let program = std::env::var_os("NEXTEST_BIN_EXE_trtgate")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_trtgate")), PathBuf::from);
+    let artifacts = std::env::var_os("TRTGATE_ARTIFACTS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    Options { install: false, artifacts, ..Options::new(PathBuf::from("gate.toml"), WorkerProgram::of(program)) }
+}
