@@ -88,7 +88,7 @@ impl Run {
         let clean = |bytes: &[u8]| {
             String::from_utf8_lossy(bytes)
                 .replace(&folder.display().to_string(), "[FOLDER]")
-                .replace(&project().display().to_string(), "[PROJECT]")
+                .replace(&format!("{}/", project().display()), "[PROJECT]/")
         };
         Self { code: output.status.code().unwrap_or(-1), stdout: clean(&output.stdout), stderr: clean(&output.stderr) }
     }
