@@ -51,7 +51,8 @@ pub fn source(manifest: &Manifest) -> Result<Artifact> {
     Ok(Artifact { kind, path: path.clone(), sha256, bytes, build_seconds: 0.0, cached: true })
 }
 
-fn bytes_under(folder: &Path) -> Result<u64> {
+/// Bytes of all files under a folder.
+pub(crate) fn bytes_under(folder: &Path) -> Result<u64> {
     crate::convert::digest::files_under(folder)?
         .iter()
         .map(|(_, path)| Ok(std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len()))

@@ -132,27 +132,9 @@ fn blank(cell: &RawCell, context: &Context<'_>) -> CellReport {
     let (batch, runtime, precision) = (id.batch, &id.runtime, id.precision);
     let replay = format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}", context.replay);
     CellReport {
-        runtime: runtime.clone(),
         version: cell.planned.installation.as_ref().map(|installation| installation.version.clone()),
-        precision,
-        batch,
-        status: Status::Invalid,
-        stage: Stage::Convert,
-        reason: None,
-        hint: None,
-        replay,
         artifact: cell.artifact.clone(),
-        agreement: None,
-        error: None,
-        checks: Vec::new(),
-        legs: Vec::new(),
-        transfers: None,
-        accuracy: None,
-        histogram: None,
-        worst: Vec::new(),
-        seconds: None,
-        timing: None,
-        baseline: None,
+        ..CellReport::new(id, replay)
     }
 }
 

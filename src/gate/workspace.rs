@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
 use crate::convert::digest::{digest_directory, digest_file};
 use crate::convert::progress::{Progress, Quiet};
@@ -172,7 +173,7 @@ impl Workspace {
                 kind: ArtifactKind::SavedModel,
                 path: path.clone(),
                 sha256: self.model_sha256.clone(),
-                bytes: folder_bytes(path)?,
+                bytes: bytes_under(path)?,
                 build_seconds: 0.0,
                 cached: true,
             }),
@@ -227,21 +228,4 @@ fn model_digest(manifest: &Manifest) -> Result<String> {
             .context(format!("cannot read the model `{}`", path.display()))
             .hint(format!("`[model]` in `{}` names it", manifest.path.display()))
     })
-}
-
-fn folder_bytes(folder: &Path) -> Result<u64> {
-    let mut total = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(&next).map_err(|error| Error::io("read", &next, error))? {
-            let entry = entry.map_err(|error| Error::io("read", &next, error))?;
-            let data = entry.metadata().map_err(|error| Error::io("read", &entry.path(), error))?;
-            if data.is_dir() {
-                folders.push(entry.path());
-            } else {
-                total += data.len();
-            }
-        }
-    }
-    Ok(total)
 }
