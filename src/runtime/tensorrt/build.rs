@@ -119,7 +119,10 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     let bytes = engine.bytes()?;
     let timing_cache = match &cache {
         Some(cache) => match config.timing_cache()? {
-            Some(measured) => Some(cache.close(measured.bytes()?, &environment)?),
+            Some(measured) => {
+                let unread = super::timing_cache::was_partly_unread(&log::since(mark));
+                Some(TimingCacheOutcome { partly_unread: unread, ..cache.close(measured.bytes()?, &environment)? })
+            }
             None => None,
         },
         None => None,

@@ -158,6 +158,23 @@ pub fn classifier(form: Form, batch: Option<u64>) -> Vec<u8> {
     )
 }
 
+/// `input_1 [N, 3, 8, 8]` → one 8 × 8 convolution → `logits [N, 10]`: built in a moment.
+pub fn smallest() -> Vec<u8> {
+    let raw = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    let side = SIDE as u64;
+    let constants = [
+        initializer("w", FLOAT, &[CLASSES, 3, side, side], &raw(&weights(CLASSES as usize * ROW, 0.05, 3))),
+        initializer("b", FLOAT, &[CLASSES], &raw(&weights(CLASSES as usize, 0.5, 6))),
+    ]
+    .concat();
+    let nodes = [
+        node("Conv", "conv", &["input_1", "w", "b"], "conv", &[integers("kernel_shape", &[side, side])]),
+        node("Flatten", "flat", &["conv"], "logits", &[integer("axis", 1)]),
+    ]
+    .concat();
+    model(&nodes, &constants, &value_info("input_1", None, &[3, side, side]), &value_info("logits", None, &[CLASSES]))
+}
+
 /// A model of one operator that no runtime knows.
 pub fn unknown_operator() -> Vec<u8> {
     let nodes = node("Frobnicate", "the_node", &["input_1"], "logits", &[]);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::manifest::TimingCacheMode;
+use crate::runtime::tensorrt::log::Line;
 use crate::runtime::tensorrt::metadata::{Environment, metadata_path, sha256, write_whole};
 
 /// The cache's record, `CACHE.json`.
@@ -32,6 +33,17 @@ pub struct TimingCacheOutcome {
     pub bytes: u64,
     /// Size before the build; 0 for a new one.
     pub bytes_before: u64,
+    /// The library could not read back what it had written of some layers, and timed these again.
+    #[serde(default)]
+    pub partly_unread: bool,
+}
+
+/// Whether the library said that it left a part of the cache unread.
+///
+/// TensorRT 8.5 cannot read back what it writes for the parts of a network that its compiler Myelin fuses (matrix products, for
+/// one). It logs an error that reads as if the whole cache were lost, uses the other entries, and answers with success.
+pub fn was_partly_unread(lines: &[Line]) -> bool {
+    lines.iter().any(|line| line.text.contains("timing cache will not be used"))
 }
 
 /// The cache of one build: its file, and the bytes to start from.
@@ -75,6 +87,7 @@ impl TimingCache {
             sha256: sha256(kept),
             bytes: kept.len() as u64,
             bytes_before: self.start.len() as u64,
+            partly_unread: false,
         };
         if !grown {
             return Ok(outcome);
@@ -131,6 +144,7 @@ fn read(path: &Path, here: &Environment) -> Result<Vec<u8>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::runtime::tensorrt::log::Severity;
     use crate::runtime::tensorrt::metadata::tests::environment;
 
     #[test]
@@ -157,5 +171,12 @@ mod tests {
         std::fs::write(&path, "touched").unwrap();
         let error = TimingCache::open(&path, TimingCacheMode::Verified, &here).unwrap_err();
         assert!(error.to_string().contains("not those that were recorded"), "{error}");
+    }
+
+    #[test]
+    fn what_the_library_left_unread_is_noticed() {
+        let line = |text: &str| Line { severity: Severity::Error, text: text.to_owned() };
+        let lines = [line("Myelin error from unknown graph"), line("4: The timing cache will not be used!")];
+        assert!(was_partly_unread(&lines) && !was_partly_unread(&lines[..1]));
     }
 }

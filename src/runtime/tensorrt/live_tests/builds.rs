@@ -123,3 +123,34 @@ fn given_models_build() {
     }
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+/// Resident memory of this process, KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+#[ignore = "needs a TensorRT that builds here, in TRTGATE_TENSORRT_PATH; takes minutes"]
+fn a_thousand_builds_leave_host_memory_as_it_was() {
+    let rounds: usize = std::env::var("TRTGATE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    for installation in &builders() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = request(installation, folder.path(), Precision::Fp32);
+        std::fs::write(&request.onnx, test_model::smallest()).unwrap();
+        let mut early = None;
+        for round in 0..rounds {
+            build(&request).unwrap();
+            if round + 1 == rounds.min(50) {
+                early = Some(resident());
+            }
+            if round % 100 == 99 {
+                eprintln!("{} round {}: {} KiB resident", installation.id, round + 1, resident());
+            }
+        }
+        let (early, late) = (early.unwrap(), resident());
+        eprintln!("{}: {early} KiB after {} rounds, {late} KiB after {rounds}", installation.id, rounds.min(50));
+        assert!(late <= early + (64 << 10), "resident memory grew from {early} to {late} KiB");
+    }
+}
