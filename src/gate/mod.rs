@@ -177,11 +177,14 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     drop((raw, inputs));
     if let Some(options) = &options.timing {
         let timing = Timing::new(workspace, options)?;
-        let bench = timing.run(&timing.cells(&cells, options), judged_by)?;
+        let bench = timing.run(&timing.cells(&cells, options), &Timing::built(&cells), judged_by)?;
         for measured in &bench.cells {
             if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
                 measured.write_to(cell);
             }
+        }
+        for size in &bench.sizes {
+            cells.iter_mut().filter(|cell| size.built.cells.contains(&cell.id())).for_each(|cell| size.write_to(cell));
         }
         measured_cells = Some(bench);
     }

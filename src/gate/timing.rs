@@ -11,7 +11,7 @@ use crate::gate::assemble::confident_allowed;
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
-use crate::measure::bench::{self, Bench, BenchCell, BenchContext, CellMeasurer};
+use crate::measure::bench::{self, Bench, BenchCell, BenchContext, BuiltArtifact, CellMeasurer};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::thresholds::Thresholds;
 use crate::report::schema::{CellReport, Machine};
@@ -184,26 +184,54 @@ impl<'a> Timing<'a> {
             .map(|report| BenchCell {
                 id: report.id(),
                 runtime_version: report.version.clone().unwrap_or_default(),
-                artifact: report.artifact.as_ref().map(|artifact| ArtifactRecord {
-                    kind: artifact.kind,
-                    sha256: artifact.sha256.clone(),
-                    bytes: artifact.bytes,
-                }),
+                artifact: record(report),
                 contract: options.contract(&report.id()),
             })
             .collect()
     }
 
-    /// Measures and judges `cells`.
+    /// What was built for cells of `reports` that could not run, each artifact once.
+    pub fn built(reports: &[CellReport]) -> Vec<BuiltArtifact> {
+        let mut built: Vec<BuiltArtifact> = Vec::new();
+        for report in reports.iter().filter(|report| report.status == Status::Unavailable) {
+            let (id, Some(artifact)) = (report.id(), record(report)) else { continue };
+            let same = |other: &&mut BuiltArtifact| {
+                let first = other.cells.first();
+                first.is_some_and(|first| first.runtime == id.runtime && first.precision == id.precision)
+                    && other.artifact == artifact
+            };
+            match built.iter_mut().find(same) {
+                Some(known) => known.cells.push(id),
+                None => built.push(BuiltArtifact {
+                    cells: vec![id],
+                    runtime_version: report.version.clone().unwrap_or_default(),
+                    artifact,
+                }),
+            }
+        }
+        built
+    }
+
+    /// Measures and judges `cells`, and the sizes of what was `built` for others.
     ///
     /// # Errors
     /// If a baseline cannot be read.
-    pub fn run(&self, cells: &[BenchCell], reference: Option<Tensor>) -> Result<Bench> {
+    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], reference: Option<Tensor>) -> Result<Bench> {
         let mut measurer = WorkspaceMeasurer::new(self.workspace, reference)?;
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {} cells", cells.len()));
-        let bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
+        let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
+        bench.sizes = bench::sizes(built, &self.context())?;
         step.finish();
         Ok(bench)
     }
+}
+
+/// The artifact of a cell, as baselines know it.
+fn record(report: &CellReport) -> Option<ArtifactRecord> {
+    report.artifact.as_ref().map(|artifact| ArtifactRecord {
+        kind: artifact.kind,
+        sha256: artifact.sha256.clone(),
+        bytes: artifact.bytes,
+    })
 }

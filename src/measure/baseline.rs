@@ -3,6 +3,7 @@
 //! ```text
 //! baselines/<device>/<model>/<runtime>/<precision>-batch-<N>-<mode>.json     samples per second of a cell
 //! baselines/<device>/<model>/<runtime>/ratio-<name>-<mode>.json              a quotient inside one run
+//! baselines/<device>/<model>/<runtime>/<precision>-size.json                 bytes of what was built and not run
 //! ```
 //!
 //! A series holds entries of several environments and levels. A level is a stretch of entries without a change of
@@ -33,6 +34,8 @@ pub enum Quantity {
     SamplesPerSecond,
     /// One cell's samples per second over another's.
     Ratio,
+    /// Bytes of an artifact.
+    Bytes,
 }
 
 /// The fastest repetition's distribution.
@@ -244,6 +247,11 @@ impl BaselineStore {
     /// The file of a ratio's series.
     pub fn ratio_path(&self, device: &str, model: &str, runtime: &str, name: &str, mode: TimingMode) -> PathBuf {
         self.folder(device, model, runtime).join(format!("ratio-{}-{}.json", slug(name), mode_name(mode)))
+    }
+
+    /// The file of the sizes of what `cell`'s runtime builds in its precision.
+    pub fn size_path(&self, device: &str, model: &str, cell: &CellId) -> PathBuf {
+        self.folder(device, model, &cell.runtime.to_string()).join(format!("{}-size.json", cell.precision))
     }
 
     fn folder(&self, device: &str, model: &str, runtime: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::measure::baseline::{Entry, Series};
+use crate::measure::baseline::{Entry, Quantity, Series};
 use crate::measure::rule::{Decision, Limits, decide};
 use crate::measure::thresholds::Thresholds;
 
@@ -35,6 +35,8 @@ pub struct Line {
     pub new: f64,
     /// New over old.
     pub ratio: Option<f64>,
+    /// What the values are.
+    pub quantity: Quantity,
     /// Level that the entry belongs to.
     pub level: u32,
     /// Why it is refused, one sentence each.
@@ -43,7 +45,11 @@ pub struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, old, new, ratio, .. } = self;
+        let Self { subject, old, new, ratio, quantity, .. } = self;
+        let significant = |value: f64| match quantity {
+            Quantity::Bytes => format!("{value:.0} bytes"),
+            Quantity::SamplesPerSecond | Quantity::Ratio => significant(value),
+        };
         match (old, ratio) {
             (Some(old), Some(ratio)) => {
                 let change = (ratio - 1.0) * 100.0;
@@ -83,6 +89,11 @@ pub fn plan(series: &Series, candidate: &mut Candidate, thresholds: &Thresholds)
     let reference = series.reference(environment, thresholds.known_after, candidate.assumed_noise)?;
     let level = series.level(environment).last().map_or(0, |entry| entry.level);
     let joins = match &reference {
+        // A size has no noise to be told from: within the band it is the same level.
+        Some(reference) if series.quantity == Quantity::Bytes => {
+            let band = candidate.entry.artifact.as_ref().map_or(0.0, |artifact| thresholds.size_band(artifact.kind));
+            (new / reference.value - 1.0).abs() <= band
+        }
         Some(reference) => {
             // Both runs are this one: what would fail if confirmed is another level.
             let decision = decide(reference, &candidate.limits, candidate.batch, new, Some(new))?;
@@ -97,6 +108,7 @@ pub fn plan(series: &Series, candidate: &mut Candidate, thresholds: &Thresholds)
         old,
         new,
         ratio: old.map(|old| new / old),
+        quantity: series.quantity,
         level: candidate.entry.level,
         doubts: candidate.doubts.clone(),
     })

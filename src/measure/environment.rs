@@ -107,6 +107,18 @@ impl Environment {
         environment
     }
 
+    /// The environment of the size of what `cell`'s runtime builds: nothing of time, and no batch, which engines share.
+    pub fn of_size(machine: &Machine, cell: &CellId, runtime_version: &str, model_sha256: &str) -> Self {
+        let mut environment = Self::default();
+        environment.set("gpu", device_name(machine, cell.runtime.library));
+        environment.set("architecture", &machine.arch);
+        environment.set("runtime", &cell.runtime);
+        environment.set("runtime-version", runtime_version);
+        environment.set("precision", cell.precision);
+        environment.set("model-sha256", model_sha256);
+        environment
+    }
+
     fn common(facts: &CellEnvironment<'_>, runtime: &RuntimeId) -> Self {
         let mut environment = Self::default();
         let device = if on_gpu(runtime.library) { "gpu" } else { "cpu" };

@@ -121,9 +121,20 @@ pub(super) struct NotRun<'report> {
     pub(super) cells: usize,
     /// Sizes of the artifacts that were made, though they could not run.
     pub(super) sizes: Vec<u64>,
+    /// How many of these were held to a baseline and kept within its band.
+    pub(super) sizes_kept: usize,
 }
 
 impl NotRun<'_> {
+    /// What became of the sizes against their baselines; nothing where there are none.
+    pub(super) fn kept(&self) -> &'static str {
+        match self.sizes_kept {
+            0 => "",
+            kept if kept >= self.sizes.len() => "; all as large as their baselines",
+            _ => "; some as large as their baselines, the others have none",
+        }
+    }
+
     /// `fp32, tf32 · batch 1, 8`.
     pub(super) fn extent(&self) -> String {
         let precisions: Vec<&str> = self.precisions.iter().map(|precision| precision.as_str()).collect();
@@ -154,6 +165,7 @@ pub(super) fn not_run(report: &Report) -> Vec<NotRun<'_>> {
                     entry.precisions.push(group.precision);
                     entry.cells += cells.len();
                     entry.sizes.extend(sizes(&cells));
+                    entry.sizes_kept += kept(&cells);
                 }
                 None => entries.push(NotRun {
                     runtime: group.runtime,
@@ -164,6 +176,7 @@ pub(super) fn not_run(report: &Report) -> Vec<NotRun<'_>> {
                     batches,
                     cells: cells.len(),
                     sizes: sizes(&cells),
+                    sizes_kept: kept(&cells),
                 }),
             }
         }
@@ -176,6 +189,14 @@ fn sizes(cells: &[&CellReport]) -> Vec<u64> {
     let mut sizes: Vec<u64> = cells.iter().filter_map(|cell| cell.artifact.as_ref()).map(|made| made.bytes).collect();
     sizes.dedup();
     sizes
+}
+
+/// How many distinct artifacts of `cells` passed the check of their size.
+fn kept(cells: &[&CellReport]) -> usize {
+    let passed =
+        |cell: &&&CellReport| cell.checks.iter().any(|check| check.name == "size" && check.status == Status::Pass);
+    let kept: Vec<&CellReport> = cells.iter().filter(passed).copied().collect();
+    sizes(&kept).len()
 }
 
 /// The cells that need a reader: failed first, then invalid, each in the report's order.

@@ -305,7 +305,7 @@ fn not_run(page: &mut Page, report: &Report) {
                 String::new()
             } else {
                 let sizes: Vec<String> = entry.sizes.iter().map(|&bytes| figures::bytes(bytes)).collect();
-                format!(" (made: {})", sizes.join(", "))
+                format!(" (made: {}{})", sizes.join(", "), entry.kept())
             };
             format!(
                 "- {} {}, {}: {}{made}\n",

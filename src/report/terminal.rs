@@ -237,7 +237,7 @@ impl Page {
             below.extend(wrapped(&sentence, width - 2));
             if !entry.sizes.is_empty() {
                 let sizes: Vec<String> = entry.sizes.iter().map(|&bytes| figures::bytes(bytes)).collect();
-                below.push(shortened(&format!("made all the same: {}", sizes.join(", ")), width - 2));
+                below.extend(wrapped(&format!("made all the same: {}{}", sizes.join(", "), entry.kept()), width - 2));
             }
             for line in below {
                 self.line(&format!("  {line}"));

@@ -40,8 +40,13 @@ pub fn plan_blessing(bench: &Bench, context: &BenchContext<'_>, date: &str, reas
         let entry = entry(&ratio.subject, vec![ratio.value], date, reason);
         subjects.push((ratio.subject.clone(), entry, Vec::new()));
     }
+    for size in &bench.sizes {
+        let mut entry = entry(&size.subject, vec![size.built.artifact.bytes as f64], date, reason);
+        entry.artifact = Some(size.built.artifact.clone());
+        subjects.push((size.subject.clone(), entry, Vec::new()));
+    }
     if subjects.is_empty() {
-        return Err(Error::invalid("no cell was measured, so there is nothing to accept"));
+        return Err(Error::invalid("no cell was measured and no engine built, so there is nothing to accept"));
     }
     let mut blessing = Blessing { subjects: Vec::new(), lines: Vec::new() };
     for (subject, entry, doubts) in subjects {

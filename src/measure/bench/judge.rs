@@ -108,7 +108,7 @@ pub(super) fn judge_all(
         let baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
         ratios.push(RatioBench { name: pair.name, value, baseline, subject });
     }
-    Ok(Bench { cells: benches, ratios })
+    Ok(Bench { cells: benches, ratios, sizes: Vec::new() })
 }
 
 /// Median share of the time that the repetitions had no processor; 0 where the system does not tell.
@@ -274,6 +274,7 @@ pub(super) fn detail(
     let unit = match quantity {
         Quantity::SamplesPerSecond => " samples/s",
         Quantity::Ratio => "",
+        Quantity::Bytes => " bytes",
     };
     let (value_text, reference_text) = (significant(value), significant(reference.value));
     let mut text = format!("{value_text}{unit}, {} than {reference_text}{unit}", change(value));

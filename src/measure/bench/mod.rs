@@ -6,10 +6,12 @@
 mod blessing;
 mod judge;
 mod ratio;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
 pub use blessing::{Blessing, plan_blessing};
+pub use sizes::{BuiltArtifact, sizes};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
@@ -176,6 +178,30 @@ impl RatioBench {
     }
 }
 
+/// The size of an artifact whose cells did not run, with its verdict.
+#[derive(Clone, Debug)]
+pub struct SizeBench {
+    /// The artifact and its cells.
+    pub built: BuiltArtifact,
+    /// The verdict, where a baseline knows the size.
+    pub check: Option<CheckResult>,
+    subject: Subject,
+}
+
+impl SizeBench {
+    /// Writes the verdict into the report of one of its cells: an artifact outside the band fails the cell that could not run.
+    pub fn write_to(&self, report: &mut CellReport) {
+        let Some(check) = &self.check else { return };
+        report.checks.push(check.clone());
+        if check.status != Status::Pass {
+            report.status = check.status;
+            report.stage = Stage::Build;
+            report.reason = Some(format!("size: {}", check.detail));
+            report.hint = Some("`trtgate bless --baselines` accepts an intended change of size".to_owned());
+        }
+    }
+}
+
 /// All cells and ratios of one bench.
 #[derive(Clone, Debug)]
 pub struct Bench {
@@ -183,6 +209,8 @@ pub struct Bench {
     pub cells: Vec<CellBench>,
     /// Ratios between them.
     pub ratios: Vec<RatioBench>,
+    /// Sizes of what was built for cells that did not run.
+    pub sizes: Vec<SizeBench>,
 }
 
 /// One run of every cell: settled repetitions, or why there are none.

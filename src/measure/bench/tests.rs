@@ -291,3 +291,36 @@ fn report() -> CellReport {
     }))
     .unwrap()
 }
+
+#[test]
+fn an_engine_that_cannot_run_is_held_to_its_size() {
+    let site = Site::new();
+    let id: CellId = "tensorrt-rtx@1.7.1/int8/batch-32".parse().unwrap();
+    let built = |bytes: u64| {
+        let artifact = ArtifactRecord { kind: ArtifactKind::Engine, sha256: bytes.to_string(), bytes };
+        [BuiltArtifact { cells: vec![id.clone()], runtime_version: "1.7.1.116".to_owned(), artifact }]
+    };
+    let judge = |bytes: u64| sizes(&built(bytes), &site.context()).unwrap().remove(0);
+    let bless = |bytes: u64| {
+        let bench = Bench { cells: Vec::new(), ratios: Vec::new(), sizes: vec![judge(bytes)] };
+        let blessing = plan_blessing(&bench, &site.context(), "2026-01-01T00:00:00Z", "why").unwrap();
+        blessing.store(&site.context(), "why", false).unwrap();
+        (blessing.lines[0].to_string(), blessing.lines[0].level)
+    };
+    assert!(judge(1000).check.is_none());
+    assert_eq!(bless(1000), ("tensorrt-rtx@1.7.1/int8 size: none -> 1000 bytes".to_owned(), 1));
+
+    let unavailable = || CellReport { status: Status::Unavailable, ..report() };
+    let mut kept = unavailable();
+    judge(1090).write_to(&mut kept);
+    assert_eq!((kept.status, kept.checks.len()), (Status::Unavailable, 1));
+    let mut grown = unavailable();
+    judge(1110).write_to(&mut grown);
+    assert_eq!((grown.status, grown.stage), (Status::Fail, Stage::Build));
+    assert_eq!(grown.reason.unwrap(), "size: 1110 bytes, baseline 1000 bytes, +11.0 %, band ±10.0 %");
+
+    let line = "tensorrt-rtx@1.7.1/int8 size: 1000 bytes -> 1050 bytes (x 1.0500, +5.00 %)";
+    assert_eq!(bless(1050), (line.to_owned(), 1));
+    assert_eq!(bless(2000).1, 2);
+    assert_eq!(judge(2000).check.unwrap().status, Status::Pass);
+}

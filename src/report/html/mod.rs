@@ -229,6 +229,7 @@ fn not_run(entries: &[layout::NotRun<'_>]) -> Markup {
                             p.muted {
                                 "Made all the same: "
                                 @for (index, &bytes) in entry.sizes.iter().enumerate() { @if index > 0 { ", " } (figures::bytes(bytes)) }
+                                (entry.kept())
                             }
                         }
                         @if let Some(hint) = entry.hint { p.muted { "Hint: " (prose(hint)) } }
