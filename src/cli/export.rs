@@ -44,7 +44,8 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         // TensorRT's own calibrator starts from the FP32 graph, and needs the samples beside it.
         let calibration =
             made.iter().any(|(_, artifact)| needs(artifact.kind)).then(|| workspace.calibration()).transpose()?;
-        Bundle::write(folder, &manifest.model.name, &workspace.model_sha256, &made, calibration.as_deref())?;
+        let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
+        Bundle::write(folder, name, digest, &made, calibration.as_deref(), &manifest.calibration)?;
         output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
     }
     // A reader that closed the pipe does not want the rest.

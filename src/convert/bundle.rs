@@ -10,6 +10,7 @@ use super::Artifact;
 use super::digest::{digest_directory, digest_file};
 use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::manifest::Calibration;
 use crate::vocabulary::ArtifactKind;
 
 /// The list's file name.
@@ -28,6 +29,9 @@ pub struct Bundle {
     artifacts: Vec<Entry>,
     /// Calibration samples, where they were made.
     calibration: Option<Entry>,
+    /// How the INT8 artifacts were calibrated, see [`Calibration::description`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calibrated_by: Option<String>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -53,6 +57,7 @@ impl Bundle {
         model_sha256: &str,
         artifacts: &[(Option<u32>, Artifact)],
         calibration: Option<&Path>,
+        calibrated_by: &Calibration,
     ) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?;
         let mut entries = Vec::new();
@@ -89,6 +94,7 @@ impl Bundle {
             model_sha256: model_sha256.to_owned(),
             artifacts: entries,
             calibration,
+            calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
         };
         let mut text = serde_json::to_string_pretty(&bundle)
@@ -98,11 +104,11 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Reads the list in `folder` and holds it to the model that is gated.
+    /// Reads the list in `folder` and holds it to the model that is gated, and to how the manifest calibrates.
     ///
     /// # Errors
-    /// If there is no list, it is of another schema, or of another model.
-    pub fn read(folder: &Path, model_sha256: Option<&str>) -> Result<Self> {
+    /// If there is no list, it is of another schema, of another model, or calibrated otherwise.
+    pub fn read(folder: &Path, model_sha256: Option<&str>, calibration: Option<&Calibration>) -> Result<Self> {
         let path = folder.join(LIST);
         let text = fs::read_to_string(&path).map_err(|error| {
             Error::io("read", &path, error).hint("`trtgate export --output DIR` writes a folder of artifacts")
@@ -116,6 +122,14 @@ impl Bundle {
         if let Some(expected) = model_sha256.filter(|expected| *expected != bundle.model_sha256) {
             return Err(Error::input(format!("the artifacts in `{}` are of another model", folder.display()))
                 .cause(format!("they come from {}, the manifest's model is {expected}", bundle.model_sha256))
+                .hint("export them again with `trtgate export --output`"));
+        }
+        let wanted = calibration.map(Calibration::description);
+        if let (Some(wanted), Some(found)) = (wanted, &bundle.calibrated_by)
+            && wanted != *found
+        {
+            return Err(Error::input(format!("the artifacts in `{}` were calibrated otherwise", folder.display()))
+                .cause(format!("they had {found}, the manifest's `[calibration]` says {wanted}"))
                 .hint("export them again with `trtgate export --output`"));
         }
         folder.clone_into(&mut bundle.folder);
@@ -165,4 +179,36 @@ impl Bundle {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = fs::read(from).map_err(|error| Error::io("read", from, error))?;
     atomic::write(to, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::manifest::CalibrationMethod;
+
+    #[test]
+    fn artifacts_of_another_model_or_calibration_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
+        Bundle::write(folder.path(), "m", "abc", &[], None, &calibration).unwrap();
+        assert!(Bundle::read(folder.path(), Some("abc"), Some(&calibration)).is_ok());
+        assert!(Bundle::read(folder.path(), Some("abd"), Some(&calibration)).is_err());
+        for other in [
+            Calibration { method: CalibrationMethod::Entropy, ..calibration.clone() },
+            Calibration { seed: 3, ..calibration.clone() },
+            Calibration { count: 1024, ..calibration.clone() },
+            Calibration { data: Some("here".into()), ..calibration.clone() },
+        ] {
+            let error = Bundle::read(folder.path(), Some("abc"), Some(&other)).unwrap_err();
+            assert!(error.to_string().contains("calibrated otherwise"), "{error}");
+        }
+        // A list that does not say how it was calibrated is read as before.
+        let list = folder.path().join(LIST);
+        let text = fs::read_to_string(&list).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value.as_object_mut().unwrap().remove("calibrated_by");
+        fs::write(&list, value.to_string()).unwrap();
+        assert!(Bundle::read(folder.path(), Some("abc"), Some(&calibration)).is_ok());
+    }
 }

@@ -29,7 +29,6 @@ use crate::convert::digest::digest_file;
 use crate::convert::onnx;
 use crate::convert::script::Script;
 use crate::error::{Error, Result};
-use crate::manifest::CalibrationMethod;
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script = Script { name: "onnx_int8.py", text: include_str!("python/onnx_int8.py") };
@@ -44,17 +43,12 @@ const FOR_TENSORRT: &str = "model.onnx";
 const FOR_PROCESSORS: &str = "model-cpu.onnx";
 
 pub(super) fn convert(work: &Work<'_>, source: &Artifact, calibration: &Path, kind: ArtifactKind) -> Result<Artifact> {
-    let method = match work.manifest.calibration.method {
-        CalibrationMethod::Entropy => "entropy",
-        CalibrationMethod::MinMax => "min-max",
-        CalibrationMethod::Percentile => "percentile",
-    };
     let conversion = Conversion {
         name: "onnx-int8",
         script: SCRIPT,
         source,
         options: vec![
-            ("method", method.to_owned()),
+            ("method", work.manifest.calibration.method.as_str().to_owned()),
             ("percentile", PERCENTILE.to_string()),
             ("fewest", FEWEST_SAMPLES.to_string()),
         ],

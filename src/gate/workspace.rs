@@ -109,8 +109,8 @@ impl Workspace {
                 .cause(format!("the manifest has sha256 {expected}, the files have {model_sha256}"))
                 .hint("put the new digest into the manifest if the change is intended, or pass `--trust` once"));
         }
-        let bundle =
-            options.artifacts.as_deref().map(|folder| Bundle::read(folder, Some(&model_sha256))).transpose()?;
+        let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
+        let bundle = options.artifacts.as_deref().map(read).transpose()?;
         let store = Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress));
         let limit = Duration::from_secs(manifest.run.time_limit_seconds);
         let limits = Limits {

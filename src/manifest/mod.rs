@@ -180,6 +180,17 @@ pub enum CalibrationMethod {
     Percentile,
 }
 
+impl CalibrationMethod {
+    /// The name in the manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Entropy => "entropy",
+            Self::MinMax => "min-max",
+            Self::Percentile => "percentile",
+        }
+    }
+}
+
 /// The calibration set and method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calibration {
@@ -191,6 +202,17 @@ pub struct Calibration {
     pub count: usize,
     /// Method for the activations.
     pub method: CalibrationMethod,
+}
+
+impl Calibration {
+    /// In words, what INT8 artifacts owe to it: method, number and origin of the samples.
+    pub fn description(&self) -> String {
+        let method = self.method.as_str();
+        match self.data {
+            Some(_) => format!("{method} of {} samples of the project's own data, seed {}", self.count, self.seed),
+            None => format!("{method} of {} procedural samples, seed {}", self.count, self.seed),
+        }
+    }
 }
 
 /// The precisions asked of one library.

@@ -1,6 +1,7 @@
 use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rstest::rstest;
 
@@ -131,21 +132,32 @@ fn a_kill_while_writing_leaves_nothing() {
     assert_eq!(visible_names(folder.path()), [data.file_name().unwrap().to_str().unwrap()]);
 }
 
-/// Peak resident memory of a process in KiB; looked at until it ends.
-fn peak_memory(mut child: Child) -> u64 {
-    let path = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return peak;
-        }
+/// Peak resident memory, in KiB, of a program that prints last: its pipe is full, so that it waits there to be looked at.
+fn peak_memory(mut program: Command) -> u64 {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[0; PIPE_BYTES]).unwrap();
+    let mut child = program.stdout(writer).spawn().unwrap();
+    // The command holds a writing end of its own.
+    drop(program);
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
+    let mut asleep = 0;
+    while asleep < 50 {
+        let sleeping = read("status").lines().any(|line| line.starts_with("State:") && line.contains('S'));
+        asleep = if sleeping { asleep + 1 } else { 0 };
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
+    let status = read("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap();
+    let mut printed = Vec::new();
+    reader.read_to_end(&mut printed).unwrap();
+    assert!(printed.len() > PIPE_BYTES, "nothing was printed");
+    assert!(child.wait().unwrap().success());
+    peak
 }
+
+/// What a pipe of Linux holds.
+const PIPE_BYTES: usize = 1 << 16;
 
 #[test]
 fn memory_is_constant_over_50_000_records() {
@@ -154,7 +166,7 @@ fn memory_is_constant_over_50_000_records() {
         sparse_records(folder.path(), count);
         let (name, last) = (format!("{count}.bin"), (count - 1).to_string());
         let arguments = ["data", "show", "--data", &name, "--index", &last];
-        peak_memory(trtgate(folder.path(), &arguments).stdout(Stdio::null()).spawn().unwrap())
+        peak_memory(trtgate(folder.path(), &arguments))
     };
     let (few, many) = (peak_of(500), peak_of(50_000));
     // The large file has 147 MiB.
