@@ -47,6 +47,9 @@ pub struct BuildArguments {
     /// Builder optimization level, 0 to 5 (TensorRT 8.6 and later)
     #[arg(long, value_name = "LEVEL")]
     optimization_level: Option<u32>,
+    /// How often each tactic is timed before one is chosen; more make builds slower, and choices less a matter of luck
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    timing_iterations: Option<u32>,
     /// A tactic source to enable (repeatable); the library's default if none is given
     #[arg(long, value_name = "SOURCE")]
     tactic_source: Vec<String>,
@@ -78,6 +81,7 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
     options.profiles = arguments.profiles.unwrap_or(options.profiles);
     options.workspace_mebibytes = arguments.workspace.unwrap_or(options.workspace_mebibytes);
     options.optimization_level = arguments.optimization_level.or(options.optimization_level);
+    options.timing_iterations = arguments.timing_iterations.or(options.timing_iterations);
     if !arguments.tactic_source.is_empty() {
         options.tactic_sources = Some(arguments.tactic_source.clone());
     }

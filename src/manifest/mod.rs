@@ -1,6 +1,8 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -251,6 +253,9 @@ pub struct EngineOptions {
     pub workspace_mebibytes: u64,
     /// Builder optimization level; absent leaves it to TensorRT (8.6 and later only).
     pub optimization_level: Option<u32>,
+    /// How often the builder times each tactic before it chooses; absent leaves it to TensorRT, which times once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing_iterations: Option<u32>,
     /// Tactic sources to enable (`cublas`, `cublas-lt`, `cudnn`, `edge-mask-convolutions`, `jit-convolutions`); absent leaves the default.
     pub tactic_sources: Option<Vec<String>>,
     /// Timing cache.
@@ -266,6 +271,7 @@ impl Default for EngineOptions {
             profiles: 1,
             workspace_mebibytes: 1024,
             optimization_level: None,
+            timing_iterations: None,
             tactic_sources: None,
             timing_cache: TimingCacheMode::Record,
         }

@@ -106,6 +106,7 @@ struct RawEngine {
     profiles: Option<Spanned<u32>>,
     workspace_mebibytes: Option<u64>,
     optimization_level: Option<Spanned<u32>>,
+    timing_iterations: Option<Spanned<u32>>,
     tactic_sources: Option<Vec<String>>,
     timing_cache: Option<TimingCacheMode>,
 }
@@ -471,6 +472,9 @@ fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u3
     if let Some(level) = raw.optimization_level.as_ref().filter(|level| *level.get_ref() > 5) {
         return Err(source.error(level.span(), "builder optimization levels are 0 to 5"));
     }
+    if let Some(times) = raw.timing_iterations.as_ref().filter(|times| !(1..=100).contains(times.get_ref())) {
+        return Err(source.error(times.span(), "tactics are timed 1 to 100 times"));
+    }
     Ok(EngineOptions {
         min_batch,
         opt_batch,
@@ -478,6 +482,7 @@ fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u3
         profiles: value(&raw.profiles, default.profiles),
         workspace_mebibytes: raw.workspace_mebibytes.unwrap_or(default.workspace_mebibytes),
         optimization_level: raw.optimization_level.map(Spanned::into_inner),
+        timing_iterations: raw.timing_iterations.map(Spanned::into_inner),
         tactic_sources: raw.tactic_sources,
         timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
     })

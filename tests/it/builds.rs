@@ -115,3 +115,32 @@ fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
     assert_eq!(error.kind, trtgate::ErrorKind::Failed, "{error}");
     assert!(!context.path("model.engine").exists());
 }
+
+#[test]
+fn the_builder_gets_the_options_and_the_engine_keeps_them() {
+    let (context, library) = context();
+    let library = library.display().to_string();
+    let run = context.run(&[
+        "build",
+        "--offline",
+        "--artifacts",
+        "artifacts",
+        "--library",
+        &library,
+        "--runtime",
+        "tensorrt-rtx",
+        "--timing-iterations",
+        "4",
+        "--max-batch",
+        "64",
+        "--out",
+        "model.engine",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let metadata = std::fs::read_to_string(context.path("model.engine.json")).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(
+        (metadata["options"]["timing_iterations"].as_u64(), metadata["options"]["max_batch"].as_u64()),
+        (Some(4), Some(64))
+    );
+}

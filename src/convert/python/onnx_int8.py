@@ -85,8 +85,9 @@ def for_tensorrt(model):
             gone.extend(free(node, 1) or free(node, 0) or [])
     for node in gone:
         graph.node.remove(node)
-    read = {name for node in graph.node for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+    # Only what the pairs alone read: a branch or loop may read other constants from within.
+    left = {name for node in gone for name in node.input} - {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in left]:
         graph.initializer.remove(tensor)
 
 

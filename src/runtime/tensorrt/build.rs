@@ -256,6 +256,11 @@ fn set_options(config: &Config, library: &Library, options: &EngineOptions) -> R
                 .hint("leave `optimization_level` out; it exists from TensorRT 8.6 on")
         })?;
     }
+    if let Some(iterations) = options.timing_iterations {
+        let iterations =
+            i32::try_from(iterations).map_err(|_| Error::usage("the timing iterations are out of range"))?;
+        config.timing_iterations(iterations)?;
+    }
     let missing = library.missing_tactic_sources();
     if let Some(sources) = &options.tactic_sources {
         config.tactic_sources(tactic_sources(sources)?)?;

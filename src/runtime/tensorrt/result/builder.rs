@@ -178,6 +178,13 @@ impl Config {
         call!(library, self.object.as_pointer(), slot, (level => c_int) -> ())
     }
 
+    /// How often each tactic is timed; the average decides.
+    pub fn timing_iterations(&self, iterations: c_int) -> Result<()> {
+        let library = self.object.library();
+        let slot = library.slots().builder_config.set_avg_timing_iterations;
+        call!(library, self.object.as_pointer(), slot, (iterations => c_int) -> ())
+    }
+
     /// Tactic sources, one bit each.
     pub fn tactic_sources(&self, sources: u32) -> Result<()> {
         let (library, mark) = (self.object.library(), log::mark());

@@ -63,6 +63,8 @@ pub struct LayerSlots {
 /// Places in `VBuilderConfig`.
 #[derive(Debug)]
 pub struct BuilderConfigSlots {
+    /// Place of `setAvgTimingIterations`.
+    pub set_avg_timing_iterations: Slot,
     /// Place of `setFlag`.
     pub set_flag: Slot,
     /// Place of `clearFlag`.
@@ -326,6 +328,7 @@ pub static FAMILY_8: Slots = Slots {
         set_output_type: Slot::at("setOutputType", 14),
     },
     builder_config: BuilderConfigSlots {
+        set_avg_timing_iterations: Slot::at("setAvgTimingIterations", 4),
         set_flag: Slot::at("setFlag", 15),
         clear_flag: Slot::at("clearFlag", 14),
         set_int8_calibrator: Slot::at("setInt8Calibrator", 8),
@@ -447,6 +450,7 @@ pub static FAMILY_10: Slots = Slots {
         set_output_type: Slot::at("setOutputType", 14),
     },
     builder_config: BuilderConfigSlots {
+        set_avg_timing_iterations: Slot::at("setAvgTimingIterations", 2),
         set_flag: Slot::at("setFlag", 11),
         clear_flag: Slot::at("clearFlag", 10),
         set_int8_calibrator: Slot::at("setInt8Calibrator", 6),
@@ -568,6 +572,7 @@ pub static FAMILY_11: Slots = Slots {
         set_output_type: Slot::absent("setOutputType"),
     },
     builder_config: BuilderConfigSlots {
+        set_avg_timing_iterations: Slot::at("setAvgTimingIterations", 2),
         set_flag: Slot::at("setFlag", 9),
         clear_flag: Slot::at("clearFlag", 8),
         set_int8_calibrator: Slot::absent("setInt8Calibrator"),
@@ -689,6 +694,7 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         set_output_type: Slot::at("setOutputType", 14),
     },
     builder_config: BuilderConfigSlots {
+        set_avg_timing_iterations: Slot::at("setAvgTimingIterations", 2),
         set_flag: Slot::at("setFlag", 9),
         clear_flag: Slot::at("clearFlag", 8),
         set_int8_calibrator: Slot::absent("setInt8Calibrator"),

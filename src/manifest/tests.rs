@@ -1,0 +1,77 @@
+//! The manifest as users write it: one fault a case, in this project's own.
+#![allow(clippy::unwrap_used)]
+use rstest::rstest;
+
+use super::*;
+
+const TEXT: &str = include_str!("../../gate.toml");
+
+fn parse(text: &str) -> Result<Manifest> {
+    Manifest::parse(text, Path::new("project/gate.toml"))
+}
+
+#[test]
+fn the_project_s_own_is_read() {
+    let manifest = parse(TEXT).unwrap();
+    assert_eq!(
+        (manifest.model.name.as_str(), manifest.output.classes, manifest.input.image_size()),
+        ("cifar10", 10, (32, 32, 3))
+    );
+    assert_eq!(manifest.batches, [1, 8, 16, 32]);
+    assert_eq!(manifest.calibration.description(), "percentile of 512 procedural samples, seed 2");
+    assert_eq!(manifest.probes.file.unwrap(), Path::new("project/models/cifar10/probes.bin"));
+    assert_eq!(manifest.engine.timing_iterations, None);
+}
+
+#[test]
+fn engine_options_are_read() {
+    let text = TEXT
+        .replace("max-batch = 32", "max-batch = 64\ntiming-iterations = 8\nprofiles = 4\ntiming-cache = \"verified\"");
+    let engine = parse(&text).unwrap().engine;
+    assert_eq!((engine.max_batch, engine.timing_iterations, engine.profiles), (64, Some(8), 4));
+    assert_eq!(engine.timing_cache, TimingCacheMode::Verified);
+}
+
+#[rstest]
+#[case::schema("schema = 1", "schema = 2", "schema 2 is not known")]
+#[case::unknown_key("[model]", "[model]\ncolour = 1", "unknown field `colour`")]
+#[case::wrong_type("classes = 10", "classes = \"ten\"", "invalid type: string \"ten\"")]
+#[case::model_name("name = \"cifar10\"", "name = \"../x\"", "`../x` is no model name")]
+#[case::two_sources("[model]", "[model]\nonnx = \"m.onnx\"", "both `saved-model` and `onnx` are given")]
+#[case::no_source("saved-model = ", "# ", "the model has neither `saved-model` nor `onnx`")]
+#[case::digest("b11059322736f121", "xyz", "a sha256 is 64 hexadecimal digits")]
+#[case::empty_shape("shape = [32, 32, 3]", "shape = [32, 0, 3]", "no dimension may be 0")]
+#[case::huge_shape("shape = [32, 32, 3]", "shape = [4000000000, 4000000000, 4000000000]", "does not fit in memory")]
+#[case::flat_image("shape = [32, 32, 3]", "shape = [3072]", "an image has three dimensions")]
+#[case::range("range = [0.0, 1.0]", "range = [1.0, 0.0]", "ascending")]
+#[case::one_class("classes = 10", "classes = 1", "a classifier has 2 to 65536 classes, not 1")]
+#[case::labels("\"ship\", ", "", "9 labels for 10 classes")]
+#[case::few_probes("count = 256", "count = 3", "the probe set needs at least 16 samples, not 3")]
+#[case::few_calibrations("count = 512", "count = 100", "calibration needs at least 512 samples, not 100")]
+#[case::method("method = \"percentile\"", "method = \"best\"", "unknown variant `best`")]
+#[case::batches("batches = [1, 8, 16, 32]", "batches = [8, 1]", "batch sizes ascend, each once, none 0")]
+#[case::no_batch("batches = [1, 8, 16, 32]", "batches = [0, 1]", "batch sizes ascend, each once, none 0")]
+#[case::fetch("\"tensorrt-rtx-1.4\"", "\"tensorrt-9\"", "`tensorrt-9` is nothing that trtgate fetches")]
+#[case::library("onnxruntime = [", "openvino = [", "openvino")]
+#[case::precision("litert = [\"int8\"]", "litert = [\"int4\"]", "int4")]
+#[case::no_precision("litert = [\"int8\"]", "litert = []", "`litert` is asked for no precision")]
+#[case::twice("litert = [\"int8\"]", "litert = [\"int8\", \"int8\"]", "`int8` is named twice")]
+#[case::profile("min-batch = 1", "min-batch = 17", "the profile needs 1 ≤ min ≤ opt ≤ max, not 17, 16, 32")]
+#[case::outside("max-batch = 32", "max-batch = 16", "batches 1 to 32 do not fit the profile 1 to 16")]
+#[case::profiles("min-batch = 1", "min-batch = 1\nprofiles = 0", "an engine has 1 to 16 profiles")]
+#[case::level("min-batch = 1", "min-batch = 1\noptimization-level = 6", "builder optimization levels are 0 to 5")]
+#[case::iterations("min-batch = 1", "min-batch = 1\ntiming-iterations = 0", "tactics are timed 1 to 100 times")]
+#[case::no_time("[engine]", "[run]\ntime-limit-seconds = 0\n[engine]", "a time limit of 0 lets nothing run")]
+fn faults_are_named_with_their_place(#[case] old: &str, #[case] new: &str, #[case] words: &str) {
+    assert!(TEXT.contains(old), "`{old}` is not in the manifest");
+    let error = parse(&TEXT.replacen(old, new, 1)).unwrap_err();
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(error.message.contains("project/gate.toml:"), "no place: {error}");
+    assert_eq!(error.kind, crate::error::ErrorKind::Usage);
+}
+
+#[test]
+fn calibrating_on_the_probes_is_refused() {
+    let error = parse(&TEXT.replacen("seed = 2", "seed = 1", 1)).unwrap_err();
+    assert!(error.message.contains("probes and calibration have the same seed 1"), "{error}");
+}
