@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
 use crate::runtime::{Installation, Obstacle, Probe, SearchPaths};
 use crate::vocabulary::{Library, RuntimeId};
 
@@ -72,6 +73,26 @@ impl SystemFolders {
 pub(crate) fn probe(wanted: &Wanted<'_>, paths: &SearchPaths) -> Probe {
     let system = if paths.system { SystemFolders::of_this_machine() } else { SystemFolders::default() };
     probe_in(wanted, paths, &system)
+}
+
+/// [`probe`] for a library that not every release of can be used: `obstacle` tells why a version cannot, if so.
+pub(crate) fn probe_releases(
+    wanted: &Wanted<'_>,
+    paths: &SearchPaths,
+    obstacle: impl Fn(&str) -> Option<Obstacle>,
+) -> Probe {
+    let mut probe = probe(wanted, paths);
+    for installation in &mut probe.found {
+        installation.run_obstacle = obstacle(&installation.version);
+    }
+    // An installation that can run goes before one that cannot; the order is otherwise kept.
+    probe.found.sort_by_key(|installation| installation.run_obstacle.is_some());
+    probe
+}
+
+/// The error of opening a release that cannot be used.
+pub(crate) fn refused(obstacle: Obstacle) -> Error {
+    Error::unsupported(obstacle.reason).hint(obstacle.hint.unwrap_or_default())
 }
 
 /// [`probe`] with the system's folders given.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::ratio::{pairs, ratio_subject};
 use super::{Bench, BenchCell, BenchContext, CellBench, RatioBench, Runs};
 use crate::error::{Error, Result};
-use crate::measure::baseline::{Quantity, Series};
+use crate::measure::baseline::{ArtifactRecord, Quantity, Series};
 use crate::measure::bless::significant;
 use crate::measure::environment::{Environment, device_name, mode_name};
 use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value};
@@ -89,7 +89,7 @@ pub(super) fn judge_all(
             cell: cell.clone(),
             timing: Some(timing),
             baseline: Some(baseline),
-            size: size(cell, series.as_ref(), &subject, context.thresholds),
+            size: size(cell.artifact.as_ref(), series.as_ref(), &subject, context.thresholds),
             error: None,
             doubts: Vec::new(),
             repetitions,
@@ -302,12 +302,12 @@ fn runs_known(reference: &Reference) -> String {
 
 /// The size's verdict against the newest run in this environment that knows the artifact's size.
 pub(super) fn size(
-    cell: &BenchCell,
+    artifact: Option<&ArtifactRecord>,
     series: Option<&Series>,
     subject: &Subject,
     thresholds: &Thresholds,
 ) -> Option<CheckResult> {
-    let artifact = cell.artifact.as_ref()?;
+    let artifact = artifact?;
     let level = series?.level(&subject.environment);
     let old = level.iter().rev().find_map(|entry| entry.artifact.as_ref())?;
     Some(rule::size_verdict(thresholds, artifact.kind, old.bytes, artifact.bytes))

@@ -1,11 +1,11 @@
 //! Sizes of what was built and not run: an engine that grew is a change, whether or not it can run here.
 
-use super::judge::Subject;
+use super::judge::{Subject, size};
 use super::{BenchContext, SizeBench};
 use crate::error::Result;
 use crate::measure::baseline::{ArtifactRecord, Quantity, Series};
 use crate::measure::environment::{Environment, device_name};
-use crate::measure::rule::{self, Limits};
+use crate::measure::rule::Limits;
 use crate::vocabulary::CellId;
 
 /// An artifact that was made for cells which could not run.
@@ -30,10 +30,7 @@ pub fn sizes(built: &[BuiltArtifact], context: &BenchContext<'_>) -> Result<Vec<
         let Some(cell) = built.cells.first() else { continue };
         let subject = subject(cell, built, context);
         let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
-        let level = series.as_ref().map(|series| series.level(&subject.environment)).unwrap_or_default();
-        let old = level.iter().rev().find_map(|entry| entry.artifact.as_ref());
-        let check =
-            old.map(|old| rule::size_verdict(context.thresholds, built.artifact.kind, old.bytes, built.artifact.bytes));
+        let check = size(Some(&built.artifact), series.as_ref(), &subject, context.thresholds);
         sizes.push(SizeBench { built: built.clone(), check, subject });
     }
     Ok(sizes)

@@ -10,7 +10,7 @@
 mod graph;
 mod safe;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::locate::{self, UNKNOWN_VERSION, Wanted};
 use crate::runtime::{Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::Library;
@@ -36,18 +36,12 @@ impl Runtime for Onnxruntime {
     }
 
     fn probe(&self, paths: &SearchPaths) -> Probe {
-        let mut probe = locate::probe(&WANTED, paths);
-        for installation in &mut probe.found {
-            installation.run_obstacle = version_obstacle(&installation.version);
-        }
-        // An installation that can run goes before one that cannot; the order is otherwise kept.
-        probe.found.sort_by_key(|installation| installation.run_obstacle.is_some());
-        probe
+        locate::probe_releases(&WANTED, paths, version_obstacle)
     }
 
     fn open(&self, request: &OpenRequest) -> Result<Box<dyn Session>> {
         if let Some(obstacle) = version_obstacle(&request.installation.version) {
-            return Err(Error::unsupported(obstacle.reason).hint(obstacle.hint.unwrap_or_default()));
+            return Err(locate::refused(obstacle));
         }
         Ok(Box::new(safe::OnnxSession::open(request)?))
     }

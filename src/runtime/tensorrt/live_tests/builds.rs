@@ -124,13 +124,6 @@ fn given_models_build() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// Resident memory of this process, KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 #[test]
 #[ignore = "needs a TensorRT that builds here, in TRTGATE_TENSORRT_PATH; takes minutes"]
 fn a_thousand_builds_leave_host_memory_as_it_was() {

@@ -133,3 +133,10 @@ fn tolerance(precision: Precision) -> f32 {
         Precision::Int8 | Precision::Int8Calibrated => 2e-1,
     }
 }
+
+/// Resident memory of this process, KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}

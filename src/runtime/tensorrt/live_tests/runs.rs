@@ -110,9 +110,7 @@ fn a_thousand_rounds_leave_memory_as_it_was() {
         let memory = || {
             let driver = crate::runtime::cuda::Driver::load().unwrap();
             let (free, _) = driver.open(0).unwrap().memory().unwrap();
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
-            (free, resident.split_whitespace().next().unwrap().parse::<u64>().unwrap())
+            (free, resident())
         };
         // The driver's context stays from here on, so that every round starts alike.
         let device = crate::runtime::cuda::Driver::load().unwrap().open(0).unwrap();
