@@ -15,7 +15,7 @@ pub struct DeviceMeasurement {
     /// Nodes of the graph that computes one launch, per batch; 0 without graphs.
     #[serde(default)]
     pub graph_nodes_per_batch: f64,
-    /// Copies between host and device within the timed region.
+    /// Copies between host and device within the timed region: one each way for the batches of a launch.
     pub transfers: TransferCount,
     /// State before the warm-up; `None` without NVML.
     #[serde(default)]
@@ -33,13 +33,13 @@ pub struct DeviceMeasurement {
 pub struct Limits {
     /// Samples per second of compute alone, on as many streams, nothing copied.
     pub compute_samples_per_second: f64,
-    /// Host to device, bytes per second, one copy a batch, nothing computed.
+    /// Host to device, bytes per second, the copies of the launches, nothing computed.
     pub copy_in_bytes_per_second: f64,
-    /// Device to host, bytes per second, one copy an output and batch, nothing computed.
+    /// Device to host, bytes per second, the copies of the launches, nothing computed.
     pub copy_out_bytes_per_second: f64,
-    /// Bytes of one batch from host to device.
+    /// Bytes of one batch from host to device, with the padding between batches.
     pub batch_bytes_in: u64,
-    /// Bytes of one batch from device to host.
+    /// Bytes of one batch from device to host, with the padding between tensors.
     pub batch_bytes_out: u64,
 }
 

@@ -38,7 +38,7 @@ mod result;
 mod stream;
 mod version;
 
-pub use buffer::{DeviceBuffer, PinnedBuffer};
+pub use buffer::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use device::{Device, DeviceInfo, Driver};
 pub use result::{PinnedView, PinnedViewMut, Plain};
 pub use stream::{Event, Graph, Stream};

@@ -59,31 +59,28 @@ impl DeviceMemory {
         self.address
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The address `offset` bytes in, if `length` bytes from there are inside.
     fn part(&self, offset: usize, length: usize) -> Result<sys::CUdeviceptr> {
         inside(offset, length, self.bytes, "device")?;
         Ok(self.address + offset as u64)
     }
 
-    /// Sets every byte.
-    pub fn fill(self: &Rc<Self>, byte: u8, stream: &StreamHandle) -> Result<()> {
+    /// Sets `bytes` bytes from `offset` on.
+    pub fn fill(self: &Rc<Self>, offset: usize, bytes: usize, byte: u8, stream: &StreamHandle) -> Result<()> {
+        let address = self.part(offset, bytes)?;
         self.context.note(Rc::clone(self) as Rc<dyn Any>);
-        if self.bytes == 0 {
+        if bytes == 0 {
             return Ok(());
         }
-        // SAFETY: the range is the whole buffer, which is freed only after the context was waited for.
-        check(unsafe { sys::cuMemsetD8Async(self.address, byte, self.bytes, stream.raw) }, "fill device memory")
+        // SAFETY: the range is inside the buffer, which is freed only after the context was waited for.
+        check(unsafe { sys::cuMemsetD8Async(address, byte, bytes, stream.raw) }, "fill device memory")
     }
 
-    /// Copies ordinary host memory in and waits for it.
-    pub fn upload<T: Plain>(&self, source: &[T], stream: &StreamHandle) -> Result<()> {
+    /// Copies ordinary host memory to `offset` and waits for it.
+    pub fn upload<T: Plain>(&self, offset: usize, source: &[T], stream: &StreamHandle) -> Result<()> {
         self.context.refuse_capture("copy ordinary host memory")?;
         let bytes = size_of_val(source);
-        let address = self.part(0, bytes)?;
+        let address = self.part(offset, bytes)?;
         // SAFETY: both ranges are inside their buffers, and the copy is waited for before `source` can go away: by the
         // stream, or where that fails by the context, whose failure means that no copy goes on.
         let copied = check(
@@ -94,11 +91,11 @@ impl DeviceMemory {
         copied.and(waited)
     }
 
-    /// Copies out to ordinary host memory and waits for it.
-    pub fn download<T: Plain>(&self, target: &mut [T], stream: &StreamHandle) -> Result<()> {
+    /// Copies from `offset` to ordinary host memory and waits for it.
+    pub fn download<T: Plain>(&self, offset: usize, target: &mut [T], stream: &StreamHandle) -> Result<()> {
         self.context.refuse_capture("copy ordinary host memory")?;
         let bytes = size_of_val(target);
-        let address = self.part(0, bytes)?;
+        let address = self.part(offset, bytes)?;
         // SAFETY: as in `upload`; any bytes are valid values of `T`.
         let copied = check(
             unsafe { sys::cuMemcpyDtoHAsync_v2(target.as_mut_ptr().cast(), address, bytes, stream.raw) },
@@ -153,10 +150,6 @@ impl PinnedMemory {
         Ok(Rc::new(Self { pointer, bytes, state: Cell::new(Use::Idle), context: Rc::clone(context) }))
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Marks that work on the device may use the memory from now on.
     pub(super) fn begin_work(&self) -> Result<()> {
         match self.state.get() {
@@ -177,23 +170,35 @@ impl PinnedMemory {
         Ok(())
     }
 
-    pub fn view<T: Plain>(&self) -> Result<PinnedView<'_, T>> {
+    /// Lends `bytes` bytes from `offset` on, as whole elements.
+    pub fn view<T: Plain>(&self, offset: usize, bytes: usize) -> Result<PinnedView<'_, T>> {
+        let (pointer, length) = self.elements::<T>(offset, bytes)?;
         self.settle()?;
         match self.state.get() {
             Use::Read(count) => self.state.set(Use::Read(count + 1)),
             Use::Idle => self.state.set(Use::Read(1)),
             Use::Device | Use::Written => return Err(Error::failed("pinned memory is being written")),
         }
-        Ok(PinnedView { memory: self, element: PhantomData })
+        Ok(PinnedView { memory: self, pointer, length, element: PhantomData })
     }
 
-    pub fn view_mut<T: Plain>(&self) -> Result<PinnedViewMut<'_, T>> {
+    /// Lends `bytes` bytes from `offset` on, as whole elements, to be written.
+    pub fn view_mut<T: Plain>(&self, offset: usize, bytes: usize) -> Result<PinnedViewMut<'_, T>> {
+        let (pointer, length) = self.elements::<T>(offset, bytes)?;
         self.settle()?;
         if self.state.get() != Use::Idle {
             return Err(Error::failed("pinned memory is in use"));
         }
         self.state.set(Use::Written);
-        Ok(PinnedViewMut { memory: self, element: PhantomData })
+        Ok(PinnedViewMut { memory: self, pointer, length, element: PhantomData })
+    }
+
+    /// Where elements of type `T` begin, and how many whole ones there are.
+    fn elements<T: Plain>(&self, offset: usize, bytes: usize) -> Result<(*mut T, usize)> {
+        if !offset.is_multiple_of(align_of::<T>()) {
+            return Err(Error::failed(format!("no element of {} bytes begins at offset {offset}", size_of::<T>())));
+        }
+        Ok((self.part(offset, bytes)?.cast(), bytes / size_of::<T>()))
     }
 
     fn part(&self, offset: usize, length: usize) -> Result<*mut c_void> {
@@ -212,6 +217,8 @@ impl Drop for PinnedMemory {
 /// Pinned memory lent to the host, shared.
 pub struct PinnedView<'a, T> {
     memory: &'a PinnedMemory,
+    pointer: *mut T,
+    length: usize,
     element: PhantomData<&'a [T]>,
 }
 
@@ -219,9 +226,10 @@ impl<T: Plain> std::ops::Deref for PinnedView<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: pinned memory is page-aligned, `T` is plain, the length is rounded down to whole elements, and while
-        // a view exists no work that uses the memory is pending or can be issued, nor an exclusive view be made.
-        unsafe { std::slice::from_raw_parts(self.memory.pointer.as_ptr().cast(), self.memory.bytes / size_of::<T>()) }
+        // SAFETY: `elements` checked that the range is inside the memory and that its offset is aligned for `T` (pinned
+        // memory itself is page-aligned); `T` is plain; and while a view exists no work that uses the memory is pending
+        // or can be issued, nor an exclusive view be made.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
     }
 }
 
@@ -236,6 +244,8 @@ impl<T> Drop for PinnedView<'_, T> {
 /// Pinned memory lent to the host, exclusive.
 pub struct PinnedViewMut<'a, T> {
     memory: &'a PinnedMemory,
+    pointer: *mut T,
+    length: usize,
     element: PhantomData<&'a mut [T]>,
 }
 
@@ -244,16 +254,14 @@ impl<T: Plain> std::ops::Deref for PinnedViewMut<'_, T> {
 
     fn deref(&self) -> &[T] {
         // SAFETY: as for `PinnedView`; the view is exclusive.
-        unsafe { std::slice::from_raw_parts(self.memory.pointer.as_ptr().cast(), self.memory.bytes / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
     }
 }
 
 impl<T: Plain> std::ops::DerefMut for PinnedViewMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as for `PinnedView`; the view is exclusive.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.memory.pointer.as_ptr().cast(), self.memory.bytes / size_of::<T>())
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.length) }
     }
 }
 
@@ -263,14 +271,14 @@ impl<T> Drop for PinnedViewMut<'_, T> {
     }
 }
 
-/// Issues a copy of the first `bytes` from host to device; returns at once.
+/// Issues a copy of `bytes` from host to device, each from its offset on; returns at once.
 pub fn copy_in(
-    source: &Rc<PinnedMemory>,
-    target: &Rc<DeviceMemory>,
+    (source, source_offset): (&Rc<PinnedMemory>, usize),
+    (target, target_offset): (&Rc<DeviceMemory>, usize),
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
-    let (from, to) = (source.part(0, bytes)?, target.part(0, bytes)?);
+    let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note_pinned(source)?;
     stream.context.note(Rc::clone(target) as Rc<dyn Any>);
     // SAFETY: both ranges are inside their buffers, which are freed only after the context was waited for (and after
@@ -278,28 +286,28 @@ pub fn copy_in(
     check(unsafe { sys::cuMemcpyHtoDAsync_v2(to, from, bytes, stream.raw) }, "copy to the device")
 }
 
-/// Issues a copy of the first `bytes` from device to host; returns at once.
+/// Issues a copy of `bytes` from device to host, each from its offset on; returns at once.
 pub fn copy_out(
-    source: &Rc<DeviceMemory>,
-    target: &Rc<PinnedMemory>,
+    (source, source_offset): (&Rc<DeviceMemory>, usize),
+    (target, target_offset): (&Rc<PinnedMemory>, usize),
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
-    let (from, to) = (source.part(0, bytes)?, target.part(0, bytes)?);
+    let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note_pinned(target)?;
     stream.context.note(Rc::clone(source) as Rc<dyn Any>);
     // SAFETY: as in `copy_in`.
     check(unsafe { sys::cuMemcpyDtoHAsync_v2(to, from, bytes, stream.raw) }, "copy from the device")
 }
 
-/// Issues a copy of the first `bytes` between device buffers; returns at once.
+/// Issues a copy of `bytes` between device buffers, each from its offset on; returns at once.
 pub fn copy_on_device(
-    source: &Rc<DeviceMemory>,
-    target: &Rc<DeviceMemory>,
+    (source, source_offset): (&Rc<DeviceMemory>, usize),
+    (target, target_offset): (&Rc<DeviceMemory>, usize),
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
-    let (from, to) = (source.part(0, bytes)?, target.part(0, bytes)?);
+    let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note(Rc::clone(source) as Rc<dyn Any>);
     stream.context.note(Rc::clone(target) as Rc<dyn Any>);
     // SAFETY: as in `copy_in`; a copy onto itself is left to the driver, which allows it.

@@ -1,11 +1,11 @@
-//! One context at work: sets of slots, each with its launch of copies in, computation and copies out.
+//! One context at work: sets of buffers, each with its launch of a copy in, computation and a copy out.
 
 use crate::error::Result;
-use crate::runtime::cuda::{Device, Event, Graph, PinnedBuffer, Stream};
+use crate::runtime::cuda::{Device, Event, Graph, Stream};
 use crate::runtime::tensorrt::pipeline::Enqueue;
+use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
 use crate::runtime::tensorrt::pipeline::schedule::Launches;
-use crate::runtime::tensorrt::pipeline::slots::{Bindings, Slot};
 
 /// Which parts of a launch are issued; the limits are measured with one part alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,11 @@ pub(super) struct Parts {
     pub(super) copies_out: bool,
 }
 
-/// The graphs of a set.
-struct Graphs {
-    copies_in: Graph,
-    compute: Graph,
-    copies_out: Graph,
-}
-
-/// The slots of one launch, its graphs (without them it is issued call by call), and the events that order it.
+/// The buffers of one launch, the graph of its computation (without it that is issued call by call), and the events
+/// that order it.
 struct Set {
-    slots: Vec<Slot>,
-    graphs: Option<Graphs>,
+    buffers: Buffers,
+    compute: Option<Graph>,
     copied_in: Event,
     started: Event,
     computed: Event,
@@ -47,13 +41,13 @@ pub(super) struct Lane<'a, C> {
 }
 
 impl<'a, C: Enqueue> Lane<'a, C> {
-    /// Makes the slots of lane `index` of `plan` and, if `graph`, captures their launches. All lanes share the stream
-    /// of copies in: one copy engine serves them anyway, in the order of issue.
+    /// Makes the buffers of lane `index` of `plan` and, if `graph`, captures its computations. All lanes share the
+    /// stream of copies in: one copy engine serves them anyway, in the order of issue.
     pub(super) fn new(
         device: &Device,
         context: &'a mut C,
         bindings: &'a Bindings,
-        inputs: &[PinnedBuffer],
+        sources: &Sources,
         (plan, index): (&Plan, usize),
         copies_in: &Stream,
         graph: bool,
@@ -61,36 +55,19 @@ impl<'a, C: Enqueue> Lane<'a, C> {
         let (compute, copies_out) = (device.stream()?, device.stream()?);
         let mut sets = Vec::with_capacity(plan.sets);
         for set in 0..plan.sets {
-            let mut slots = Vec::with_capacity(plan.batches_per_launch);
-            for slot in 0..plan.batches_per_launch {
-                let input = plan.input(index, set, slot);
-                if let Some(source) = inputs.get(input) {
-                    slots.push(Slot::new(device, bindings, input, source)?);
-                }
-            }
+            let first = plan.first_input(index, set);
+            let buffers = Buffers::new(device, bindings, sources, first, plan.batches_per_launch)?;
             // TensorRT initialises lazily at the first enqueue after a change of shapes, which must not be captured.
-            for slot in &slots {
-                slot.copy_in(&compute)?;
-                slot.bind(bindings, context)?;
-                context.enqueue(&compute)?;
-            }
+            buffers.copy_in(&compute)?;
+            enqueue(&buffers, bindings, context, &compute)?;
             compute.synchronize()?;
-            let graphs = match graph {
-                true => Some(Graphs {
-                    copies_in: copies_in.capture(|stream| slots.iter().try_for_each(|slot| slot.copy_in(stream)))?,
-                    compute: compute.capture(|stream| {
-                        slots.iter().try_for_each(|slot| {
-                            slot.bind(bindings, context)?;
-                            context.enqueue(stream)
-                        })
-                    })?,
-                    copies_out: copies_out.capture(|stream| slots.iter().try_for_each(|slot| slot.copy_out(stream)))?,
-                }),
+            let captured = match graph {
+                true => Some(compute.capture(|stream| enqueue(&buffers, bindings, context, stream))?),
                 false => None,
             };
             sets.push(Set {
-                slots,
-                graphs,
+                buffers,
+                compute: captured,
                 copied_in: device.ordering_event()?,
                 started: device.event()?,
                 computed: device.event()?,
@@ -116,28 +93,36 @@ impl<'a, C: Enqueue> Lane<'a, C> {
         self.spin = spin;
     }
 
-    /// All slots.
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.sets.iter().flat_map(|set| &set.slots)
+    /// The buffers of all launches.
+    pub(super) fn buffers(&self) -> impl Iterator<Item = &Buffers> {
+        self.sets.iter().map(|set| &set.buffers)
     }
 
     /// Nodes of a computation's graph, per batch.
     pub(super) fn nodes_per_batch(&self) -> f64 {
-        let nodes = self.sets.first().and_then(|set| set.graphs.as_ref()).map_or(0, |graphs| graphs.compute.nodes());
+        let nodes = self.sets.first().and_then(|set| set.compute.as_ref()).map_or(0, Graph::nodes);
         nodes as f64 / self.batches_per_launch
     }
 
     /// Poisons what the timed region must fill, and waits.
     pub(super) fn poison(&self, copies_in: bool) -> Result<()> {
-        self.slots().try_for_each(|slot| slot.poison(copies_in, &self.compute))?;
+        self.buffers().try_for_each(|buffers| buffers.poison(copies_in, &self.compute))?;
         self.compute.synchronize()
     }
 
-    /// Copies every slot's outputs to the host and waits: for modes that do not do it in the timed region.
+    /// Copies all outputs to the host and waits: for modes that do not do it in the timed region.
     pub(super) fn fetch_outputs(&self) -> Result<()> {
-        self.slots().try_for_each(|slot| slot.copy_out(&self.copies_out))?;
+        self.buffers().try_for_each(|buffers| buffers.copy_out(&self.copies_out))?;
         self.copies_out.synchronize()
     }
+}
+
+/// Issues the computation of a launch's batches, one after another.
+fn enqueue<C: Enqueue>(buffers: &Buffers, bindings: &Bindings, context: &mut C, stream: &Stream) -> Result<()> {
+    buffers.batches().try_for_each(|batch| {
+        buffers.bind(batch, bindings, context)?;
+        context.enqueue(stream)
+    })
 }
 
 impl<C: Enqueue> Launches for Lane<'_, C> {
@@ -146,10 +131,7 @@ impl<C: Enqueue> Launches for Lane<'_, C> {
         let parts = self.parts;
         // The buffers are free: the host waited for the set's last launch as a whole.
         if parts.copies_in {
-            match &set.graphs {
-                Some(graphs) => graphs.copies_in.launch(&self.copies_in)?,
-                None => set.slots.iter().try_for_each(|slot| slot.copy_in(&self.copies_in))?,
-            }
+            set.buffers.copy_in(&self.copies_in)?;
             set.copied_in.record(&self.copies_in)?;
         }
         if parts.compute {
@@ -157,14 +139,9 @@ impl<C: Enqueue> Launches for Lane<'_, C> {
                 self.compute.wait(&set.copied_in)?;
             }
             set.started.record(&self.compute)?;
-            match &set.graphs {
-                Some(graphs) => graphs.compute.launch(&self.compute)?,
-                None => {
-                    for slot in &set.slots {
-                        slot.bind(self.bindings, self.context)?;
-                        self.context.enqueue(&self.compute)?;
-                    }
-                }
+            match &set.compute {
+                Some(graph) => graph.launch(&self.compute)?,
+                None => enqueue(&set.buffers, self.bindings, self.context, &self.compute)?,
             }
             set.computed.record(&self.compute)?;
         }
@@ -172,10 +149,7 @@ impl<C: Enqueue> Launches for Lane<'_, C> {
             if parts.compute {
                 self.copies_out.wait(&set.computed)?;
             }
-            match &set.graphs {
-                Some(graphs) => graphs.copies_out.launch(&self.copies_out)?,
-                None => set.slots.iter().try_for_each(|slot| slot.copy_out(&self.copies_out))?,
-            }
+            set.buffers.copy_out(&self.copies_out)?;
             set.copied_out.record(&self.copies_out)?;
         }
         Ok(())

@@ -7,13 +7,13 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::device::DeviceMeasurement;
 use crate::measure::nvml::Monitor;
 use crate::runtime::cuda::{Event, Graph, Stream};
-use crate::runtime::tensorrt::pipeline::slots::{Bindings, Slot, collect_outputs, pin_inputs};
+use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, state, warm_up};
 
 /// One input with its buffers and, with graphs, its launch.
 struct Unit {
     graph: Option<Graph>,
-    slot: Slot,
+    buffers: Buffers,
 }
 
 /// The loop's parts that do not change.
@@ -37,13 +37,13 @@ struct Times {
 }
 
 impl<C: Enqueue> Loop<'_, C> {
-    /// Issues the batch of `slot`, call by call.
+    /// Issues the batch of unit `index`, call by call.
     fn issue(&mut self, index: usize) -> Result<()> {
         let Some(unit) = self.units.get(index) else { return Ok(()) };
         if let Some(graph) = &unit.graph {
             return graph.launch(&self.stream);
         }
-        enqueue(&unit.slot, self.context, self.bindings, self.contract, &self.stream)
+        enqueue(&unit.buffers, self.context, self.bindings, self.contract, &self.stream)
     }
 
     /// Runs all inputs in turn until every limit is reached.
@@ -73,19 +73,19 @@ impl<C: Enqueue> Loop<'_, C> {
 
 /// Puts one batch on `stream`: the copies of the contract around one inference.
 fn enqueue<C: Enqueue>(
-    slot: &Slot,
+    buffers: &Buffers,
     context: &mut C,
     bindings: &Bindings,
     contract: &TimingContract,
     stream: &Stream,
 ) -> Result<()> {
-    slot.bind(bindings, context)?;
+    buffers.bind(0, bindings, context)?;
     if contract.transfers_in {
-        slot.copy_in(stream)?;
+        buffers.copy_in(stream)?;
     }
     context.enqueue(stream)?;
     if contract.transfers_out {
-        slot.copy_out(stream)?;
+        buffers.copy_out(stream)?;
     }
     Ok(())
 }
@@ -98,23 +98,24 @@ pub(super) fn measure<C: Enqueue>(
 ) -> Result<Measurement> {
     let (contract, device) = (subject.contract, subject.device);
     let bindings = Bindings::new(&mut subject)?;
-    let inputs = pin_inputs(&subject)?;
+    let sources = Sources::new(&subject, &bindings, 1)?;
+    let inputs = subject.batches.len();
     let Some(context) = subject.contexts.first_mut() else {
         return Err(crate::error::Error::usage("a measurement needs an execution context"));
     };
     let stream = device.stream()?;
-    let mut units = Vec::with_capacity(inputs.len());
-    for (index, source) in inputs.iter().enumerate() {
-        let slot = Slot::new(device, &bindings, index, source)?;
+    let mut units = Vec::with_capacity(inputs);
+    for input in 0..inputs {
+        let buffers = Buffers::new(device, &bindings, &sources, input, 1)?;
         // TensorRT initialises lazily at the first enqueue after a change of shapes, which must not be captured.
-        slot.copy_in(&stream)?;
-        enqueue(&slot, context, &bindings, contract, &stream)?;
+        buffers.copy_in(&stream)?;
+        enqueue(&buffers, context, &bindings, contract, &stream)?;
         stream.synchronize()?;
         let graph = match contract.graph {
-            true => Some(stream.capture(|stream| enqueue(&slot, context, &bindings, contract, stream))?),
+            true => Some(stream.capture(|stream| enqueue(&buffers, context, &bindings, contract, stream))?),
             false => None,
         };
-        units.push(Unit { graph, slot });
+        units.push(Unit { graph, buffers });
     }
     let nodes = units.first().and_then(|unit| unit.graph.as_ref()).map_or(0, Graph::nodes);
     let (start, end) = (device.event()?, device.event()?);
@@ -123,7 +124,7 @@ pub(super) fn measure<C: Enqueue>(
     let before = state(monitor);
     let mut warm = Times::default();
     timed.run(warm_up(contract), 1, &mut warm)?;
-    timed.units.iter().try_for_each(|unit| unit.slot.poison(contract.transfers_in, &timed.stream))?;
+    timed.units.iter().try_for_each(|unit| unit.buffers.poison(contract.transfers_in, &timed.stream))?;
     timed.stream.synchronize()?;
 
     let room = warm.host_milliseconds.len() as f64 / warm.wall.as_secs_f64().max(1e-6);
@@ -138,9 +139,9 @@ pub(super) fn measure<C: Enqueue>(
     let after = state(monitor);
 
     if !contract.transfers_out {
-        timed.units.iter().try_for_each(|unit| unit.slot.copy_out(&timed.stream))?;
+        timed.units.iter().try_for_each(|unit| unit.buffers.copy_out(&timed.stream))?;
     }
-    let outputs = collect_outputs(timed.units.iter().map(|unit| &unit.slot), &bindings, inputs.len())?;
+    let outputs = collect_outputs(timed.units.iter().map(|unit| &unit.buffers), &bindings, inputs)?;
     let batches = times.host_milliseconds.len() as u64;
     Ok(Measurement {
         contract: contract.clone(),
@@ -155,7 +156,7 @@ pub(super) fn measure<C: Enqueue>(
             batches_per_launch: 1,
             launches_in_flight: 1,
             graph_nodes_per_batch: nodes as f64,
-            transfers: bindings.transfers(batches, contract),
+            transfers: bindings.transfers(batches, 1, contract),
             before,
             after,
             limits: None,

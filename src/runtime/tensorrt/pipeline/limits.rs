@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::measure::device::Limits;
 use crate::runtime::tensorrt::pipeline::Enqueue;
+use crate::runtime::tensorrt::pipeline::buffers::Bindings;
 use crate::runtime::tensorrt::pipeline::lane::{Lane, Parts};
 use crate::runtime::tensorrt::pipeline::schedule::{Goal, Shape, Tally};
-use crate::runtime::tensorrt::pipeline::slots::Bindings;
 use crate::runtime::tensorrt::pipeline::throughput;
 
 /// Time for each of the three.
@@ -24,7 +24,7 @@ pub(super) fn measure<C: Enqueue>(
     let compute = batches_per_second(lanes, shape, Parts { compute: true, ..nothing })?;
     let copies_in = batches_per_second(lanes, shape, Parts { copies_in: true, ..nothing })?;
     let copies_out = batches_per_second(lanes, shape, Parts { copies_out: true, ..nothing })?;
-    let (bytes_in, bytes_out) = (bindings.input.bytes as u64, bindings.bytes_out() as u64);
+    let (bytes_in, bytes_out) = (bindings.bytes_in() as u64, bindings.bytes_out() as u64);
     Ok(Limits {
         compute_samples_per_second: compute * batch as f64,
         copy_in_bytes_per_second: copies_in * bytes_in as f64,

@@ -2,12 +2,12 @@
 //!
 //! | file         | holds                                                                            |
 //! |--------------|----------------------------------------------------------------------------------|
-//! | `plan`       | how many batches a launch holds, which input each slot runs: plain arithmetic      |
+//! | `plan`       | how many batches a launch holds, which inputs each set runs: plain arithmetic      |
 //! | `values`     | tensors to bytes and back                                                          |
 //! | `context`    | TensorRT's execution context as the measurement needs it                           |
-//! | `slots`      | buffers of one batch, bound to a context                                           |
+//! | `buffers`    | buffers of one launch, bound to a context                                          |
 //! | `latency`    | one batch at a time, from host to host                                             |
-//! | `lane`       | one context with its launches: copies in, computation, copies out                  |
+//! | `lane`       | one context with its launches: copy in, computation, copy out                      |
 //! | `schedule`   | the loop over lanes, which knows no device and is tested without one               |
 //! | `throughput` | lanes and schedule together: the throughput and compute modes                      |
 //! | `limits`     | computation alone and copies alone                                                 |
@@ -15,9 +15,9 @@
 //! # How batches overlap
 //!
 //! A context runs one batch after another, so copies must never stand between two batches of its stream. Each lane
-//! (one context) has sets of slots; a slot is one batch's buffers. A launch computes one set: a graph of nothing but
-//! inference, straight-line, whose launch costs the host almost the same for one batch as for sixteen. Copies
-//! of a set are graphs on streams of their own, ordered by events:
+//! (one context) has sets of buffers, a set for the few batches of one launch: a graph of nothing but inference,
+//! straight-line, whose launch costs the host little more than the launch of one batch. The batches of a launch lie next
+//! to each other, so that one copy brings them and one fetches their outputs, on streams of their own, ordered by events:
 //!
 //! ```text
 //! copies in    in(0) in(1) in(2) ........ in(0) ........ in(1)
@@ -29,13 +29,13 @@
 //! host. Inputs lie in pinned memory before the clock starts. Every device and host buffer that the
 //! timed region must fill is poisoned with NaN first, so an output that was not made in it cannot pass.
 
+mod buffers;
 mod context;
 mod lane;
 mod latency;
 mod limits;
 mod plan;
 mod schedule;
-mod slots;
 mod throughput;
 mod values;
 

@@ -20,7 +20,7 @@ pub(super) struct Goal {
     pub(super) duration: Duration,
     /// Fewest batches over all lanes.
     pub(super) batches: u64,
-    /// Fewest launches of each lane; the number of sets makes every slot run, one more gives a time.
+    /// Fewest launches of each lane; the number of sets makes every set run, one more gives a time.
     pub(super) launches: u64,
 }
 

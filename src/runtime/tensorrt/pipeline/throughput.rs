@@ -6,11 +6,10 @@ use crate::error::Result;
 use crate::measure::contract::Measurement;
 use crate::measure::device::DeviceMeasurement;
 use crate::measure::nvml::Monitor;
-use crate::runtime::cuda::PinnedBuffer;
+use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
 use crate::runtime::tensorrt::pipeline::lane::{Lane, Parts};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
 use crate::runtime::tensorrt::pipeline::schedule::{self, Goal, Shape, Tally};
-use crate::runtime::tensorrt::pipeline::slots::{Bindings, Slot, collect_outputs, pin_inputs};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, limits, state, warm_up};
 
 /// Runs the schedule on the real clock.
@@ -27,17 +26,18 @@ pub(super) fn measure<C: Enqueue>(
 ) -> Result<Measurement> {
     let contract = subject.contract;
     let bindings = Bindings::new(&mut subject)?;
-    let inputs = pin_inputs(&subject)?;
-    let batch_bytes = bindings.input.bytes + bindings.bytes_out();
-    let batch_milliseconds = single_batch(&mut subject, &bindings, &inputs)?;
-    let plan = Plan::new(contract.streams, inputs.len(), batch_bytes, batch_milliseconds, contract.graph);
+    let inputs = subject.batches.len();
+    let batch_bytes = bindings.bytes_in() + bindings.bytes_out();
+    let batch_milliseconds = single_batch(&mut subject, &bindings)?;
+    let plan = Plan::new(contract.streams, inputs, batch_bytes, batch_milliseconds, contract.graph);
+    let sources = Sources::new(&subject, &bindings, plan.batches_per_launch)?;
     let shape = Shape { sets: plan.sets, in_flight: plan.in_flight, batches_per_launch: plan.batches_per_launch };
 
     let copies_in = subject.device.stream()?;
     let mut lanes = Vec::with_capacity(plan.lanes);
     for (index, context) in subject.contexts.iter_mut().enumerate() {
         let place = (&plan, index);
-        let lane = Lane::new(subject.device, context, &bindings, &inputs, place, &copies_in, contract.graph)?;
+        let lane = Lane::new(subject.device, context, &bindings, &sources, place, &copies_in, contract.graph)?;
         lanes.push(lane);
     }
     let parts = Parts { copies_in: contract.transfers_in, compute: true, copies_out: contract.transfers_out };
@@ -59,7 +59,8 @@ pub(super) fn measure<C: Enqueue>(
     if !parts.copies_out {
         lanes.iter().try_for_each(Lane::fetch_outputs)?;
     }
-    let outputs = collect_outputs(lanes.iter().flat_map(Lane::slots), &bindings, inputs.len())?;
+    let outputs = collect_outputs(lanes.iter().flat_map(Lane::buffers), &bindings, inputs)?;
+    let launches = tally.batches / plan.batches_per_launch.max(1) as u64;
     let limits = limits::measure(&mut lanes, shape, &bindings, batch)?;
     let nodes = lanes.first().map_or(0.0, Lane::nodes_per_batch);
 
@@ -76,7 +77,7 @@ pub(super) fn measure<C: Enqueue>(
             batches_per_launch: plan.batches_per_launch,
             launches_in_flight: plan.in_flight,
             graph_nodes_per_batch: nodes,
-            transfers: bindings.transfers(tally.batches, contract),
+            transfers: bindings.transfers(launches, plan.batches_per_launch, contract),
             before,
             after,
             limits: Some(limits),
@@ -86,13 +87,14 @@ pub(super) fn measure<C: Enqueue>(
 }
 
 /// GPU time of one batch alone, milliseconds, after two that warm up.
-fn single_batch<C: Enqueue>(subject: &mut Subject<'_, C>, bindings: &Bindings, inputs: &[PinnedBuffer]) -> Result<f64> {
-    let (Some(context), Some(source)) = (subject.contexts.first_mut(), inputs.first()) else { return Ok(0.0) };
+fn single_batch<C: Enqueue>(subject: &mut Subject<'_, C>, bindings: &Bindings) -> Result<f64> {
+    let sources = Sources::new(subject, bindings, 1)?;
+    let Some(context) = subject.contexts.first_mut() else { return Ok(0.0) };
     let stream = subject.device.stream()?;
     let (start, end) = (subject.device.event()?, subject.device.event()?);
-    let slot = Slot::new(subject.device, bindings, 0, source)?;
-    slot.copy_in(&stream)?;
-    slot.bind(bindings, context)?;
+    let buffers = Buffers::new(subject.device, bindings, &sources, 0, 1)?;
+    buffers.copy_in(&stream)?;
+    buffers.bind(0, bindings, context)?;
     for _ in 0..3 {
         start.record(&stream)?;
         context.enqueue(&stream)?;

@@ -1,0 +1,234 @@
+//! The buffers of one launch, and binding them to a context.
+//!
+//! The batches of a launch start together and end together, so their inputs lie next to each other, on the host and on
+//! the device, and so do their outputs: one copy moves them all, which costs the host as much as the copy of one batch.
+
+use crate::error::{Error, Result};
+use crate::measure::contract::TimingContract;
+use crate::runtime::TransferCount;
+use crate::runtime::cuda::{ALIGNMENT, Device, DeviceBuffer, PinnedBuffer, Stream};
+use crate::runtime::tensorrt::pipeline::values::{self, POISON};
+use crate::runtime::tensorrt::pipeline::{Enqueue, Subject};
+use crate::tensor::{ElementType, TensorSpec};
+
+/// One binding: its name and its size for the batch at hand.
+pub(super) struct Binding {
+    name: String,
+    element_type: ElementType,
+    bytes: usize,
+    /// Bytes from one batch's tensor to the next one's.
+    pitch: usize,
+}
+
+impl Binding {
+    fn new<C: Enqueue>(spec: &TensorSpec, context: &C) -> Result<Self> {
+        let elements: usize = context.tensor_shape(&spec.name)?.iter().product();
+        let bytes = elements * values::element_bytes(spec.element_type)?;
+        let pitch = bytes.max(1).next_multiple_of(ALIGNMENT);
+        Ok(Self { name: spec.name.clone(), element_type: spec.element_type, bytes, pitch })
+    }
+}
+
+/// All bindings of the engine.
+pub(super) struct Bindings {
+    input: Binding,
+    outputs: Vec<Binding>,
+}
+
+impl Bindings {
+    /// Sets the input's shape on every context and reads the sizes that follow.
+    pub(super) fn new<C: Enqueue>(subject: &mut Subject<'_, C>) -> Result<Self> {
+        let shape = subject.batches.first().map(|batch| batch.shape.clone()).unwrap_or_default();
+        for context in subject.contexts.iter_mut() {
+            context.set_input_shape(&subject.input.name, &shape)?;
+        }
+        let missing = || Error::usage("a measurement needs an execution context");
+        let context = subject.contexts.first().ok_or_else(missing)?;
+        Ok(Self {
+            input: Binding::new(subject.input, context)?,
+            outputs: subject.outputs.iter().map(|spec| Binding::new(spec, context)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Bytes that a copy moves for one batch, in.
+    pub(super) fn bytes_in(&self) -> usize {
+        self.input.pitch
+    }
+
+    /// Bytes that a copy moves for one batch, out.
+    pub(super) fn bytes_out(&self) -> usize {
+        self.outputs.iter().map(|output| output.pitch).sum()
+    }
+
+    /// Copies that `launches` launches of `batches_per_launch` batches make under `contract`.
+    pub(super) fn transfers(
+        &self,
+        launches: u64,
+        batches_per_launch: usize,
+        contract: &TimingContract,
+    ) -> TransferCount {
+        let counted = |counts: bool| if counts { launches } else { 0 };
+        let (copies_in, copies_out) = (counted(contract.transfers_in), counted(contract.transfers_out));
+        let bytes = |copies: u64, batch_bytes: usize| copies * (batches_per_launch * batch_bytes) as u64;
+        TransferCount {
+            copies_in,
+            copies_out,
+            bytes_in: bytes(copies_in, self.bytes_in()),
+            bytes_out: bytes(copies_out, self.bytes_out()),
+        }
+    }
+}
+
+/// The inputs in pinned memory, in order, the first ones again behind the last, so that any run of up to
+/// `batches_per_launch` of them, round the end, lies in one piece.
+pub(super) struct Sources {
+    memory: PinnedBuffer,
+    pitch: usize,
+    inputs: usize,
+}
+
+impl Sources {
+    pub(super) fn new<C>(subject: &Subject<'_, C>, bindings: &Bindings, batches_per_launch: usize) -> Result<Self> {
+        let (pitch, inputs) = (bindings.input.pitch, subject.batches.len());
+        let places = inputs + batches_per_launch.saturating_sub(1);
+        let memory = subject.device.allocate_pinned(places * pitch)?;
+        {
+            let mut view = memory.view_mut::<u8>()?;
+            for (place, batch) in view.chunks_exact_mut(pitch).zip(subject.batches.iter().cycle()) {
+                let bytes = values::encode(&batch.values, subject.input.element_type)?;
+                let fits = || Error::failed(format!("an input of {} bytes where {pitch} fit", bytes.len()));
+                place.get_mut(..bytes.len()).ok_or_else(fits)?.copy_from_slice(&bytes);
+            }
+        }
+        Ok(Self { memory, pitch, inputs })
+    }
+
+    /// `batches` inputs from `first` on.
+    fn run(&self, first: usize, batches: usize) -> Result<PinnedBuffer> {
+        self.memory.part(first % self.inputs.max(1) * self.pitch, batches * self.pitch)
+    }
+}
+
+/// The buffers of the batches of one launch.
+pub(super) struct Buffers {
+    first_input: usize,
+    batches: usize,
+    inputs: usize,
+    source: PinnedBuffer,
+    input: DeviceBuffer,
+    output: DeviceBuffer,
+    host: PinnedBuffer,
+}
+
+impl Buffers {
+    /// Buffers for `batches` inputs of `sources` from `first_input` on, round its end.
+    pub(super) fn new(
+        device: &Device,
+        bindings: &Bindings,
+        sources: &Sources,
+        first_input: usize,
+        batches: usize,
+    ) -> Result<Self> {
+        let bytes_out = batches * bindings.bytes_out();
+        Ok(Self {
+            first_input,
+            batches,
+            inputs: sources.inputs.max(1),
+            source: sources.run(first_input, batches)?,
+            input: device.allocate(batches * bindings.bytes_in())?,
+            output: device.allocate(bytes_out)?,
+            host: device.allocate_pinned(bytes_out)?,
+        })
+    }
+
+    /// Batches of the launch.
+    pub(super) fn batches(&self) -> std::ops::Range<usize> {
+        0..self.batches
+    }
+
+    /// Lets `context` run batch `batch` of the launch next.
+    pub(super) fn bind<C: Enqueue>(&self, batch: usize, bindings: &Bindings, context: &mut C) -> Result<()> {
+        let input = self.input.part(batch * bindings.input.pitch, bindings.input.bytes)?;
+        context.bind(&bindings.input.name, &input)?;
+        let mut offset = batch * bindings.bytes_out();
+        for binding in &bindings.outputs {
+            context.bind(&binding.name, &self.output.part(offset, binding.bytes)?)?;
+            offset += binding.pitch;
+        }
+        Ok(())
+    }
+
+    /// Issues the copy of all inputs.
+    pub(super) fn copy_in(&self, stream: &Stream) -> Result<()> {
+        self.source.copy_to(&self.input, self.input.bytes(), stream)
+    }
+
+    /// Issues the copy of all outputs.
+    pub(super) fn copy_out(&self, stream: &Stream) -> Result<()> {
+        self.host.copy_from(&self.output, self.output.bytes(), stream)
+    }
+
+    /// Poisons every buffer that the timed region must fill: outputs on device and host, and the input on the device
+    /// if it is copied in the timed region (otherwise it is copied here, before it).
+    pub(super) fn poison(&self, copies_in: bool, stream: &Stream) -> Result<()> {
+        if copies_in {
+            self.input.fill(POISON, stream)?;
+        } else {
+            self.copy_in(stream)?;
+        }
+        self.output.fill(POISON, stream)?;
+        self.host.view_mut::<u8>()?.fill(POISON);
+        Ok(())
+    }
+
+    /// For each batch of the launch, the index of its input and the values of its first output; `None` when the poison
+    /// is still there.
+    fn first_outputs(&self, bindings: &Bindings) -> Result<Vec<(usize, Option<Vec<f32>>)>> {
+        let Some(binding) = bindings.outputs.first() else { return Ok(Vec::new()) };
+        let view = self.host.view::<u8>()?;
+        let pitch = bindings.bytes_out().max(1);
+        let one = |(batch, place): (usize, &[u8])| {
+            let bytes = place.get(..binding.bytes).unwrap_or(place);
+            let output = match values::untouched(bytes) {
+                true => None,
+                false => Some(values::decode(bytes, binding.element_type)?),
+            };
+            Ok(((self.first_input + batch) % self.inputs, output))
+        };
+        view.chunks_exact(pitch).enumerate().map(one).collect()
+    }
+}
+
+/// One first output for each of `inputs` inputs, the worst of those that ran it.
+///
+/// # Errors
+///
+/// `Failed` when an output was not written, or an input was run by nobody.
+pub(super) fn collect_outputs<'a>(
+    launches: impl Iterator<Item = &'a Buffers>,
+    bindings: &Bindings,
+    inputs: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let failed = |input: usize| Error::failed(format!("the timed loop did not write an output of input batch {input}"));
+    let mut firsts: Vec<Option<Vec<f32>>> = vec![None; inputs];
+    let mut kept: Vec<Vec<f32>> = vec![Vec::new(); inputs];
+    for buffers in launches {
+        for (input, output) in buffers.first_outputs(bindings)? {
+            let output = output.ok_or_else(|| failed(input))?;
+            let (Some(first), Some(kept)) = (firsts.get_mut(input), kept.get_mut(input)) else {
+                return Err(failed(input));
+            };
+            match first {
+                Some(first) => values::keep_worse(first, kept, output),
+                None => {
+                    kept.clone_from(&output);
+                    *first = Some(output);
+                }
+            }
+        }
+    }
+    match firsts.iter().position(Option::is_none) {
+        Some(input) => Err(failed(input)),
+        None => Ok(kept),
+    }
+}
