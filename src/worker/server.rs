@@ -7,8 +7,10 @@ use std::time::Instant;
 use super::fault::Faults;
 use super::{Reply, Request, TensorHeader, frame};
 use crate::error::{Error, Result};
+use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, Session, padding};
 use crate::tensor::Tensor;
+use crate::vocabulary::RuntimeId;
 
 /// Serves requests until standard input ends.
 ///
@@ -24,7 +26,7 @@ pub fn serve() -> Result<()> {
     let mut replies = BufWriter::new(File::from(original));
     let mut requests = BufReader::new(io::stdin().lock());
     let faults = Faults::from_environment()?;
-    let mut state = State { faults, session: None };
+    let mut state = State { faults, session: None, builder: None };
     while let Some((request, values)) = frame::read::<Request>(&mut requests).map_err(broken)? {
         let (reply, outputs) = match state.serve(request, values) {
             Ok(answer) => answer,
@@ -40,6 +42,8 @@ pub fn serve() -> Result<()> {
 struct State {
     faults: Faults,
     session: Option<Box<dyn Session>>,
+    /// Kept from the first build on: a gate builds engines of one library in one worker.
+    builder: Option<(RuntimeId, ReadyBuilder)>,
 }
 
 type Answer = (Reply, Vec<Vec<f32>>);
@@ -89,8 +93,17 @@ impl State {
             Request::Build(request) => {
                 self.faults.before("build");
                 self.session = None;
+                self.keep_ready(&request);
                 Ok((Reply::Built(Box::new(runtime::tensorrt::build(&request)?)), Vec::new()))
             }
+        }
+    }
+
+    /// Keeps the builder of the request's library loaded. Why it cannot be is for the build to say.
+    fn keep_ready(&mut self, request: &BuildRequest) {
+        let id = &request.installation.id;
+        if self.builder.as_ref().is_none_or(|(kept, _)| kept != id) {
+            self.builder = ReadyBuilder::of(request).ok().map(|ready| (id.clone(), ready));
         }
     }
 

@@ -30,7 +30,7 @@ mod sys;
 mod test_model;
 mod timing_cache;
 
-pub use build::{BuildOutcome, BuildRequest, build};
+pub use build::{BuildOutcome, BuildRequest, ReadyBuilder, build};
 pub use calibration::CalibrationRequest;
 pub use metadata::{EngineMetadata, Environment};
 pub use places::VARIABLE as PATH_VARIABLE;

@@ -103,10 +103,10 @@ fn a_thousand_rounds_leave_memory_as_it_was() {
     let rounds: usize = std::env::var("TRTGATE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
     for installation in &runners() {
         let folder = tempfile::tempdir().unwrap();
-        let mut request = request(installation, folder.path(), Precision::Fp32);
-        // Small, so that a thousand builds take minutes.
+        let request = request(installation, folder.path(), Precision::Fp32);
+        // Small, and the builder's kernels kept loaded, so that a thousand builds take minutes.
         std::fs::write(&request.onnx, test_model::smallest()).unwrap();
-        request.timing_cache = Some(folder.path().join("timing.cache"));
+        let ready = ReadyBuilder::of(&request).unwrap();
         let memory = || {
             let driver = crate::runtime::cuda::Driver::load().unwrap();
             let (free, _) = driver.open(0).unwrap().memory().unwrap();
@@ -134,7 +134,7 @@ fn a_thousand_rounds_leave_memory_as_it_was() {
         eprintln!("{}: after {} rounds {early:?}, after {rounds} {late:?}", installation.id, rounds.min(20));
         assert!(late.0 + (8 << 20) >= early.0, "device memory shrank from {} to {}", early.0, late.0);
         assert!(late.1 <= early.1 + (64 << 10), "resident memory grew from {} to {} KiB", early.1, late.1);
-        drop(device);
+        drop((ready, device));
     }
 }
 
