@@ -13,7 +13,7 @@ use crate::convert::onnx::{self, Attribute, Graph, Model, Node, TensorData, Valu
 use crate::convert::onnx_int8::PERCENTILE;
 use crate::data::npy::NpyRows;
 use crate::error::{Error, Result};
-use crate::explain::capture::Side;
+use crate::explain::side::Side;
 use crate::gate::Workspace;
 use crate::manifest::CalibrationMethod;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};

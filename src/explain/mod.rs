@@ -6,7 +6,9 @@
 //! | `graph`      | the FP32 graph in order; where the artifact's graph holds the same tensors        |
 //! | `constants`  | stored weights and biases of the two files against each other                     |
 //! | `calibrated` | the range that calibration gives a tensor, from the calibration samples           |
-//! | `capture`    | opens both sides with their inner tensors as outputs, and runs probes in groups   |
+//! | `side`       | an artifact with its inner tensors as outputs, open in a worker                   |
+//! | `divide`     | several engines where one cannot show all tensors                                 |
+//! | `capture`    | runs probes through both sides in groups of tensors, and measures                 |
 //! | `distance`   | signal over noise of one tensor                                                   |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
 //! | `scales`     | the scales alone, for the gate                                                    |
@@ -27,12 +29,14 @@ mod calibrated;
 mod capture;
 mod constants;
 mod distance;
+mod divide;
 mod graph;
 mod judge;
 mod report;
 #[cfg(test)]
 mod samples_of_graphs;
 mod scales;
+mod side;
 
 use std::collections::BTreeMap;
 
@@ -46,9 +50,9 @@ use crate::runtime::Layer;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision};
 
-use capture::Side;
 use graph::{Counterparts, Step};
 use judge::Floors;
+use side::Side;
 
 pub(crate) use scales::prove as prove_scales;
 
@@ -75,7 +79,7 @@ impl Default for ExplainOptions {
 pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> Result<Explanation> {
     let cell = explainable(workspace, id)?;
     let manifest = &workspace.manifest;
-    let reference = capture::onnxruntime(workspace)?;
+    let reference = side::onnxruntime(workspace)?;
     let ladder = Ladder::built_in()?;
     let row = ladder.row(cell.id.runtime.library, cell.id.precision)?;
 
@@ -89,7 +93,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
     let probes = probes(workspace, options.probes)?;
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps))?;
-    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts))?;
+    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts), &mut notes)?;
     let constants = constants::compare(&fp32_model, &model);
     let ranges = if counterparts.pairs.is_empty() {
         BTreeMap::new()

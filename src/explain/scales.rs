@@ -6,7 +6,7 @@ use crate::convert::store::Key;
 use crate::convert::{Artifact, onnx};
 use crate::error::{Error, Result};
 use crate::explain::graph::{self, Counterparts};
-use crate::explain::{calibrated, capture, constants, judge};
+use crate::explain::{calibrated, constants, judge, side};
 use crate::gate::Workspace;
 use crate::vocabulary::ArtifactKind;
 
@@ -64,7 +64,7 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
         .filter(|step| counterparts.pairs.contains_key(&step.tensor) && step.operator != "Softmax")
         .map(|step| step.tensor.as_str())
         .collect();
-    let ranges = capture::onnxruntime(workspace)
+    let ranges = side::onnxruntime(workspace)
         .and_then(|installation| calibrated::ranges(workspace, &installation, fp32, &tensors));
     let ranges = match ranges {
         Ok(ranges) => ranges,
