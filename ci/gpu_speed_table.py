@@ -47,7 +47,7 @@ def show(value, form="{:,.0f}"):
     return "–" if value is None else form.format(value)
 
 
-def over(value, other, form="{:.2f} ×"):
+def over(value, other, form="{:.3f} ×"):
     return "–" if not value or not other else form.format(value / other)
 
 

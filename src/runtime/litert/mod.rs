@@ -60,6 +60,14 @@ fn version_obstacle(version: &str) -> Option<Obstacle> {
     if locate::major_minor(version).is_some_and(|found| KNOWN_RELEASES.contains(&found)) {
         return None;
     }
+    if version == locate::UNKNOWN_VERSION {
+        let hint =
+            "lay it out as in site-packages, `ai_edge_litert/libLiteRt.so` beside `ai_edge_litert-VERSION.dist-info`";
+        return Some(Obstacle {
+            hint: Some(hint.to_owned()),
+            ..Obstacle::unsupported("LiteRT does not tell its version, and this file lies in no package that does")
+        });
+    }
     Some(Obstacle {
         hint: Some(WANTED.install_hint.to_owned()),
         ..Obstacle::unsupported(format!("the C API of LiteRT {version} is not known; those of 2.2 and 2.3 are"))
@@ -80,5 +88,12 @@ mod tests {
     #[case("unknown", true)]
     fn unknown_releases_are_an_obstacle(#[case] version: &str, #[case] obstacle: bool) {
         assert_eq!(version_obstacle(version).is_some(), obstacle);
+    }
+
+    #[test]
+    fn a_library_outside_a_package_is_told_apart_from_an_unknown_release() {
+        let (outside, unknown) = (version_obstacle("unknown"), version_obstacle("2.4.0"));
+        assert!(outside.is_some_and(|obstacle| obstacle.reason.contains("in no package")));
+        assert!(unknown.is_some_and(|obstacle| obstacle.reason.contains("LiteRT 2.4.0")));
     }
 }
