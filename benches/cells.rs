@@ -38,8 +38,13 @@ fn cells(criterion: &mut Criterion) {
 fn try_cells(criterion: &mut Criterion) -> Result<()> {
     let workspace = workspace()?;
     let probes = workspace.probes()?.samples()?;
-    let options =
-        TimingOptions { mode: TimingMode::Throughput, streams: 1, duration_milliseconds: 0, repetitions: None };
+    let options = TimingOptions {
+        mode: TimingMode::Throughput,
+        streams: 1,
+        spin: false,
+        duration_milliseconds: 0,
+        repetitions: None,
+    };
     let mut measured = 0;
     for cell in workspace.plan(&Filter::default())? {
         if !matches!(cell.ability, Ability::Run) {

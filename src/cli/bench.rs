@@ -10,7 +10,7 @@ use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
 use crate::error::{Error, Result};
 use crate::gate::{self, RunOptions, Workspace};
-use crate::measure::compare_ab::{Side, interleave, judge};
+use crate::measure::compare_ab::{Side, check_pairs, interleave, judge};
 use crate::measure::rule::{Decision, Limits};
 use crate::measure::thresholds::Thresholds;
 use crate::report::file;
@@ -42,6 +42,9 @@ pub struct BenchArguments {
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
+    if arguments.against.is_some() {
+        check_pairs(arguments.pairs)?;
+    }
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     if let Some(reference) = &arguments.against {
         return against(global, arguments, &workspace, reference);
@@ -113,6 +116,7 @@ fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cel
     command.args(["--mode", arguments.timing.mode.as_str(), "--streams", &arguments.timing.streams.to_string()]);
     command.args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()]);
     command.args(["--batch", &cell.batch.to_string()]).arg("--json").arg(&report);
+    command.args(arguments.timing.spin.then_some("--spin")).args(arguments.workspace.again());
     let failed = || Error::failed(format!("`{}` could not measure {cell}", program.display()));
     let outcome = command.output().map_err(|error| failed().because(error))?;
     let read = file::read(&report).map_err(|error| {

@@ -59,6 +59,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
     let timing = TimingOptions {
         mode: TimingMode::Throughput,
         streams: 1,
+        spin: false,
         duration_milliseconds: (arguments.duration * 1000.0) as u64,
         repetitions: Some(1),
     };

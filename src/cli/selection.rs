@@ -1,6 +1,7 @@
 //! Arguments that several commands share: which cells, and where things are.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -70,20 +71,45 @@ pub struct WorkspaceArguments {
 impl WorkspaceArguments {
     /// The arguments that a replay of a cell needs, with a blank before each.
     pub fn replay(&self, global: &Global) -> String {
-        let mut text = String::new();
-        let mut add = |name: &str, value: &std::path::Path| {
-            text.push_str(&format!(" {name} {}", quoted(&value.to_string_lossy())));
+        let manifest: &[&OsStr] = match global.manifest != Path::new("gate.toml") {
+            true => &[OsStr::new("--manifest"), global.manifest.as_os_str()],
+            false => &[],
         };
-        if global.manifest != std::path::Path::new("gate.toml") {
-            add("--manifest", &global.manifest);
+        let own = self.what_is_run();
+        let words = manifest.iter().copied().chain(own.iter().map(OsString::as_os_str));
+        words.map(|word| format!(" {}", quoted(&word.to_string_lossy()))).collect()
+    }
+
+    /// All of them, for another process of trtgate.
+    pub fn again(&self) -> Vec<OsString> {
+        let mut words = self.what_is_run();
+        if self.offline {
+            words.push("--offline".into());
         }
+        if let Some(seconds) = self.time_limit {
+            words.extend(["--time-limit".into(), seconds.to_string().into()]);
+        }
+        words
+    }
+
+    /// Those that change what is run.
+    fn what_is_run(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
         if let Some(folder) = &self.artifacts {
-            add("--artifacts", folder);
+            words.extend(["--artifacts".into(), folder.into()]);
         }
         for library in &self.library {
-            add("--library", library);
+            words.extend(["--library".into(), library.into()]);
         }
-        text
+        for (name, threads) in [("--intra-threads", self.intra_threads), ("--inter-threads", self.inter_threads)] {
+            if let Some(threads) = threads {
+                words.extend([name.into(), threads.to_string().into()]);
+            }
+        }
+        if self.trust {
+            words.push("--trust".into());
+        }
+        words
     }
 
     /// As options of the workspace.
@@ -145,6 +171,9 @@ pub struct TimingArguments {
     /// Execution contexts at once, on a GPU
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub streams: usize,
+    /// Spin while waiting for a GPU, as `trtexec --useSpinWait` does; the latency mode always spins
+    #[arg(long)]
+    pub spin: bool,
     /// Timed seconds of one repetition
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     pub duration: f64,
@@ -159,6 +188,7 @@ impl TimingArguments {
         TimingOptions {
             mode: self.mode.into(),
             streams: self.streams.max(1),
+            spin: self.spin,
             duration_milliseconds: (self.duration.clamp(0.001, 3600.0) * 1000.0) as u64,
             repetitions: self.repetitions,
         }

@@ -28,6 +28,8 @@ pub struct TimingOptions {
     pub mode: TimingMode,
     /// Execution contexts at once, on a GPU.
     pub streams: usize,
+    /// Whether the host spins while it waits for a GPU; in the latency mode it always does.
+    pub spin: bool,
     /// Timed duration of one repetition, milliseconds.
     pub duration_milliseconds: u64,
     /// Processes per cell; the thresholds' number if absent.
@@ -48,7 +50,7 @@ impl TimingOptions {
             transfers_in: transfers,
             transfers_out: transfers,
             streams: if self.mode == TimingMode::Latency { 1 } else { self.streams },
-            spin: self.mode == TimingMode::Latency,
+            spin: self.spin || self.mode == TimingMode::Latency,
             ..host
         }
     }

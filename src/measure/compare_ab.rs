@@ -70,19 +70,29 @@ pub struct Comparison {
     pub decision: Decision,
 }
 
+/// Refuses a number of pairs that cannot be judged.
+///
+/// # Errors
+///
+/// `Usage` for fewer than [`FEWEST_PAIRS`] or more than 500.
+pub fn check_pairs(pairs: usize) -> Result<()> {
+    if (FEWEST_PAIRS..=MOST_PAIRS).contains(&pairs) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{pairs} pairs cannot be judged"))
+        .hint(format!("measure between {FEWEST_PAIRS} and {MOST_PAIRS} pairs")))
+}
+
 /// Judges the pairs: slower when the estimate exceeds the limit's relative floor, a batch of `batch` samples takes
 /// longer by more than the absolute floor, and the whole interval is on the slow side. The interval takes the place of
 /// the series' own noise and of the confirming run.
 ///
 /// # Errors
 ///
-/// `Usage` for fewer than [`FEWEST_PAIRS`] or more than 500 pairs; `Invalid` for a value that is not positive and
+/// Those of [`check_pairs`]; `Invalid` for a value that is not positive and
 /// finite.
 pub fn judge(pairs: &[Pair], limits: &Limits, batch: u32) -> Result<Comparison> {
-    if !(FEWEST_PAIRS..=MOST_PAIRS).contains(&pairs.len()) {
-        return Err(Error::usage(format!("{} pairs cannot be judged", pairs.len()))
-            .hint(format!("measure between {FEWEST_PAIRS} and {MOST_PAIRS} pairs")));
-    }
+    check_pairs(pairs.len())?;
     let positive = |value: f64| value.is_finite() && value > 0.0;
     if let Some(pair) = pairs.iter().find(|pair| !positive(pair.reference) || !positive(pair.candidate)) {
         return Err(Error::invalid(format!(

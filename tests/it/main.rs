@@ -1,6 +1,8 @@
 //! Integration tests, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// The other build is measured as this one is.
+mod against;
 /// Engines, killed in the middle and built again.
 mod builds;
 /// Runs the program as users do.
