@@ -134,6 +134,12 @@ pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<E
     if let Some(environment) = whole() {
         return Ok(environment);
     }
+    if !store.installs() {
+        return Err(Error::missing(format!(
+            "the environment `{name}` is not in the store, and nothing may be installed"
+        ))
+        .hint("run once without `--offline`, or name a Python that has its packages in `TRTGATE_PYTHON`"));
+    }
     let guard = store.root().join(".locks").join(format!("environment-{name}"));
     let _guard = lock_file(&guard, || {
         progress.note(&format!("waiting for another process that installs `{name}`"));

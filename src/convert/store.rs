@@ -123,6 +123,7 @@ impl Entry {
 pub struct Store {
     root: PathBuf,
     progress: Arc<dyn Progress>,
+    installs: bool,
 }
 
 impl std::fmt::Debug for Store {
@@ -141,7 +142,7 @@ impl Store {
         };
         // Keys of running processes must name the same folder wherever a process is started.
         let root = std::path::absolute(&root).map_err(|error| Error::io("resolve", &root, error))?;
-        Ok(Self { root, progress: Arc::new(Quiet) })
+        Ok(Self { root, progress: Arc::new(Quiet), installs: true })
     }
 
     /// Tells `progress` about waiting, sweeping and remaking.
@@ -149,6 +150,18 @@ impl Store {
     pub fn reporting(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// Allows or forbids to install environments in it.
+    #[must_use]
+    pub fn installing(mut self, allowed: bool) -> Self {
+        self.installs = allowed;
+        self
+    }
+
+    /// Whether environments may be installed in it.
+    pub(super) const fn installs(&self) -> bool {
+        self.installs
     }
 
     /// The folder.

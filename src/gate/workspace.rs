@@ -111,7 +111,8 @@ impl Workspace {
         }
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
-        let store = Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress));
+        let store =
+            Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress)).installing(options.install);
         let limit = Duration::from_secs(manifest.run.time_limit_seconds);
         let limits = Limits {
             request: options.time_limit.unwrap_or(limit),

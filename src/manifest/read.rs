@@ -449,7 +449,8 @@ fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u3
     let value = |given: &Option<Spanned<u32>>, default: u32| given.as_ref().map_or(default, |given| *given.get_ref());
     let max_batch = value(&raw.max_batch, fixed.unwrap_or_else(|| largest.max(default.max_batch)));
     let min_batch = value(&raw.min_batch, fixed.unwrap_or(default.min_batch));
-    let opt_batch = value(&raw.opt_batch, fixed.unwrap_or_else(|| default.opt_batch.clamp(min_batch, max_batch)));
+    // Not `clamp`, which panics where the two contradict each other; that is said below.
+    let opt_batch = value(&raw.opt_batch, fixed.unwrap_or_else(|| default.opt_batch.min(max_batch).max(min_batch)));
     let place = [&raw.max_batch, &raw.opt_batch, &raw.min_batch]
         .into_iter()
         .find_map(|given| given.as_ref().map(Spanned::span))

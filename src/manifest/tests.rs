@@ -57,6 +57,7 @@ fn engine_options_are_read() {
 #[case::no_precision("litert = [\"int8\"]", "litert = []", "`litert` is asked for no precision")]
 #[case::twice("litert = [\"int8\"]", "litert = [\"int8\", \"int8\"]", "`int8` is named twice")]
 #[case::profile("min-batch = 1", "min-batch = 17", "the profile needs 1 ≤ min ≤ opt ≤ max, not 17, 16, 32")]
+#[case::profile_upside_down("min-batch = 1", "min-batch = 40", "the profile needs 1 ≤ min ≤ opt ≤ max, not 40, 16, 32")]
 #[case::outside("max-batch = 32", "max-batch = 16", "batches 1 to 32 do not fit the profile 1 to 16")]
 #[case::profiles("min-batch = 1", "min-batch = 1\nprofiles = 0", "an engine has 1 to 16 profiles")]
 #[case::level("min-batch = 1", "min-batch = 1\noptimization-level = 6", "builder optimization levels are 0 to 5")]

@@ -94,7 +94,11 @@ impl State {
                 self.faults.before("build");
                 self.session = None;
                 self.keep_ready(&request);
-                Ok((Reply::Built(Box::new(runtime::tensorrt::build(&request)?)), Vec::new()))
+                let built = runtime::tensorrt::build(&request).inspect_err(|_| {
+                    // What failed may have spoilt the device's context, which the builder keeps open.
+                    self.builder = None;
+                })?;
+                Ok((Reply::Built(Box::new(built)), Vec::new()))
             }
         }
     }

@@ -51,7 +51,7 @@ pub fn supports(installation: &Installation, precision: Precision) -> Result<(),
         Some(family) => build_obstacle(family, precision).map_or(Ok(()), Err),
         None => Err(unsupported(
             "the binary interface of this release is not known",
-            "known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX from 1.3",
+            "known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX 1.3 to 1.7",
         )),
     }
 }

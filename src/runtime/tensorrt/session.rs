@@ -68,10 +68,11 @@ impl EngineSession {
         let engine = Runtime::new(library, Some(driver))?
             .deserialize(&bytes)
             .map_err(|error| error.context(format!("cannot load the engine `{}`", request.artifact.display())))?;
-        Self::with_engine(engine, device, request)
+        Self::with_engine(device, engine, request)
     }
 
-    fn with_engine(engine: Engine, device: Device, request: &OpenRequest) -> Result<Self> {
+    // Parameters are dropped from the last to the first: the engine must go before the device.
+    fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
         let signature = signature(&engine)?;
         let [input] = signature.inputs.as_slice() else {
             return Err(Error::unsupported(format!(
@@ -219,8 +220,8 @@ impl Session for EngineSession {
         let mut contexts = self.contexts(contract.streams)?;
         let measured = pipeline::measure(&self.device, &mut contexts, &self.signature, inputs, contract);
         drop(contexts);
-        self.bind()?;
-        measured
+        let bound = self.bind();
+        measured.and_then(|measured| bound.map(|()| measured))
     }
 }
 

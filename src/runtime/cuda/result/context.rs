@@ -26,6 +26,8 @@ pub struct ContextHandle {
     pub(super) recording: RefCell<Option<Recording>>,
     /// Memory whose owner went away during a capture, when the driver may free nothing.
     orphans: RefCell<Vec<(sys::CUdeviceptr, *mut c_void)>>,
+    /// What graphs held that were dropped during a capture: they may still run.
+    running: RefCell<Vec<Recording>>,
 }
 
 impl ContextHandle {
@@ -33,8 +35,13 @@ impl ContextHandle {
         let mut raw = ptr::null_mut();
         // SAFETY: the device came from the driver; the out-pointer is valid for one write.
         check(unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut raw, device.0) }, "open the device's primary context")?;
-        let context =
-            Rc::new(Self { device: device.0, raw, recording: RefCell::default(), orphans: RefCell::default() });
+        let context = Rc::new(Self {
+            device: device.0,
+            raw,
+            recording: RefCell::default(),
+            orphans: RefCell::default(),
+            running: RefCell::default(),
+        });
         context.bind()?;
         Ok(context)
     }
@@ -60,6 +67,23 @@ impl ContextHandle {
         // SAFETY: the context is current; the out-pointers are valid for one write each.
         check(unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) }, "read the free device memory")?;
         Ok((free, total))
+    }
+
+    /// Refuses to use objects of two handles together: each knows only its own captures and waits.
+    pub(super) fn check_same(self: &Rc<Self>, other: &Rc<Self>) -> Result<()> {
+        if Rc::ptr_eq(self, other) {
+            return Ok(());
+        }
+        Err(Error::failed("a stream, an event or memory of one device handle cannot be used with those of another"))
+    }
+
+    /// Keeps what a dropped graph held until the capture in progress has ended; gives it back when there is none.
+    pub(super) fn keep_running(&self, recording: Recording) -> Option<Recording> {
+        if !self.capturing() {
+            return Some(recording);
+        }
+        self.running.borrow_mut().push(recording);
+        None
     }
 
     fn capturing(&self) -> bool {
@@ -110,6 +134,12 @@ impl ContextHandle {
     }
 
     pub(super) fn free_orphans(&self) {
+        let running = self.running.take();
+        if !running.is_empty() {
+            // A failure means that the context is lost, and nothing of it runs.
+            let _ = self.synchronize();
+        }
+        drop(running);
         for (device, host) in self.orphans.take() {
             self.free(device, host);
         }

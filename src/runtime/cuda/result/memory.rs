@@ -67,6 +67,7 @@ impl DeviceMemory {
 
     /// Sets `bytes` bytes from `offset` on.
     pub fn fill(self: &Rc<Self>, offset: usize, bytes: usize, byte: u8, stream: &StreamHandle) -> Result<()> {
+        self.context.check_same(&stream.context)?;
         let address = self.part(offset, bytes)?;
         self.context.note(Rc::clone(self) as Rc<dyn Any>);
         if bytes == 0 {
@@ -78,6 +79,7 @@ impl DeviceMemory {
 
     /// Copies ordinary host memory to `offset` and waits for it.
     pub fn upload<T: Plain>(&self, offset: usize, source: &[T], stream: &StreamHandle) -> Result<()> {
+        self.context.check_same(&stream.context)?;
         self.context.refuse_capture("copy ordinary host memory")?;
         let bytes = size_of_val(source);
         let address = self.part(offset, bytes)?;
@@ -93,6 +95,7 @@ impl DeviceMemory {
 
     /// Copies from `offset` to ordinary host memory and waits for it.
     pub fn download<T: Plain>(&self, offset: usize, target: &mut [T], stream: &StreamHandle) -> Result<()> {
+        self.context.check_same(&stream.context)?;
         self.context.refuse_capture("copy ordinary host memory")?;
         let bytes = size_of_val(target);
         let address = self.part(offset, bytes)?;
@@ -278,6 +281,7 @@ pub fn copy_in(
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
+    source.context.check_same(&stream.context).and_then(|()| target.context.check_same(&stream.context))?;
     let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note_pinned(source)?;
     stream.context.note(Rc::clone(target) as Rc<dyn Any>);
@@ -293,6 +297,7 @@ pub fn copy_out(
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
+    source.context.check_same(&stream.context).and_then(|()| target.context.check_same(&stream.context))?;
     let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note_pinned(target)?;
     stream.context.note(Rc::clone(source) as Rc<dyn Any>);
@@ -307,10 +312,14 @@ pub fn copy_on_device(
     bytes: usize,
     stream: &StreamHandle,
 ) -> Result<()> {
+    source.context.check_same(&stream.context).and_then(|()| target.context.check_same(&stream.context))?;
     let (from, to) = (source.part(source_offset, bytes)?, target.part(target_offset, bytes)?);
     stream.context.note(Rc::clone(source) as Rc<dyn Any>);
     stream.context.note(Rc::clone(target) as Rc<dyn Any>);
-    // SAFETY: as in `copy_in`; a copy onto itself is left to the driver, which allows it.
+    if from < to + bytes as u64 && to < from + bytes as u64 {
+        return Err(Error::failed(format!("a copy of {bytes} bytes on the device overlaps itself")));
+    }
+    // SAFETY: as in `copy_in`; the ranges do not overlap.
     check(unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, stream.raw) }, "copy on the device")
 }
 

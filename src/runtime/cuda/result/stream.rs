@@ -37,6 +37,7 @@ impl StreamHandle {
 
     /// Work issued from now on waits for the last record of `event`.
     pub fn wait(&self, event: &EventHandle) -> Result<()> {
+        self.context.check_same(&event.context)?;
         // SAFETY: stream and event live; an event that was never recorded counts as complete.
         check(unsafe { sys::cuStreamWaitEvent(self.raw, event.raw, 0) }, "make a stream wait for an event")
     }
@@ -109,6 +110,7 @@ impl EventHandle {
     }
 
     pub fn record(&self, stream: &StreamHandle) -> Result<()> {
+        self.context.check_same(&stream.context)?;
         // SAFETY: event and stream live.
         check(unsafe { sys::cuEventRecord(self.raw, stream.raw) }, "record a CUDA event")
     }
@@ -161,6 +163,9 @@ impl GraphHandle {
     /// Issues the graph on `stream`; returns at once, allocates nothing.
     #[inline]
     pub fn launch(&self, stream: &StreamHandle) -> Result<()> {
+        self.context.check_same(&stream.context)?;
+        // The outer graph would not know what this one holds.
+        self.context.refuse_capture("launch a graph")?;
         for memory in &self.recording.pinned {
             memory.begin_work()?;
         }
@@ -176,5 +181,6 @@ impl Drop for GraphHandle {
         // SAFETY: instantiated once, destroyed once, and not running: the context was waited for. During a capture the
         // wait is refused, and then the driver defers the destruction until the graph has run.
         let _ = unsafe { sys::cuGraphExecDestroy(self.raw) };
+        drop(self.context.keep_running(std::mem::take(&mut self.recording)));
     }
 }

@@ -54,10 +54,11 @@ impl Builder {
             library, self.0.as_pointer(), library.slots().builder.build_serialized_network,
             (network.as_pointer() => *mut c_void, config.object.as_pointer() => *mut c_void) -> *mut c_void
         )?;
+        let built = Object::new(library, pointer, "buildSerializedNetwork", mark).map(HostMemory);
         if let Some(error) = config.calibrator.as_deref().and_then(Calibrator::take_error) {
             return Err(error.context("the calibration batches could not be given to TensorRT"));
         }
-        Object::new(library, pointer, "buildSerializedNetwork", mark).map(HostMemory)
+        built
     }
 }
 

@@ -121,11 +121,12 @@ impl ExecutionContext {
         let slot = library.slots().execution_context.set_tensor_address;
         let c_name = c_string(name)?;
         self.0.checked.set(false);
-        // A buffer that this replaces is freed only after the device was waited for.
-        self.0.buffers.borrow_mut().insert(name.to_owned(), Rc::new(buffer.clone()));
         let accepted = call!(library, self.as_pointer(), slot,
             (c_name.as_ptr() => *const c_char, buffer.as_raw() => *mut c_void) -> bool)?;
-        check(library, accepted, &format!("setTensorAddress({name})"), mark)
+        check(library, accepted, &format!("setTensorAddress({name})"), mark)?;
+        // Only now may the buffer go that this replaces; it is freed after the device was waited for.
+        self.0.buffers.borrow_mut().insert(name.to_owned(), Rc::new(buffer.clone()));
+        Ok(())
     }
 
     /// Every tensor has a buffer that holds it.

@@ -9,7 +9,8 @@
 /// evaluates to `Result<R>`; it fails without a call where the release does not have the method.
 ///
 /// Every use states the C++ signature as the public headers of all families declare it; arguments that only some families
-/// take come last, where the others ignore them (both x86-64 and AArch64 pass them in registers).
+/// take come last, where the others ignore them (both x86-64 and AArch64 pass them in registers). Old releases let C++
+/// exceptions out (`IParser::parse` of 8.5, for one): they may unwind through Rust, and end the worker.
 macro_rules! call {
     ($library:expr, $object:expr, $slot:expr, ($($value:expr => $type:ty),*) -> $result:ty) => {
         $slot.require($library.version()).map(|place| {
@@ -19,7 +20,7 @@ macro_rules! call {
                 let (this, function) = $crate::runtime::tensorrt::sys::implementation_method($object, place);
                 let function = std::mem::transmute::<
                     *const std::ffi::c_void,
-                    unsafe extern "C" fn(*mut std::ffi::c_void, $($type),*) -> $result,
+                    unsafe extern "C-unwind" fn(*mut std::ffi::c_void, $($type),*) -> $result,
                 >(function);
                 function(this, $($value),*)
             }
@@ -32,7 +33,7 @@ macro_rules! call {
                 let function = $crate::runtime::tensorrt::sys::own_method($object, place);
                 let function = std::mem::transmute::<
                     *const std::ffi::c_void,
-                    unsafe extern "C" fn(*mut std::ffi::c_void, $($type),*) -> $result,
+                    unsafe extern "C-unwind" fn(*mut std::ffi::c_void, $($type),*) -> $result,
                 >(function);
                 function($object, $($value),*)
             }

@@ -49,7 +49,7 @@ impl Drop for Object {
         // SAFETY: the object was handed over by TensorRT and is deleted once, through the deleting destructor of its class.
         unsafe {
             let function = sys::own_method(self.pointer.as_ptr(), self.delete_slot);
-            let function = std::mem::transmute::<*const c_void, unsafe extern "C" fn(*mut c_void)>(function);
+            let function = std::mem::transmute::<*const c_void, unsafe extern "C-unwind" fn(*mut c_void)>(function);
             function(self.pointer.as_ptr());
         }
     }

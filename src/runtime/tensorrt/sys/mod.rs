@@ -100,7 +100,7 @@ pub enum Family {
     Eight,
     /// TensorRT 10.
     Ten,
-    /// TensorRT 11, and TensorRT for RTX from 1.5.
+    /// TensorRT 11, and TensorRT for RTX 1.5 to 1.7.
     Eleven,
     /// TensorRT for RTX 1.3 and 1.4.
     RtxOneThree,
@@ -110,16 +110,18 @@ impl Family {
     /// Every family.
     pub const ALL: [Self; 4] = [Self::Eight, Self::Ten, Self::Eleven, Self::RtxOneThree];
 
-    /// The family of a library's release; an error for releases whose layout is not known.
+    /// The family of a library's release; an error for releases whose layout is not known. TensorRT 10 and 11 promise
+    /// one binary interface for a major version; TensorRT for RTX does not, and changed it between 1.4 and 1.5, so of
+    /// it only releases whose headers were compared are let through.
     pub fn of(library: Library, version: Version) -> Result<Self> {
         match (library, version.major, version.minor) {
             (Library::Tensorrt | Library::TensorrtLean, 8, 5..=6) => Ok(Self::Eight),
             (Library::Tensorrt | Library::TensorrtLean, 10, _) => Ok(Self::Ten),
             (Library::Tensorrt | Library::TensorrtLean, 11, _) => Ok(Self::Eleven),
             (Library::TensorrtRtx, 1, 3..=4) => Ok(Self::RtxOneThree),
-            (Library::TensorrtRtx, 1, 5..) => Ok(Self::Eleven),
+            (Library::TensorrtRtx, 1, 5..=7) => Ok(Self::Eleven),
             _ => Err(Error::unsupported(format!("the binary interface of `{library}` {version} is not known"))
-                .hint("known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX from 1.3")),
+                .hint("known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX 1.3 to 1.7")),
         }
     }
 
@@ -185,12 +187,12 @@ pub struct InterfaceInfo {
 }
 
 /// `createInferBuilder_INTERNAL`, `createInferRuntime_INTERNAL`.
-pub type CreateFunction = unsafe extern "C" fn(logger: *mut c_void, version: c_int) -> *mut c_void;
+pub type CreateFunction = unsafe extern "C-unwind" fn(logger: *mut c_void, version: c_int) -> *mut c_void;
 /// `createNvOnnxParser_INTERNAL`.
 pub type CreateParserFunction =
-    unsafe extern "C" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
+    unsafe extern "C-unwind" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
 /// `getInferLibVersion`, `getNvOnnxParserVersion`.
-pub type VersionFunction = unsafe extern "C" fn() -> c_int;
+pub type VersionFunction = unsafe extern "C-unwind" fn() -> c_int;
 
 /// The value and the function at `slot` of the vtable of the object's implementation: what a call through a public object
 /// needs.

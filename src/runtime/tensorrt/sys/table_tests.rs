@@ -101,6 +101,7 @@ fn the_families_here_are_those_of_the_generator() {
 #[case(Library::Tensorrt, 9, 3)]
 #[case(Library::Tensorrt, 12, 0)]
 #[case(Library::TensorrtRtx, 1, 2)]
+#[case(Library::TensorrtRtx, 1, 8)]
 #[case(Library::TensorrtRtx, 2, 0)]
 #[case(Library::Onnxruntime, 1, 32)]
 fn unknown_releases_are_refused(#[case] library: Library, #[case] major: u32, #[case] minor: u32) {
