@@ -54,6 +54,7 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         timing: Some(arguments.timing.options()),
         require_baseline: arguments.require_baseline,
         replay: arguments.workspace.replay(global),
+        replay_timing: arguments.timing.replay(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
         ..RunOptions::default()
     };

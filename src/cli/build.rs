@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::selection::WorkspaceArguments;
+use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::Artifact;
 use crate::convert::digest::digest_file;
@@ -18,10 +18,10 @@ use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 #[derive(Debug, Args)]
 pub struct BuildArguments {
     /// The TensorRT to build with, `tensorrt@8.5.3` or `tensorrt-rtx@1.7`
-    #[arg(long, value_name = "RUNTIME")]
+    #[arg(long, value_name = "RUNTIME", value_parser = word::<RuntimeId>)]
     runtime: RuntimeId,
     /// The precision
-    #[arg(long, value_name = "PRECISION", default_value = "fp32")]
+    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = word::<Precision>)]
     precision: Precision,
     /// Build from this ONNX file instead of the model's own artifact
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::cli::gate::exit_code;
-use crate::cli::selection::WorkspaceArguments;
+use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{Global, output};
 use crate::data::atomic;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub struct AllArguments {
     #[arg(long, conflicts_with_all = ["reference", "actual"])]
     pub all: bool,
     /// With `--all`: only these precisions
-    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "all", conflicts_with = "reference")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "all", conflicts_with = "reference", value_parser = word::<Precision>)]
     precisions: Vec<Precision>,
     /// With `--all`: real labelled data, for accuracy (a file or folder of CIFAR-10 records)
     #[arg(long, value_name = "PATH", env = "CIFAR10_DIR")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::selection::WorkspaceArguments;
+use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global};
 use crate::data::atomic;
 use crate::error::{Error, Result};
@@ -17,13 +17,13 @@ use crate::vocabulary::{CellId, Precision, RuntimeId};
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
     /// The cell, as reports name it: `onnxruntime/int8/batch-32`
-    #[arg(value_name = "CELL", required_unless_present = "runtime")]
+    #[arg(value_name = "CELL", required_unless_present = "runtime", value_parser = word::<CellId>)]
     cell: Option<CellId>,
     /// The cell's runtime, instead of its name
-    #[arg(long, value_name = "RUNTIME", conflicts_with = "cell", requires = "precision")]
+    #[arg(long, value_name = "RUNTIME", conflicts_with = "cell", requires = "precision", value_parser = word::<RuntimeId>)]
     runtime: Option<RuntimeId>,
     /// The cell's precision
-    #[arg(long, value_name = "PRECISION", conflicts_with = "cell")]
+    #[arg(long, value_name = "PRECISION", conflicts_with = "cell", value_parser = word::<Precision>)]
     precision: Option<Precision>,
     /// The cell's batch size; the manifest's largest if not given
     #[arg(long, value_name = "N", conflicts_with = "cell", value_parser = clap::value_parser!(u32).range(1..))]

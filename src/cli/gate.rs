@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::selection::{Selection, WorkspaceArguments};
+use crate::cli::selection::{Selection, WorkspaceArguments, word};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::error::Result;
 use crate::gate::{self, RunOptions, Workspace};
@@ -21,7 +21,7 @@ pub struct GateArguments {
     workspace: WorkspaceArguments,
     /// A runtime that must run here, such as `onnxruntime` or `tensorrt@8.5` (repeatable, or comma-separated in
     /// `TRTGATE_REQUIRE`)
-    #[arg(long, value_name = "RUNTIME", env = "TRTGATE_REQUIRE", value_delimiter = ',')]
+    #[arg(long, value_name = "RUNTIME", env = "TRTGATE_REQUIRE", value_delimiter = ',', value_parser = word::<RuntimeId>)]
     require: Vec<RuntimeId>,
     /// Fail with exit code 3 where no golden is stored
     #[arg(long)]
@@ -66,6 +66,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         timing: arguments.bench.then(|| arguments.timing.options()),
         data: arguments.data.clone(),
         replay: arguments.workspace.replay(global),
+        replay_timing: arguments.timing.replay(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
     };
     let report = gate::run(&workspace, &options)?;

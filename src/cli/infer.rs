@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::check::pair::select_output;
-use crate::cli::selection::WorkspaceArguments;
+use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::data::outputs::OutputWriter;
 use crate::data::{ReadOptions, SampleReader};
@@ -18,10 +18,10 @@ use crate::vocabulary::{CellId, Precision, RuntimeId};
 #[derive(Debug, Args)]
 pub struct InferArguments {
     /// The runtime, `onnxruntime` or `tensorrt@8.5.3`
-    #[arg(long, value_name = "RUNTIME")]
+    #[arg(long, value_name = "RUNTIME", value_parser = word::<RuntimeId>)]
     runtime: RuntimeId,
     /// The precision
-    #[arg(long, value_name = "PRECISION", default_value = "fp32")]
+    #[arg(long, value_name = "PRECISION", default_value = "fp32", value_parser = word::<Precision>)]
     precision: Precision,
     /// Samples in one call; the largest batch of the manifest if not given
     #[arg(long, value_name = "N")]

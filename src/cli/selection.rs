@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::Global;
 use crate::convert::progress;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::Options;
 use crate::gate::timing::TimingOptions;
 use crate::measure::contract::TimingMode;
@@ -20,10 +20,10 @@ use crate::worker::WorkerProgram;
 #[derive(Clone, Debug, Args)]
 pub struct Selection {
     /// Only this runtime, `onnxruntime` or `tensorrt@8.5` (repeatable)
-    #[arg(long, value_name = "RUNTIME")]
+    #[arg(long, value_name = "RUNTIME", value_parser = word::<RuntimeId>)]
     pub runtime: Vec<RuntimeId>,
     /// Only this precision (repeatable)
-    #[arg(long, value_name = "PRECISION")]
+    #[arg(long, value_name = "PRECISION", value_parser = word::<Precision>)]
     pub precision: Vec<Precision>,
     /// Only this batch size (repeatable)
     #[arg(long, value_name = "N")]
@@ -40,6 +40,14 @@ impl Selection {
             also: Vec::new(),
         }
     }
+}
+
+/// Reads a runtime, a precision or a cell; says in the same breath what there is to choose from.
+pub fn word<T: std::str::FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|error: Error| match &error.hint {
+        Some(hint) => format!("{error}\n  hint: {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// Where things are.
@@ -183,6 +191,25 @@ pub struct TimingArguments {
 }
 
 impl TimingArguments {
+    /// The arguments that a replay of a measurement needs, with a blank before each.
+    pub fn replay(&self) -> String {
+        let mut text = String::from(" --bench");
+        if self.mode != ModeName::Throughput {
+            text.push_str(&format!(" --mode {}", self.mode.as_str()));
+        }
+        if self.streams != 1 {
+            text.push_str(&format!(" --streams {}", self.streams));
+        }
+        if self.spin {
+            text.push_str(" --spin");
+        }
+        text.push_str(&format!(" --duration {}", self.duration));
+        if let Some(repetitions) = self.repetitions {
+            text.push_str(&format!(" --repetitions {repetitions}"));
+        }
+        text
+    }
+
     /// As options of the gate.
     pub fn options(&self) -> TimingOptions {
         TimingOptions {

@@ -44,7 +44,7 @@ use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
-use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Verdict};
+use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Stage, Verdict};
 
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
@@ -75,6 +75,8 @@ pub struct RunOptions {
     pub data: Option<PathBuf>,
     /// Arguments that a replay needs beside the cell's own, with a blank first.
     pub replay: String,
+    /// Arguments that a replay of a measurement needs beside those, with a blank first.
+    pub replay_timing: String,
     /// The command line, for the report.
     pub command: String,
 }
@@ -175,12 +177,16 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let mut measured_cells = None;
     // Nothing else runs beside a timing.
     drop((raw, inputs));
+    let timing_arguments = options.replay_timing.as_str();
     if let Some(options) = &options.timing {
         let timing = Timing::new(workspace, options)?;
         let bench = timing.run(&timing.cells(&cells, options), &Timing::built(&cells), judged_by)?;
         for measured in &bench.cells {
             if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
                 measured.write_to(cell);
+                if cell.stage == Stage::Measure {
+                    cell.replay.push_str(timing_arguments);
+                }
             }
         }
         for size in &bench.sizes {

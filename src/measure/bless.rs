@@ -48,7 +48,8 @@ impl fmt::Display for Line {
         let Self { subject, old, new, ratio, quantity, .. } = self;
         let significant = |value: f64| match quantity {
             Quantity::Bytes => format!("{value:.0} bytes"),
-            Quantity::SamplesPerSecond | Quantity::Ratio => significant(value),
+            Quantity::SamplesPerSecond => format!("{} samples/s", significant(value)),
+            Quantity::Ratio => significant(value),
         };
         match (old, ratio) {
             (Some(old), Some(ratio)) => {
@@ -166,11 +167,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::first(&[], 100.0, 1, "onnxruntime/fp32/batch-32: none -> 100.0000")]
-    #[case::same(&[100.0], 100.5, 1, "onnxruntime/fp32/batch-32: 100.0000 -> 100.5000 (x 1.0050, +0.50 %)")]
-    #[case::within_the_limit(&[100.0], 98.2, 1, "onnxruntime/fp32/batch-32: 100.0000 -> 98.2000 (x 0.9820, -1.80 %)")]
-    #[case::slower(&[100.0], 50.0, 2, "onnxruntime/fp32/batch-32: 100.0000 -> 50.0000 (x 0.5000, -50.00 %)")]
-    #[case::faster(&[2000.0], 4000.0, 2, "onnxruntime/fp32/batch-32: 2000.0 -> 4000.0 (x 2.0000, +100.00 %)")]
+    #[case::first(&[], 100.0, 1, "onnxruntime/fp32/batch-32: none -> 100.0000 samples/s")]
+    #[case::same(&[100.0], 100.5, 1, "onnxruntime/fp32/batch-32: 100.0000 samples/s -> 100.5000 samples/s (x 1.0050, +0.50 %)")]
+    #[case::within_the_limit(&[100.0], 98.2, 1, "onnxruntime/fp32/batch-32: 100.0000 samples/s -> 98.2000 samples/s (x 0.9820, -1.80 %)")]
+    #[case::slower(&[100.0], 50.0, 2, "onnxruntime/fp32/batch-32: 100.0000 samples/s -> 50.0000 samples/s (x 0.5000, -50.00 %)")]
+    #[case::faster(&[2000.0], 4000.0, 2, "onnxruntime/fp32/batch-32: 2000.0 samples/s -> 4000.0 samples/s (x 2.0000, +100.00 %)")]
     fn lines_say_old_new_and_ratio(#[case] old: &[f64], #[case] new: f64, #[case] level: u32, #[case] expected: &str) {
         let mut candidate = candidate(new, &[]);
         let line = plan(&series(old), &mut candidate, &Thresholds::embedded().unwrap()).unwrap();

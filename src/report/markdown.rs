@@ -241,7 +241,7 @@ fn changes(page: &mut Page, report: &Report) {
                 "improved" => "🟢 faster",
                 _ => "⚠️ check",
             };
-            let now = cell.timing.as_ref().map(|timing| timing.samples_per_second);
+            let now = cell.timing.as_ref().map(|timing| timing.typical_samples_per_second());
             let rate = |rate: Option<f64>| rate.map_or_else(|| "–".to_owned(), figures::rate);
             let change = baseline.ratio.map_or_else(|| "–".to_owned(), figures::change);
             format!(
@@ -291,7 +291,8 @@ fn matrix_cell(cell: &CellReport) -> String {
         None => format!("{} at {}", sign(cell.status), cell.stage),
     }];
     parts.extend(cell.error.as_ref().map(|error| figures::error(error.max_abs)));
-    parts.extend(cell.timing.as_ref().map(|timing| format!("{}/s", figures::rate(timing.samples_per_second))));
+    parts
+        .extend(cell.timing.as_ref().map(|timing| format!("{}/s", figures::rate(timing.typical_samples_per_second()))));
     parts.join("<br>")
 }
 

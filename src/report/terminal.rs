@@ -7,7 +7,7 @@ use crate::report::layout::{self, Counts, Group};
 use crate::report::schema::{Agreement, CellReport, CheckResult, Report};
 use crate::report::text::{one_line, padding, sentence_and_excerpt, shortened, wrapped};
 use crate::report::verdict;
-use crate::vocabulary::{Status, Verdict};
+use crate::vocabulary::{CellId, Status, Verdict};
 
 /// How a report is written for the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.matrix(report);
         page.not_run(report);
         page.warnings(report);
+        page.without_baseline(report);
     }
     page.cross(report);
     page.troubled(report);
@@ -176,7 +177,10 @@ impl Page {
         let noise = cell.error.as_ref().map_or_else(String::new, |error| figures::decibels(error.sqnr_db));
         let mut line = format!("  {status} {:>BATCH$}  {agreement} {error:>ERROR$}  {noise:>NOISE$}", cell.batch);
         if measured {
-            let rate = cell.timing.as_ref().map_or_else(String::new, |timing| figures::rate(timing.samples_per_second));
+            let rate = cell
+                .timing
+                .as_ref()
+                .map_or_else(String::new, |timing| figures::rate(timing.typical_samples_per_second()));
             line.push_str(&format!("  {rate:>RATE$}  {}", self.change(cell)));
         }
         self.line(&line);
@@ -261,6 +265,31 @@ impl Page {
         self.gap();
         for (cell, detail) in warnings {
             self.labelled(0, "warn", color(AnsiColor::Yellow).bold(), &format!("{cell}: {detail}"));
+        }
+    }
+
+    /// Why cells have no baseline here, each reason once.
+    fn without_baseline(&mut self, report: &Report) {
+        let mut reasons: Vec<(&str, Vec<CellId>)> = Vec::new();
+        for cell in &report.cells {
+            let Some(baseline) = cell.baseline.as_ref().filter(|baseline| baseline.verdict == "no-baseline") else {
+                continue;
+            };
+            match reasons.iter_mut().find(|(reason, _)| *reason == baseline.detail) {
+                Some((_, cells)) => cells.push(cell.id()),
+                None => reasons.push((&baseline.detail, vec![cell.id()])),
+            }
+        }
+        if reasons.is_empty() || self.style.quiet {
+            return;
+        }
+        self.gap();
+        for (reason, cells) in reasons {
+            let which = match cells.as_slice() {
+                [one] => one.to_string(),
+                several => verdict::plural(several.len(), "cell"),
+            };
+            self.labelled(0, "note", DIM, &format!("{which}: {reason}"));
         }
     }
 

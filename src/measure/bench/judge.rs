@@ -267,9 +267,16 @@ pub(super) fn detail(
     value: f64,
     confirming: Option<f64>,
 ) -> String {
+    // Limits are of time; what stands beside samples per second elsewhere in a report is the change of those.
+    let timed = quantity == Quantity::SamplesPerSecond;
     let change = |value: f64| {
         let slowdown = rule::slowdown(reference.value, value) * 100.0;
-        if slowdown >= 0.0 { format!("{slowdown:.2} % slower") } else { format!("{:.2} % faster", -slowdown) }
+        match (timed, slowdown >= 0.0) {
+            (true, true) => format!("{slowdown:.2} % more time"),
+            (true, false) => format!("{:.2} % less time", -slowdown),
+            (false, true) => format!("{slowdown:.2} % slower"),
+            (false, false) => format!("{:.2} % faster", -slowdown),
+        }
     };
     let unit = match quantity {
         Quantity::SamplesPerSecond => " samples/s",
@@ -277,7 +284,14 @@ pub(super) fn detail(
         Quantity::Bytes => " bytes",
     };
     let (value_text, reference_text) = (significant(value), significant(reference.value));
-    let mut text = format!("{value_text}{unit}, {} than {reference_text}{unit}", change(value));
+    let mut text = match timed {
+        true => format!(
+            "{value_text}{unit} against {reference_text} ({:+.2} %), {}",
+            (value / reference.value - 1.0) * 100.0,
+            change(value)
+        ),
+        false => format!("{value_text}{unit}, {} than {reference_text}{unit}", change(value)),
+    };
     if let Some(confirming) = confirming {
         text.push_str(&format!("; a second run {}", change(confirming)));
     }

@@ -146,7 +146,7 @@ fn only_suspects_are_measured_again() {
     assert_eq!(fake.calls.len(), 9);
     insta::assert_snapshot!(
         bench.cells[0].baseline.as_ref().unwrap().detail,
-        @"26666.7 samples/s, 20.00 % slower than 32000.0 samples/s; a second run 20.00 % slower; fails beyond 8.49 % (noise 2.83 %, assumed, 1 run)"
+        @"26666.7 samples/s against 32000.0 (-16.67 %), 20.00 % more time; a second run 20.00 % more time; fails beyond 8.49 % (noise 2.83 %, assumed, 1 run)"
     );
 }
 

@@ -82,7 +82,9 @@ fn key_figures(cell: &CellReport) -> String {
     let counts = |agreement: &Agreement| format!("{}/{} agree", agreement.top1_matches, agreement.samples);
     parts.extend(cell.agreement.as_ref().map(counts));
     parts.extend(cell.error.as_ref().map(|error| format!("max {}", figures::error(error.max_abs))));
-    parts.extend(cell.timing.as_ref().map(|timing| format!("{} samples/s", figures::rate(timing.samples_per_second))));
+    parts.extend(
+        cell.timing.as_ref().map(|timing| format!("{} samples/s", figures::rate(timing.typical_samples_per_second()))),
+    );
     parts.join(" · ")
 }
 
@@ -149,7 +151,10 @@ fn timing_facts(timing: &TimingSummary) -> Markup {
         (false, false) => "no transfers",
     };
     html! {
-        (fact("Throughput", html! { (figures::rate(timing.samples_per_second)) " samples/s" }))
+        (fact("Throughput", html! {
+            (figures::rate(timing.typical_samples_per_second())) " samples/s, "
+            (figures::rate(timing.samples_per_second)) " with all that disturbed it"
+        }))
         (fact("Batch time", html! {
             "median " (figures::milliseconds(timing.median_milliseconds)) ", p90 " (figures::milliseconds(timing.p90_milliseconds))
             ", p99 " (figures::milliseconds(timing.p99_milliseconds)) ", variation " (format!("{:.1}%", timing.variation * 100.0))
@@ -166,6 +171,7 @@ fn timing_facts(timing: &TimingSummary) -> Markup {
 fn baseline_facts(baseline: &BaselineVerdict) -> Markup {
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     html! {
+        @if baseline.ratio.is_none() { (fact("Against baseline", html! { (baseline.detail) })) }
         @if let Some(ratio) = baseline.ratio {
             (fact("Against baseline", html! {
                 (figures::change(ratio))
@@ -193,7 +199,7 @@ fn distribution(cell: &CellReport) -> Markup {
 }
 
 fn history(cell: &CellReport, timing: Option<&TimingSummary>, baseline: &BaselineVerdict) -> Markup {
-    let now = timing.map(|timing| timing.samples_per_second);
+    let now = timing.map(|timing| timing.typical_samples_per_second());
     let label = format!("{}: samples per second in earlier runs and now", cell_title(cell));
     html! {
         @if let Some(svg) = chart::history(&label, baseline, now) {

@@ -53,8 +53,10 @@ const VIEWS: [View; 4] = [
     View {
         id: "rate",
         label: "Samples/s",
-        value: |cell| cell.timing.as_ref().map(|timing| timing.samples_per_second),
-        text: |cell| cell.timing.as_ref().map_or_else(String::new, |timing| figures::rate(timing.samples_per_second)),
+        value: |cell| cell.timing.as_ref().map(|timing| timing.typical_samples_per_second()),
+        text: |cell| {
+            cell.timing.as_ref().map_or_else(String::new, |timing| figures::rate(timing.typical_samples_per_second()))
+        },
         unit: figures::rate,
         logarithmic: true,
     },
@@ -182,7 +184,12 @@ fn entry(cell: &CellReport, scales: &[Heat<'_>]) -> Markup {
 fn summary(cell: &CellReport) -> String {
     match (&cell.agreement, &cell.timing) {
         (Some(agreement), Some(timing)) => {
-            format!("{}/{} · {}/s", agreement.top1_matches, agreement.samples, figures::rate(timing.samples_per_second))
+            format!(
+                "{}/{} · {}/s",
+                agreement.top1_matches,
+                agreement.samples,
+                figures::rate(timing.typical_samples_per_second())
+            )
         }
         (Some(agreement), None) => format!("{}/{}", agreement.top1_matches, agreement.samples),
         (None, _) => format!("at {}", cell.stage),

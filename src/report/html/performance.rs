@@ -16,7 +16,10 @@ pub(super) fn section(report: &Report) -> Markup {
     let rates = || {
         let measured = report.cells.iter().filter_map(|cell| cell.timing.as_ref());
         let stored = report.cells.iter().filter_map(|cell| cell.baseline.as_ref()?.baseline_samples_per_second);
-        measured.map(|timing| timing.samples_per_second).chain(stored).filter(|rate| rate.is_finite() && *rate > 0.0)
+        measured
+            .map(|timing| timing.typical_samples_per_second())
+            .chain(stored)
+            .filter(|rate| rate.is_finite() && *rate > 0.0)
     };
     let range = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
     let mut runtimes: Vec<(&RuntimeId, Vec<&Group<'_>>)> = Vec::new();
@@ -55,7 +58,7 @@ fn panel(runtime: &RuntimeId, groups: &[&Group<'_>], batches: &[u32], range: (f6
                     .cells
                     .iter()
                     .filter_map(|cell| {
-                        Some(Point { place: place(cell), value: cell.timing.as_ref()?.samples_per_second })
+                        Some(Point { place: place(cell), value: cell.timing.as_ref()?.typical_samples_per_second() })
                     })
                     .collect(),
                 bands: group.cells.iter().filter_map(|cell| band(place(cell), cell.baseline.as_ref()?)).collect(),
@@ -65,7 +68,7 @@ fn panel(runtime: &RuntimeId, groups: &[&Group<'_>], batches: &[u32], range: (f6
     let best = groups
         .iter()
         .flat_map(|group| &group.cells)
-        .filter_map(|cell| Some((cell, cell.timing.as_ref()?.samples_per_second)))
+        .filter_map(|cell| Some((cell, cell.timing.as_ref()?.typical_samples_per_second())))
         .filter(|(_, rate)| rate.is_finite())
         .max_by(|(_, left), (_, right)| left.total_cmp(right));
     let label = match best {
@@ -125,7 +128,7 @@ fn table(report: &Report) -> Markup {
                         @for (cell, timing) in measured {
                             tr {
                                 th scope="row" { (cell_title(cell)) }
-                                td.number { (figures::rate(timing.samples_per_second)) }
+                                td.number { (figures::rate(timing.typical_samples_per_second())) }
                                 td.number { (figures::milliseconds(timing.median_milliseconds)) }
                                 td.number { (figures::milliseconds(timing.p99_milliseconds)) }
                                 td.number { (format!("{:.1}%", timing.variation * 100.0)) }
