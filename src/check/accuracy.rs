@@ -30,6 +30,12 @@ pub fn judge(accuracy: &Accuracy, gating: bool) -> CheckResult {
             format!("{correct} of {samples} right, the reference {reference}: not a count of answers"),
         );
     }
+    if *reference == 0 {
+        return done(
+            Status::Invalid,
+            format!("the reference answers none of {samples} samples right: these are not its labels"),
+        );
+    }
     let allowed = allowed_drop(*points, *samples);
     let lost = reference.saturating_sub(*correct);
     let mut detail = format!(
@@ -114,6 +120,13 @@ mod tests {
         0.0,
         Status::Pass,
         "900 of 932 right (96.57 %), the reference 860 of 932 right (92.27 %): 0 fewer, 0 allowed"
+    )]
+    #[case(
+        0,
+        Some(0),
+        0.1,
+        Status::Invalid,
+        "the reference answers none of 932 samples right: these are not its labels"
     )]
     #[case(
         860,

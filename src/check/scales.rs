@@ -34,7 +34,7 @@ impl ScaleProof {
             }
             (Some(why), []) => (Status::Unavailable, why.clone()),
             (None, []) if self.pairs + self.constants == 0 => {
-                (Status::Unavailable, "the artifact has no scale that is known".to_owned())
+                (Status::Invalid, "the artifact has no scale that is known".to_owned())
             }
             (None, []) => (
                 Status::Pass,
@@ -66,7 +66,7 @@ mod tests {
     #[case(proof(4, false), Status::Fail, "fault 0; fault 1; and 2 more")]
     #[case(proof(1, true), Status::Fail, "fault 0")]
     #[case(proof(0, true), Status::Unavailable, "no samples")]
-    #[case(ScaleProof::default(), Status::Unavailable, "the artifact has no scale that is known")]
+    #[case(ScaleProof::default(), Status::Invalid, "the artifact has no scale that is known")]
     fn what_is_found_decides(#[case] proof: ScaleProof, #[case] status: Status, #[case] detail: &str) {
         let result = proof.result(true);
         assert_eq!((result.status, result.detail.as_str(), result.gating), (status, detail, true));

@@ -11,6 +11,7 @@ use crate::cli::{EXIT_PASS, Global, output};
 use crate::error::{Error, Result};
 use crate::gate::{self, RunOptions, Workspace};
 use crate::vocabulary::Verdict;
+use crate::worker;
 
 /// Arguments of `trtgate bless`.
 #[derive(Debug, Args)]
@@ -42,6 +43,10 @@ pub struct BlessArguments {
 pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
     if arguments.reason.trim().is_empty() {
         return Err(Error::usage("`--reason` is blank").hint("say in one line why the change is intended"));
+    }
+    if let Some(fault) = worker::fault_on_demand() {
+        return Err(Error::usage(format!("nothing is accepted while a fault is provoked on demand (`{fault}`)"))
+            .hint("unset the variable"));
     }
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     if !arguments.baselines {

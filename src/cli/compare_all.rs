@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::cli::gate::exit_code;
-use crate::cli::selection::{WorkspaceArguments, word};
+use crate::cli::selection::{WorkspaceArguments, seconds, word};
 use crate::cli::{Global, output};
 use crate::data::atomic;
 use crate::error::{Error, Result};
@@ -43,13 +43,6 @@ pub struct AllArguments {
     duration: f64,
     #[command(flatten)]
     workspace: WorkspaceArguments,
-}
-
-fn seconds(text: &str) -> std::result::Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (0.001..=3600.0).contains(&value) => Ok(value),
-        _ => Err("not a number of seconds from 0.001 to 3600".to_owned()),
-    }
 }
 
 /// Runs the command; returns the exit code.

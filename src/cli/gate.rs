@@ -48,15 +48,16 @@ pub struct GateArguments {
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     let mut filter = arguments.selection.filter();
-    if let Some(path) = &arguments.plan_json {
-        let plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
-        file::write_plan(&plan, path)?;
-        output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
-        return Ok(EXIT_PASS);
-    }
     // A required version that is not here must be in the plan, to be reported as missing.
     if filter.runtimes.is_empty() {
         filter.also.clone_from(&arguments.require);
+    }
+    if let Some(path) = &arguments.plan_json {
+        let mut plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
+        plan.require.clone_from(&arguments.require);
+        file::write_plan(&plan, path)?;
+        output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
+        return Ok(EXIT_PASS);
     }
     let options = RunOptions {
         filter,

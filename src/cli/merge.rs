@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::check::cross;
+use crate::cli::selection::word;
 use crate::cli::{Global, gate, output, report};
 use crate::error::Result;
 use crate::report::options::RenderOptions;
 use crate::report::{file, merge};
+use crate::vocabulary::RuntimeId;
 
 /// Arguments of `trtgate merge`.
 #[derive(Debug, Args)]
@@ -20,6 +22,9 @@ pub struct MergeArguments {
     /// The plan that the shards were made from (`trtgate gate --plan-json`): every cell of it must be reported
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
+    /// Runtimes that must have run in some shard, `tensorrt@8.5` (repeatable)
+    #[arg(long, value_name = "RUNTIME", env = "TRTGATE_REQUIRE", value_delimiter = ',', value_parser = word::<RuntimeId>)]
+    pub require: Vec<RuntimeId>,
     /// The JSON reports of the shards
     #[arg(value_name = "REPORT", required = true)]
     pub reports: Vec<PathBuf>,
@@ -33,7 +38,9 @@ pub fn run(global: &Global, arguments: &MergeArguments) -> Result<u8> {
     let plan = arguments.plan.as_deref().map(file::read_plan).transpose()?;
     let mut shards = Vec::with_capacity(arguments.reports.len());
     for path in &arguments.reports {
-        shards.push((path.display().to_string(), file::read(path)?));
+        let mut report = file::read(path)?;
+        report.requirements.runtimes.extend(arguments.require.iter().cloned());
+        shards.push((path.display().to_string(), report));
     }
     let merged = merge::merge(&shards, plan.as_ref(), Some(&|cells| cross::check(cells)))?;
     // The report is written even with cells lost, so that a reader of the comment sees which.
@@ -69,6 +76,7 @@ mod tests {
             .map(|index| {
                 let mut shard = whole.clone();
                 shard.cells = whole.cells.iter().skip(index).step_by(4).cloned().collect();
+                shard.judge();
                 let path = folder.join(format!("shard-{index}.json"));
                 file::write(&shard, &path).unwrap();
                 path

@@ -170,6 +170,14 @@ impl From<ModeName> for TimingMode {
     }
 }
 
+/// A number of seconds that can be timed.
+pub fn seconds(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.001..=3600.0).contains(&value) => Ok(value),
+        _ => Err("not a number of seconds from 0.001 to 3600".to_owned()),
+    }
+}
+
 /// How cells are measured.
 #[derive(Clone, Debug, Args)]
 pub struct TimingArguments {
@@ -183,7 +191,7 @@ pub struct TimingArguments {
     #[arg(long)]
     pub spin: bool,
     /// Timed seconds of one repetition
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
     pub duration: f64,
     /// Processes that each cell is measured in; `thresholds.toml` says how many if not given
     #[arg(long, value_name = "N")]
@@ -216,7 +224,7 @@ impl TimingArguments {
             mode: self.mode.into(),
             streams: self.streams.max(1),
             spin: self.spin,
-            duration_milliseconds: (self.duration.clamp(0.001, 3600.0) * 1000.0) as u64,
+            duration_milliseconds: (self.duration * 1000.0) as u64,
             repetitions: self.repetitions,
         }
     }

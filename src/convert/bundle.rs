@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Artifact;
+use super::artifact::bytes_under;
 use super::digest::{digest_directory, digest_file};
 use crate::data::atomic;
 use crate::error::{Error, Result};
@@ -144,12 +145,20 @@ impl Bundle {
         let entry = self.artifacts.iter().find(|entry| entry.kind == Some(kind) && entry.batch == batch);
         let entry = entry.ok_or_else(|| {
             let batch = batch.map_or_else(String::new, |batch| format!(" of batch {batch}"));
-            Error::missing(format!("`{}` holds no `{kind}`{batch}", self.folder.display()))
+            Error::input(format!("`{}` holds no `{kind}`{batch}", self.folder.display()))
                 .hint("export it on the machine that converts, with `trtgate export --output`")
         })?;
         let path = self.verified(entry)?;
-        let (sha256, bytes) = (entry.sha256.clone(), entry.bytes);
-        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
+        let bytes = match path.is_dir() {
+            true => bytes_under(&path)?,
+            false => fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len(),
+        };
+        if bytes != entry.bytes {
+            return Err(Error::input(format!("`{}` differs from the list of artifacts", path.display()))
+                .cause(format!("listed with {} bytes, found {bytes}", entry.bytes))
+                .hint("export them again with `trtgate export --output`"));
+        }
+        Ok(Artifact { kind, path, sha256: entry.sha256.clone(), bytes, build_seconds: 0.0, cached: true })
     }
 
     /// The calibration samples, where the bundle has them.

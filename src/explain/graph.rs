@@ -93,6 +93,8 @@ pub(super) struct Counterparts {
     pub(super) made: BTreeSet<String>,
     /// Pairs by the FP32 tensor that they stand on.
     pub(super) pairs: BTreeMap<String, Pair>,
+    /// What pairs quantise that is no tensor of the FP32 graph.
+    pub(super) strangers: BTreeSet<String>,
 }
 
 impl Counterparts {
@@ -113,7 +115,10 @@ impl Counterparts {
             if stored.contains_key(before.as_str()) {
                 continue;
             }
-            let Some(base) = base_name(quantize, after, &known) else { continue };
+            let Some(base) = base_name(quantize, after, &known) else {
+                found.strangers.insert(before.clone());
+                continue;
+            };
             let scalar = |node: &Node| node.input.get(1).and_then(|name| constants::scalar(stored.get(name.as_str())?));
             let pair = Pair {
                 name: layer_name(quantize),
@@ -185,6 +190,14 @@ mod tests {
         assert_eq!((pair.before.as_str(), pair.after.as_str()), ("relu:0", "relu:0_DequantizeLinear_Output"));
         assert_eq!((pair.scale, pair.scale_after, pair.levels), (Some(0.5), Some(0.5), 127.0));
         assert!(found.made.contains("conv:0"));
+    }
+
+    #[test]
+    fn a_pair_on_an_unknown_tensor_is_a_stranger() {
+        let steps: Vec<Step> = steps(&fp32(), "x").into_iter().filter(|step| step.tensor != "relu:0").collect();
+        let found = Counterparts::of(&quantised(0.5), &steps);
+        assert_eq!(found.pairs.keys().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(found.strangers.iter().collect::<Vec<_>>(), ["relu:0"]);
     }
 
     #[test]

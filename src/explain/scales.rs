@@ -73,6 +73,9 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
             std::collections::BTreeMap::new()
         }
     };
+    proof.faults.extend(counterparts.strangers.iter().map(|name| {
+        format!("`{name}` is quantised and is no tensor of the FP32 graph, so its scale cannot be held to anything")
+    }));
     for step in &steps {
         for name in &step.constants {
             let Some(stored) = constants.get(name) else { continue };

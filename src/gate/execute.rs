@@ -105,7 +105,13 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell>
 
 /// Runs the cells of one runtime, one after another, in one worker as long as it lives.
 fn run_runtime(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
-    let mut lane = Lane { inputs, worker: None, open: None, engines: BTreeMap::new(), deaths: BTreeMap::new() };
+    let mut largest = BTreeMap::new();
+    for cell in cells {
+        let batch = largest.entry(cell.id.precision).or_insert(0);
+        *batch = cell.id.batch.max(*batch);
+    }
+    let mut lane =
+        Lane { inputs, worker: None, open: None, engines: BTreeMap::new(), largest, deaths: BTreeMap::new() };
     cells
         .iter()
         .map(|cell| {
@@ -122,6 +128,8 @@ struct Lane<'a> {
     open: Option<OpenSession>,
     /// Engines made or refused, by precision.
     engines: BTreeMap<crate::vocabulary::Precision, Result<Artifact>>,
+    /// The largest batch that is run, by precision.
+    largest: BTreeMap<crate::vocabulary::Precision, u32>,
     /// How often a worker died, by precision.
     deaths: BTreeMap<crate::vocabulary::Precision, usize>,
 }
@@ -137,8 +145,11 @@ impl Lane<'_> {
     fn run(&mut self, cell: &PlannedCell) -> RawCell {
         let mut artifact = None;
         let outcome = self.stages(cell, &mut artifact);
-        let outcome =
-            outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped { status: status_of(error.kind), stage, error });
+        let outcome = outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped {
+            status: stopped_at(stage, error.kind),
+            stage,
+            error,
+        });
         RawCell { planned: cell.clone(), artifact, outcome }
     }
 
@@ -228,7 +239,7 @@ impl Lane<'_> {
         let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
         let (pad, load, layers) = (is_static(&open.signature), open.load_seconds, open.layers.clone());
         let batch = cell.id.batch as usize;
-        let largest = inputs.manifest.batches.last() == Some(&cell.id.batch);
+        let largest = self.largest.get(&cell.id.precision) == Some(&cell.id.batch);
         let output = inputs.manifest.output.name.clone();
         let row = inputs.ladder.row(cell.id.runtime.library, cell.id.precision)?.clone();
         self.with_worker(cell.id.precision, |worker| {
@@ -288,6 +299,15 @@ impl Lane<'_> {
             self.worker = Some(worker);
         }
         answer
+    }
+}
+
+/// The status of a cell that stopped at `stage`. What cannot be here or cannot work was found out by the plan; an artifact
+/// that its runtime refuses after that is a fault of the artifact, and would pass unseen as `unsupported`.
+const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
+    match (stage, kind) {
+        (Stage::Load | Stage::Run, ErrorKind::Missing | ErrorKind::Unsupported) => Status::Fail,
+        _ => status_of(kind),
     }
 }
 

@@ -38,6 +38,7 @@ use crate::check::cross;
 use crate::check::golden::{Expected, Golden};
 use crate::check::ladder::Ladder;
 use crate::check::scales::ScaleProof;
+use crate::convert::digest::digest_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
@@ -45,6 +46,7 @@ use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
 use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Stage, Verdict};
+use crate::worker;
 
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
@@ -145,6 +147,10 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let probes = probe_set.samples()?;
     let probe_tensor = probes.tensor(0..probes.len())?;
     let reference = reference(workspace, &probe_set.sha256(), probes.len());
+    let golden_sha256 = match &reference {
+        Reference::Golden(_) => digest_file(&Golden::path(&manifest.snapshots, &manifest.model.name))?,
+        Reference::Live | Reference::Refused(_) => String::new(),
+    };
     let artifacts = artifacts(workspace, &plan);
     let calibrated = plan
         .iter()
@@ -197,6 +203,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let mut cross = cross::check(&cells);
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
+    let unmet = unmet(&reference, options, &cells);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
@@ -215,35 +222,38 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         cells,
         cross,
         probe_images,
-        requirements: Requirements {
-            runtimes: options.require.clone(),
-            baseline: options.require_baseline,
-            unmet: missing_golden(&reference, options).into_iter().collect(),
-        },
+        requirements: Requirements { runtimes: options.require.clone(), baseline: options.require_baseline, unmet },
         tolerances_sha256: ladder.sha256().to_owned(),
+        golden_sha256,
         shards: Vec::new(),
         planned,
     };
     report.judge();
-    if let Some(reason) = missing_golden(&reference, options) {
-        report.reasons.push(reason);
-        if report.verdict == Verdict::Pass {
-            report.verdict = Verdict::Incomplete;
-        }
-    }
     Ok(RunOutcome { report, bench: measured_cells })
 }
 
-fn missing_golden(reference: &Reference, options: &RunOptions) -> Option<String> {
-    (options.require_golden && matches!(reference, Reference::Live))
-        .then(|| "a golden is required, and none is stored; `trtgate bless` stores one".to_owned())
+/// What keeps the verdict from `pass` whatever the cells say.
+fn unmet(reference: &Reference, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
+    let mut unmet = Vec::new();
+    if options.require_golden && matches!(reference, Reference::Live) {
+        unmet.push("a golden is required, and none is stored; `trtgate bless` stores one".to_owned());
+    }
+    let unjudged = |cell: &CellReport| cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_none());
+    if options.data.is_some() && cells.iter().any(unjudged) {
+        unmet.push("labelled data was given, and the reference did not run to be compared with on it".to_owned());
+    }
+    if let Some(fault) = worker::fault_on_demand() {
+        unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
+    }
+    unmet
 }
 
 /// The stored golden of the model, if it is of this model and these probes.
 fn reference(workspace: &Workspace, probes_sha256: &str, count: usize) -> Reference {
     let manifest = &workspace.manifest;
     let path = Golden::path(&manifest.snapshots, &manifest.model.name);
-    if !path.exists() {
+    // A golden that is there and cannot be read (a link to nowhere, a folder closed to us) is no missing golden.
+    if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return Reference::Live;
     }
     let expected = Expected {

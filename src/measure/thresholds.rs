@@ -231,7 +231,7 @@ impl Reader<'_> {
             absolute_microseconds: pair(
                 (&given.absolute.gpu_microseconds, &given.absolute.cpu_microseconds),
                 (&default.absolute.gpu_microseconds, &default.absolute.cpu_microseconds),
-                0.0..=1e6,
+                0.0..=1e4,
             )?,
             known_after: self.count(&given.noise.known_after, &default.noise.known_after, 3..=1000)?,
             unusable_noise: self.number(&given.noise.unusable, &default.noise.unusable, share.clone())?,

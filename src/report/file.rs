@@ -8,7 +8,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
 use crate::report::plan_file::{PLAN_SCHEMA, PlanFile};
-use crate::report::schema::{Report, SCHEMA};
+use crate::report::schema::{CellReport, Report, SCHEMA};
+use crate::vocabulary::Status;
 
 /// Reads the JSON report at `path`.
 ///
@@ -29,8 +30,39 @@ pub fn parse(text: &str, name: &str) -> Result<Report> {
         if !seen.insert(cell.id()) {
             return Err(Error::input(format!("`{name}` holds cell `{}` twice", cell.id())));
         }
+        if let Some(why) = contradiction(cell) {
+            return Err(Error::input(format!("`{name}` contradicts itself: cell `{}` passed, but {why}", cell.id()))
+                .hint("use the report as `trtgate gate --json` wrote it"));
+        }
+    }
+    let mut judged = report.clone();
+    judged.judge();
+    if judged.verdict != report.verdict {
+        return Err(Error::input(format!("`{name}` contradicts itself: its verdict is {}", report.verdict))
+            .cause(format!("its cells give {}", judged.verdict))
+            .hint("use the report as `trtgate gate --json` wrote it"));
     }
     Ok(report)
+}
+
+/// Why a cell that says that it passed cannot have, if so.
+fn contradiction(cell: &CellReport) -> Option<String> {
+    if cell.status != Status::Pass {
+        return None;
+    }
+    let gating = || cell.checks.iter().filter(|check| check.gating);
+    if let Some(check) = gating().find(|check| matches!(check.status, Status::Fail | Status::Invalid)) {
+        return Some(format!("its check `{}` is {}", check.name, check.status));
+    }
+    if !gating().any(|check| check.status == Status::Pass) {
+        return Some("no check says so".to_owned());
+    }
+    let finite = cell.error.as_ref().is_some_and(|error| {
+        [error.max_abs, error.mean_abs, error.p99_abs, error.cosine_min, error.sqnr_db]
+            .iter()
+            .all(|one| one.is_finite())
+    });
+    (!finite).then(|| "its error is not a number".to_owned())
 }
 
 /// Reads the plan at `path`.
@@ -177,9 +209,26 @@ mod tests {
         let mut report = sample::passing();
         report.cells[0].error.as_mut().unwrap().max_abs = f64::NAN;
         report.cells[0].error.as_mut().unwrap().sqnr_db = f64::INFINITY;
+        report.cells[0].status = Status::Fail;
+        report.judge();
         let read = parse(&to_json(&report).unwrap(), "report.json").unwrap();
         let error = read.cells[0].error.as_ref().unwrap();
         assert!(error.max_abs.is_nan() && error.sqnr_db.is_nan());
+    }
+
+    #[rstest]
+    #[case::no_checks(|report: &mut Report| report.cells[0].checks.clear(), "passed, but no check says so")]
+    #[case::failed_check(|report: &mut Report| report.cells[0].checks[0].status = Status::Fail, "passed, but its check `")]
+    #[case::no_number(
+        |report: &mut Report| report.cells[0].error.as_mut().unwrap().max_abs = f64::NAN, "passed, but its error is not"
+    )]
+    #[case::verdict(|report: &mut Report| report.cells[0].status = Status::Fail, "its verdict is pass")]
+    fn a_report_that_contradicts_itself_is_refused(#[case] edit: impl FnOnce(&mut Report), #[case] why: &str) {
+        let mut report = sample::passing();
+        assert!(report.cells[0].checks[0].gating);
+        edit(&mut report);
+        let error = parse(&to_json(&report).unwrap(), "r.json").unwrap_err();
+        assert!(error.message.starts_with("`r.json` contradicts itself") && error.message.contains(why), "{error}");
     }
 
     #[rstest]

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::report::layout::canonical_key;
 use crate::report::plan_file::PlanFile;
 use crate::report::schema::{CellReport, CheckResult, Report, Shard};
-use crate::vocabulary::{CellId, Stage};
+use crate::vocabulary::{ArtifactKind, CellId, Stage};
 
 /// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by
 /// another rule (a measured ratio) is kept.
@@ -55,6 +55,10 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
                 Some((earlier, other)) if other.status != cell.status => {
                     conflicts.push(format!("`{id}` is {} in `{earlier}`, {} in `{name}`", other.status, cell.status));
                 }
+                // Engines are built anew on every machine; whatever is carried from one to the other must be the same.
+                Some((earlier, other)) if carried(other) != carried(cell) => {
+                    conflicts.push(format!("`{id}` ran other artifacts in `{earlier}` and in `{name}`"));
+                }
                 Some(_) => {}
             }
         }
@@ -79,12 +83,13 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         command: "trtgate merge".to_owned(),
         ..first.clone()
     };
-    for (_, shard) in shards {
-        for runtime in &shard.requirements.runtimes {
-            if !report.requirements.runtimes.contains(runtime) {
-                report.requirements.runtimes.push(runtime.clone());
-            }
+    let required = shards.iter().flat_map(|(_, shard)| &shard.requirements.runtimes);
+    for runtime in required.chain(plan.iter().flat_map(|plan| &plan.require)) {
+        if !report.requirements.runtimes.contains(runtime) {
+            report.requirements.runtimes.push(runtime.clone());
         }
+    }
+    for (_, shard) in shards {
         report.requirements.baseline |= shard.requirements.baseline;
         for unmet in &shard.requirements.unmet {
             if !report.requirements.unmet.contains(unmet) {
@@ -98,6 +103,12 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     report.cross = joined_cross(shards, cross.map(|rules| rules(&report.cells)).unwrap_or_default());
     report.judge();
     Ok(Merged { report, lost })
+}
+
+/// Digest of the cell's artifact, unless it is an engine.
+fn carried(cell: &CellReport) -> Option<&str> {
+    let artifact = cell.artifact.as_ref().filter(|artifact| artifact.kind != ArtifactKind::Engine)?;
+    Some(&artifact.sha256)
 }
 
 /// Rules across cells whose results are times.
@@ -235,6 +246,7 @@ fn same_subject(first_name: &str, first: &Report, name: &str, report: &Report) -
         ("models", &first.model.sha256, &report.model.sha256),
         ("probe sets", &first.model.probes_sha256, &report.model.probes_sha256),
         ("tolerances", &first.tolerances_sha256, &report.tolerances_sha256),
+        ("goldens", &first.golden_sha256, &report.golden_sha256),
         ("versions of trtgate", &first.machine.trtgate, &report.machine.trtgate),
     ];
     for (what, expected, found) in subjects {
@@ -436,6 +448,7 @@ mod tests {
     #[rstest::rstest]
     #[case::model(|report: &mut Report| report.model.sha256 = "0".repeat(64), "models")]
     #[case::probes(|report: &mut Report| report.model.probes_sha256 = "0".repeat(64), "probe sets")]
+    #[case::goldens(|report: &mut Report| report.golden_sha256 = String::new(), "goldens")]
     #[case::tolerances(|report: &mut Report| report.tolerances_sha256 = "0".repeat(64), "tolerances")]
     #[case::trtgate(|report: &mut Report| report.machine.trtgate = "9.9.9".into(), "versions of trtgate")]
     fn foreign_reports_are_refused(#[case] change: fn(&mut Report), #[case] what: &str) {

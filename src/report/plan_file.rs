@@ -15,6 +15,9 @@ pub struct PlanFile {
     pub schema: String,
     /// The model.
     pub model: PlannedModel,
+    /// Runtimes that must run, in some shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<RuntimeId>,
     /// The cells, in the order in which they run and are reported.
     pub cells: Vec<PlannedCell>,
 }
@@ -22,7 +25,7 @@ pub struct PlanFile {
 impl PlanFile {
     /// A plan of `cells`.
     pub fn new(model: PlannedModel, cells: Vec<PlannedCell>) -> Self {
-        Self { schema: PLAN_SCHEMA.to_owned(), model, cells }
+        Self { schema: PLAN_SCHEMA.to_owned(), model, require: Vec::new(), cells }
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Report {
     /// Digest of the tolerance ladder that the cells were judged by; empty where unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tolerances_sha256: String,
+    /// Digest of the golden that the cells were compared with; empty where none is stored and they were compared with the
+    /// reference's answers of the same run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub golden_sha256: String,
     /// All cells of the plan, in its order, where this report is a shard of it; empty for a report of a whole plan.
     /// Lets a merge find lost cells without the plan's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,6 +80,7 @@ impl Report {
             cross: Vec::new(),
             requirements: Requirements::default(),
             tolerances_sha256: String::new(),
+            golden_sha256: String::new(),
             planned: Vec::new(),
             shards: Vec::new(),
             probe_images: BTreeMap::new(),

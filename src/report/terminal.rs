@@ -43,6 +43,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.not_run(report);
         page.warnings(report);
         page.without_baseline(report);
+        page.without_golden(report);
     }
     page.cross(report);
     page.troubled(report);
@@ -265,6 +266,16 @@ impl Page {
         self.gap();
         for (cell, detail) in warnings {
             self.labelled(0, "warn", color(AnsiColor::Yellow).bold(), &format!("{cell}: {detail}"));
+        }
+    }
+
+    /// Without a golden, nothing from before this run vouches for the answers.
+    fn without_golden(&mut self, report: &Report) {
+        let ran = report.cells.iter().any(|cell| matches!(cell.status, Status::Pass | Status::Fail));
+        if ran && report.golden_sha256.is_empty() && !self.style.quiet {
+            self.gap();
+            let text = "no golden is stored: cells were compared with the reference of this same run; `trtgate bless` stores one";
+            self.labelled(0, "note", DIM, text);
         }
     }
 

@@ -59,8 +59,64 @@ fn a_hanging_worker_is_stopped_at_the_time_limit() {
 #[test]
 fn a_library_that_prints_to_standard_output_disturbs_nothing() {
     let (run, cell) = with_fault("print@run", &[]);
-    assert_eq!((run.code, cell.status), (0, Status::Pass), "{}", run.shown());
+    // Not 0: no run passes while a fault is provoked.
+    assert_eq!((run.code, cell.status), (3, Status::Pass), "{}", run.shown());
+    assert!(run.stdout.contains("a fault is provoked on demand (`TRTGATE_TEST_FAULT=print@run`)"), "{}", run.stdout);
     assert!(!run.stdout.contains("prints to standard output"));
+}
+
+#[test]
+fn nothing_is_accepted_while_a_fault_is_provoked() {
+    let context = Context::new().with("TRTGATE_TEST_FAULT", "layout@run");
+    context.manifest(&[]);
+    for what in [&["bless", "--reason", "r"][..], &["bless", "--baselines", "--reason", "r"]] {
+        let run = context.run(what);
+        assert_eq!(run.code, 2, "{}", run.shown());
+        assert!(run.stderr.contains("nothing is accepted while a fault is provoked"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_artifact_that_is_not_in_the_bundle_is_a_failure() {
+    let context = Context::new();
+    context.manifest(&[]);
+    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
+    assert_eq!(export.code, 0, "{}", export.shown());
+    let both = ["--runtime", "onnxruntime", "--precision", "fp32", "--precision", "fp16", "--batch", "8"];
+    let run = context.run(&[&["gate", "--artifacts", "artifacts", "--json", "r.json"][..], &both].concat());
+    let statuses: Vec<Status> = report(&context.path("r.json")).cells.iter().map(|cell| cell.status).collect();
+    assert_eq!((run.code, statuses), (1, vec![Status::Pass, Status::Fail]), "{}", run.shown());
+}
+
+#[test]
+fn a_golden_that_leads_nowhere_is_not_taken_for_none() {
+    let context = Context::new();
+    let manifest = context.manifest(&[]);
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let snapshots = format!("snapshots = \"{}\"", crate::context::project().join("snapshots").display());
+    assert!(text.contains(&snapshots));
+    std::fs::write(&manifest, text.replace(&snapshots, "snapshots = \"snapshots\"")).unwrap();
+    std::fs::create_dir(context.path("snapshots")).unwrap();
+    std::os::unix::fs::symlink("nowhere", context.path("snapshots/cifar10.golden")).unwrap();
+    let cell = ["--runtime", "tensorflow", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"];
+    let run = context.run(&[&["gate"][..], &cell].concat());
+    assert_eq!(run.code, 3, "{}", run.shown());
+    assert!(run.stdout.contains("there is no golden at"), "{}", run.stdout);
+}
+
+#[test]
+fn a_plan_carries_what_is_required() {
+    let context = Context::new();
+    context.manifest(&[]);
+    let plan = context.run(&["gate", "--require", "tensorrt@10.11", "--plan-json", "plan.json"]);
+    assert_eq!(plan.code, 0, "{}", plan.shown());
+    let cell = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"];
+    assert_eq!(context.run(&[&["gate", "--json", "r.json"][..], &cell].concat()).code, 0);
+    let merged = context.run(&["merge", "--plan", "plan.json", "r.json"]);
+    assert_eq!(merged.code, 3, "{}", merged.shown());
+    assert!(merged.stdout.contains("required runtime `tensorrt@10.11` did not run"), "{}", merged.stdout);
+    // Required without a plan as well.
+    assert_eq!(context.run(&["merge", "--require", "tensorrt", "r.json"]).code, 3);
 }
 
 #[test]
@@ -94,11 +150,15 @@ fn with_graph(change: impl FnOnce(&mut Vec<u8>)) -> (Run, CellReport) {
     let graph = context.path("artifacts/cifar10.onnx-fp32.onnx");
     let old = trtgate::convert::digest::digest_file(&graph).unwrap();
     let mut bytes = std::fs::read(&graph).unwrap();
+    let length = bytes.len();
     change(&mut bytes);
     std::fs::write(&graph, &bytes).unwrap();
     let list = context.path("artifacts/artifacts.json");
     let text = std::fs::read_to_string(&list).unwrap();
-    std::fs::write(&list, text.replace(&old, &trtgate::convert::digest::digest_file(&graph).unwrap())).unwrap();
+    let text = text.replace(&old, &trtgate::convert::digest::digest_file(&graph).unwrap());
+    let size = format!("\"bytes\": {length}");
+    assert!(text.contains(&size), "{text}");
+    std::fs::write(&list, text.replace(&size, &format!("\"bytes\": {}", bytes.len()))).unwrap();
     let run = context.run(&[
         "gate",
         "--artifacts",

@@ -139,13 +139,12 @@ impl CellBench {
     }
 }
 
-/// The status of a cell whose measurement ended with an error of `kind`.
+/// The status of a cell whose measurement ended with an error of `kind`. It ran before, so that nothing is missing for
+/// good or known not to work.
 const fn status_of(kind: ErrorKind) -> Status {
     match kind {
-        ErrorKind::Missing => Status::Unavailable,
-        ErrorKind::Unsupported => Status::Unsupported,
-        ErrorKind::Invalid | ErrorKind::Usage | ErrorKind::Input => Status::Invalid,
-        _ => Status::Fail,
+        ErrorKind::Failed | ErrorKind::Machine => Status::Fail,
+        _ => Status::Invalid,
     }
 }
 

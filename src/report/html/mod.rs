@@ -251,6 +251,10 @@ fn environment(report: &Report) -> Markup {
                 (fact("Model sha256", html! { code { (one_line(&report.model.sha256)) } }))
                 @if !report.model.probes_sha256.is_empty() { (fact("Probes sha256", html! { code { (one_line(&report.model.probes_sha256)) } })) }
                 @if !report.tolerances_sha256.is_empty() { (fact("Tolerances sha256", html! { code { (one_line(&report.tolerances_sha256)) } })) }
+                (fact("Golden sha256", html! {
+                    @if report.golden_sha256.is_empty() { "none stored: compared with the reference of the same run" }
+                    @else { code { (one_line(&report.golden_sha256)) } }
+                }))
                 (fact("GPU", html! { (known(&machine.gpu)) }))
                 @if machine.gpu.is_some() {
                     (fact("Compute capability", html! { (known(&machine.compute_capability)) }))
