@@ -44,7 +44,11 @@ pub struct BenchArguments {
 pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
     if arguments.against.is_some() {
         check_pairs(arguments.pairs)?;
+        if let Some(absent) = arguments.against.as_ref().filter(|path| !path.is_file()) {
+            return Err(Error::usage(format!("`--against {}`: there is no such program", absent.display())));
+        }
     }
+    arguments.render.check()?;
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     if let Some(reference) = &arguments.against {
         return against(global, arguments, &workspace, reference);

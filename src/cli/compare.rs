@@ -323,16 +323,18 @@ mod tests {
     #[test]
     fn files_of_other_samples_are_input_errors() {
         let short = SAME.rsplit_once("2,0").unwrap().0;
-        let messages = [short, "0,0,1,1,2\n1,0,0,1,2\n2,0,1,1,2\n", "0,1,1,1\n", "0,1,1,1.0,nan\n"].map(|text| {
-            let error = compared(text, &[]).unwrap_err();
-            assert_eq!(error.kind, crate::ErrorKind::Input);
-            error.message
-        });
+        let messages =
+            [short, "0,0,1,1,2\n1,0,1,1,2\n2,0,1,1,2\n", "0,1,0,1\n", "0,1,1,1.0,nan\n", "5,2,7\n"].map(|text| {
+                let error = compared(text, &[]).unwrap_err();
+                assert_eq!(error.kind, crate::ErrorKind::Input);
+                error.message
+            });
         insta::assert_snapshot!(messages.join("\n"), @r"
         `a.csv` holds 3 samples, `b.csv` 2
         sample 0 is labelled differently in `a.csv` and `b.csv`
         `a.csv` holds 2 outputs a sample, `b.csv` 1
         `b.csv`, line 1: value 5 `nan` is not finite
+        `b.csv`, line 1: 0 outputs, expected at least 1
         ");
     }
 

@@ -46,6 +46,7 @@ pub struct GateArguments {
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
+    arguments.render.check()?;
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     let mut filter = arguments.selection.filter();
     // A required version that is not here must be in the plan, to be reported as missing.

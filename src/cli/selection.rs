@@ -122,6 +122,9 @@ impl WorkspaceArguments {
 
     /// As options of the workspace.
     pub fn options(&self, global: &Global) -> Result<Options> {
+        if let Some(absent) = self.library.iter().find(|path| !path.exists()) {
+            return Err(Error::usage(format!("`--library {}`: there is nothing", absent.display())));
+        }
         let mut program = WorkerProgram::current()?;
         program.echo = global.verbose > 0;
         Ok(Options {

@@ -133,6 +133,16 @@ impl Bundle {
                 .cause(format!("they had {found}, the manifest's `[calibration]` says {wanted}"))
                 .hint("export them again with `trtgate export --output`"));
         }
+        let calibrated = |entry: &Entry| {
+            matches!(entry.kind, Some(ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::TfliteInt8))
+        };
+        if calibration.is_some() && bundle.calibrated_by.is_none() && bundle.artifacts.iter().any(calibrated) {
+            return Err(Error::input(format!(
+                "`{}` does not say how its INT8 artifacts were calibrated",
+                folder.display()
+            ))
+            .hint("export them again with `trtgate export --output`"));
+        }
         folder.clone_into(&mut bundle.folder);
         Ok(bundle)
     }

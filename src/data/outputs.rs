@@ -138,6 +138,16 @@ impl Outputs {
     }
 }
 
+/// Whether a row begins with what [`OutputWriter`] puts before the outputs of sample `index`.
+fn is_leading(row: &[f32], index: usize) -> bool {
+    let [number, label, answer, outputs @ ..] = row else { return false };
+    let whole = |value: f32, least: f32| value >= least && value.fract() == 0.0;
+    let sound = outputs.iter().all(|value| value.is_finite());
+    let own = top1(outputs).map_or(-1.0, |class| class as f32);
+    // Whole numbers are exact in a float up to 2²⁴ samples.
+    *number == index as f32 && whole(*label, -1.0) && (!sound || *answer == own)
+}
+
 /// Reads a file of outputs: a CSV as [`OutputWriter`] writes it, a CSV of `classes` bare outputs a row (when `classes`
 /// is known), or an npy array `[N, classes]`.
 pub fn read_outputs(path: &Path, classes: Option<usize>) -> Result<Outputs> {
@@ -163,6 +173,16 @@ pub fn read_outputs(path: &Path, classes: Option<usize>) -> Result<Outputs> {
                     return Err(reader.wrong(line, format_args!("{found} outputs, expected {expected}")));
                 }
                 if leading == LEADING {
+                    if !is_leading(&row, rows) {
+                        return Err(reader
+                            .wrong(
+                                line,
+                                format_args!(
+                                    "it does not begin with the sample's number, its label and its largest output"
+                                ),
+                            )
+                            .hint("name the number of outputs a row with `--classes` where rows hold nothing else"));
+                    }
                     let label = row.get(1).copied().filter(|label| *label >= 0.0 && label.fract() == 0.0);
                     labels.extend(label.map(|label| label as u32));
                 }

@@ -16,6 +16,7 @@
 
 mod assemble;
 mod behaviour;
+mod border;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;

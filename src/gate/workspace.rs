@@ -12,6 +12,7 @@ use crate::convert::store::Store;
 use crate::convert::{self, Artifact};
 use crate::data::ProbeSet;
 use crate::error::{Error, Result};
+use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
@@ -109,6 +110,7 @@ impl Workspace {
                 .cause(format!("the manifest has sha256 {expected}, the files have {model_sha256}"))
                 .hint("put the new digest into the manifest if the change is intended, or pass `--trust` once"));
         }
+        border::check(&manifest)?;
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
         let store =

@@ -178,6 +178,16 @@ impl Series {
             if entry.environment.key() != entry.environment_key {
                 return Err(format!("entry {number}: its environment was changed by hand"));
             }
+            // What waiting and bursts cost lies between the two, never a factor of ten.
+            if let (Quantity::SamplesPerSecond, Ok(value), Some(distribution)) =
+                (quantity, entry.value(), &entry.distribution)
+                && !(0.1..=10.0).contains(&(value / distribution.samples_per_second))
+            {
+                return Err(format!(
+                    "entry {number}: its repetitions say {value} samples/s, its distribution {}",
+                    distribution.samples_per_second
+                ));
+            }
             if entry.level == 0 {
                 return Err(format!("entry {number}: its level is 0"));
             }

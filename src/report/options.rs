@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::dashboards::{self, Better};
 use crate::report::schema::Report;
 use crate::report::{file, html, junit, markdown};
@@ -42,6 +42,23 @@ impl RenderOptions {
     /// Whether one of the forms goes to standard output, so that nothing else should.
     pub fn uses_stdout(&self) -> bool {
         self.files().any(|path| path == Path::new("-"))
+    }
+
+    /// Refuses files that could not be written once everything has run.
+    ///
+    /// # Errors
+    /// `Usage` for one in a folder that does not exist, or that is a folder.
+    pub fn check(&self) -> Result<()> {
+        for path in self.files().filter(|path| path.as_path() != Path::new("-")) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(Error::usage(format!("`{}` cannot be written: its folder does not exist", path.display())));
+            }
+            if path.is_dir() {
+                return Err(Error::usage(format!("`{}` cannot be written: it is a folder", path.display())));
+            }
+        }
+        Ok(())
     }
 
     /// Renders `report` into every file that was asked for.

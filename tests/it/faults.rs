@@ -104,6 +104,45 @@ fn a_golden_that_leads_nowhere_is_not_taken_for_none() {
     assert!(run.stdout.contains("there is no golden at"), "{}", run.stdout);
 }
 
+#[rstest::rstest]
+#[case::signature("signature = \"serving_default\"", "signature = \"serve\"", "it has `serving_default`")]
+#[case::input("name = \"input_1\"", "name = \"inputs\"", "the model's input is `input_1`")]
+#[case::shape("shape = [32, 32, 3]", "shape = [32, 32, 1]", "a sample of the model has [32, 32, 3]")]
+#[case::output("name = \"logits\"", "name = \"logit\"", "the model has `logits`")]
+fn a_manifest_that_does_not_fit_the_model_is_no_regression(#[case] from: &str, #[case] to: &str, #[case] why: &str) {
+    let context = Context::new();
+    context.manifest(&[(from, to)]);
+    let run = context.run(&["gate", "--offline"]);
+    assert_eq!(run.code, 2, "{}", run.shown());
+    assert!(run.stderr.contains(why), "{}", run.stderr);
+}
+
+#[rstest::rstest]
+#[case::library(&["gate", "--library", "nope"], "`--library nope`: there is nothing")]
+#[case::report(&["gate", "--json", "nope/r.json"], "its folder does not exist")]
+#[case::program(&["bench", "--against", "nope"], "`--against nope`: there is no such program")]
+#[case::duration(&["bench", "--duration", "nan"], "not a number of seconds")]
+#[case::runtime(&["gate", "--runtime", "tensort"], "one of: `tensorflow` `onnxruntime`")]
+fn a_mistyped_argument_is_refused_before_anything_runs(#[case] arguments: &[&str], #[case] why: &str) {
+    let context = Context::new();
+    context.manifest(&[]);
+    let run = context.run(arguments);
+    assert_eq!(run.code, 2, "{}", run.shown());
+    assert!(run.stderr.contains(why), "{}", run.stderr);
+}
+
+#[test]
+fn bare_outputs_are_not_taken_for_rows_with_numbers() {
+    let context = Context::new();
+    let row = |shift: f32| format!("{},{},{},1,2,9,4\n", 3.0 + shift, 4.0 + shift, 5.0 + shift);
+    context.write("a.csv", &row(0.0));
+    context.write("b.csv", &row(50.0));
+    let run = context.run(&["compare", "a.csv", "b.csv"]);
+    assert_eq!(run.code, 2, "{}", run.shown());
+    assert!(run.stderr.contains("--classes"), "{}", run.stderr);
+    assert_eq!(context.run(&["compare", "a.csv", "b.csv", "--classes", "7"]).code, 1);
+}
+
 #[test]
 fn a_plan_carries_what_is_required() {
     let context = Context::new();

@@ -30,6 +30,16 @@ const WANTED: Wanted<'static> = Wanted {
     install_hint: "`trtgate export` installs it into its own environment; or name a Python that has `tensorflow-cpu==2.21.0` in `TRTGATE_PYTHON`",
 };
 
+/// The signature `key` of the SavedModel in `folder` as its files declare it, without the library; `None` where they do not
+/// tell.
+///
+/// # Errors
+/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of several inputs or
+/// of tensors without a shape.
+pub(crate) fn declared_signature(folder: &std::path::Path, key: &str) -> Result<Option<crate::tensor::Signature>> {
+    safe::declared_signature(folder, key)
+}
+
 /// The driver.
 pub struct Tensorflow;
 

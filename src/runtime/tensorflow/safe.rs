@@ -132,6 +132,23 @@ fn check_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The signature `key` as the model's files declare it, without the library; `None` where they do not tell, which the
+/// library then has to.
+///
+/// # Errors
+/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of several inputs or
+/// of tensors without a shape.
+pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Signature>> {
+    let Ok(bytes) = fs::read(folder.join("saved_model.pb")) else { return Ok(None) };
+    let Ok(model) = proto::SavedModel::decode(bytes.as_slice()) else { return Ok(None) };
+    let serves = |graph: &&proto::MetaGraph| {
+        graph.info.as_ref().is_some_and(|info| info.tags.iter().any(|tag| tag == SERVE_TAG))
+    };
+    let Some(graph) = model.meta_graphs.iter().find(serves) else { return Ok(None) };
+    let (signature, _) = read_signature(find_signature(graph, key)?)?;
+    Ok(Some(signature))
+}
+
 /// The library must be the version that its package says, or results and baselines would go under a wrong name.
 fn check_version(loaded: &str, expected: &str) -> Result<()> {
     let release = |version: &str| version.split(['+', '-']).next().unwrap_or_default().to_owned();

@@ -1,0 +1,67 @@
+//! The manifest's input and output against those of the model, before anything is converted: a typo is no regression.
+
+use crate::convert::onnx;
+use crate::error::{Error, Result};
+use crate::manifest::{Manifest, ModelSource};
+use crate::runtime::tensorflow;
+use crate::tensor::{Signature, TensorSpec, shape_text};
+
+/// Holds `[model] signature`, `[input]` and `[output]` to the model. What its files do not tell is left to the runtimes.
+///
+/// # Errors
+/// `Input`, naming the key and what the model has.
+pub(super) fn check(manifest: &Manifest) -> Result<()> {
+    let declared = match &manifest.model.source {
+        ModelSource::SavedModel { path, signature } => tensorflow::declared_signature(path, signature)
+            .map_err(|error| error.context(format!("`[model] signature` in `{}`", manifest.path.display())))?,
+        ModelSource::Onnx { path } => onnx::read(path).ok().map(|model| onnx::signature(&model)),
+    };
+    declared.map_or(Ok(()), |signature| check_signature(manifest, &signature))
+}
+
+fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {
+    let wrong = |key: &str, says: String, has: String| {
+        let place = format!("`{key}` in `{}` is {says}", manifest.path.display());
+        Err(Error::input(format!("{place}, but {has}")))
+    };
+    let names =
+        |specs: &[TensorSpec]| specs.iter().map(|spec| format!("`{}`", spec.name)).collect::<Vec<_>>().join(", ");
+    let (input, output) = (&manifest.input, &manifest.output);
+    if let [found] = signature.inputs.as_slice() {
+        if found.name != input.name {
+            return wrong(
+                "[input] name",
+                format!("`{}`", input.name),
+                format!("the model's input is `{}`", found.name),
+            );
+        }
+        let sample = found.shape.get(1..).unwrap_or_default();
+        let fits = sample.len() == input.shape.len()
+            && sample.iter().zip(&input.shape).all(|(found, given)| found.is_none_or(|found| found == *given));
+        if !fits {
+            return wrong(
+                "[input] shape",
+                format!("{:?}", input.shape),
+                format!("a sample of the model has {}", shape_text(sample)),
+            );
+        }
+    }
+    let Some(found) = signature.outputs.iter().find(|spec| spec.name == output.name) else {
+        return wrong(
+            "[output] name",
+            format!("`{}`", output.name),
+            format!("the model has {}", names(&signature.outputs)),
+        );
+    };
+    match found.shape.as_slice() {
+        [_, Some(classes)] if *classes != output.classes => {
+            wrong("[output] classes", output.classes.to_string(), format!("`{}` has {classes}", found.name))
+        }
+        [_, _] => Ok(()),
+        shape => wrong(
+            "[output] name",
+            format!("`{}`", output.name),
+            format!("its shape is {}, not [N, classes]", shape_text(shape)),
+        ),
+    }
+}
