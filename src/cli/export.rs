@@ -45,7 +45,9 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         let calibration =
             made.iter().any(|(_, artifact)| needs(artifact.kind)).then(|| workspace.calibration()).transpose()?;
         let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
-        Bundle::write(folder, name, digest, &made, calibration.as_deref(), &manifest.calibration)?;
+        // Without them a machine that cannot run the reference would have no probes.
+        let probes = manifest.probes.file.is_none().then(|| workspace.probes()).transpose()?;
+        Bundle::write(folder, name, digest, &made, calibration.as_deref(), probes.as_ref(), &manifest.calibration)?;
         output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
     }
     // A reader that closed the pipe does not want the rest.

@@ -157,7 +157,8 @@ fn manifest_text(arguments: &InitArguments, inspected: &Inspected) -> Result<Str
     line("# labels = [\"cat\", \"dog\"]      # one a class, for reports\n");
     line("[probes]                       # the gate's fixed samples, made by `trtgate data probes` from the seed");
     line("seed = 1");
-    line("count = 256\n");
+    line("count = 256");
+    line("# file = \"probes.bin\"        # keep them when the model changes: `trtgate data probes --out probes.bin`\n");
     line("[calibration]                  # for INT8; real samples, if you have them, calibrate better");
     line("seed = 2");
     line("count = 512");

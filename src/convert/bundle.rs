@@ -10,6 +10,7 @@ use super::Artifact;
 use super::artifact::bytes_under;
 use super::digest::{digest_directory, digest_file};
 use crate::data::atomic;
+use crate::data::probes::ProbeSet;
 use crate::error::{Error, Result};
 use crate::manifest::Calibration;
 use crate::vocabulary::ArtifactKind;
@@ -30,6 +31,9 @@ pub struct Bundle {
     artifacts: Vec<Entry>,
     /// Calibration samples, where they were made.
     calibration: Option<Entry>,
+    /// Probes, where they were made from the model and no file of the project holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probes: Option<Entry>,
     /// How the INT8 artifacts were calibrated, see [`Calibration::description`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibrated_by: Option<String>,
@@ -48,7 +52,7 @@ struct Entry {
 }
 
 impl Bundle {
-    /// Copies `artifacts` (with the batch of static ones) and the calibration samples into `folder`, the list last.
+    /// Copies `artifacts` (with the batch of static ones), calibration samples and probes into `folder`, the list last.
     ///
     /// # Errors
     /// If a file cannot be copied; the list is not written then.
@@ -58,6 +62,7 @@ impl Bundle {
         model_sha256: &str,
         artifacts: &[(Option<u32>, Artifact)],
         calibration: Option<&Path>,
+        probes: Option<&ProbeSet>,
         calibrated_by: &Calibration,
     ) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?;
@@ -80,13 +85,25 @@ impl Bundle {
                 bytes: artifact.bytes,
             });
         }
+        let beside = |file: String| -> Result<Entry> {
+            let path = folder.join(&file);
+            let bytes = fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len();
+            Ok(Entry { kind: None, batch: None, file, sha256: digest_file(&path)?, bytes })
+        };
         let calibration = match calibration {
             None => None,
             Some(path) => {
                 let file = format!("{model}.calibration.npy");
                 copy(path, &folder.join(&file))?;
-                let bytes = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
-                Some(Entry { kind: None, batch: None, file, sha256: digest_file(path)?, bytes })
+                Some(beside(file)?)
+            }
+        };
+        let probes = match probes {
+            None => None,
+            Some(probes) => {
+                let file = format!("{model}.probes.bin");
+                probes.save(&folder.join(&file))?;
+                Some(beside(file)?)
             }
         };
         let bundle = Self {
@@ -95,6 +112,7 @@ impl Bundle {
             model_sha256: model_sha256.to_owned(),
             artifacts: entries,
             calibration,
+            probes,
             calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
         };
@@ -179,6 +197,14 @@ impl Bundle {
         self.calibration.as_ref().map(|entry| self.verified(entry)).transpose()
     }
 
+    /// The probes, where the bundle has them.
+    ///
+    /// # Errors
+    /// If the file differs from the list.
+    pub fn probes(&self) -> Result<Option<PathBuf>> {
+        self.probes.as_ref().map(|entry| self.verified(entry)).transpose()
+    }
+
     fn verified(&self, entry: &Entry) -> Result<PathBuf> {
         // A list from elsewhere names files of its own folder, nothing outside it.
         if Path::new(&entry.file).components().count() != 1 || entry.file == ".." {
@@ -210,7 +236,7 @@ mod tests {
     fn artifacts_of_another_model_or_calibration_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
-        Bundle::write(folder.path(), "m", "abc", &[], None, &calibration).unwrap();
+        Bundle::write(folder.path(), "m", "abc", &[], None, None, &calibration).unwrap();
         assert!(Bundle::read(folder.path(), Some("abc"), Some(&calibration)).is_ok());
         assert!(Bundle::read(folder.path(), Some("abd"), Some(&calibration)).is_err());
         for other in [

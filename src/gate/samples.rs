@@ -71,17 +71,21 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
             error.context("cannot read the probes").hint(hint)
         });
     }
+    if let Some(path) = workspace.carried_probes()? {
+        return ProbeSet::load(&path, manifest)
+            .map_err(|error| error.context("cannot read the probes among the artifacts"));
+    }
     let key = sample_key("probes", manifest)
         .with("model", &workspace.model_sha256)
         .with("seed", manifest.probes.seed)
         .with("count", manifest.probes.count);
-    let step = workspace.progress.begin("making the probe set, once");
     let entry = workspace.store.get_or_make(&key, |folder| {
+        let step = workspace.progress.begin("making the probe set, once");
         let options = ProbeOptions::of(manifest);
         let (set, _) = make(workspace, &options)?;
+        step.finish();
         set.save(&folder.join("probes.bin"))
     })?;
-    step.finish();
     ProbeSet::load(&entry.file("probes.bin")?.0, manifest)
 }
 

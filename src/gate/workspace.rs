@@ -184,7 +184,12 @@ impl Workspace {
         }
     }
 
-    /// The probe set: the manifest's file, or made once from the reference.
+    /// Probes that came with the artifacts.
+    pub(super) fn carried_probes(&self) -> Result<Option<PathBuf>> {
+        self.bundle.as_ref().map_or(Ok(None), Bundle::probes)
+    }
+
+    /// The probe set: the manifest's file, that of the artifacts, or made once from the reference.
     ///
     /// # Errors
     /// If the file is wrong, or the reference cannot run.

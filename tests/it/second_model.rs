@@ -174,6 +174,18 @@ fn an_onnx_model_of_another_shape_is_gated_by_what_init_writes() {
     let rows = all["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2, "{}", compare.stdout);
     assert_eq!(rows[0]["size_to_fp32"], 1.0);
+
+    // Its artifacts carry the probes to a machine that has neither the converters nor the store of this one.
+    succeeded(context.run(&["export", "--output", "artifacts"]));
+    let site = find_in(&Store::open(None).unwrap(), EXPORT).expect("the export environment").site_packages;
+    let library = site.iter().map(|folder| folder.join("onnxruntime/capi")).find(|folder| folder.is_dir()).unwrap();
+    let elsewhere = Context::new().with("TRTGATE_CACHE", &context.path("empty").display().to_string());
+    for name in ["gate.toml", "glyphs.onnx", "snapshots", "artifacts"] {
+        std::os::unix::fs::symlink(context.path(name), elsewhere.path(name)).unwrap();
+    }
+    let words = ["gate", "--artifacts", "artifacts", "--offline", "--require-golden", "--runtime", "onnxruntime"];
+    let run = succeeded(elsewhere.run(&[&words[..], &["--library", &library.display().to_string()]].concat()));
+    assert!(run.stdout.contains("PASS  12 passed"), "{}", run.shown());
 }
 
 /// A classifier of pictures `[N, 18, 14, 1]` with five classes, as TensorFlow writes it.
