@@ -1,6 +1,6 @@
 //! What every command stands on: the manifest, the store, what is on this machine, and the artifacts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,7 +102,11 @@ impl Workspace {
         if let Some(threads) = options.inter_threads {
             manifest.run.inter_threads = threads;
         }
-        let model_sha256 = model_digest(&manifest)?;
+        let model_sha256 = match &manifest.model.sha256 {
+            // Artifacts say which model they are of, and need no other.
+            Some(expected) if options.artifacts.is_some() && !manifest.model.source.path().exists() => expected.clone(),
+            _ => model_digest(&manifest)?,
+        };
         if let Some(expected) = manifest.model.sha256.as_ref().filter(|expected| **expected != model_sha256)
             && !options.trust
         {
@@ -227,9 +231,10 @@ impl Workspace {
 
 /// Digest of the source model: the folder's for a SavedModel, the file's for ONNX.
 fn model_digest(manifest: &Manifest) -> Result<String> {
-    let (path, digest): (&Path, _) = match &manifest.model.source {
-        ModelSource::SavedModel { path, .. } => (path, digest_directory(path)),
-        ModelSource::Onnx { path } => (path, digest_file(path)),
+    let path = manifest.model.source.path();
+    let digest = match &manifest.model.source {
+        ModelSource::SavedModel { .. } => digest_directory(path),
+        ModelSource::Onnx { .. } => digest_file(path),
     };
     digest.map_err(|error| {
         error

@@ -82,6 +82,15 @@ pub enum ModelSource {
     },
 }
 
+impl ModelSource {
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::SavedModel { path, .. } | Self::Onnx { path } => path,
+        }
+    }
+}
+
 /// What is gated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {

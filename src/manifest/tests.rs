@@ -1,5 +1,5 @@
 //! The manifest as users write it: one fault a case, in this project's own.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use rstest::rstest;
 
 use super::*;
@@ -69,6 +69,28 @@ fn faults_are_named_with_their_place(#[case] old: &str, #[case] new: &str, #[cas
     assert!(error.to_string().contains(words), "{error}");
     assert!(error.message.contains("project/gate.toml:"), "no place: {error}");
     assert_eq!(error.kind, crate::error::ErrorKind::Usage);
+}
+
+/// `docs/manifest.md` describes every key: the parser lists those that it knows when it meets one that it does not.
+#[test]
+fn every_key_is_documented() {
+    let document = include_str!("../../docs/manifest.md");
+    let mut described = 0;
+    for section in
+        ["model", "input", "output", "probes", "calibration", "matrix", "engine", "agreement", "run", "paths"]
+    {
+        let mut table: toml::Table = TEXT.parse().unwrap();
+        let own = table.entry(section).or_insert_with(|| toml::Table::new().into());
+        own.as_table_mut().unwrap().insert("colour".to_owned(), 1.into());
+        let message = parse(&table.to_string()).unwrap_err().to_string();
+        let (_, known) = message.split_once("expected").unwrap_or_else(|| panic!("{message}"));
+        let part = document.split("\n## ").find(|part| part.starts_with(&format!("`[{section}]`"))).unwrap();
+        for key in known.split('`').skip(1).step_by(2) {
+            assert!(part.contains(&format!("| `{key}` |")), "`[{section}] {key}` is not in docs/manifest.md");
+            described += 1;
+        }
+    }
+    assert!(described >= 43, "{described}");
 }
 
 #[test]

@@ -77,6 +77,27 @@ fn nothing_is_accepted_while_a_fault_is_provoked() {
 }
 
 #[test]
+fn artifacts_need_no_model_whose_digest_is_known() {
+    let context = Context::new();
+    let manifest = context.manifest(&[]);
+    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
+    assert_eq!(export.code, 0, "{}", export.shown());
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let model = crate::context::project().join("models/cifar10/saved_model");
+    std::fs::write(&manifest, text.replace(&model.display().to_string(), "nowhere")).unwrap();
+    let cell = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"];
+    let run = context.run(&[&["gate", "--artifacts", "artifacts"][..], &cell].concat());
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let without = context.run(&[&["gate"][..], &cell].concat());
+    assert_eq!(without.code, 2, "{}", without.shown());
+    // Artifacts of another model are still refused.
+    let list = context.path("artifacts/artifacts.json");
+    let other = std::fs::read_to_string(&list).unwrap().replace("b11059322736", "000000000000");
+    std::fs::write(&list, other).unwrap();
+    assert_eq!(context.run(&[&["gate", "--artifacts", "artifacts"][..], &cell].concat()).code, 2);
+}
+
+#[test]
 fn an_artifact_that_is_not_in_the_bundle_is_a_failure() {
     let context = Context::new();
     context.manifest(&[]);

@@ -303,7 +303,9 @@ fn search(paths: &SearchPaths, version: impl Fn(&Candidate, &Told) -> Result<Str
     let rank = |library: Library| Library::ALL.iter().position(|one| *one == library);
     let newest = |one: &Installation| std::cmp::Reverse(Version::parse(&one.version));
     found.sort_by_key(|one| (rank(one.id.library), newest(one)));
-    if found.is_empty() && tried.is_empty() {
+    let absent = places::absent(paths);
+    tried.extend(absent.iter().map(|named| format!("`{}`: there is nothing, though it is named", named.display())));
+    if found.is_empty() && tried.len() == absent.len() {
         tried.extend(places::search(paths).iter().map(|place| format!("`{}`: no TensorRT there", place.display())));
     }
     let missing = (found.is_empty() || !tried.is_empty()).then(|| Obstacle {

@@ -11,6 +11,11 @@ pub const VARIABLE: &str = "TRTGATE_TENSORRT_PATH";
 const PACKAGES: [&str; 6] =
     ["tensorrt", "tensorrt_libs", "tensorrt_rtx", "tensorrt_rtx_libs", "tensorrt_lean", "tensorrt_lean_libs"];
 
+/// What the user named and is not there.
+pub fn absent(paths: &SearchPaths) -> Vec<PathBuf> {
+    paths.explicit.iter().cloned().chain(variable(VARIABLE)).filter(|named| !named.exists()).collect()
+}
+
 /// Files and folders that exist, in the order of the search, each once.
 pub fn search(paths: &SearchPaths) -> Vec<PathBuf> {
     let mut places = Vec::new();
