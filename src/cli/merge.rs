@@ -23,7 +23,7 @@ pub struct MergeArguments {
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Runtimes that must have run in some shard, `tensorrt@8.5` (repeatable)
-    #[arg(long, value_name = "RUNTIME", env = "TRTGATE_REQUIRE", value_delimiter = ',', value_parser = word::<RuntimeId>)]
+    #[arg(long, value_name = "RUNTIME", value_delimiter = ',', value_parser = word::<RuntimeId>)]
     pub require: Vec<RuntimeId>,
     /// The JSON reports of the shards
     #[arg(value_name = "REPORT", required = true)]
