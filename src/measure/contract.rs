@@ -70,6 +70,10 @@ pub struct Measurement {
     /// system does not tell, and on GPU.
     #[serde(default)]
     pub waited_milliseconds: Vec<f64>,
+    /// The largest share of warm-up and timed region that one thread of the process was ready to run but had no processor;
+    /// absent where the system does not tell, and on GPU.
+    #[serde(default)]
+    pub longest_waited_share: Option<f64>,
     /// GPU clock per batch, milliseconds, from CUDA events; empty on CPU. In latency mode with the copies of the
     /// contract, else of computation alone.
     pub gpu_milliseconds: Vec<f64>,

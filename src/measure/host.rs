@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
-use crate::measure::waiting::WaitingClock;
+use crate::measure::waiting::{Threads, WaitingClock};
 use crate::tensor::Tensor;
 
 /// Times `run` on `inputs`, used in turn, under `contract`.
@@ -25,8 +25,11 @@ pub fn measure(
     run: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
 ) -> Result<Measurement> {
     let start = Instant::now();
-    let waiting = WaitingClock::open();
-    measure_with_clock(inputs, contract, run, &mut || start.elapsed(), &mut || waiting.read())
+    let (waiting, threads) = (WaitingClock::open(), Threads::look());
+    let measured = measure_with_clock(inputs, contract, run, &mut || start.elapsed(), &mut || waiting.read())?;
+    let longest = Threads::look().longest_since(&threads);
+    let longest_waited_share = longest.map(|waited| waited.as_secs_f64() / start.elapsed().as_secs_f64().max(1e-9));
+    Ok(Measurement { longest_waited_share, ..measured })
 }
 
 /// [`measure`] with the time since an arbitrary start read from `clock`, and the time that the thread has been without
@@ -98,6 +101,7 @@ fn measure_with_clock(
         batch,
         host_milliseconds,
         waited_milliseconds: waited_milliseconds.unwrap_or_default(),
+        longest_waited_share: None,
         gpu_milliseconds: Vec::new(),
         wall_seconds: previous.saturating_sub(begin).as_secs_f64(),
         batches,

@@ -206,7 +206,8 @@ pub struct Repetition {
     pub typical_samples_per_second: f64,
     /// Samples per second over the whole timed region, bursts included.
     pub samples_per_second: f64,
-    /// Share of the timed region that the calling thread had no processor, where the system tells.
+    /// Share of the time that the calling thread, or the other thread that waited longest, had no processor, where the
+    /// system tells.
     #[serde(default)]
     pub waited_share: Option<f64>,
     /// Medians of the windows of the judged clock, milliseconds, in order of time.
@@ -236,7 +237,8 @@ pub fn repetition(measurement: &Measurement) -> Result<Repetition> {
         measurement.batch as f64 * 1e3 / typical
     };
     let waited = &measurement.waited_milliseconds;
-    let waited_share = (!waited.is_empty()).then(|| waited.iter().sum::<f64>() / (measurement.wall_seconds * 1e3));
+    let own = (!waited.is_empty()).then(|| waited.iter().sum::<f64>() / (measurement.wall_seconds * 1e3));
+    let waited_share = own.into_iter().chain(measurement.longest_waited_share).reduce(f64::max);
     Ok(Repetition {
         typical_samples_per_second,
         samples_per_second: plain,
@@ -359,6 +361,7 @@ mod tests {
             batches: trace.len() as u64,
             host_milliseconds: trace,
             waited_milliseconds: Vec::new(),
+            longest_waited_share: None,
             gpu_milliseconds: Vec::new(),
             enqueue_microseconds: None,
             device: None,

@@ -67,6 +67,8 @@ pub struct Thresholds {
     pub unusable_noise: f64,
     /// Share of the time without a processor above which a younger series gives no verdict.
     pub busy: f64,
+    /// Share of the time without a processor above which slower is no verdict.
+    pub crowded: f64,
     /// The least noise of a younger series.
     pub assumed_noise: PerDevice,
     /// Largest 25th over 10th percentile of the windows of a stable repetition; at least 1.
@@ -161,6 +163,7 @@ struct RawNoise {
     known_after: Option<toml::Spanned<usize>>,
     unusable: Number,
     busy: Number,
+    crowded: Number,
     assumed_gpu: Number,
     assumed_cpu: Number,
 }
@@ -236,6 +239,7 @@ impl Reader<'_> {
             known_after: self.count(&given.noise.known_after, &default.noise.known_after, 3..=1000)?,
             unusable_noise: self.number(&given.noise.unusable, &default.noise.unusable, share.clone())?,
             busy: self.number(&given.noise.busy, &default.noise.busy, 0.0..=1.0)?,
+            crowded: self.number(&given.noise.crowded, &default.noise.crowded, 0.0..=1.0)?,
             assumed_noise: pair(
                 (&given.noise.assumed_gpu, &given.noise.assumed_cpu),
                 (&default.noise.assumed_gpu, &default.noise.assumed_cpu),

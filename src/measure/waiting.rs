@@ -3,8 +3,11 @@
 //! On a machine that others use too, most of what disturbs a CPU measurement is waiting in the scheduler's queue. The
 //! kernel tells it apart: the second number of `/proc/thread-self/schedstat` is the time on the run queue,
 //! nanoseconds (`Documentation/scheduler/sched-stats.rst`). What it cannot tell is foreign load on shared caches,
-//! memory and hyper-threads, and the waiting of other threads of a session with several.
+//! memory and hyper-threads. The waiting of a session's other threads (TensorFlow computes in a pool of its own, also with
+//! one thread) is not subtracted from times, since threads wait side by side; [`Threads`] tells how much there was.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -24,6 +27,27 @@ impl WaitingClock {
         let mut buffer = [0; 96];
         let length = self.0.as_ref()?.read_at(&mut buffer, 0).ok()?;
         parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
+    }
+}
+
+/// How long every thread of this process has waited so far.
+#[derive(Debug)]
+pub struct Threads(BTreeMap<OsString, Duration>);
+
+impl Threads {
+    /// Looks at all threads; none where the system does not count.
+    pub fn look() -> Self {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let read = |path: std::path::PathBuf| parse(&std::fs::read_to_string(path.join("schedstat")).ok()?);
+        Self(tasks.filter_map(|task| Some((task.file_name(), read(task.path())?))).collect())
+    }
+
+    /// The longest that any one thread waited since `earlier`; `None` where nothing is known.
+    pub fn longest_since(&self, earlier: &Self) -> Option<Duration> {
+        let waited = |(thread, now): (&OsString, &Duration)| {
+            now.saturating_sub(earlier.0.get(thread).copied().unwrap_or_default())
+        };
+        self.0.iter().map(waited).max()
     }
 }
 
@@ -52,6 +76,16 @@ mod tests {
     #[case("", None)]
     fn the_second_of_three_numbers_is_the_waiting(#[case] text: &str, #[case] expected: Option<u64>) {
         assert_eq!(parse(text), expected.map(Duration::from_nanos));
+    }
+
+    #[test]
+    fn the_thread_that_waited_longest_counts() {
+        let threads = |list: &[(&str, u64)]| {
+            Threads(list.iter().map(|&(thread, waited)| (thread.into(), Duration::from_nanos(waited))).collect())
+        };
+        let (before, after) = (threads(&[("1", 500), ("2", 10)]), threads(&[("1", 510), ("2", 40), ("3", 25)]));
+        assert_eq!(after.longest_since(&before), Some(Duration::from_nanos(30)));
+        assert_eq!(threads(&[]).longest_since(&before), None);
     }
 
     #[test]

@@ -241,6 +241,17 @@ pub(super) fn judge(
         });
     }
     let decision = decide(&reference, limits, *batch, value, confirming)?;
+    if decision == Decision::Fail && waited_share > thresholds.crowded {
+        return Ok(BaselineVerdict {
+            verdict: UNSTABLE.to_owned(),
+            detail: format!(
+                "no verdict: {}, but {:.0} % of the time a thread had no processor",
+                detail(subject.quantity, &reference, limits, value, confirming),
+                waited_share * 100.0
+            ),
+            ..known
+        });
+    }
     Ok(BaselineVerdict {
         verdict: word(decision).to_owned(),
         detectable_slowdown: Some(reference.detectable_slowdown(&limits.fail)),

@@ -19,6 +19,8 @@ struct Fake {
     broken: Vec<CellId>,
     /// Share of every call that passes without a processor.
     waited_share: f64,
+    /// Share that another thread passes without a processor.
+    longest_waited_share: Option<f64>,
     throttled: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ impl CellMeasurer for Fake {
             wall_seconds: host_milliseconds.iter().sum::<f64>() / 1e3,
             batches: 60,
             waited_milliseconds: host_milliseconds.iter().map(|time| time * self.waited_share).collect(),
+            longest_waited_share: self.longest_waited_share,
             host_milliseconds,
             gpu_milliseconds: Vec::new(),
             enqueue_microseconds: None,
@@ -203,6 +206,28 @@ fn an_assumed_noise_does_not_hold_on_a_busy_machine() {
     // Ten runs made under the same load say how noisy it is.
     (0..9).for_each(|_| bless());
     assert_eq!(verdicts(&site.bench(&[cell(FP32)], &mut slow())), ["ok"]);
+}
+
+#[rstest]
+#[case::the_calling_thread(Fake { waited_share: 0.3, ..Fake::default() })]
+#[case::another_thread(Fake { longest_waited_share: Some(0.3), ..Fake::default() })]
+fn slower_on_a_crowded_machine_is_no_verdict(#[case] mut crowded: Fake) {
+    let site = Site::new();
+    let bench = site.bench(&[cell(FP32)], &mut Fake::default());
+    let blessing = plan_blessing(&bench, &site.context(), "2026-01-01T00:00:00Z", "quiet").unwrap();
+    (0..10).for_each(|_| blessing.store(&site.context(), "quiet", false).map(|_| ()).unwrap());
+    let slow = |fake: &mut Fake| {
+        fake.factors.insert(FP32.parse().unwrap(), vec![1.5; 20]);
+        site.bench(&[cell(FP32)], fake)
+    };
+    assert_eq!(verdicts(&slow(&mut Fake::default())), ["fail"]);
+    let bench = slow(&mut crowded);
+    assert_eq!(verdicts(&bench), ["unstable"]);
+    let detail = &bench.cells[0].baseline.as_ref().unwrap().detail;
+    assert!(detail.contains("30 % of the time a thread had no processor"), "{detail}");
+    let mut report = report();
+    bench.cells[0].write_to(&mut report);
+    assert_eq!(report.status, Status::Invalid);
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub(super) fn measure<C: Enqueue>(
         batch,
         host_milliseconds: times.host_milliseconds,
         waited_milliseconds: Vec::new(),
+        longest_waited_share: None,
         gpu_milliseconds: times.gpu_milliseconds,
         wall_seconds: times.wall.as_secs_f64(),
         batches,

@@ -69,6 +69,7 @@ pub(super) fn measure<C: Enqueue>(
         batch,
         host_milliseconds: tally.host_milliseconds,
         waited_milliseconds: Vec::new(),
+        longest_waited_share: None,
         gpu_milliseconds: tally.gpu_milliseconds,
         wall_seconds: tally.wall.as_secs_f64(),
         batches: tally.batches,
