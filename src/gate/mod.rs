@@ -3,6 +3,7 @@
 //! | module      | does                                                                     |
 //! |-------------|--------------------------------------------------------------------------|
 //! | `workspace` | the manifest, the store, what is here, the artifacts                     |
+//! | `border`    | the manifest's input and output against those of the model               |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
 //! | `samples`   | probes, calibration samples, labelled data                               |
 //! | `execute`   | runs the cells in workers, unjudged                                      |
