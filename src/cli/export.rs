@@ -47,7 +47,12 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
         // Without them a machine that cannot run the reference would have no probes.
         let probes = manifest.probes.file.is_none().then(|| workspace.probes()).transpose()?;
-        Bundle::write(folder, name, digest, &made, calibration.as_deref(), probes.as_ref(), &manifest.calibration)?;
+        let bundle =
+            Bundle::write(folder, name, digest, &made, calibration.as_deref(), probes.as_ref(), &manifest.calibration)?;
+        // What was copied is held to the list, and listed where it lies now.
+        for (batch, artifact) in &mut made {
+            artifact.path = bundle.artifact(artifact.kind, *batch)?.path;
+        }
         output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
     }
     // A reader that closed the pipe does not want the rest.

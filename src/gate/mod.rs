@@ -47,6 +47,7 @@ use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
+use crate::report::verdict::plural;
 use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Stage, Verdict};
 use crate::worker;
 
@@ -157,7 +158,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let calibrated = plan
         .iter()
         .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
-    let step = workspace.progress.begin(&format!("running {} cells", plan.len()));
+    let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
     let inputs = Inputs {
         manifest,
         site: engine::Site::of(workspace, calibrated)?,

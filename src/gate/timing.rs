@@ -15,6 +15,7 @@ use crate::measure::bench::{self, Bench, BenchCell, BenchContext, BuiltArtifact,
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::thresholds::Thresholds;
 use crate::report::schema::{CellReport, Machine};
+use crate::report::verdict::plural;
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Status};
 
@@ -221,7 +222,7 @@ impl<'a> Timing<'a> {
     pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], reference: Option<Tensor>) -> Result<Bench> {
         let mut measurer = WorkspaceMeasurer::new(self.workspace, reference)?;
         let progress = Arc::clone(&self.workspace.progress);
-        let step = progress.begin(&format!("measuring {} cells", cells.len()));
+        let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
         let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
         bench.sizes = bench::sizes(built, &self.context())?;
         step.finish();

@@ -72,7 +72,7 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
             gaps.push(format!("a baseline is required, but {} without one", plural_is(without, "cell")));
         }
     }
-    if ran == 0 {
+    if ran == 0 && invalid == 0 {
         gaps.push(match cells.len() {
             0 => "nothing ran: the plan has no cells".to_owned(),
             planned => format!("nothing ran: none of the {} could", plural(planned, "planned cell")),
@@ -129,7 +129,7 @@ pub(super) fn is_told_by_cells(reason: &str) -> bool {
 }
 
 /// `1 cell`, `2 cells`.
-pub(super) fn plural(count: usize, noun: &str) -> String {
+pub(crate) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
