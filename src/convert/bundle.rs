@@ -211,6 +211,11 @@ impl Bundle {
             return Err(Error::input(format!("`{LIST}` names `{}`, which is not in its folder", entry.file)));
         }
         let path = self.folder.join(&entry.file);
+        let real = |path: &Path| path.canonicalize().map_err(|error| Error::io("read", path, error));
+        if !real(&path)?.starts_with(real(&self.folder)?) {
+            return Err(Error::input(format!("`{}` is a link out of its folder", path.display()))
+                .hint("copy the folder again, with what its links lead to"));
+        }
         let found = if path.is_dir() { digest_directory(&path)? } else { digest_file(&path)? };
         if found != entry.sha256 {
             return Err(Error::input(format!("`{}` differs from the list of artifacts", path.display()))
@@ -231,6 +236,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::manifest::CalibrationMethod;
+
+    #[test]
+    fn a_link_out_of_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("bundle"), folder.path().join("samples.npy"));
+        std::fs::write(&outside, "samples").unwrap();
+        let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
+        let bundle = Bundle::write(&inside, "m", "abc", &[], Some(&outside), None, &calibration).unwrap();
+        let file = bundle.calibration().unwrap().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&outside, &file).unwrap();
+        assert!(bundle.calibration().unwrap_err().message.contains("a link out of its folder"));
+    }
 
     #[test]
     fn artifacts_of_another_model_or_calibration_are_refused() {
