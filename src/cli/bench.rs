@@ -117,11 +117,10 @@ fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cel
     let report = folder.path().join("report.json");
     let mut command = Command::new(program);
     command.arg("--quiet").arg("--manifest").arg(&global.manifest).arg("bench");
-    command.args(["--repetitions", "1", "--duration", &arguments.timing.duration.to_string()]);
-    command.args(["--mode", arguments.timing.mode.as_str(), "--streams", &arguments.timing.streams.to_string()]);
+    command.args(["--repetitions", "1"]).args(arguments.timing.what_is_timed());
     command.args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()]);
     command.args(["--batch", &cell.batch.to_string()]).arg("--json").arg(&report);
-    command.args(arguments.timing.spin.then_some("--spin")).args(arguments.workspace.again());
+    command.args(arguments.workspace.again());
     let failed = || Error::failed(format!("`{}` could not measure {cell}", program.display()));
     let outcome = command.output().map_err(|error| failed().because(error))?;
     let read = file::read(&report).map_err(|error| {

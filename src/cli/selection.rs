@@ -204,21 +204,24 @@ pub struct TimingArguments {
 impl TimingArguments {
     /// The arguments that a replay of a measurement needs, with a blank before each.
     pub fn replay(&self) -> String {
-        let mut text = String::from(" --bench");
+        let repetitions = self.repetitions.map(|count| format!(" --repetitions {count}")).unwrap_or_default();
+        format!(" --bench {}{repetitions}", self.what_is_timed().join(" "))
+    }
+
+    /// Those that change what is timed.
+    pub fn what_is_timed(&self) -> Vec<String> {
+        let mut words = Vec::new();
         if self.mode != ModeName::Throughput {
-            text.push_str(&format!(" --mode {}", self.mode.as_str()));
+            words.extend(["--mode".to_owned(), self.mode.as_str().to_owned()]);
         }
         if self.streams != 1 {
-            text.push_str(&format!(" --streams {}", self.streams));
+            words.extend(["--streams".to_owned(), self.streams.to_string()]);
         }
         if self.spin {
-            text.push_str(" --spin");
+            words.push("--spin".to_owned());
         }
-        text.push_str(&format!(" --duration {}", self.duration));
-        if let Some(repetitions) = self.repetitions {
-            text.push_str(&format!(" --repetitions {repetitions}"));
-        }
-        text
+        words.extend(["--duration".to_owned(), self.duration.to_string()]);
+        words
     }
 
     /// As options of the gate.

@@ -7,7 +7,13 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 
 /// The variable.
-pub(super) const VARIABLE: &str = "TRTGATE_TEST_FAULT";
+const VARIABLE: &str = "TRTGATE_TEST_FAULT";
+
+/// The fault that workers are told to provoke, if any, as it would be set in a shell.
+pub(crate) fn on_demand() -> Option<String> {
+    let fault = std::env::var(VARIABLE).ok().filter(|fault| !fault.is_empty())?;
+    Some(format!("{VARIABLE}={fault}"))
+}
 
 /// What is done to a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,16 +10,10 @@ mod fault;
 mod frame;
 mod server;
 
+pub(crate) use fault::on_demand as fault_on_demand;
+
 pub use client::{Limits, RunOutcome, Worker, WorkerProgram};
 pub use server::serve;
-
-/// The fault that workers are told to provoke, if any.
-pub(crate) fn fault_on_demand() -> Option<String> {
-    std::env::var(fault::VARIABLE)
-        .ok()
-        .filter(|fault| !fault.is_empty())
-        .map(|fault| format!("{}={fault}", fault::VARIABLE))
-}
 
 use serde::{Deserialize, Serialize};
 

@@ -10,8 +10,7 @@ use trtgate::vocabulary::{Stage, Status};
 fn context() -> (Context, PathBuf) {
     let context = Context::new();
     context.manifest(&[]);
-    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
-    assert_eq!(export.code, 0, "{}", export.shown());
+    context.export("onnx-fp32");
     let doctor = context.run(&["doctor", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
     let library =
@@ -85,8 +84,7 @@ fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
 
     let context = Context::new();
     context.manifest(&[]);
-    let export = context.run(&["export", "--only", "onnx-int8", "--output", "artifacts"]);
-    assert_eq!(export.code, 0, "{}", export.shown());
+    context.export("onnx-int8");
     let doctor: serde_json::Value = serde_json::from_str(&context.run(&["doctor", "--json"]).stdout).unwrap();
     let found = doctor["runtimes"].as_array().unwrap().iter().flat_map(|entry| entry["found"].as_array().unwrap());
     let installation: Installation = found

@@ -59,6 +59,12 @@ impl Context {
         self.write("gate.toml", &text)
     }
 
+    /// Exports the artifact `kind` into the folder `artifacts`.
+    pub fn export(&self, kind: &str) {
+        let export = self.run(&["export", "--only", kind, "--output", "artifacts"]);
+        assert_eq!(export.code, 0, "{}", export.shown());
+    }
+
     /// Runs `trtgate` with `arguments` in the folder.
     pub fn run(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(program());

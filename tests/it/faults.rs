@@ -80,8 +80,7 @@ fn nothing_is_accepted_while_a_fault_is_provoked() {
 fn artifacts_need_no_model_whose_digest_is_known() {
     let context = Context::new();
     let manifest = context.manifest(&[]);
-    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
-    assert_eq!(export.code, 0, "{}", export.shown());
+    context.export("onnx-fp32");
     let text = std::fs::read_to_string(&manifest).unwrap();
     let model = crate::context::project().join("models/cifar10/saved_model");
     let text = text.replace(&model.display().to_string(), "nowhere");
@@ -104,8 +103,7 @@ fn artifacts_need_no_model_whose_digest_is_known() {
 fn an_artifact_that_is_not_in_the_bundle_is_a_failure() {
     let context = Context::new();
     context.manifest(&[]);
-    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
-    assert_eq!(export.code, 0, "{}", export.shown());
+    context.export("onnx-fp32");
     let both = ["--runtime", "onnxruntime", "--precision", "fp32", "--precision", "fp16", "--batch", "8"];
     let run = context.run(&[&["gate", "--artifacts", "artifacts", "--json", "r.json"][..], &both].concat());
     let statuses: Vec<Status> = report(&context.path("r.json")).cells.iter().map(|cell| cell.status).collect();
@@ -208,8 +206,7 @@ fn one_dead_worker_leaves_the_other_cells_alone() {
 fn with_graph(change: impl FnOnce(&mut Vec<u8>)) -> (Run, CellReport) {
     let context = Context::new();
     context.manifest(&[]);
-    let export = context.run(&["export", "--only", "onnx-fp32", "--output", "artifacts"]);
-    assert_eq!(export.code, 0, "{}", export.shown());
+    context.export("onnx-fp32");
     let graph = context.path("artifacts/cifar10.onnx-fp32.onnx");
     let old = trtgate::convert::digest::digest_file(&graph).unwrap();
     let mut bytes = std::fs::read(&graph).unwrap();

@@ -217,46 +217,35 @@ pub(super) fn judge(
         history: series.map(|series| series.history(environment)).unwrap_or_default(),
         ..empty_verdict()
     };
+    let no_verdict = |why: String| {
+        Ok(BaselineVerdict { verdict: UNSTABLE.to_owned(), detail: format!("no verdict: {why}"), ..known.clone() })
+    };
     if noise > thresholds.unusable_noise {
-        return Ok(BaselineVerdict {
-            verdict: UNSTABLE.to_owned(),
-            detail: format!(
-                "no verdict: the noise is {:.1} % ({}), and more than {:.1} % cannot be judged by",
-                noise * 100.0,
-                runs_known(&reference),
-                thresholds.unusable_noise * 100.0
-            ),
-            ..known
-        });
+        return no_verdict(format!(
+            "the noise is {:.1} % ({}), and more than {:.1} % cannot be judged by",
+            noise * 100.0,
+            runs_known(&reference),
+            thresholds.unusable_noise * 100.0
+        ));
     }
     if !reference.known && waited_share > thresholds.busy {
-        return Ok(BaselineVerdict {
-            verdict: UNSTABLE.to_owned(),
-            detail: format!(
-                "no verdict: the noise is {}, which does not hold where {:.0} % of the time pass without a processor",
-                runs_known(&reference),
-                waited_share * 100.0
-            ),
-            ..known
-        });
+        return no_verdict(format!(
+            "the noise is {}, which does not hold where {:.0} % of the time pass without a processor",
+            runs_known(&reference),
+            waited_share * 100.0
+        ));
     }
     let decision = decide(&reference, limits, *batch, value, confirming)?;
+    let detail = detail(subject.quantity, &reference, limits, value, confirming);
     if decision == Decision::Fail && waited_share > thresholds.crowded {
-        return Ok(BaselineVerdict {
-            verdict: UNSTABLE.to_owned(),
-            detail: format!(
-                "no verdict: {}, but {:.0} % of the time a thread had no processor",
-                detail(subject.quantity, &reference, limits, value, confirming),
-                waited_share * 100.0
-            ),
-            ..known
-        });
+        let share = waited_share * 100.0;
+        return no_verdict(format!("{detail}, but {share:.0} % of the time a thread had no processor"));
     }
     Ok(BaselineVerdict {
         verdict: word(decision).to_owned(),
         detectable_slowdown: Some(reference.detectable_slowdown(&limits.fail)),
         threshold: Some(1.0 / (1.0 + limits.fail.of(noise))),
-        detail: detail(subject.quantity, &reference, limits, value, confirming),
+        detail,
         ..known
     })
 }

@@ -107,11 +107,7 @@ fn check_folder(folder: &Path) -> Result<()> {
     let bytes = fs::read(&file).map_err(|error| Error::io("read", &file, error))?;
     let model = proto::SavedModel::decode(bytes.as_slice())
         .map_err(|error| Error::input(format!("`{}` is corrupt or truncated", file.display())).because(error))?;
-    let tags: Vec<String> = model
-        .meta_graphs
-        .iter()
-        .map(|graph| graph.info.as_ref().map_or_else(String::new, |info| info.tags.join(",")))
-        .collect();
+    let tags: Vec<String> = model.meta_graphs.iter().map(tags).collect();
     let Some(graph) = tags.iter().position(|tags| tags == SERVE_TAG).and_then(|index| model.meta_graphs.get(index))
     else {
         let found = if tags.is_empty() { "none".to_owned() } else { format!("`{}`", tags.join("`, `")) };
@@ -132,6 +128,11 @@ fn check_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The tags of a graph in one word.
+fn tags(graph: &proto::MetaGraph) -> String {
+    graph.info.as_ref().map_or_else(String::new, |info| info.tags.join(","))
+}
+
 /// The signature `key` as the model's files declare it, without the library; `None` where they do not tell, which the
 /// library then has to.
 ///
@@ -141,10 +142,7 @@ fn check_folder(folder: &Path) -> Result<()> {
 pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Signature>> {
     let Ok(bytes) = fs::read(folder.join("saved_model.pb")) else { return Ok(None) };
     let Ok(model) = proto::SavedModel::decode(bytes.as_slice()) else { return Ok(None) };
-    let serves = |graph: &&proto::MetaGraph| {
-        graph.info.as_ref().is_some_and(|info| info.tags.iter().any(|tag| tag == SERVE_TAG))
-    };
-    let Some(graph) = model.meta_graphs.iter().find(serves) else { return Ok(None) };
+    let Some(graph) = model.meta_graphs.iter().find(|graph| tags(graph) == SERVE_TAG) else { return Ok(None) };
     let (signature, _) = read_signature(find_signature(graph, key)?)?;
     Ok(Some(signature))
 }
