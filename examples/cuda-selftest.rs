@@ -146,7 +146,7 @@ fn failed_capture(device: &Device) -> Result<()> {
 fn events(device: &Device) -> Result<()> {
     let (first, second) = (device.stream()?, device.stream()?);
     let buffer = device.allocate(256 << 20)?;
-    let (start, end, order) = (device.event()?, device.event()?, device.ordering_event()?);
+    let (start, end, order) = (device.event(false)?, device.event(true)?, device.ordering_event(true)?);
     start.record(&first)?;
     buffer.fill(0, &first)?;
     order.record(&first)?;

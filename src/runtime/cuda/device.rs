@@ -164,14 +164,15 @@ impl Device {
         Stream::new(self)
     }
 
-    /// A new event that takes times; waiting for it blocks, unless [`Event::wait`] is asked to spin.
-    pub fn event(&self) -> Result<Event> {
-        Event::new(self, true)
+    /// A new event that takes times. With `wakes` a thread can sleep until it is done, for which the device interrupts
+    /// the host at every record; without, every wait for it spins.
+    pub fn event(&self, wakes: bool) -> Result<Event> {
+        Event::new(self, true, wakes)
     }
 
-    /// A new event that only orders work, cheaper than one that takes times.
-    pub fn ordering_event(&self) -> Result<Event> {
-        Event::new(self, false)
+    /// A new event that only orders work, cheaper than one that takes times; `wakes` as for [`Device::event`].
+    pub fn ordering_event(&self, wakes: bool) -> Result<Event> {
+        Event::new(self, false, wakes)
     }
 
     /// `bytes` of device memory, uninitialised.

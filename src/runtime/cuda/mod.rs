@@ -16,7 +16,7 @@
 //! let (input, host) = (device.allocate(4096)?, device.allocate_pinned(4096)?);
 //! host.view_mut::<f32>()?.fill(1.0); // A view waits for copies in flight; copies refuse while one is held.
 //! let graph = stream.capture(|stream| host.copy_to(&input, 4096, stream))?; // Holds both buffers.
-//! let (start, end) = (device.event()?, device.event()?);
+//! let (start, end) = (device.event(false)?, device.event(false)?);
 //! start.record(&stream)?;
 //! graph.launch(&stream)?;
 //! end.record(&stream)?;

@@ -77,8 +77,8 @@ impl fmt::Debug for Event {
 }
 
 impl Event {
-    pub(super) fn new(device: &Device, timing: bool) -> Result<Self> {
-        Ok(Self(Rc::new(EventHandle::new(&device.context, timing, true)?)))
+    pub(super) fn new(device: &Device, timing: bool, wakes: bool) -> Result<Self> {
+        Ok(Self(Rc::new(EventHandle::new(&device.context, timing, wakes)?)))
     }
 
     /// Records the event on `stream`.
@@ -91,7 +91,8 @@ impl Event {
         self.0.query()
     }
 
-    /// Waits for the last record: spinning (reacts within about a microsecond, burns a core) or blocking.
+    /// Waits for the last record: spinning (reacts within about a microsecond, burns a core) or, if the event was made to
+    /// wake a thread, asleep.
     #[inline]
     pub fn wait(&self, spin: bool) -> Result<()> {
         if !spin {

@@ -1,6 +1,7 @@
 //! One context at work: sets of buffers, each with its launch of a copy in, computation and a copy out.
 
 use crate::error::Result;
+use crate::measure::contract::TimingContract;
 use crate::runtime::cuda::{Device, Event, Graph, Stream};
 use crate::runtime::tensorrt::pipeline::Enqueue;
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources};
@@ -41,8 +42,8 @@ pub(super) struct Lane<'a, C> {
 }
 
 impl<'a, C: Enqueue> Lane<'a, C> {
-    /// Makes the buffers of lane `index` of `plan` and, if `graph`, captures its computations. All lanes share the
-    /// stream of copies in: one copy engine serves them anyway, in the order of issue.
+    /// Makes the buffers of lane `index` of `plan` and, if `contract` has graphs, captures its computations. All lanes
+    /// share the stream of copies in: one copy engine serves them anyway, in the order of issue.
     pub(super) fn new(
         device: &Device,
         context: &'a mut C,
@@ -50,8 +51,10 @@ impl<'a, C: Enqueue> Lane<'a, C> {
         sources: &Sources,
         (plan, index): (&Plan, usize),
         copies_in: &Stream,
-        graph: bool,
+        contract: &TimingContract,
     ) -> Result<Self> {
+        // Only an event that the host sleeps for interrupts it.
+        let sleeps = !contract.spin;
         let (compute, copies_out) = (device.stream()?, device.stream()?);
         let mut sets = Vec::with_capacity(plan.sets);
         for set in 0..plan.sets {
@@ -61,17 +64,17 @@ impl<'a, C: Enqueue> Lane<'a, C> {
             buffers.copy_in(&compute)?;
             enqueue(&buffers, bindings, context, &compute)?;
             compute.synchronize()?;
-            let captured = match graph {
+            let captured = match contract.graph {
                 true => Some(compute.capture(|stream| enqueue(&buffers, bindings, context, stream))?),
                 false => None,
             };
             sets.push(Set {
                 buffers,
                 compute: captured,
-                copied_in: device.ordering_event()?,
-                started: device.event()?,
-                computed: device.event()?,
-                copied_out: device.ordering_event()?,
+                copied_in: device.ordering_event(false)?,
+                started: device.event(false)?,
+                computed: device.event(sleeps && !contract.transfers_out)?,
+                copied_out: device.ordering_event(sleeps)?,
             });
         }
         Ok(Self {

@@ -118,7 +118,7 @@ pub(super) fn measure<C: Enqueue>(
         units.push(Unit { graph, buffers });
     }
     let nodes = units.first().and_then(|unit| unit.graph.as_ref()).map_or(0, Graph::nodes);
-    let (start, end) = (device.event()?, device.event()?);
+    let (start, end) = (device.event(false)?, device.event(!contract.spin)?);
     let mut timed = Loop { units, context, bindings: &bindings, contract, stream, start, end };
 
     let before = state(monitor);

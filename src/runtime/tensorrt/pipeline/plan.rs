@@ -1,12 +1,10 @@
 //! How many batches a launch holds, how many sets of buffers a lane has, and which inputs each set runs.
 
-/// Batches in the launches of all lanes at most: enough that the gap between two launches of a lane alone vanishes.
-const MOST_BATCHES_AT_ONCE: usize = 16;
-
-/// Batches in one launch at least, where memory and time allow it: below, the host's cost of a launch shows. Lanes side
-/// by side fill each other's gaps, and are faster with short launches: four of them by 3 % with 4 batches instead of 16
-/// (`docs/gpu/2026-11-24-h200-launches`).
-const FEWEST_BATCHES_PER_LAUNCH: usize = 4;
+/// Batches in one launch, where memory and time allow it. Fewer, and the host's cost of a launch shows (6 to 7 µs a batch
+/// with 4 batches, four lanes and FP16, 3 to 4 with 8), and so does the gap between two launches of a lane alone. More,
+/// and the inputs on their way push the computation out of the GPU's cache: FP32 alone loses 0.2 % with 16
+/// (`docs/gpu/2026-11-24-h200-eight`).
+const BATCHES_PER_LAUNCH: usize = 8;
 
 /// Launches on their way at once, per lane: one running, one ready behind it, one being waited for.
 const LAUNCHES_IN_FLIGHT: usize = 3;
@@ -40,7 +38,7 @@ impl Plan {
         let by_memory = LANE_BYTES / (LAUNCHES_IN_FLIGHT * batch_bytes.max(1));
         let by_time = (LAUNCH_MILLISECONDS / batch_milliseconds.max(1e-6)) as usize;
         // Without graphs a launch is one batch.
-        let most = if graph { (MOST_BATCHES_AT_ONCE / lanes).max(FEWEST_BATCHES_PER_LAUNCH) } else { 1 };
+        let most = if graph { BATCHES_PER_LAUNCH } else { 1 };
         let batches_per_launch = by_memory.min(by_time).clamp(1, most);
         let sets = inputs.div_ceil(lanes * batches_per_launch).max(LAUNCHES_IN_FLIGHT);
         Self { lanes, sets, batches_per_launch, in_flight: LAUNCHES_IN_FLIGHT, inputs }
@@ -61,14 +59,14 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::small_batches(1, 8, 400_000, 0.08, true, 16, 3)]
+    #[case::small_batches(1, 8, 400_000, 0.08, true, 8, 3)]
     #[case::large_batches_are_limited_by_memory(1, 1, 40 << 20, 0.5, true, 4, 3)]
     #[case::slow_engines_get_short_launches(1, 8, 400_000, 4.0, true, 2, 4)]
     #[case::very_slow_engines(1, 1, 400_000, 400.0, true, 1, 3)]
-    #[case::many_inputs_get_more_sets(1, 256, 12_000, 0.09, true, 16, 16)]
-    #[case::lanes_share_the_inputs(4, 256, 12_000, 0.09, true, 4, 16)]
+    #[case::many_inputs_get_more_sets(1, 256, 12_000, 0.09, true, 8, 32)]
+    #[case::lanes_share_the_inputs(4, 256, 12_000, 0.09, true, 8, 8)]
     #[case::two_lanes(2, 8, 400_000, 0.08, true, 8, 3)]
-    #[case::many_lanes_keep_launches_worth_their_cost(8, 8, 400_000, 0.08, true, 4, 3)]
+    #[case::many_lanes(8, 8, 400_000, 0.08, true, 8, 3)]
     #[case::no_graph(1, 8, 400_000, 0.08, false, 1, 8)]
     fn layouts(
         #[case] lanes: usize,

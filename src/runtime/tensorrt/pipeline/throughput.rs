@@ -37,7 +37,7 @@ pub(super) fn measure<C: Enqueue>(
     let mut lanes = Vec::with_capacity(plan.lanes);
     for (index, context) in subject.contexts.iter_mut().enumerate() {
         let place = (&plan, index);
-        let lane = Lane::new(subject.device, context, &bindings, &sources, place, &copies_in, contract.graph)?;
+        let lane = Lane::new(subject.device, context, &bindings, &sources, place, &copies_in, contract)?;
         lanes.push(lane);
     }
     let parts = Parts { copies_in: contract.transfers_in, compute: true, copies_out: contract.transfers_out };
@@ -92,7 +92,7 @@ fn single_batch<C: Enqueue>(subject: &mut Subject<'_, C>, bindings: &Bindings) -
     let sources = Sources::new(subject, bindings, 1)?;
     let Some(context) = subject.contexts.first_mut() else { return Ok(0.0) };
     let stream = subject.device.stream()?;
-    let (start, end) = (subject.device.event()?, subject.device.event()?);
+    let (start, end) = (subject.device.event(false)?, subject.device.event(true)?);
     let buffers = Buffers::new(subject.device, bindings, &sources, 0, 1)?;
     buffers.copy_in(&stream)?;
     buffers.bind(0, bindings, context)?;
