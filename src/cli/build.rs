@@ -12,6 +12,7 @@ use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::gate::{self, Workspace};
 use crate::manifest::TimingCacheMode;
+use crate::runtime::tensorrt::EngineMetadata;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 
 /// Arguments of `trtgate build`.
@@ -50,6 +51,9 @@ pub struct BuildArguments {
     /// How often each tactic is timed before one is chosen; more make builds slower, and choices less a matter of luck
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     timing_iterations: Option<u32>,
+    /// Engines to build, each with its tactics timed anew, of which the fastest is kept
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    candidates: Option<u32>,
     /// A tactic source to enable (repeatable); the library's default if none is given
     #[arg(long, value_name = "SOURCE")]
     tactic_source: Vec<String>,
@@ -82,6 +86,7 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
     options.workspace_mebibytes = arguments.workspace.unwrap_or(options.workspace_mebibytes);
     options.optimization_level = arguments.optimization_level.or(options.optimization_level);
     options.timing_iterations = arguments.timing_iterations.or(options.timing_iterations);
+    options.candidates = arguments.candidates.unwrap_or(options.candidates);
     if !arguments.tactic_source.is_empty() {
         options.tactic_sources = Some(arguments.tactic_source.clone());
     }
@@ -121,6 +126,19 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
     let from =
         if engine.cached { "from the store".to_owned() } else { format!("built in {:.1} s", engine.build_seconds) };
     output::note(&format!("{id} {}: {} bytes, {from}", arguments.precision, engine.bytes));
+    if let Some(line) = EngineMetadata::beside(&engine.path)?.and_then(|metadata| candidates_line(&metadata)) {
+        output::note(&line);
+    }
     output::data(&arguments.out.as_ref().unwrap_or(&engine.path).display().to_string())?;
     Ok(EXIT_PASS)
+}
+
+/// How fast the candidates were, the fastest first; none where there was no choice.
+fn candidates_line(metadata: &EngineMetadata) -> Option<String> {
+    let mut speeds: Vec<u64> = metadata.candidates.iter().map(|candidate| candidate.samples_per_second).collect();
+    speeds.sort_unstable_by(|left, right| right.cmp(left));
+    let (fastest, others) = speeds.split_first()?;
+    let others = others.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let batch = metadata.options.opt_batch;
+    Some(format!("the fastest of {}: {fastest} samples/s at batch {batch}; the others: {others}", speeds.len()))
 }

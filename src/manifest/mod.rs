@@ -265,6 +265,9 @@ pub struct EngineOptions {
     /// How often the builder times each tactic before it chooses; absent leaves it to TensorRT, which times once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing_iterations: Option<u32>,
+    /// Engines that are built, each with its tactics timed anew; the fastest is kept.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub candidates: u32,
     /// Tactic sources to enable (`cublas`, `cublas-lt`, `cudnn`, `edge-mask-convolutions`, `jit-convolutions`); absent leaves the default.
     pub tactic_sources: Option<Vec<String>>,
     /// Timing cache.
@@ -281,10 +284,21 @@ impl Default for EngineOptions {
             workspace_mebibytes: 1024,
             optimization_level: None,
             timing_iterations: None,
+            candidates: 1,
             tactic_sources: None,
             timing_cache: TimingCacheMode::Record,
         }
     }
+}
+
+/// The number of candidates that changes nothing: left out, so that engines stored before there were any are found.
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(candidates: &u32) -> bool {
+    *candidates == 1
 }
 
 /// How cells are run.

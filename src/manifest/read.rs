@@ -107,6 +107,7 @@ struct RawEngine {
     workspace_mebibytes: Option<u64>,
     optimization_level: Option<Spanned<u32>>,
     timing_iterations: Option<Spanned<u32>>,
+    candidates: Option<Spanned<u32>>,
     tactic_sources: Option<Vec<String>>,
     timing_cache: Option<TimingCacheMode>,
 }
@@ -476,6 +477,9 @@ fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u3
     if let Some(times) = raw.timing_iterations.as_ref().filter(|times| !(1..=100).contains(times.get_ref())) {
         return Err(source.error(times.span(), "tactics are timed 1 to 100 times"));
     }
+    if let Some(candidates) = raw.candidates.as_ref().filter(|candidates| !(1..=16).contains(candidates.get_ref())) {
+        return Err(source.error(candidates.span(), "an engine is chosen from 1 to 16 candidates"));
+    }
     Ok(EngineOptions {
         min_batch,
         opt_batch,
@@ -484,6 +488,7 @@ fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u3
         workspace_mebibytes: raw.workspace_mebibytes.unwrap_or(default.workspace_mebibytes),
         optimization_level: raw.optimization_level.map(Spanned::into_inner),
         timing_iterations: raw.timing_iterations.map(Spanned::into_inner),
+        candidates: value(&raw.candidates, default.candidates),
         tactic_sources: raw.tactic_sources,
         timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
     })

@@ -25,10 +25,13 @@ fn the_project_s_own_is_read() {
 
 #[test]
 fn engine_options_are_read() {
-    let text = TEXT
-        .replace("max-batch = 32", "max-batch = 64\ntiming-iterations = 8\nprofiles = 4\ntiming-cache = \"verified\"");
+    let text = TEXT.replace(
+        "max-batch = 32",
+        "max-batch = 64\ntiming-iterations = 8\ncandidates = 3\nprofiles = 4\ntiming-cache = \"verified\"",
+    );
     let engine = parse(&text).unwrap().engine;
     assert_eq!((engine.max_batch, engine.timing_iterations, engine.profiles), (64, Some(8), 4));
+    assert_eq!(engine.candidates, 3);
     assert_eq!(engine.timing_cache, TimingCacheMode::Verified);
 }
 
@@ -62,6 +65,7 @@ fn engine_options_are_read() {
 #[case::profiles("min-batch = 1", "min-batch = 1\nprofiles = 0", "an engine has 1 to 16 profiles")]
 #[case::level("min-batch = 1", "min-batch = 1\noptimization-level = 6", "builder optimization levels are 0 to 5")]
 #[case::iterations("min-batch = 1", "min-batch = 1\ntiming-iterations = 0", "tactics are timed 1 to 100 times")]
+#[case::no_candidate("min-batch = 1", "min-batch = 1\ncandidates = 0", "chosen from 1 to 16 candidates")]
 #[case::no_time("[engine]", "[run]\ntime-limit-seconds = 0\n[engine]", "a time limit of 0 lets nothing run")]
 fn faults_are_named_with_their_place(#[case] old: &str, #[case] new: &str, #[case] words: &str) {
     assert!(TEXT.contains(old), "`{old}` is not in the manifest");

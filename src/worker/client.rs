@@ -236,10 +236,11 @@ impl Worker {
         Ok(measurement)
     }
 
-    /// Builds an engine.
+    /// Builds an engine; the limit counts for each of its candidates.
     pub fn build(&mut self, request: &BuildRequest) -> Result<BuildOutcome> {
+        let limit = self.limits.build.saturating_mul(request.options.candidates.max(1));
         let request = Request::Build(Box::new(request.clone()));
-        match self.ask("build the engine", &request, &[], self.limits.build)? {
+        match self.ask("build the engine", &request, &[], limit)? {
             (Reply::Built(outcome), _) => Ok(*outcome),
             (other, _) => Err(unexpected(&other)),
         }

@@ -129,6 +129,8 @@ fn the_builder_gets_the_options_and_the_engine_keeps_them() {
         "tensorrt-rtx",
         "--timing-iterations",
         "4",
+        "--candidates",
+        "2",
         "--max-batch",
         "64",
         "--out",
@@ -141,4 +143,6 @@ fn the_builder_gets_the_options_and_the_engine_keeps_them() {
         (metadata["options"]["timing_iterations"].as_u64(), metadata["options"]["max_batch"].as_u64()),
         (Some(4), Some(64))
     );
+    // TensorRT for RTX times nothing while it builds: a second engine would be the same.
+    assert_eq!((metadata["options"]["candidates"].as_u64(), metadata.get("candidates")), (Some(2), None));
 }

@@ -1,7 +1,7 @@
 //! ONNX → engine: one build of one precision by one TensorRT.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ use crate::runtime::tensorrt::profile::{self, BatchRange};
 use crate::runtime::tensorrt::result::{Builder, Config, Library, Network, Runtime, Typing};
 use crate::runtime::tensorrt::sys::Family;
 use crate::runtime::tensorrt::timing_cache::{TimingCache, TimingCacheOutcome};
-use crate::runtime::tensorrt::{capabilities, layers, log, session};
+use crate::runtime::tensorrt::{Candidate, candidates, capabilities, layers, log, session};
 use crate::runtime::{Installation, Layer};
 use crate::vocabulary::{Library as Name, Precision};
 
@@ -60,7 +60,7 @@ pub struct BuildOutcome {
     pub sha256: String,
     /// Size of the engine, bytes.
     pub bytes: u64,
-    /// Seconds from the parsed ONNX model to the engine's bytes.
+    /// Seconds from the parsed ONNX model to the engine's bytes, of the candidate that was kept.
     pub seconds: f64,
     /// Layers of the network, before optimisation.
     pub network_layers: usize,
@@ -74,7 +74,7 @@ pub struct BuildOutcome {
     pub metadata: EngineMetadata,
 }
 
-/// Builds the engine and writes it with its metadata, each whole or not at all.
+/// Builds the engine, several times if the options want candidates, and writes it (the fastest) with its metadata, each whole or not at all.
 ///
 /// # Errors
 ///
@@ -92,53 +92,36 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     }
     let device = open_device(library, request.device)?;
     let environment = environment(&request.installation, library, device.as_ref());
-
-    let builder = Builder::new(library)?;
-    let typing = typing(library.family(), request.precision);
-    let network = Network::parse(&builder, &onnx, &request.onnx, typing)?;
-    network.mark_outputs(&request.mark_outputs, request.skip_absent_outputs)?;
-    let mut config = builder.config()?;
-    let flags = set_precision(&config, &network, library.family(), request.precision)?;
-    let tactic_sources_without = set_options(&config, library, &request.options)?;
-    let range = BatchRange::of(&network, &request.options)?;
-    let profiles = profile::add(&builder, &mut config, &network, range, &request.options)?;
-    if request.precision == Precision::Int8Calibrated {
-        calibration::prepare(request, &builder, &mut config, &network, range, device.as_ref())?;
-    }
     let cache = open_cache(request, library, &environment)?;
-    if let Some(cache) = &cache {
-        config.set_timing_cache(&cache.start)?;
-        if request.options.timing_cache == TimingCacheMode::Verified {
-            config.error_on_timing_cache_miss()?;
-        }
-    }
 
-    let start = Instant::now();
-    let engine = builder.build(&network, &config)?;
-    let elapsed = start.elapsed();
-    let bytes = engine.bytes()?;
-    let timing_cache = match &cache {
-        Some(cache) => match config.timing_cache()? {
-            Some(measured) => {
-                let unread = super::timing_cache::was_partly_unread(&log::since(mark));
-                Some(TimingCacheOutcome { partly_unread: unread, ..cache.close(measured.bytes()?, &environment)? })
-            }
-            None => None,
+    let (built, candidates) = candidates::fastest(
+        candidates::wanted(request, library),
+        &mut || build_once(request, library, device.as_ref(), &onnx, cache.as_ref()),
+        &mut |built| {
+            let samples_per_second = candidates::measure(request, library, device.as_ref(), &built.engine)?;
+            Ok(Candidate { sha256: sha256(&built.engine), bytes: built.engine.len() as u64, samples_per_second })
         },
-        None => None,
+    )?;
+    let bytes = built.engine.as_slice();
+    let timing_cache = match (&cache, &built.timing_cache) {
+        (Some(cache), Some(measured)) => {
+            let unread = super::timing_cache::was_partly_unread(&log::since(mark));
+            Some(TimingCacheOutcome { partly_unread: unread, ..cache.close(measured, &environment)? })
+        }
+        _ => None,
     };
-    calibration::keep_table(request, &config)?;
     let metadata = EngineMetadata {
         schema: SCHEMA.to_owned(),
         sha256: sha256(bytes),
         bytes: bytes.len() as u64,
         onnx_sha256: sha256(&onnx),
         precision: request.precision,
-        flags,
-        tactic_sources_without,
+        flags: built.flags,
+        tactic_sources_without: built.tactic_sources_without,
         options: request.options.clone(),
-        profiles,
-        build_milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        profiles: built.profiles,
+        build_milliseconds: u64::try_from(built.elapsed.as_millis()).unwrap_or(u64::MAX),
+        candidates,
         built: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
         environment,
     };
@@ -153,13 +136,76 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     Ok(BuildOutcome {
         sha256: metadata.sha256.clone(),
         bytes: metadata.bytes,
-        seconds: elapsed.as_secs_f64(),
-        network_layers: network.layer_count()?,
+        seconds: built.elapsed.as_secs_f64(),
+        network_layers: built.network_layers,
         layers,
         warnings,
         timing_cache,
         metadata,
     })
+}
+
+/// An engine in memory, and how it was built.
+struct Built {
+    engine: Vec<u8>,
+    /// The timing cache after the build, if one was used.
+    timing_cache: Option<Vec<u8>>,
+    /// Whether the cache had every tactic already.
+    timed_nothing: bool,
+    flags: Vec<String>,
+    tactic_sources_without: Vec<String>,
+    profiles: Vec<[u32; 3]>,
+    network_layers: usize,
+    elapsed: Duration,
+}
+
+impl candidates::Build for Built {
+    fn timed_nothing(&self) -> bool {
+        self.timed_nothing
+    }
+}
+
+/// Parses `onnx` and builds one engine from it, starting from what `cache` held before.
+fn build_once(
+    request: &BuildRequest,
+    library: &'static Library,
+    device: Option<&Device>,
+    onnx: &[u8],
+    cache: Option<&TimingCache>,
+) -> Result<Built> {
+    let builder = Builder::new(library)?;
+    let typing = typing(library.family(), request.precision);
+    let network = Network::parse(&builder, onnx, &request.onnx, typing)?;
+    network.mark_outputs(&request.mark_outputs, request.skip_absent_outputs)?;
+    let mut config = builder.config()?;
+    let flags = set_precision(&config, &network, library.family(), request.precision)?;
+    let tactic_sources_without = set_options(&config, library, &request.options)?;
+    let range = BatchRange::of(&network, &request.options)?;
+    let profiles = profile::add(&builder, &mut config, &network, range, &request.options)?;
+    if request.precision == Precision::Int8Calibrated {
+        calibration::prepare(request, &builder, &mut config, &network, range, device)?;
+    }
+    if let Some(cache) = cache {
+        config.set_timing_cache(&cache.start)?;
+        if request.options.timing_cache == TimingCacheMode::Verified {
+            config.error_on_timing_cache_miss()?;
+        }
+    }
+    let start = Instant::now();
+    let engine = builder.build(&network, &config)?;
+    let elapsed = start.elapsed();
+    let engine = engine.bytes()?.to_vec();
+    let timing_cache = match config.timing_cache()? {
+        Some(measured) => Some(measured.bytes()?.to_vec()),
+        None => None,
+    };
+    let timed_nothing = match (cache, &timing_cache) {
+        (Some(cache), Some(measured)) => measured.len() == cache.start.len(),
+        _ => false,
+    };
+    calibration::keep_table(request, &config)?;
+    let network_layers = network.layer_count()?;
+    Ok(Built { engine, timing_cache, timed_nothing, flags, tactic_sources_without, profiles, network_layers, elapsed })
 }
 
 /// A library kept ready to build. TensorRT loads its builder's kernels with the first builder of a process and unloads

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::manifest::EngineOptions;
+use crate::runtime::tensorrt::candidates::Candidate;
 use crate::vocabulary::{Precision, RuntimeId};
 
 /// Name of the schema.
@@ -70,6 +71,9 @@ pub struct EngineMetadata {
     pub profiles: Vec<[u32; 3]>,
     /// Time the build took, milliseconds.
     pub build_milliseconds: u64,
+    /// The engines that it was chosen from, itself among them; empty if it is the only one that was built.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
     /// When it was built, RFC 3339 in UTC.
     pub built: String,
     /// Where it was built.
@@ -170,6 +174,7 @@ pub(super) mod tests {
             options: EngineOptions::default(),
             profiles: vec![[1, 16, 32]],
             build_milliseconds: 6000,
+            candidates: Vec::new(),
             built: "2026-01-01T00:00:00Z".to_owned(),
             environment: environment(),
         }

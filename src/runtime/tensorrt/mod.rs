@@ -12,6 +12,7 @@
 
 pub mod build;
 mod calibration;
+mod candidates;
 pub mod capabilities;
 mod diagnosis;
 pub mod discovery;
@@ -32,6 +33,7 @@ mod timing_cache;
 
 pub use build::{BuildOutcome, BuildRequest, ReadyBuilder, build};
 pub use calibration::CalibrationRequest;
+pub use candidates::Candidate;
 pub use metadata::{EngineMetadata, Environment};
 pub use places::VARIABLE as PATH_VARIABLE;
 pub use result::{Engine, ExecutionContext, Role};

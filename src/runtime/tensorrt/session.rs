@@ -72,7 +72,7 @@ impl EngineSession {
     }
 
     // Parameters are dropped from the last to the first: the engine must go before the device.
-    fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
+    pub(super) fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
         let signature = signature(&engine)?;
         let [input] = signature.inputs.as_slice() else {
             return Err(Error::unsupported(format!(

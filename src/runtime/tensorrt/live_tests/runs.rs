@@ -223,3 +223,20 @@ fn one_round_builds_runs_and_drops() {
         assert!(error <= tolerance(Precision::Fp16), "{error:e}");
     }
 }
+
+#[test]
+#[ignore = "needs a TensorRT that runs, in TRTGATE_TENSORRT_PATH"]
+fn the_fastest_candidate_is_kept() {
+    for installation in runners().iter().filter(|one| one.id.library == Library::Tensorrt) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut request = request(installation, folder.path(), Precision::Fp16);
+        request.options.candidates = 3;
+        let built = build(&request).unwrap();
+        let candidates = &built.metadata.candidates;
+        eprintln!("{}: {candidates:?}", installation.id);
+        assert_eq!(candidates.len(), 3);
+        let fastest = candidates.iter().max_by_key(|candidate| candidate.samples_per_second).unwrap();
+        assert!(fastest.sha256 == built.sha256 && fastest.samples_per_second > 0);
+        assert_eq!(run(&mut open(&request, 32).unwrap(), 32, 32).len(), 320);
+    }
+}
