@@ -13,7 +13,7 @@ use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value}
 use crate::measure::statistics::{Settled, median, stable_majority, summary};
 use crate::measure::thresholds::Thresholds;
 use crate::report::schema::{BaselineVerdict, CheckResult, TimingSummary};
-use crate::vocabulary::{CellId, Library};
+use crate::vocabulary::{ArtifactKind, CellId, Library};
 
 /// The verdict's word while a second run is still owed; never leaves [`super::run`].
 pub(super) const CONFIRM: &str = "confirm";
@@ -84,7 +84,10 @@ pub(super) fn judge_all(
         let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
         let timing = timing(&stable, run)?;
         let run = Judged { repetitions: &repetitions, confirming, waited_share };
-        let baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
+        let mut baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
+        if baseline.verdict == word(Decision::Fail) || baseline.verdict == word(Decision::Warn) {
+            baseline.detail.extend(another_artifact(cell.artifact.as_ref(), series.as_ref(), &subject));
+        }
         benches.push(CellBench {
             cell: cell.clone(),
             timing: Some(timing),
@@ -312,6 +315,24 @@ fn runs_known(reference: &Reference) -> String {
         (false, 1) => "assumed, 1 run".to_owned(),
         (false, _) => format!("assumed, {runs} runs"),
     }
+}
+
+/// That what was measured is none of what the baseline was made with: slower then need not be the code's doing.
+fn another_artifact(artifact: Option<&ArtifactRecord>, series: Option<&Series>, subject: &Subject) -> Option<String> {
+    let artifact = artifact?;
+    let level = series?.level(&subject.environment);
+    let known: Vec<&ArtifactRecord> = level.iter().filter_map(|entry| entry.artifact.as_ref()).collect();
+    let last = known.last()?;
+    if known.iter().any(|known| known.sha256 == artifact.sha256) {
+        return None;
+    }
+    let sizes = format!("{} bytes, the baseline's {}", artifact.bytes, last.bytes);
+    Some(match artifact.kind {
+        ArtifactKind::Engine => format!(
+            "; this is another build of the engine ({sizes}), and builds of one graph differ in speed: `[engine] candidates` keeps the fastest of several"
+        ),
+        kind => format!("; this is another `{kind}` ({sizes})"),
+    })
 }
 
 /// The size's verdict against the newest run in this environment that knows the artifact's size.

@@ -139,6 +139,35 @@ fn verdicts_come_from_the_rule(#[case] factors: Vec<f64>, #[case] expected: &str
     assert_eq!((verdicts(&bench), fake.calls.len()), (vec![expected], calls));
 }
 
+#[rstest]
+#[case::engine(
+    ArtifactKind::Engine,
+    "def",
+    "; this is another build of the engine (990 bytes, the baseline's 1000), and builds of one graph differ in speed: `[engine] candidates` keeps the fastest of several"
+)]
+#[case::model(ArtifactKind::OnnxFp32, "def", "; this is another `onnx-fp32` (990 bytes, the baseline's 1000)")]
+#[case::the_same(ArtifactKind::Engine, "abc", "")]
+fn a_slower_cell_says_when_its_artifact_is_another(
+    #[case] kind: ArtifactKind,
+    #[case] sha256: &str,
+    #[case] expected: &str,
+) {
+    let site = Site::new();
+    let cell = |sha256: &str, bytes| BenchCell {
+        artifact: Some(ArtifactRecord { kind, sha256: sha256.to_owned(), bytes }),
+        ..cell(FP32)
+    };
+    site.bless(&[cell("abc", 1000)]);
+    let detail = |factor: f64| {
+        let mut fake = Fake { factors: [(FP32.parse().unwrap(), vec![factor; 6])].into(), ..Fake::default() };
+        let bench = site.bench(&[cell(sha256, 990)], &mut fake);
+        bench.cells[0].baseline.as_ref().unwrap().detail.clone()
+    };
+    let slower = detail(1.2);
+    assert!(slower.ends_with(&format!("assumed, 1 run){expected}")), "{slower}");
+    assert!(!detail(1.0).contains("another"));
+}
+
 #[test]
 fn only_suspects_are_measured_again() {
     let site = Site::new();
