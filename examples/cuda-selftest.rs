@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use trtgate::error::{Error, ErrorKind, Result};
 use trtgate::measure::contract::{Measurement, TimingContract, TimingMode};
 use trtgate::measure::nvml::Monitor;
-use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream};
+use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
 use trtgate::runtime::tensorrt::pipeline::{self, Enqueue};
 use trtgate::tensor::{ElementType, Signature, Tensor, TensorSpec};
 
@@ -146,7 +146,8 @@ fn failed_capture(device: &Device) -> Result<()> {
 fn events(device: &Device) -> Result<()> {
     let (first, second) = (device.stream()?, device.stream()?);
     let buffer = device.allocate(256 << 20)?;
-    let (start, end, order) = (device.event(false)?, device.event(true)?, device.ordering_event(true)?);
+    let (start, end, order) =
+        (device.event(Waiting::Spins)?, device.event(Waiting::Sleeps)?, device.ordering_event(Waiting::Spins)?);
     start.record(&first)?;
     buffer.fill(0, &first)?;
     order.record(&first)?;

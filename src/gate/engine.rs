@@ -59,15 +59,13 @@ pub(crate) fn engine(
         ),
         _ => None,
     };
-    let options = serde_json::to_string(&site.options)
-        .map_err(|error| Error::failed("cannot write the engine's options").because(error))?;
     let mut key = Key::new("engine")
         .with("trtgate", env!("CARGO_PKG_VERSION"))
         .with("onnx", &source.sha256)
         .with("runtime", &installation.id)
         .with("version", &installation.version)
         .with("precision", precision)
-        .with("options", options)
+        .with("options", options_text(&site.options)?)
         .with("outputs", site.mark_outputs.join(","));
     key = match site.device {
         Some(device) => key
@@ -89,7 +87,7 @@ pub(crate) fn engine(
             calibration: calibration
                 .clone()
                 .map(|samples| CalibrationRequest { samples, table: Some(folder.join("calibration.table")) }),
-            timing_cache: (site.options.timing_cache != TimingCacheMode::Off).then(|| timing_cache(site, installation)),
+            timing_cache: timing_cache(site, installation, source, precision)?,
             mark_outputs: site.mark_outputs.clone(),
             skip_absent_outputs: true,
             beyond_capabilities: false,
@@ -110,12 +108,35 @@ pub(crate) fn engine(
     })
 }
 
-/// The timing cache of one TensorRT version on one kind of GPU: tactics hold for nothing else.
-fn timing_cache(site: &Site<'_>, installation: &Installation) -> PathBuf {
+/// The timing cache of one TensorRT version on one kind of GPU: tactics hold for nothing else. An engine chosen among
+/// candidates has one for itself: in a cache that other builds filled, its tactics were chosen before it is built.
+fn timing_cache(
+    site: &Site<'_>,
+    installation: &Installation,
+    source: &Artifact,
+    precision: Precision,
+) -> Result<Option<PathBuf>> {
+    if site.options.timing_cache == TimingCacheMode::Off {
+        return Ok(None);
+    }
     let gpu = site.device.map_or("none", |device| device.name.as_str());
-    let name: String = format!("{}-{gpu}", installation.id)
+    let mut name: String = format!("{}-{gpu}", installation.id)
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' })
         .collect();
-    site.store.root().join("timing-caches").join(format!("{name}.cache"))
+    if site.options.candidates > 1 {
+        // What is recorded is what is verified later.
+        let options = EngineOptions { timing_cache: TimingCacheMode::Record, ..site.options.clone() };
+        let key = Key::new("timing-cache")
+            .with("onnx", &source.sha256)
+            .with("precision", precision)
+            .with("options", options_text(&options)?);
+        name.push('-');
+        name.push_str(&key.hex());
+    }
+    Ok(Some(site.store.root().join("timing-caches").join(format!("{name}.cache"))))
+}
+
+fn options_text(options: &EngineOptions) -> Result<String> {
+    serde_json::to_string(options).map_err(|error| Error::failed("cannot write the engine's options").because(error))
 }

@@ -65,6 +65,7 @@ pub struct WorkspaceMeasurer<'a> {
     /// Reference outputs by which timed outputs are checked, the probes' order.
     reference: Option<Tensor>,
     throttled: BTreeMap<CellId, Vec<String>>,
+    artifacts: BTreeMap<CellId, ArtifactRecord>,
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
@@ -75,7 +76,14 @@ impl<'a> WorkspaceMeasurer<'a> {
     pub fn new(workspace: &'a Workspace, reference: Option<Tensor>) -> Result<Self> {
         let probes = workspace.probes()?.samples()?;
         let probes = probes.tensor(0..probes.len())?;
-        Ok(Self { workspace, ladder: Ladder::built_in()?, probes, reference, throttled: BTreeMap::new() })
+        Ok(Self {
+            workspace,
+            ladder: Ladder::built_in()?,
+            probes,
+            reference,
+            throttled: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
+        })
     }
 
     /// Enough samples for the batches that take turns: the probes, repeated where they are too few.
@@ -135,11 +143,17 @@ impl CellMeasurer for WorkspaceMeasurer<'_> {
                 .collect()
         });
         self.throttled.insert(cell.clone(), throttled);
+        let (kind, sha256, bytes) = (open.artifact.kind, open.artifact.sha256.clone(), open.artifact.bytes);
+        self.artifacts.insert(cell.clone(), ArtifactRecord { kind, sha256, bytes });
         Ok(measurement)
     }
 
     fn throttle_reasons(&mut self, cell: &CellId) -> Vec<String> {
         self.throttled.get(cell).cloned().unwrap_or_default()
+    }
+
+    fn artifact(&mut self, cell: &CellId) -> Option<ArtifactRecord> {
+        self.artifacts.get(cell).cloned()
     }
 }
 

@@ -23,6 +23,16 @@ fn the_project_s_own_is_read() {
     assert_eq!(manifest.engine.timing_iterations, None);
 }
 
+/// Engines in stores are named by their options: what was stored before there were candidates is found again.
+#[test]
+fn one_candidate_is_not_written() {
+    let text = serde_json::to_string(&EngineOptions::default()).unwrap();
+    assert!(!text.contains("candidates"), "{text}");
+    assert_eq!(serde_json::from_str::<EngineOptions>(&text).unwrap().candidates, 1);
+    let three = EngineOptions { candidates: 3, ..EngineOptions::default() };
+    assert_eq!(serde_json::from_str::<EngineOptions>(&serde_json::to_string(&three).unwrap()).unwrap(), three);
+}
+
 #[test]
 fn engine_options_are_read() {
     let text = TEXT.replace(

@@ -236,9 +236,9 @@ impl Worker {
         Ok(measurement)
     }
 
-    /// Builds an engine; the limit counts for each of its candidates.
+    /// Builds an engine; the limit is that of one build, so candidates have as many times longer.
     pub fn build(&mut self, request: &BuildRequest) -> Result<BuildOutcome> {
-        let limit = self.limits.build.saturating_mul(request.options.candidates.max(1));
+        let limit = self.limits.build.saturating_mul(request.builds());
         let request = Request::Build(Box::new(request.clone()));
         match self.ask("build the engine", &request, &[], limit)? {
             (Reply::Built(outcome), _) => Ok(*outcome),

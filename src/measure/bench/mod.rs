@@ -40,6 +40,12 @@ pub trait CellMeasurer {
     fn throttle_reasons(&mut self, _cell: &CellId) -> Vec<String> {
         Vec::new()
     }
+
+    /// What ran when `cell` was last measured, where that need not be what [`BenchCell::artifact`] says: several contexts
+    /// may need an engine of their own.
+    fn artifact(&mut self, _cell: &CellId) -> Option<ArtifactRecord> {
+        None
+    }
 }
 
 /// A cell to be measured.
@@ -229,6 +235,11 @@ pub fn run(
 ) -> Result<Bench> {
     let all = vec![true; cells.len()];
     let first = measure_runs(cells, &all, context, measurer, progress);
+    let mut cells = cells.to_vec();
+    for cell in &mut cells {
+        cell.artifact = measurer.artifact(&cell.id).or_else(|| cell.artifact.take());
+    }
+    let cells = cells.as_slice();
     let provisional = judge_all(cells, context, &first, None)?;
     let suspects = suspects(cells, &provisional);
     if suspects.iter().any(|suspect| *suspect) {

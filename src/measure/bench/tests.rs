@@ -22,6 +22,8 @@ struct Fake {
     /// Share that another thread passes without a processor.
     longest_waited_share: Option<f64>,
     throttled: Vec<String>,
+    /// What really ran.
+    artifact: Option<ArtifactRecord>,
 }
 
 impl CellMeasurer for Fake {
@@ -55,6 +57,10 @@ impl CellMeasurer for Fake {
 
     fn throttle_reasons(&mut self, _cell: &CellId) -> Vec<String> {
         self.throttled.clone()
+    }
+
+    fn artifact(&mut self, _cell: &CellId) -> Option<ArtifactRecord> {
+        self.artifact.clone()
     }
 }
 
@@ -166,6 +172,25 @@ fn a_slower_cell_says_when_its_artifact_is_another(
     let slower = detail(1.2);
     assert!(slower.ends_with(&format!("assumed, 1 run){expected}")), "{slower}");
     assert!(!detail(1.0).contains("another"));
+}
+
+#[test]
+fn what_was_measured_is_what_the_baseline_knows() {
+    let site = Site::new();
+    let artifact = |sha256: &str| ArtifactRecord { kind: ArtifactKind::Engine, sha256: sha256.to_owned(), bytes: 7 };
+    let mut fake = Fake { artifact: Some(artifact("four profiles")), ..Fake::default() };
+    let bench = site.bench(&[cell(FP32)], &mut fake);
+    plan_blessing(&bench, &site.context(), "2026-01-01T00:00:00Z", "first")
+        .unwrap()
+        .store(&site.context(), "first", false)
+        .unwrap();
+    let detail = |sha256: &str| {
+        let factors = [(FP32.parse().unwrap(), vec![1.2; 6])].into();
+        let mut fake = Fake { factors, artifact: Some(artifact(sha256)), ..Fake::default() };
+        site.bench(&[cell(FP32)], &mut fake).cells[0].baseline.as_ref().unwrap().detail.clone()
+    };
+    assert!(detail("others").contains("another build of the engine"));
+    assert!(!detail("four profiles").contains("another build"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::runtime::cuda::buffer::{DeviceBuffer, PinnedBuffer};
 use crate::runtime::cuda::result::{self, ContextHandle, DriverToken};
-use crate::runtime::cuda::stream::{Event, Stream};
+use crate::runtime::cuda::stream::{Event, Stream, Waiting};
 use crate::runtime::cuda::{failure, version};
 
 /// The CUDA driver, loaded and initialised.
@@ -164,15 +164,14 @@ impl Device {
         Stream::new(self)
     }
 
-    /// A new event that takes times. With `wakes` a thread can sleep until it is done, for which the device interrupts
-    /// the host at every record; without, every wait for it spins.
-    pub fn event(&self, wakes: bool) -> Result<Event> {
-        Event::new(self, true, wakes)
+    /// A new event that takes times.
+    pub fn event(&self, waiting: Waiting) -> Result<Event> {
+        Event::new(self, true, waiting)
     }
 
-    /// A new event that only orders work, cheaper than one that takes times; `wakes` as for [`Device::event`].
-    pub fn ordering_event(&self, wakes: bool) -> Result<Event> {
-        Event::new(self, false, wakes)
+    /// A new event that only orders work, cheaper than one that takes times.
+    pub fn ordering_event(&self, waiting: Waiting) -> Result<Event> {
+        Event::new(self, false, waiting)
     }
 
     /// `bytes` of device memory, uninitialised.

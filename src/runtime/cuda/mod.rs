@@ -16,7 +16,7 @@
 //! let (input, host) = (device.allocate(4096)?, device.allocate_pinned(4096)?);
 //! host.view_mut::<f32>()?.fill(1.0); // A view waits for copies in flight; copies refuse while one is held.
 //! let graph = stream.capture(|stream| host.copy_to(&input, 4096, stream))?; // Holds both buffers.
-//! let (start, end) = (device.event(false)?, device.event(false)?);
+//! let (start, end) = (device.event(Waiting::Spins)?, device.event(Waiting::Sleeps)?);
 //! start.record(&stream)?;
 //! graph.launch(&stream)?;
 //! end.record(&stream)?;
@@ -41,5 +41,5 @@ mod version;
 pub use buffer::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use device::{Device, DeviceInfo, Driver};
 pub use result::{PinnedView, PinnedViewMut, Plain};
-pub use stream::{Event, Graph, Stream};
+pub use stream::{Event, Graph, Stream, Waiting};
 pub use version::driver_version;

@@ -66,6 +66,15 @@ impl Stream {
     }
 }
 
+/// How a thread can wait for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It can sleep, for which the device interrupts the host at every record.
+    Sleeps,
+    /// It can only spin, and records interrupt nobody.
+    Spins,
+}
+
 /// A point in a stream.
 #[derive(Clone)]
 pub struct Event(Rc<EventHandle>);
@@ -77,8 +86,9 @@ impl fmt::Debug for Event {
 }
 
 impl Event {
-    pub(super) fn new(device: &Device, timing: bool, wakes: bool) -> Result<Self> {
-        Ok(Self(Rc::new(EventHandle::new(&device.context, timing, wakes)?)))
+    pub(super) fn new(device: &Device, timing: bool, waiting: Waiting) -> Result<Self> {
+        let blocking = waiting == Waiting::Sleeps;
+        Ok(Self(Rc::new(EventHandle::new(&device.context, timing, blocking)?)))
     }
 
     /// Records the event on `stream`.
@@ -91,8 +101,8 @@ impl Event {
         self.0.query()
     }
 
-    /// Waits for the last record: spinning (reacts within about a microsecond, burns a core) or, if the event was made to
-    /// wake a thread, asleep.
+    /// Waits for the last record: spinning (reacts within about a microsecond, burns a core), or asleep if the event was
+    /// made with [`Waiting::Sleeps`].
     #[inline]
     pub fn wait(&self, spin: bool) -> Result<()> {
         if !spin {

@@ -16,7 +16,7 @@ use crate::runtime::tensorrt::profile::{self, BatchRange};
 use crate::runtime::tensorrt::result::{Builder, Config, Library, Network, Runtime, Typing};
 use crate::runtime::tensorrt::sys::Family;
 use crate::runtime::tensorrt::timing_cache::{TimingCache, TimingCacheOutcome};
-use crate::runtime::tensorrt::{Candidate, candidates, capabilities, layers, log, session};
+use crate::runtime::tensorrt::{candidates, capabilities, layers, log, session};
 use crate::runtime::{Installation, Layer};
 use crate::vocabulary::{Library as Name, Precision};
 
@@ -51,6 +51,17 @@ pub struct BuildRequest {
     /// Tries also what the list of capabilities calls impossible: how a test notices that an entry no longer holds.
     #[serde(default)]
     pub beyond_capabilities: bool,
+}
+
+impl BuildRequest {
+    /// Engines that are built to choose from. One, where another build would choose the same tactics: when they are all in
+    /// a verified timing cache, or the library times nothing; or where speed is not asked for: when inner tensors are
+    /// shown.
+    pub fn builds(&self) -> u32 {
+        let verified = self.options.timing_cache == TimingCacheMode::Verified && self.timing_cache.is_some();
+        let times_nothing = self.installation.id.library == Name::TensorrtRtx;
+        if verified || times_nothing || !self.mark_outputs.is_empty() { 1 } else { self.options.candidates.max(1) }
+    }
 }
 
 /// What a build made.
@@ -95,12 +106,9 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     let cache = open_cache(request, library, &environment)?;
 
     let (built, candidates) = candidates::fastest(
-        candidates::wanted(request, library),
+        request.builds(),
         &mut || build_once(request, library, device.as_ref(), &onnx, cache.as_ref()),
-        &mut |built| {
-            let samples_per_second = candidates::measure(request, library, device.as_ref(), &built.engine)?;
-            Ok(Candidate { sha256: sha256(&built.engine), bytes: built.engine.len() as u64, samples_per_second })
-        },
+        &mut |built| candidates::measure(request, library, device.as_ref(), &built.engine),
     )?;
     let bytes = built.engine.as_slice();
     let timing_cache = match (&cache, &built.timing_cache) {
@@ -160,6 +168,10 @@ struct Built {
 }
 
 impl candidates::Build for Built {
+    fn engine(&self) -> &[u8] {
+        &self.engine
+    }
+
     fn timed_nothing(&self) -> bool {
         self.timed_nothing
     }
@@ -400,5 +412,45 @@ mod tests {
         assert_eq!(typing(Family::Ten, Precision::Fp16), Typing::Strong);
         assert_eq!(typing(Family::Ten, Precision::Fp16Flag), Typing::Weak);
         assert_eq!(typing(Family::Eleven, Precision::Int8), Typing::Strong);
+    }
+
+    fn request(runtime: &str, options: EngineOptions) -> BuildRequest {
+        BuildRequest {
+            installation: Installation {
+                id: runtime.parse().unwrap(),
+                version: "8.5.3".to_owned(),
+                family: None,
+                file: PathBuf::new(),
+                companions: std::collections::BTreeMap::new(),
+                build_obstacle: None,
+                run_obstacle: None,
+            },
+            onnx: PathBuf::new(),
+            precision: Precision::Int8,
+            options,
+            engine: PathBuf::new(),
+            calibration: None,
+            timing_cache: Some(PathBuf::from("timing.cache")),
+            mark_outputs: Vec::new(),
+            skip_absent_outputs: false,
+            device: 0,
+            beyond_capabilities: false,
+        }
+    }
+
+    #[test]
+    fn several_are_built_where_they_can_differ() {
+        let options = EngineOptions { candidates: 3, ..EngineOptions::default() };
+        let recorded = request("tensorrt@8.5.3", options.clone());
+        assert_eq!(recorded.builds(), 3);
+        assert_eq!(request("tensorrt@8.5.3", EngineOptions { candidates: 0, ..options.clone() }).builds(), 1);
+        assert_eq!(request("tensorrt-rtx@1.7.1", options.clone()).builds(), 1);
+        let shown = BuildRequest { mark_outputs: vec!["relu".to_owned()], ..recorded };
+        assert_eq!(shown.builds(), 1);
+        let verified =
+            request("tensorrt@8.5.3", EngineOptions { timing_cache: TimingCacheMode::Verified, ..options.clone() });
+        assert_eq!(verified.builds(), 1);
+        // Without a file that mode counts as `off`.
+        assert_eq!(BuildRequest { timing_cache: None, ..verified }.builds(), 3);
     }
 }

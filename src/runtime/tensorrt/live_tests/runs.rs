@@ -231,6 +231,7 @@ fn the_fastest_candidate_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let mut request = request(installation, folder.path(), Precision::Fp16);
         request.options.candidates = 3;
+        request.timing_cache = Some(folder.path().join("timing.cache"));
         let built = build(&request).unwrap();
         let candidates = &built.metadata.candidates;
         eprintln!("{}: {candidates:?}", installation.id);

@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::measure::contract::TimingContract;
-use crate::runtime::cuda::{Device, Event, Graph, Stream};
-use crate::runtime::tensorrt::pipeline::Enqueue;
+use crate::runtime::cuda::{Device, Event, Graph, Stream, Waiting};
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
 use crate::runtime::tensorrt::pipeline::schedule::Launches;
+use crate::runtime::tensorrt::pipeline::{Enqueue, waiting};
 
 /// Which parts of a launch are issued; the limits are measured with one part alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,10 @@ impl<'a, C: Enqueue> Lane<'a, C> {
         copies_in: &Stream,
         contract: &TimingContract,
     ) -> Result<Self> {
-        // Only an event that the host sleeps for interrupts it.
-        let sleeps = !contract.spin;
+        // Only the event that the host waits for may interrupt it: the last of a launch.
+        let last = waiting(contract);
+        let (computed_waiting, copied_out_waiting) =
+            if contract.transfers_out { (Waiting::Spins, last) } else { (last, Waiting::Spins) };
         let (compute, copies_out) = (device.stream()?, device.stream()?);
         let mut sets = Vec::with_capacity(plan.sets);
         for set in 0..plan.sets {
@@ -71,10 +73,10 @@ impl<'a, C: Enqueue> Lane<'a, C> {
             sets.push(Set {
                 buffers,
                 compute: captured,
-                copied_in: device.ordering_event(false)?,
-                started: device.event(false)?,
-                computed: device.event(sleeps && !contract.transfers_out)?,
-                copied_out: device.ordering_event(sleeps)?,
+                copied_in: device.ordering_event(Waiting::Spins)?,
+                started: device.event(Waiting::Spins)?,
+                computed: device.event(computed_waiting)?,
+                copied_out: device.ordering_event(copied_out_waiting)?,
             });
         }
         Ok(Self {

@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::device::DeviceMeasurement;
 use crate::measure::nvml::Monitor;
-use crate::runtime::cuda::{Event, Graph, Stream};
+use crate::runtime::cuda::{Event, Graph, Stream, Waiting};
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
-use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, state, warm_up};
+use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, state, waiting, warm_up};
 
 /// One input with its buffers and, with graphs, its launch.
 struct Unit {
@@ -118,7 +118,7 @@ pub(super) fn measure<C: Enqueue>(
         units.push(Unit { graph, buffers });
     }
     let nodes = units.first().and_then(|unit| unit.graph.as_ref()).map_or(0, Graph::nodes);
-    let (start, end) = (device.event(false)?, device.event(!contract.spin)?);
+    let (start, end) = (device.event(Waiting::Spins)?, device.event(waiting(contract))?);
     let mut timed = Loop { units, context, bindings: &bindings, contract, stream, start, end };
 
     let before = state(monitor);

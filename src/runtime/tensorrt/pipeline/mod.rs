@@ -45,7 +45,7 @@ use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::host::common_batch;
 use crate::measure::nvml::{DeviceState, Monitor};
-use crate::runtime::cuda::{Device, DeviceBuffer, Stream};
+use crate::runtime::cuda::{Device, DeviceBuffer, Stream, Waiting};
 use crate::tensor::{Signature, Tensor, TensorSpec};
 
 /// An execution context, as far as the measurement needs it.
@@ -172,6 +172,11 @@ fn warm_up(contract: &TimingContract) -> Duration {
 /// The contract's shortest timed duration.
 fn duration(contract: &TimingContract) -> Duration {
     Duration::from_millis(contract.duration_milliseconds)
+}
+
+/// How the host waits under the contract.
+const fn waiting(contract: &TimingContract) -> Waiting {
+    if contract.spin { Waiting::Spins } else { Waiting::Sleeps }
 }
 
 /// The device's state, if it can be read.

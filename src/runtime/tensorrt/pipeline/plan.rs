@@ -1,8 +1,8 @@
 //! How many batches a launch holds, how many sets of buffers a lane has, and which inputs each set runs.
 
 /// Batches in one launch, where memory and time allow it. Fewer, and the host's cost of a launch shows (6 to 7 µs a batch
-/// with 4 batches, four lanes and FP16, 3 to 4 with 8), and so does the gap between two launches of a lane alone. More,
-/// and the inputs on their way push the computation out of the GPU's cache: FP32 alone loses 0.2 % with 16
+/// with 4 batches, four lanes and FP16, 3 to 5 with 8), and so does the gap between two launches of a lane alone. More,
+/// and the inputs on their way may push the computation out of the GPU's cache: FP32 alone loses 0.2 % with 16
 /// (`docs/gpu/2026-11-24-h200-eight`).
 const BATCHES_PER_LAUNCH: usize = 8;
 

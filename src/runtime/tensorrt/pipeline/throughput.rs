@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::measure::contract::Measurement;
 use crate::measure::device::DeviceMeasurement;
 use crate::measure::nvml::Monitor;
+use crate::runtime::cuda::Waiting;
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
 use crate::runtime::tensorrt::pipeline::lane::{Lane, Parts};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
@@ -92,7 +93,7 @@ fn single_batch<C: Enqueue>(subject: &mut Subject<'_, C>, bindings: &Bindings) -
     let sources = Sources::new(subject, bindings, 1)?;
     let Some(context) = subject.contexts.first_mut() else { return Ok(0.0) };
     let stream = subject.device.stream()?;
-    let (start, end) = (subject.device.event(false)?, subject.device.event(true)?);
+    let (start, end) = (subject.device.event(Waiting::Spins)?, subject.device.event(Waiting::Sleeps)?);
     let buffers = Buffers::new(subject.device, bindings, &sources, 0, 1)?;
     buffers.copy_in(&stream)?;
     buffers.bind(0, bindings, context)?;
