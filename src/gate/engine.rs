@@ -120,7 +120,8 @@ fn timing_cache(
         return Ok(None);
     }
     let gpu = site.device.map_or("none", |device| device.name.as_str());
-    let mut name: String = format!("{}-{gpu}", installation.id)
+    let folder = site.store.root().join("timing-caches");
+    let name: String = format!("{}-{gpu}", installation.id)
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' })
         .collect();
@@ -131,12 +132,69 @@ fn timing_cache(
             .with("onnx", &source.sha256)
             .with("precision", precision)
             .with("options", options_text(&options)?);
-        name.push('-');
-        name.push_str(&key.hex());
+        let own = folder.join(format!("{name}-{}.cache", key.hex()));
+        // An engine that shows inner tensors takes the tactics of the one that was chosen, and chooses none for it.
+        if site.mark_outputs.is_empty() || own.exists() {
+            return Ok(Some(own));
+        }
     }
-    Ok(Some(site.store.root().join("timing-caches").join(format!("{name}.cache"))))
+    Ok(Some(folder.join(format!("{name}.cache"))))
 }
 
 fn options_text(options: &EngineOptions) -> Result<String> {
     serde_json::to_string(options).map_err(|error| Error::failed("cannot write the engine's options").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
+        let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
+        let site = Site { store, options, device: None, calibration: None, mark_outputs };
+        let installation = Installation {
+            id: "tensorrt@8.5.3".parse().unwrap(),
+            version: "8.5.3".to_owned(),
+            family: None,
+            file: PathBuf::new(),
+            companions: std::collections::BTreeMap::new(),
+            build_obstacle: None,
+            run_obstacle: None,
+        };
+        let source = Artifact {
+            kind: ArtifactKind::OnnxFp32,
+            path: PathBuf::new(),
+            sha256: "abc".to_owned(),
+            bytes: 1,
+            build_seconds: 0.0,
+            cached: true,
+        };
+        timing_cache(&site, &installation, &source, precision).unwrap()
+    }
+
+    #[test]
+    fn candidates_have_a_timing_cache_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path().to_owned())).unwrap();
+        let options = |candidates, timing_cache| EngineOptions { candidates, timing_cache, ..EngineOptions::default() };
+        let (record, verified) = (TimingCacheMode::Record, TimingCacheMode::Verified);
+        let of = |precision, candidates, mode| cache(&store, precision, &[], options(candidates, mode)).unwrap();
+
+        // Engines that are built once share one; it keeps the name that it always had.
+        let shared = of(Precision::Int8, 1, record);
+        assert_eq!(shared, store.root().join("timing-caches/tensorrt-8.5.3-none.cache"));
+        assert_eq!(shared, of(Precision::Fp16, 1, record));
+        let own = of(Precision::Int8, 3, record);
+        assert!(own != shared && own != of(Precision::Fp16, 3, record) && own != of(Precision::Int8, 2, record));
+        assert_eq!(own, of(Precision::Int8, 3, verified));
+        assert_eq!(cache(&store, Precision::Int8, &[], options(3, TimingCacheMode::Off)), None);
+
+        // Shown tensors must not choose for an engine that is not built yet.
+        let shown = || cache(&store, Precision::Int8, &["relu"], options(3, record)).unwrap();
+        assert_eq!(shown(), shared);
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        std::fs::write(&own, "tactics").unwrap();
+        assert_eq!(shown(), own);
+    }
 }

@@ -85,7 +85,8 @@ pub struct BuildOutcome {
     pub metadata: EngineMetadata,
 }
 
-/// Builds the engine, several times if the options want candidates, and writes it (the fastest) with its metadata, each whole or not at all.
+/// Builds the engine, several times if the options want candidates, and writes it (the fastest) with its metadata, each
+/// whole or not at all.
 ///
 /// # Errors
 ///
