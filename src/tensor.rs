@@ -131,6 +131,20 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// A tensor of `batch` samples whose values mean nothing, between 0 and 1: to see what comes out, or how fast.
+    ///
+    /// # Errors
+    /// If a dimension other than the batch is open.
+    pub fn made_up(&self, batch: usize) -> Result<Tensor> {
+        let sample = self.shape.iter().skip(1).copied().collect::<Option<Vec<_>>>().ok_or_else(|| {
+            let shape = shape_text(&self.shape);
+            Error::unsupported(format!("`{}` has shape {shape}: only its batch may be open", self.name))
+        })?;
+        let shape = [&[batch], sample.as_slice()].concat();
+        let count: usize = shape.iter().product();
+        Tensor::float32(self.name.clone(), shape, (0..count).map(|index| (index % 251) as f32 / 250.0).collect())
+    }
+
     /// Checks `tensor` against name, element type and every fixed dimension; says which one differs.
     pub fn accepts(&self, tensor: &Tensor) -> Result<()> {
         let fits = self.shape.len() == tensor.shape.len()

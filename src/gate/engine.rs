@@ -153,15 +153,7 @@ mod tests {
     fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
         let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
         let site = Site { store, options, device: None, calibration: None, mark_outputs };
-        let installation = Installation {
-            id: "tensorrt@8.5.3".parse().unwrap(),
-            version: "8.5.3".to_owned(),
-            family: None,
-            file: PathBuf::new(),
-            companions: std::collections::BTreeMap::new(),
-            build_obstacle: None,
-            run_obstacle: None,
-        };
+        let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3", "");
         let source = Artifact {
             kind: ArtifactKind::OnnxFp32,
             path: PathBuf::new(),

@@ -8,7 +8,7 @@ use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::gate::discover::discover;
 use crate::runtime::{OpenRequest, SessionOptions};
-use crate::tensor::{Signature, Tensor, TensorSpec};
+use crate::tensor::{Signature, TensorSpec};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
@@ -117,13 +117,8 @@ pub fn saved_model(
 /// Whether the one output of two made-up samples looks like probabilities; `None` where that cannot be tried.
 fn sums_to_one(worker: &mut Worker, signature: &Signature) -> Option<bool> {
     let [input] = signature.inputs.as_slice() else { return None };
-    let sample: Vec<usize> = input.shape.iter().skip(1).copied().collect::<Option<_>>()?;
     let batch = input.shape.first().copied().flatten().unwrap_or(2);
-    let shape = [&[batch], sample.as_slice()].concat();
-    let count: usize = shape.iter().product();
-    let values = (0..count).map(|index| (index % 251) as f32 / 250.0).collect();
-    let tensor = Tensor::float32(input.name.clone(), shape, values).ok()?;
-    let outcome = worker.run(&tensor, batch, false).ok()?;
+    let outcome = worker.run(&input.made_up(batch).ok()?, batch, false).ok()?;
     let [output] = outcome.outputs.as_slice() else { return None };
     let rows = (0..output.batch()).filter_map(|index| output.row(index));
     let mut looks = rows.map(|row| {

@@ -203,15 +203,7 @@ impl Search<'_> {
             .or_else(|| version_in_file_name(&canonical))
             .unwrap_or_else(|| UNKNOWN_VERSION.to_owned());
         self.seen.push(canonical);
-        self.found.push(Installation {
-            id: RuntimeId::unversioned(self.wanted.library),
-            version,
-            family: None,
-            file: file.to_path_buf(),
-            companions: Default::default(),
-            build_obstacle: None,
-            run_obstacle: None,
-        });
+        self.found.push(Installation::plain(RuntimeId::unversioned(self.wanted.library), version, file));
     }
 
     /// The `site-packages` folder that `file` lies in, judged by the path below it.

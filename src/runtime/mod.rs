@@ -77,6 +77,21 @@ pub struct Installation {
     pub run_obstacle: Option<Obstacle>,
 }
 
+impl Installation {
+    /// An installation of one file, with nothing beside it that is needed and nothing in its way.
+    pub fn plain(id: RuntimeId, version: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        Self {
+            id,
+            version: version.into(),
+            family: None,
+            file: file.into(),
+            companions: BTreeMap::new(),
+            build_obstacle: None,
+            run_obstacle: None,
+        }
+    }
+}
+
 /// What a search for a library gave: at least one installation, or the reason why not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Probe {

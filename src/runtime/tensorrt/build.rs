@@ -417,15 +417,7 @@ mod tests {
 
     fn request(runtime: &str, options: EngineOptions) -> BuildRequest {
         BuildRequest {
-            installation: Installation {
-                id: runtime.parse().unwrap(),
-                version: "8.5.3".to_owned(),
-                family: None,
-                file: PathBuf::new(),
-                companions: std::collections::BTreeMap::new(),
-                build_obstacle: None,
-                run_obstacle: None,
-            },
+            installation: Installation::plain(runtime.parse().unwrap(), "8.5.3", ""),
             onnx: PathBuf::new(),
             precision: Precision::Int8,
             options,

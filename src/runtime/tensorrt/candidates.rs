@@ -14,7 +14,7 @@ use crate::runtime::tensorrt::metadata::sha256;
 use crate::runtime::tensorrt::result::{Library, Runtime};
 use crate::runtime::tensorrt::session::EngineSession;
 use crate::runtime::{OpenRequest, Session as _, SessionOptions};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorSpec};
 use crate::vocabulary::ArtifactKind;
 
 /// An engine that was built and measured, kept or not.
@@ -122,19 +122,11 @@ pub(super) fn measure(
 }
 
 /// A batch of any values: the time of a dense network does not depend on them.
-fn made_up(inputs: &[crate::tensor::TensorSpec], batch: usize) -> Result<Tensor> {
-    let [input] = inputs else {
-        return Err(Error::unsupported(format!("engines with {} inputs cannot be compared", inputs.len())));
-    };
-    let sample = input.shape.iter().skip(1).copied().collect::<Option<Vec<_>>>().ok_or_else(|| {
-        Error::unsupported(format!(
-            "input `{}` has more than one open dimension: engines cannot be compared",
-            input.name
-        ))
-    })?;
-    let shape = [&[batch], sample.as_slice()].concat();
-    let count: usize = shape.iter().product();
-    Tensor::float32(input.name.clone(), shape, (0..count).map(|index| (index % 251) as f32 / 250.0).collect())
+fn made_up(inputs: &[TensorSpec], batch: usize) -> Result<Tensor> {
+    match inputs {
+        [input] => input.made_up(batch),
+        _ => Err(Error::unsupported(format!("engines with {} inputs cannot be compared", inputs.len()))),
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +225,7 @@ mod tests {
 
     #[test]
     fn inputs_are_made_up_for_one_open_dimension() {
-        let spec = |shape: &[Option<usize>]| crate::tensor::TensorSpec {
+        let spec = |shape: &[Option<usize>]| TensorSpec {
             name: "x".to_owned(),
             element_type: crate::tensor::ElementType::Float32,
             shape: shape.to_vec(),
