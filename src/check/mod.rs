@@ -4,6 +4,7 @@
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `pair`        | may these outputs be compared at all?                                       |
 //! | `metrics`     | how far are they from the reference?                                        |
+//! | `leads`       | how far ahead are answers, on these samples and on ordinary ones?           |
 //! | `agreement`   | which answers changed, and does the reference's margin explain it?          |
 //! | `accuracy`    | how many right answers on real data were lost?                              |
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
@@ -30,6 +31,7 @@ pub mod golden;
 pub mod invariance;
 pub mod judge;
 pub mod ladder;
+pub mod leads;
 pub mod legs;
 pub mod metrics;
 pub mod movement;

@@ -9,8 +9,8 @@ use clap::Args;
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::Artifact;
-use crate::convert::bundle::Bundle;
-use crate::error::{Error, Result};
+use crate::convert::bundle::{Beside, Bundle};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Workspace;
 use crate::manifest::{Manifest, ModelSource};
 use crate::vocabulary::{ArtifactKind, Library};
@@ -47,8 +47,15 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
         // Without them a machine that cannot run the reference would have no probes.
         let probes = manifest.probes.file.is_none().then(|| workspace.probes()).transpose()?;
-        let bundle =
-            Bundle::write(folder, name, digest, &made, calibration.as_deref(), probes.as_ref(), &manifest.calibration)?;
+        // Where the reference cannot be asked, a golden may still hold them.
+        let natural = match workspace.natural() {
+            Ok(natural) => Some(natural.to_bytes()?),
+            Err(error) if error.kind == ErrorKind::Missing => None,
+            Err(error) => return Err(error),
+        };
+        let beside =
+            Beside { calibration: calibration.as_deref(), probes: probes.as_ref(), natural: natural.as_deref() };
+        let bundle = Bundle::write(folder, name, digest, &made, &beside, &manifest.calibration)?;
         // What was copied is held to the list, and listed where it lies now.
         for (batch, artifact) in &mut made {
             artifact.path = bundle.artifact(artifact.kind, *batch)?.path;

@@ -34,6 +34,9 @@ pub struct Bundle {
     /// Probes, where they were made from the model and no file of the project holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     probes: Option<Entry>,
+    /// The reference's leads on natural samples, where it could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    natural: Option<Entry>,
     /// How the INT8 artifacts were calibrated, see [`Calibration::description`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibrated_by: Option<String>,
@@ -51,8 +54,19 @@ struct Entry {
     bytes: u64,
 }
 
+/// What goes with the artifacts, so that a machine without the reference needs nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// Calibration samples, an npy file.
+    pub calibration: Option<&'a Path>,
+    /// Probes that no file of the project holds.
+    pub probes: Option<&'a ProbeSet>,
+    /// The reference's leads on natural samples, as their file holds them.
+    pub natural: Option<&'a [u8]>,
+}
+
 impl Bundle {
-    /// Copies `artifacts` (with the batch of static ones), calibration samples and probes into `folder`, the list last.
+    /// Copies `artifacts` (with the batch of static ones) and the samples `beside` them into `folder`, the list last.
     ///
     /// # Errors
     /// If a file cannot be copied; the list is not written then.
@@ -61,8 +75,7 @@ impl Bundle {
         model: &str,
         model_sha256: &str,
         artifacts: &[(Option<u32>, Artifact)],
-        calibration: Option<&Path>,
-        probes: Option<&ProbeSet>,
+        beside: &Beside<'_>,
         calibrated_by: &Calibration,
     ) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?;
@@ -85,25 +98,33 @@ impl Bundle {
                 bytes: artifact.bytes,
             });
         }
-        let beside = |file: String| -> Result<Entry> {
+        let listed = |file: String| -> Result<Entry> {
             let path = folder.join(&file);
             let bytes = fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len();
             Ok(Entry { kind: None, batch: None, file, sha256: digest_file(&path)?, bytes })
         };
-        let calibration = match calibration {
+        let calibration = match beside.calibration {
             None => None,
             Some(path) => {
                 let file = format!("{model}.calibration.npy");
                 copy(path, &folder.join(&file))?;
-                Some(beside(file)?)
+                Some(listed(file)?)
             }
         };
-        let probes = match probes {
+        let probes = match beside.probes {
             None => None,
             Some(probes) => {
                 let file = format!("{model}.probes.bin");
                 probes.save(&folder.join(&file))?;
-                Some(beside(file)?)
+                Some(listed(file)?)
+            }
+        };
+        let natural = match beside.natural {
+            None => None,
+            Some(text) => {
+                let file = format!("{model}.natural.json");
+                atomic::write(&folder.join(&file), text)?;
+                Some(listed(file)?)
             }
         };
         let bundle = Self {
@@ -113,6 +134,7 @@ impl Bundle {
             artifacts: entries,
             calibration,
             probes,
+            natural,
             calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
         };
@@ -205,6 +227,14 @@ impl Bundle {
         self.probes.as_ref().map(|entry| self.verified(entry)).transpose()
     }
 
+    /// The reference's leads on natural samples, where the bundle has them.
+    ///
+    /// # Errors
+    /// If the file differs from the list.
+    pub fn natural(&self) -> Result<Option<PathBuf>> {
+        self.natural.as_ref().map(|entry| self.verified(entry)).transpose()
+    }
+
     fn verified(&self, entry: &Entry) -> Result<PathBuf> {
         // A list from elsewhere names files of its own folder, nothing outside it.
         if Path::new(&entry.file).components().count() != 1 || entry.file == ".." {
@@ -243,7 +273,15 @@ mod tests {
         let (inside, outside) = (folder.path().join("bundle"), folder.path().join("samples.npy"));
         std::fs::write(&outside, "samples").unwrap();
         let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
-        let bundle = Bundle::write(&inside, "m", "abc", &[], Some(&outside), None, &calibration).unwrap();
+        let bundle = Bundle::write(
+            &inside,
+            "m",
+            "abc",
+            &[],
+            &Beside { calibration: Some(&outside), ..Beside::default() },
+            &calibration,
+        )
+        .unwrap();
         let file = bundle.calibration().unwrap().unwrap();
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink(&outside, &file).unwrap();
@@ -254,7 +292,7 @@ mod tests {
     fn artifacts_of_another_model_or_calibration_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
-        Bundle::write(folder.path(), "m", "abc", &[], None, None, &calibration).unwrap();
+        Bundle::write(folder.path(), "m", "abc", &[], &Beside::default(), &calibration).unwrap();
         assert!(Bundle::read(folder.path(), Some("abc"), Some(&calibration)).is_ok());
         assert!(Bundle::read(folder.path(), Some("abd"), Some(&calibration)).is_err());
         for other in [

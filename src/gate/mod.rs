@@ -6,6 +6,7 @@
 //! | `border`    | the manifest's input and output against those of the model               |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
 //! | `samples`   | probes, calibration samples, labelled data                               |
+//! | `natural`   | the reference's leads on ordinary inputs, kept like the probes            |
 //! | `execute`   | runs the cells in workers, unjudged                                      |
 //! | `engine`    | engines out of ONNX, kept in the store                                   |
 //! | `behaviour` | batch invariance and determinism of an open session                      |
@@ -23,6 +24,7 @@ pub(crate) mod engine;
 mod execute;
 pub mod inspect;
 pub mod machine;
+pub mod natural;
 mod open;
 pub mod samples;
 pub mod timing;

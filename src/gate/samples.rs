@@ -111,7 +111,7 @@ pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<Pa
 }
 
 /// Everything of the manifest that decides what a sample's bytes mean; the generator changes with the program.
-fn sample_key(kind: &str, manifest: &Manifest) -> Key {
+pub(super) fn sample_key(kind: &str, manifest: &Manifest) -> Key {
     let input = &manifest.input;
     Key::new(kind)
         .with("trtgate", env!("CARGO_PKG_VERSION"))

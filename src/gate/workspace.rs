@@ -14,6 +14,7 @@ use crate::data::ProbeSet;
 use crate::error::{Error, Result};
 use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
+use crate::gate::natural::{self, Natural};
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
@@ -85,6 +86,7 @@ pub struct Workspace {
     bundle: Option<Bundle>,
     calibration: Mutex<Option<PathBuf>>,
     probes: Mutex<Option<ProbeSet>>,
+    natural: Mutex<Option<Natural>>,
 }
 
 impl Workspace {
@@ -145,6 +147,7 @@ impl Workspace {
             bundle,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
+            natural: Mutex::new(None),
         })
     }
 
@@ -205,6 +208,25 @@ impl Workspace {
         let probes = samples::probes(self)?;
         *known = Some(probes.clone());
         Ok(probes)
+    }
+
+    /// Natural leads that came with the artifacts.
+    pub(super) fn carried_natural(&self) -> Result<Option<PathBuf>> {
+        self.bundle.as_ref().map_or(Ok(None), Bundle::natural)
+    }
+
+    /// The reference's leads on ordinary inputs: those of the artifacts, or taken once from the reference.
+    ///
+    /// # Errors
+    /// If the file is wrong, or the reference cannot run.
+    pub fn natural(&self) -> Result<Natural> {
+        let mut known = self.natural.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(natural) = known.as_ref() {
+            return Ok(natural.clone());
+        }
+        let natural = natural::natural(self)?;
+        *known = Some(natural.clone());
+        Ok(natural)
     }
 
     /// The calibration samples as an npy file, made on first use.

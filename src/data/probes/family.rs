@@ -53,6 +53,7 @@ enum Arrangement {
 #[derive(Clone, Debug)]
 pub(super) struct Generator {
     seed: u64,
+    purpose: Purpose,
     height: usize,
     width: usize,
     arrangement: Arrangement,
@@ -70,7 +71,12 @@ impl Generator {
                 (height, width, arrangement) = (side, side, Arrangement::Interleaved);
             }
         }
-        Self { seed, height, width, arrangement }
+        Self { seed, purpose: Purpose::Picture, height, width, arrangement }
+    }
+
+    /// Pictures of a stream of their own, which no seed reaches.
+    pub(super) fn natural(input: &Input) -> Self {
+        Self { purpose: Purpose::Natural, ..Self::new(input, 0) }
     }
 
     /// Number of pictures after which every family has come.
@@ -80,7 +86,7 @@ impl Generator {
 
     /// Planar bytes of picture number `index`.
     pub(super) fn bytes(&self, index: u64) -> Vec<u8> {
-        let mut random = Random::new(self.seed, Purpose::Picture, index);
+        let mut random = Random::new(self.seed, self.purpose, index);
         let family = ROUND.get((index % ROUND.len() as u64) as usize).copied().unwrap_or(Family::Scene);
         let mut picture = self.finished(&mut random, family);
         let pixels = &mut picture.pixels;

@@ -12,6 +12,7 @@
 //! | `search`      | explore, breed, bisect, choose                                       |
 //! | `set`         | the probe set as a file                                              |
 //! | `calibration` | the calibration set, which shares nothing with the probes            |
+//! | `natural`     | pictures as they come, for the leads of ordinary inputs              |
 //!
 //! A probe's pixels are bytes, and the pictures come from integers only. The reference's outputs decide which pictures
 //! are kept; they differ by some 1e-6 between machines, so each decision keeps clear of its threshold, and
@@ -21,6 +22,7 @@ mod calibration;
 mod family;
 mod judge;
 mod mutate;
+mod natural;
 mod picture;
 mod plan;
 mod random;
@@ -32,6 +34,7 @@ mod tests;
 
 pub use calibration::{make_calibration, write_calibration};
 pub use judge::Scorer;
+pub use natural::{NATURAL_VERSION, NaturalSamples};
 pub use plan::ProbeOptions;
 pub use set::{ProbeSet, ProbeSummary};
 

@@ -10,6 +10,8 @@ pub(super) enum Purpose {
     Picture,
     /// Search step number n of a seed.
     Search,
+    /// Natural sample number n.
+    Natural,
 }
 
 /// ChaCha8 keyed by seed and purpose, one stream a number. Only integers are drawn from it.

@@ -1,0 +1,206 @@
+//! The reference on natural samples: how far ahead its answers usually are, and what it answers to the first of them.
+//!
+//! Kept in the store, and among exported artifacts, like the probes: a machine that cannot run the reference needs them to
+//! say what an error costs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::agreement::answer;
+use crate::check::leads::{LEAST_SAMPLES, NaturalLeads};
+use crate::check::pair::select_output;
+use crate::convert::store::Key;
+use crate::data::atomic;
+use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
+use crate::error::{Error, Result};
+use crate::gate::samples::{open_reference, sample_key};
+use crate::gate::workspace::Workspace;
+use crate::manifest::{Manifest, ModelSource};
+use crate::tensor::Tensor;
+
+/// The schema of the file.
+const SCHEMA: &str = "trtgate.natural/v1";
+/// The file's name in the store.
+const FILE: &str = "natural.json";
+
+/// Natural samples that the reference answers. L is known within a factor of 2 from far fewer; more cost little.
+const SAMPLES: usize = 1024;
+/// Time after which fewer must do, once there are [`LEAST_SAMPLES`].
+const LIMIT: Duration = Duration::from_secs(20);
+/// Samples drawn and run at a time: bounds the memory that large inputs take.
+const CHUNK: usize = 64;
+
+/// What the reference answers to natural samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Natural {
+    schema: String,
+    /// Its leads.
+    pub leads: NaturalLeads,
+    /// Its answers, in the order of [`NaturalSamples`].
+    pub answers: Vec<u32>,
+}
+
+impl Natural {
+    /// Of reference outputs, `[samples, classes]`.
+    ///
+    /// # Errors
+    /// Those of [`NaturalLeads::of`].
+    pub fn of(outputs: &[f32], manifest: &Manifest) -> Result<Self> {
+        let classes = manifest.output.classes;
+        let leads = NaturalLeads::of(outputs, classes, manifest.output.kind)?;
+        let answers = outputs.chunks_exact(classes).map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
+        Ok(Self { schema: SCHEMA.to_owned(), leads, answers })
+    }
+
+    /// Reads a file that [`Natural::save`] wrote.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not such a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let wrong = || Error::input(format!("`{}` holds no natural leads", path.display()));
+        let natural: Self = serde_json::from_str(&text).map_err(|error| wrong().because(error))?;
+        if natural.schema != SCHEMA {
+            return Err(wrong().cause(format!("its schema is `{}`, expected `{SCHEMA}`", natural.schema)));
+        }
+        natural.leads.check().map_err(|error| error.context(format!("cannot use `{}`", path.display())))?;
+        if natural.answers.len() != natural.leads.samples {
+            let (answers, samples) = (natural.answers.len(), natural.leads.samples);
+            return Err(wrong().cause(format!("it has {answers} answers to {samples} samples")));
+        }
+        Ok(natural)
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// If they cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::machine("cannot write the natural leads").because(error))?;
+        Ok(format!("{text}\n").into_bytes())
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        atomic::write(path, &self.to_bytes()?)
+    }
+}
+
+/// The reference's natural leads: those among the artifacts, from the store, or taken now.
+///
+/// # Errors
+/// If the reference cannot run here and nobody brought them, or its outputs have no leads.
+pub(super) fn natural(workspace: &Workspace) -> Result<Natural> {
+    if let Some(path) = workspace.carried_natural()? {
+        return Natural::load(&path)
+            .map_err(|error| error.context("cannot read the natural leads among the artifacts"));
+    }
+    let entry = workspace.store.get_or_make(&key(workspace), |folder| {
+        let step = workspace.progress.begin("asking the reference about ordinary inputs, once");
+        let natural = take(workspace)?;
+        step.finish();
+        natural.save(&folder.join(FILE))
+    })?;
+    Natural::load(&entry.file(FILE)?.0)
+}
+
+/// Everything that can change the answers: the model, its signature and output, what the samples' bytes mean.
+fn key(workspace: &Workspace) -> Key {
+    let manifest = &workspace.manifest;
+    let signature = match &manifest.model.source {
+        ModelSource::SavedModel { signature, .. } => signature.as_str(),
+        ModelSource::Onnx { .. } => "",
+    };
+    sample_key("natural", manifest)
+        .with("generator", NATURAL_VERSION)
+        .with("samples", SAMPLES)
+        .with("model", &workspace.model_sha256)
+        .with("signature", signature)
+        .with("output", &manifest.output.name)
+        .with("kind", format!("{:?}", manifest.output.kind))
+}
+
+/// Runs the reference on natural samples.
+fn take(workspace: &Workspace) -> Result<Natural> {
+    let mut reference = open_reference(workspace)?;
+    let output = workspace.manifest.output.name.clone();
+    take_with(&workspace.manifest, LIMIT, &mut |input| select_output(reference.run(input)?.outputs, &output))
+}
+
+fn take_with(manifest: &Manifest, limit: Duration, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
+    let samples = NaturalSamples::new(manifest)?;
+    let start = Instant::now();
+    let mut outputs = Vec::with_capacity(SAMPLES * manifest.output.classes);
+    let mut taken = 0;
+    while taken < SAMPLES && (taken < LEAST_SAMPLES || start.elapsed() < limit) {
+        let answered = run(&samples.tensor(taken as u64..(taken + CHUNK) as u64)?)?;
+        if answered.values.len() != CHUNK * manifest.output.classes {
+            return Err(Error::failed(format!(
+                "the reference's output has shape {:?}, expected [{CHUNK}, {}]",
+                answered.shape, manifest.output.classes
+            )));
+        }
+        outputs.extend(answered.values);
+        taken += CHUNK;
+    }
+    Natural::of(&outputs, manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [12]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\nkind = \"logits\"\n[matrix]\nbatches = [1]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n";
+        Manifest::parse(text, Path::new("gate.toml")).unwrap()
+    }
+
+    /// Scores from the first two values of a sample.
+    fn reference(input: &Tensor) -> Result<Tensor> {
+        let scores = (0..input.batch()).flat_map(|sample| input.row(sample).unwrap()[..2].to_vec()).collect();
+        Tensor::float32("y", vec![input.batch(), 2], scores)
+    }
+
+    #[test]
+    fn the_reference_answers_as_many_samples_as_the_time_allows() {
+        let whole = take_with(&manifest(), Duration::from_secs(600), &mut |input| reference(input)).unwrap();
+        let short = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        assert_eq!((whole.leads.samples, whole.answers.len()), (SAMPLES, SAMPLES));
+        assert_eq!(short.leads.samples, LEAST_SAMPLES);
+        assert_eq!(whole.answers[..LEAST_SAMPLES], short.answers);
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written_and_refused_when_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let natural = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        natural.save(&path).unwrap();
+        assert_eq!(Natural::load(&path).unwrap(), natural);
+        for damage in [
+            |natural: &mut Natural| natural.schema.push('2'),
+            |natural: &mut Natural| natural.leads.quantiles.swap(3, 200),
+            |natural: &mut Natural| natural.answers.truncate(5),
+        ] {
+            let mut damaged = natural.clone();
+            damage(&mut damaged);
+            damaged.save(&path).unwrap();
+            assert_eq!(Natural::load(&path).unwrap_err().kind, crate::ErrorKind::Input);
+        }
+    }
+
+    #[test]
+    fn outputs_of_another_shape_are_refused() {
+        let mut wrong = |input: &Tensor| Tensor::float32("y", vec![input.batch()], vec![0.0; input.batch()]);
+        let error = take_with(&manifest(), LIMIT, &mut wrong).unwrap_err();
+        assert!(error.message.contains("expected [64, 2]"), "{error}");
+    }
+}
