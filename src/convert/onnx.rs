@@ -1,7 +1,7 @@
 //! ONNX files read without a library of ONNX: signature, structure, validity, and outputs appended to a graph.
 //!
-//! Only the fields that these need are declared; the rest is skipped. So a model is never written again from what was
-//! read here: outputs are *appended* to its bytes, which protobuf reads as a merge.
+//! Documentation and metadata are skipped while reading. So an artifact is never written again from what was read here:
+//! outputs are *appended* to its bytes, which protobuf reads as a merge. What is only run once, to look at it, may be.
 
 mod messages;
 
@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
 pub use messages::{
-    Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
+    Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
+    Type, ValueInfo,
 };
 
 /// Operators that do the heavy work, which a proof of precision counts.

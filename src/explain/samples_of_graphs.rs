@@ -41,6 +41,7 @@ fn model(node: Vec<Node>, initializer: Vec<TensorData>) -> Model {
             output: vec![value("logits")],
             ..Graph::default()
         }),
+        ..Model::default()
     }
 }
 

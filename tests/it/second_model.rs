@@ -64,7 +64,7 @@ fn border(name: &str, sizes: &[i64]) -> ValueInfo {
     let batch = Dimension { dim_value: None, dim_param: Some("images".to_owned()) };
     let fixed = sizes.iter().map(|&size| Dimension { dim_value: Some(size), dim_param: None });
     let shape = Shape { dim: std::iter::once(batch).chain(fixed).collect() };
-    let kind = Type { tensor_type: Some(TensorType { elem_type: 1, shape: Some(shape) }) };
+    let kind = Type { tensor_type: Some(TensorType { elem_type: 1, shape: Some(shape) }), ..Type::default() };
     ValueInfo { name: name.to_owned(), kind: Some(kind) }
 }
 
@@ -126,6 +126,7 @@ fn onnx() -> Vec<u8> {
             output: vec![border("scores", &[CLASSES as i64])],
             ..Graph::default()
         }),
+        ..Model::default()
     };
     model.encode_to_vec()
 }

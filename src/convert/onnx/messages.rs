@@ -1,4 +1,7 @@
-//! The ONNX messages that are read, with the field numbers of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
+//! The ONNX messages, with the field numbers of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
+//!
+//! What only people read (documentation, metadata) and what only training needs is not declared, so it is lost when a model
+//! is written again; everything that decides what a model computes is kept.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -20,6 +23,44 @@ pub struct Model {
     /// Operator sets in use.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSet>,
+    /// Functions that its nodes call like operators.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<Function>,
+}
+
+/// `FunctionProto`: a body of nodes that a node calls by name, domain and overload.
+#[derive(Clone, PartialEq, Message)]
+pub struct Function {
+    /// Name, the operator of the nodes that call it.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Names of the parameters.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// Names of the results.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// Attributes that a call may give, without a default.
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
+    /// The body, in topological order.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<Node>,
+    /// Operator sets that the body uses.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSet>,
+    /// Domain of the nodes that call it.
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    /// Attributes with a default.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_default: Vec<Attribute>,
+    /// Types of tensors of the body.
+    #[prost(message, repeated, tag = "12")]
+    pub value_info: Vec<ValueInfo>,
+    /// Tells functions of one name apart.
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 /// `OperatorSetIdProto`.
@@ -66,6 +107,9 @@ pub struct Graph {
     /// Types of tensors in between.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfo>,
+    /// Which stored tensors hold the scales of others.
+    #[prost(message, repeated, tag = "14")]
+    pub quantization_annotation: Vec<TensorAnnotation>,
     /// Stored sparse tensors.
     #[prost(message, repeated, tag = "15")]
     pub sparse_initializer: Vec<SparseTensorData>,
@@ -92,9 +136,12 @@ pub struct Node {
     /// Domain of the operator.
     #[prost(string, tag = "7")]
     pub domain: String,
+    /// Which function of that name is called.
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
-/// `AttributeProto`, without the kinds that hold tensors and graphs.
+/// `AttributeProto`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attribute {
     /// Name.
@@ -109,15 +156,45 @@ pub struct Attribute {
     /// Text.
     #[prost(bytes = "bytes", tag = "4")]
     pub s: Bytes,
+    /// A tensor.
+    #[prost(message, optional, boxed, tag = "5")]
+    pub t: Option<Box<TensorData>>,
+    /// A graph: a branch, or the body of a loop.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<Graph>>,
     /// Floats.
     #[prost(float, repeated, tag = "7")]
     pub floats: Vec<f32>,
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
+    /// Texts.
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub strings: Vec<Bytes>,
+    /// Tensors.
+    #[prost(message, repeated, tag = "10")]
+    pub tensors: Vec<TensorData>,
+    /// Graphs.
+    #[prost(message, repeated, tag = "11")]
+    pub graphs: Vec<Graph>,
+    /// A type.
+    #[prost(message, optional, boxed, tag = "14")]
+    pub tp: Option<Box<Type>>,
+    /// Types.
+    #[prost(message, repeated, tag = "15")]
+    pub type_protos: Vec<Type>,
     /// Which of the fields holds the value.
     #[prost(int32, tag = "20")]
     pub kind: i32,
+    /// Inside a function: the function's attribute that gives the value.
+    #[prost(string, tag = "21")]
+    pub ref_attr_name: String,
+    /// A sparse tensor.
+    #[prost(message, optional, boxed, tag = "22")]
+    pub sparse_tensor: Option<Box<SparseTensorData>>,
+    /// Sparse tensors.
+    #[prost(message, repeated, tag = "23")]
+    pub sparse_tensors: Vec<SparseTensorData>,
 }
 
 /// `TensorProto`.
@@ -135,6 +212,9 @@ pub struct TensorData {
     /// Values, if stored as 32-bit integers (also 8- and 16-bit types).
     #[prost(int32, repeated, tag = "5")]
     pub int32_data: Vec<i32>,
+    /// Values, if they are texts.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub string_data: Vec<Bytes>,
     /// Values, if stored as 64-bit integers.
     #[prost(int64, repeated, tag = "7")]
     pub int64_data: Vec<i64>,
@@ -150,6 +230,9 @@ pub struct TensorData {
     /// Values, if stored as unsigned 64-bit integers.
     #[prost(uint64, repeated, tag = "11")]
     pub uint64_data: Vec<u64>,
+    /// Where in another file the values are.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringEntry>,
     /// 1 if the values are in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
@@ -171,6 +254,34 @@ pub struct SparseTensorData {
     /// The values; their name is that of the tensor.
     #[prost(message, optional, tag = "1")]
     pub values: Option<TensorData>,
+    /// Where they stand.
+    #[prost(message, optional, tag = "2")]
+    pub indices: Option<TensorData>,
+    /// Dimensions.
+    #[prost(int64, repeated, tag = "3")]
+    pub dims: Vec<i64>,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, Message)]
+pub struct StringEntry {
+    /// Key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Value.
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+/// `TensorAnnotation`.
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorAnnotation {
+    /// The tensor.
+    #[prost(string, tag = "1")]
+    pub tensor_name: String,
+    /// Tensors that hold its parameters, by role.
+    #[prost(message, repeated, tag = "2")]
+    pub quant_parameter_tensor_names: Vec<StringEntry>,
 }
 
 /// `ValueInfoProto`.
@@ -184,12 +295,50 @@ pub struct ValueInfo {
     pub kind: Option<Type>,
 }
 
-/// `TypeProto`, of tensors only.
+/// `TypeProto`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Type {
     /// A dense tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorType>,
+    /// A sequence.
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence_type: Option<Box<ElementOf>>,
+    /// A map.
+    #[prost(message, optional, boxed, tag = "5")]
+    pub map_type: Option<Box<MapType>>,
+    /// A sparse tensor.
+    #[prost(message, optional, tag = "8")]
+    pub sparse_tensor_type: Option<TensorType>,
+    /// Something that may be absent.
+    #[prost(message, optional, boxed, tag = "9")]
+    pub optional_type: Option<Box<ElementOf>>,
+}
+
+impl Type {
+    /// A dense tensor of the element type that ONNX numbers `elem_type`, of any shape.
+    pub fn tensor(elem_type: i32) -> Self {
+        Self { tensor_type: Some(TensorType { elem_type, shape: None }), ..Self::default() }
+    }
+}
+
+/// `TypeProto.Sequence` and `TypeProto.Optional`.
+#[derive(Clone, PartialEq, Message)]
+pub struct ElementOf {
+    /// What it holds.
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<Type>>,
+}
+
+/// `TypeProto.Map`.
+#[derive(Clone, PartialEq, Message)]
+pub struct MapType {
+    /// Type of the keys, as numbered by ONNX.
+    #[prost(int32, tag = "1")]
+    pub key_type: i32,
+    /// Type of the values.
+    #[prost(message, optional, boxed, tag = "2")]
+    pub value_type: Option<Box<Type>>,
 }
 
 /// `TypeProto.Tensor`.

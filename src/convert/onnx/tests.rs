@@ -11,7 +11,7 @@ fn value(name: &str, element_type: i32, shape: &[Option<i64>]) -> ValueInfo {
         None => Dimension { dim_value: None, dim_param: Some("N".to_owned()) },
     });
     let tensor = TensorType { elem_type: element_type, shape: Some(Shape { dim: dim.collect() }) };
-    ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor) }) }
+    ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor), ..Type::default() }) }
 }
 
 fn node(operator: &str, input: &[&str], output: &str) -> Node {
@@ -49,6 +49,7 @@ fn model() -> Model {
             output: vec![value("logits", 1, &[None, Some(2)])],
             ..Graph::default()
         }),
+        ..Model::default()
     }
 }
 
