@@ -169,6 +169,7 @@ mod tests {
             precision: id.precision,
             batch: id.batch,
             status: Status::Pass,
+            is_reference: false,
             stage: Stage::Measure,
             reason: None,
             hint: None,

@@ -111,7 +111,7 @@ pub fn check(run: &mut Run<'_>, probes: &Tensor, batch: usize, tolerance: f64) -
     if batch > 1 {
         let mut runner = Runner { run, probes, tolerance };
         let all = |first: usize| (first..first + batch).collect::<Vec<_>>();
-        let (one, other) = (all(0), all(batch));
+        let (one, other) = (all(0), all(other_start(batch, probes.batch())));
         let full = runner.answers(&one)?;
         findings.push(runner.tiled(batch)?);
         findings.push(runner.permuted(&one, &full)?);
@@ -121,13 +121,30 @@ pub fn check(run: &mut Run<'_>, probes: &Tensor, batch: usize, tolerance: f64) -
     Ok(Invariance { batch, tolerance, findings })
 }
 
-/// Holds the answers of the same samples at two batch sizes against each other, for artifacts that have one file a batch
-/// size. Errors: whatever [`check_outputs`] refuses.
-pub fn compare_batches(single: &Tensor, batched: &Tensor, tolerance: f64) -> Result<Finding> {
+/// First probe of a second batch whose samples differ from those of the first in every slot, where there are two probes or
+/// more: the probes behind the first batch, or half way round where the first batch ends where it began.
+const fn other_start(batch: usize, probes: usize) -> usize {
+    match batch.checked_rem(probes) {
+        Some(0) => probes / 2,
+        _ => batch,
+    }
+}
+
+/// Holds the answers of the same samples at two batch sizes, `size` the smaller, against each other, for artifacts that have
+/// one file a batch size. Errors: whatever [`check_outputs`] refuses.
+pub fn compare_batches(single: &Tensor, batched: &Tensor, size: u32, tolerance: f64) -> Result<Finding> {
     let expected = Answers::of(single.clone(), single.batch())?;
     let found = Answers::of(batched.clone(), single.batch())?;
     let pairs = (0..expected.count()).map(|slot| (slot, slot));
-    Ok(compare(Trial::Alone, &expected, &found, pairs, tolerance))
+    let mut finding = compare(Trial::Alone, &expected, &found, pairs, tolerance);
+    if let Some(&sample) = finding.slots.first() {
+        finding.fault = Some(format!(
+            "probe {sample} is answered otherwise than at batch {size}: by up to {}, {} allowed",
+            figure(finding.spread),
+            figure(tolerance)
+        ));
+    }
+    Ok(finding)
 }
 
 /// Validated answers, one row a slot.
@@ -363,6 +380,36 @@ mod tests {
         assert_eq!(invariance.result(true).unwrap().status, Status::Pass);
     }
 
+    #[rstest]
+    #[case::above_half(48)]
+    #[case::all(80)]
+    #[case::above_all(96)]
+    #[case::twice(160)]
+    fn a_batch_is_looked_at_however_few_probes_there_are(#[case] batch: usize) {
+        assert_eq!(checked(&mut |input| tensor(&honest(input)), batch).findings.len(), 4);
+        let neighbour = checked(
+            &mut |input| {
+                let mut rows = honest(input);
+                let mean = rows.iter().map(|row| row[0]).sum::<f32>() / rows.len() as f32;
+                rows.iter_mut().for_each(|row| row[0] += 0.01 * mean);
+                tensor(&rows)
+            },
+            batch,
+        );
+        assert!(faults(&neighbour).iter().any(|(trial, _)| *trial == Trial::Alone));
+        let mut last: Vec<[f32; 3]> = Vec::new();
+        let stale = checked(
+            &mut |input| {
+                let rows = honest(input);
+                let answer = if rows.len() > 1 && rows.len() < last.len() { last[..rows.len()].to_vec() } else { rows };
+                last.clone_from(&answer);
+                tensor(&answer)
+            },
+            batch,
+        );
+        assert_eq!(faults(&stale).iter().map(|(trial, _)| *trial).collect::<Vec<_>>(), [Trial::Short]);
+    }
+
     #[test]
     fn a_batch_of_one_has_no_neighbours() {
         let invariance = checked(&mut |input| tensor(&honest(input)), 1);
@@ -506,8 +553,10 @@ mod tests {
     fn answers_at_two_batch_sizes_are_compared() {
         let one = tensor(&honest(&probes(8))).unwrap();
         let mut other = one.clone();
-        assert_eq!(compare_batches(&one, &other, 1e-6).unwrap().fault, None);
+        assert_eq!(compare_batches(&one, &other, 1, 1e-6).unwrap().fault, None);
         other.values[23] += 1.0;
-        assert_eq!(compare_batches(&one, &other, 1e-6).unwrap().slots, [7]);
+        let found = compare_batches(&one, &other, 1, 1e-6).unwrap();
+        assert_eq!(found.slots, [7]);
+        assert_eq!(found.fault.unwrap(), "probe 7 is answered otherwise than at batch 1: by up to 1, 1e-6 allowed");
     }
 }

@@ -1,5 +1,6 @@
 //! One cell judged: every check made, the status decided by those that gate, the most telling reason first.
 
+use crate::check::accuracy;
 use crate::check::agreement::{self, Answers, Terms};
 use crate::check::determinism::Determinism;
 use crate::check::diagnose::{diagnose, without_pattern};
@@ -8,9 +9,8 @@ use crate::check::invariance::Invariance;
 use crate::check::ladder::{Bounds, Check, Row, spread};
 use crate::check::metrics::{Metrics, SQNR_EQUAL_DB, Tolerance, measure};
 use crate::check::pair::OutputPair;
-use crate::check::precision::{PrecisionProof, SizeWitness, unproven};
+use crate::check::precision::{PrecisionProof, SizeWitness};
 use crate::check::scales::ScaleProof;
-use crate::check::{accuracy, invariance};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::OutputKind;
 use crate::report::schema::{Accuracy, Agreement, CellReport, CheckResult, ErrorMetrics, Histogram, WorstProbe};
@@ -36,8 +36,8 @@ pub struct Inputs<'a> {
     pub evidence: Evidence<'a>,
 }
 
-/// Findings besides the outputs. A finding that is absent is not made up: a check that should gate without one is listed as
-/// `unavailable`.
+/// Findings besides the outputs. A finding that is absent is not made up: a check that was not asked for, or does not apply,
+/// is listed as `unavailable` and never gates; one that was asked for and could not be made is in `broken`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence<'a> {
     /// Labelled accuracy on real data.
@@ -52,6 +52,8 @@ pub struct Evidence<'a> {
     pub invariance: Option<&'a Invariance>,
     /// Determinism.
     pub determinism: Option<&'a Determinism>,
+    /// Checks that were asked for and could not be made, each with why: `invalid` where they gate.
+    pub broken: &'a [(Check, Error)],
 }
 
 /// How a cell is judged; [`CellJudgement::write_to`] puts it into the cell's report.
@@ -257,9 +259,10 @@ pub fn judge(inputs: &Inputs<'_>) -> CellJudgement {
     }
 }
 
-/// Whether a check stands between the cell and a pass. `unavailable` does not: nothing was found, good or bad.
+/// Whether a check stands between the cell and a pass: one that gates and did not pass, whatever the reason. What was not
+/// asked for does not gate.
 fn decides(check: &CheckResult) -> bool {
-    check.gating && !matches!(check.status, Status::Pass | Status::Unavailable)
+    check.gating && check.status != Status::Pass
 }
 
 fn status(checks: &[CheckResult]) -> Status {
@@ -276,11 +279,12 @@ fn status(checks: &[CheckResult]) -> Status {
 fn evidence_checks(evidence: &Evidence<'_>, row: &Row) -> Vec<CheckResult> {
     let mut checks = Vec::new();
     let absent = |check: Check, why: &str| {
+        let broken = evidence.broken.iter().find(|(broken, _)| *broken == check);
         row.gates(check).then(|| CheckResult {
             name: check.as_str().to_owned(),
-            status: Status::Unavailable,
-            gating: false,
-            detail: why.to_owned(),
+            status: if broken.is_some() { Status::Invalid } else { Status::Unavailable },
+            gating: broken.is_some(),
+            detail: broken.map_or_else(|| why.to_owned(), |(_, error)| format!("could not be checked: {error}")),
         })
     };
     checks.extend(match evidence.accuracy {
@@ -289,7 +293,7 @@ fn evidence_checks(evidence: &Evidence<'_>, row: &Row) -> Vec<CheckResult> {
     });
     checks.extend(match evidence.precision {
         Some(proof) => Some(proof.result(row.gates(Check::PrecisionProof))),
-        None => row.gates(Check::PrecisionProof).then(unproven),
+        None => absent(Check::PrecisionProof, "the runtime cannot tell in what precision its layers run"),
     });
     checks.extend(match evidence.scales {
         Some(proof) => Some(proof.result(row.gates(Check::Scales))),
@@ -348,6 +352,9 @@ fn explain(checks: &[CheckResult], pair: &OutputPair<'_>, tolerance: Tolerance) 
     }
     let hint = match (check, diagnosis) {
         (_, Some(found)) => format!("{found}; {}", found.hint()),
+        _ if of(check).is_some_and(|check| check.status == Status::Invalid) => {
+            "what was asked for and could not be checked is no pass: mend what the reason names, and run the cell again".to_owned()
+        }
         (Check::BatchInvariance, None) => "run the cell at batch 1: if that passes, the kernel chosen for the larger batch is wrong".to_owned(),
         (Check::PrecisionProof, None) => "check the builder flags and the graph's own types; `--verbose` prints the builder's log".to_owned(),
         (Check::Scales, None) => "export the artifact again; `trtgate explain` shows the layer and what it costs".to_owned(),
@@ -358,16 +365,6 @@ fn explain(checks: &[CheckResult], pair: &OutputPair<'_>, tolerance: Tolerance) 
     Some((detail, Some(hint)))
 }
 
-/// The two batches' answers as a check of the report, for artifacts that have one file a batch size.
-pub fn batch_check(finding: &invariance::Finding, gating: bool) -> CheckResult {
-    let status = if finding.fault.is_none() { Status::Pass } else { Status::Fail };
-    let detail = finding
-        .fault
-        .clone()
-        .unwrap_or_else(|| format!("{} answers within {} of those at batch 1", finding.rows, figure(finding.spread)));
-    CheckResult { name: Check::BatchInvariance.as_str().to_owned(), status, gating, detail }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -376,7 +373,7 @@ mod tests {
     use super::*;
     use crate::check::invariance::Run;
     use crate::check::ladder::Ladder;
-    use crate::check::{determinism, precision};
+    use crate::check::{determinism, invariance, precision};
     use crate::runtime::Layer;
     use crate::tensor::ElementType;
     use crate::vocabulary::{Library, Precision};
@@ -644,6 +641,35 @@ mod tests {
         let accuracy = Accuracy { samples: 932, correct: 850, reference_correct: Some(860), allowed_drop_points: 1.0 };
         let evidence = Evidence { accuracy: Some(&accuracy), ..Evidence::default() };
         insta::assert_snapshot!(told(&judged(&noisy(0.3), Precision::Int8, evidence)));
+    }
+
+    #[rstest]
+    #[case(Check::Scales, Precision::Int8)]
+    #[case(Check::Size, Precision::Fp16)]
+    #[case(Check::PrecisionProof, Precision::Fp16)]
+    #[case(Check::Accuracy, Precision::Fp32)]
+    #[case(Check::BatchInvariance, Precision::Fp32)]
+    #[case(Check::Determinism, Precision::Fp32)]
+    fn what_was_asked_for_and_could_not_be_checked_is_no_pass(#[case] check: Check, #[case] precision: Precision) {
+        let broken = [(check, Error::machine("no space left on the device"))];
+        let judgement = judged(&reference(), precision, Evidence { broken: &broken, ..Evidence::default() });
+        assert_eq!(judgement.status, Status::Invalid);
+        assert_eq!(judgement.reason.as_deref(), Some("could not be checked: no space left on the device"));
+        assert_eq!(judged(&reference(), precision, Evidence::default()).status, Status::Pass);
+        let failed = judged(&altered(scale_doubled), precision, Evidence { broken: &broken, ..Evidence::default() });
+        assert_eq!(failed.status, Status::Fail);
+    }
+
+    #[test]
+    fn a_check_that_gates_and_is_unavailable_is_no_pass() {
+        let check = |gating| CheckResult {
+            name: Check::Scales.as_str().to_owned(),
+            status: Status::Unavailable,
+            gating,
+            detail: String::new(),
+        };
+        assert_eq!(status(&[check(true)]), Status::Invalid);
+        assert_eq!(status(&[check(false)]), Status::Pass);
     }
 
     #[test]

@@ -109,16 +109,6 @@ impl PrecisionProof {
     }
 }
 
-/// The check of a runtime that cannot tell its layers: shown, and never gating, because nothing was looked at.
-pub fn unproven() -> CheckResult {
-    CheckResult {
-        name: Check::PrecisionProof.as_str().to_owned(),
-        status: Status::Unavailable,
-        gating: false,
-        detail: "the runtime cannot tell in what precision its layers run".to_owned(),
-    }
-}
-
 /// What a layer runs in, from the names that the libraries use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivered {
@@ -319,7 +309,6 @@ mod tests {
         }
         let missing = vec![layer("conv", None, None, true)];
         assert_eq!(prove(Precision::Fp16, &missing, 0.5).result(true).status, Status::Fail);
-        assert_eq!(unproven().status, Status::Unavailable);
     }
 
     #[rstest]

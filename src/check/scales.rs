@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::ladder::Check;
+use crate::error::{Error, ErrorKind};
 use crate::report::schema::CheckResult;
 use crate::vocabulary::Status;
 
@@ -20,7 +21,24 @@ pub struct ScaleProof {
     /// What is off, in the network's order, one sentence each.
     pub faults: Vec<String>,
     /// Why activations could not be looked at.
-    pub unchecked: Option<String>,
+    pub unchecked: Option<Unchecked>,
+}
+
+/// Why scales were not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unchecked {
+    /// Whether this machine or graph cannot be asked at all; otherwise the look itself went wrong.
+    pub impossible: bool,
+    /// One sentence.
+    pub why: String,
+}
+
+impl Unchecked {
+    /// Of the error that ended the look: what is not on this machine, or known not to work, cannot be asked here.
+    pub fn of(error: &Error) -> Self {
+        let impossible = matches!(error.kind, ErrorKind::Missing | ErrorKind::Unsupported);
+        Self { impossible, why: error.to_string() }
+    }
 }
 
 impl ScaleProof {
@@ -32,7 +50,11 @@ impl ScaleProof {
                 let named = faults.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
                 (Status::Fail, if more > 0 { format!("{named}; and {more} more") } else { named })
             }
-            (Some(why), []) => (Status::Unavailable, why.clone()),
+            (Some(Unchecked { impossible: true, why }), []) => {
+                let name = Check::Scales.as_str().to_owned();
+                return CheckResult { name, status: Status::Unavailable, gating: false, detail: why.clone() };
+            }
+            (Some(Unchecked { impossible: false, why }), []) => (Status::Invalid, why.clone()),
             (None, []) if self.pairs + self.constants == 0 => {
                 (Status::Invalid, "the artifact has no scale that is known".to_owned())
             }
@@ -51,24 +73,27 @@ mod tests {
 
     use super::*;
 
-    fn proof(faults: usize, unchecked: bool) -> ScaleProof {
+    fn proof(faults: usize, unchecked: Option<Error>) -> ScaleProof {
         ScaleProof {
             pairs: 18,
             constants: 28,
             faults: (0..faults).map(|index| format!("fault {index}")).collect(),
-            unchecked: unchecked.then(|| "no samples".to_owned()),
+            unchecked: unchecked.as_ref().map(Unchecked::of),
         }
     }
 
     #[rstest]
-    #[case(proof(0, false), Status::Pass, "18 activations and 28 constants have the scales of their ranges")]
-    #[case(proof(1, false), Status::Fail, "fault 0")]
-    #[case(proof(4, false), Status::Fail, "fault 0; fault 1; and 2 more")]
-    #[case(proof(1, true), Status::Fail, "fault 0")]
-    #[case(proof(0, true), Status::Unavailable, "no samples")]
+    #[case(proof(0, None), Status::Pass, "18 activations and 28 constants have the scales of their ranges")]
+    #[case(proof(1, None), Status::Fail, "fault 0")]
+    #[case(proof(4, None), Status::Fail, "fault 0; fault 1; and 2 more")]
+    #[case(proof(1, Some(Error::missing("no ONNX Runtime"))), Status::Fail, "fault 0")]
+    #[case(proof(0, Some(Error::missing("no ONNX Runtime"))), Status::Unavailable, "no ONNX Runtime")]
+    #[case(proof(0, Some(Error::failed("the worker died"))), Status::Invalid, "the worker died")]
+    #[case(proof(0, Some(Error::machine("disk full"))), Status::Invalid, "disk full")]
     #[case(ScaleProof::default(), Status::Invalid, "the artifact has no scale that is known")]
     fn what_is_found_decides(#[case] proof: ScaleProof, #[case] status: Status, #[case] detail: &str) {
         let result = proof.result(true);
-        assert_eq!((result.status, result.detail.as_str(), result.gating), (status, detail, true));
+        assert_eq!((result.status, result.detail.as_str()), (status, detail));
+        assert_eq!(result.gating, status != Status::Unavailable);
     }
 }

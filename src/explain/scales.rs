@@ -1,6 +1,6 @@
 //! The scales of an artifact alone, without running it: what the gate asks of every INT8 cell.
 
-use crate::check::scales::ScaleProof;
+use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::digest::digest_file;
 use crate::convert::store::Key;
 use crate::convert::{Artifact, onnx};
@@ -69,7 +69,7 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
     let ranges = match ranges {
         Ok(ranges) => ranges,
         Err(error) => {
-            proof.unchecked = Some(format!("activations are not held to their calibration: {error}"));
+            proof.unchecked = Some(Unchecked::of(&error.context("activations are not held to their calibration")));
             std::collections::BTreeMap::new()
         }
     };

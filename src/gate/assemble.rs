@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::check::golden::Golden;
 use crate::check::invariance::compare_batches;
 use crate::check::judge::{self, CellJudgement, Evidence};
-use crate::check::ladder::{Ladder, Row, spread};
+use crate::check::ladder::{Check, Ladder, Row, spread};
 use crate::check::legs::{self, Link};
 use crate::check::pair::select_output;
 use crate::check::precision::{SizeWitness, prove};
 use crate::check::scales::ScaleProof;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::manifest::{Manifest, ModelSource, OutputKind};
@@ -56,6 +56,7 @@ pub(crate) struct Context<'a> {
 pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellReport>, Option<Tensor>) {
     let outputs = Outputs::of(raw, &context.manifest.output.name);
     let live = outputs.live_reference(context.manifest);
+    let is_live = matches!(context.reference, Reference::Live);
     let reference = match context.reference {
         Reference::Golden(golden) => Ok(golden.tensor()),
         Reference::Refused(error) => Err(error.clone()),
@@ -69,6 +70,7 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
         .iter()
         .map(|cell| {
             let mut report = blank(cell, context);
+            report.is_reference = is_live && is_of_reference(&report.id(), context.manifest);
             match &cell.outcome {
                 Outcome::Stopped { status, stage, error } => stop(&mut report, *status, *stage, error),
                 Outcome::Built { error, status } => {
@@ -86,6 +88,16 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
         })
         .collect();
     (cells, reference.ok())
+}
+
+/// Whether a cell answers as the reference does: the same file in the same library, in FP32.
+fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
+    id.runtime.library == reference_library(&manifest.model.source) && id.precision == Precision::Fp32
+}
+
+/// Whether an artifact of this kind is one file a batch size.
+const fn is_of_one_batch(kind: ArtifactKind) -> bool {
+    matches!(kind, ArtifactKind::TfliteInt8)
 }
 
 /// The outputs of every cell that ran, by cell.
@@ -110,12 +122,23 @@ impl Outputs {
 
     /// The reference's answers in this run, at its largest batch.
     fn live_reference(&self, manifest: &Manifest) -> Option<Tensor> {
-        let library = reference_library(&manifest.model.source);
         self.by_cell
             .iter()
-            .filter(|(id, _)| id.runtime.library == library && id.precision == Precision::Fp32)
+            .filter(|(id, _)| is_of_reference(id, manifest))
             .max_by_key(|(id, _)| id.batch)
             .and_then(|(_, outputs)| outputs.as_ref().ok().cloned())
+    }
+
+    /// What `id` is held to across batches: the answers of its runtime and precision at the smallest batch that has any,
+    /// or why there are none; nothing where no smaller batch is gated.
+    fn smaller_batch(&self, id: &CellId) -> Option<(u32, &Result<Tensor>)> {
+        let smaller =
+            |other: &&CellId| other.runtime == id.runtime && other.precision == id.precision && other.batch < id.batch;
+        self.by_cell
+            .iter()
+            .filter(|(other, _)| smaller(other))
+            .min_by_key(|(other, outputs)| (outputs.is_err(), other.batch))
+            .map(|(other, outputs)| (other.batch, outputs))
     }
 
     fn point(&self, library: Library, precision: Precision, batch: u32) -> Option<&Result<Tensor>> {
@@ -184,16 +207,31 @@ fn judge_cell(
         allowed_drop_points: row.accuracy_drop_points,
     });
     let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
-    let size = size_witness(cell, context, row);
+    let mut broken = Vec::new();
+    if ran.layers.is_none() {
+        broken.push((Check::PrecisionProof, Error::failed("the runtime does not list its layers")));
+    }
+    let size = size_witness(cell, context, row).unwrap_or_else(|error| {
+        broken.push((Check::Size, error));
+        None
+    });
     let kind = context.manifest.output.kind;
     let bound = row.bounds(kind, spread(&reference.values, reference.row_len(), kind)).batch;
     let (determinism, mut invariance) =
-        ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), other));
+        ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), Some(other)));
     if let Some(found) = &mut invariance
-        && let Some(Ok(single)) = outputs.by_cell.get(&CellId { batch: 1, ..id.clone() })
-        && let Ok(finding) = compare_batches(single, actual, bound)
+        && let Some((size, smaller)) = outputs.smaller_batch(id)
     {
-        found.findings.push(finding);
+        match smaller.clone().and_then(|smaller| compare_batches(&smaller, actual, size, bound)) {
+            Ok(finding) => found.findings.push(finding),
+            // One file serves all batches, and the trials have run it at other ones.
+            Err(_) if !is_of_one_batch(cell.planned.artifact) => {}
+            Err(error) => {
+                let error = error.context(format!("the answers at batch {size} are not there to compare with"));
+                broken.push((Check::BatchInvariance, error));
+                invariance = None;
+            }
+        }
     }
     let judgement = judge::judge(&judge::Inputs {
         reference,
@@ -209,6 +247,7 @@ fn judge_cell(
             size: size.as_ref(),
             invariance: invariance.as_ref(),
             determinism: determinism.as_ref(),
+            broken: &broken,
         },
     });
     let broke = judgement.status == Status::Fail;
@@ -239,16 +278,22 @@ pub(crate) fn confident_allowed(manifest: &Manifest, precision: Precision) -> us
 const LEAST_TELLING_BYTES: u64 = 1 << 20;
 
 /// The artifact's size over the same runtime's FP32 artifact, or over the FP32 ONNX where that was not made.
-fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Option<SizeWitness> {
+///
+/// Nothing where no size tells anything. Errors: why the FP32 ONNX, which is asked for wherever sizes tell, is not there;
+/// artifacts that were carried here without it are not asked.
+fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Result<Option<SizeWitness>> {
     if matches!(cell.planned.id.precision, Precision::Fp32 | Precision::Tf32) {
-        return None;
+        return Ok(None);
     }
-    let bytes = cell.artifact.as_ref()?.bytes;
-    let fp32 = context.artifacts.get(&(ArtifactKind::OnnxFp32, None))?.as_ref().ok()?;
-    if fp32.bytes < LEAST_TELLING_BYTES {
-        return None;
-    }
-    Some(SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio })
+    let fp32 = match context.artifacts.get(&(ArtifactKind::OnnxFp32, None)) {
+        Some(Ok(fp32)) => fp32,
+        Some(Err(error)) if error.kind != ErrorKind::Missing => {
+            return Err(error.clone().context("there is no FP32 graph to hold the size to"));
+        }
+        Some(Err(_)) | None => return Ok(None),
+    };
+    let bytes = cell.artifact.as_ref().map(|artifact| artifact.bytes).filter(|_| fp32.bytes >= LEAST_TELLING_BYTES);
+    Ok(bytes.map(|bytes| SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio }))
 }
 
 /// Right answers of the reference on the labelled data: TensorFlow's, or ONNX Runtime's in FP32.

@@ -16,11 +16,8 @@ pub(super) fn observe(
     batch: usize,
     pad: bool,
     bound: f64,
-) -> Result<(Determinism, Option<Invariance>)> {
+) -> Result<(Determinism, Invariance)> {
     let mut run = |input: &Tensor| select_output(worker.run(input, batch, pad)?.outputs, &output.name);
     let determinism = determinism::check(&mut run, &probes.first(batch)?, 2, bound)?;
-    // The trials need two batches of different samples.
-    let enough = batch > 1 && probes.batch() >= 2 * batch;
-    let invariance = if enough { Some(invariance::check(&mut run, probes, batch, bound)?) } else { None };
-    Ok((determinism, invariance))
+    Ok((determinism, invariance::check(&mut run, probes, batch, bound)?))
 }

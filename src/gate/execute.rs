@@ -67,9 +67,8 @@ pub(crate) struct Ran {
     pub(crate) seconds: CellSeconds,
     pub(crate) transfers: TransferCount,
     pub(crate) layers: Option<Vec<Layer>>,
-    /// What the session showed of itself when it was run again; batch invariance is absent at batch 1, and where there
-    /// are too few probes.
-    pub(crate) behaviour: Result<(Determinism, Option<Invariance>)>,
+    /// What the session showed of itself when it was run again.
+    pub(crate) behaviour: Result<(Determinism, Invariance)>,
     /// Labelled samples and right answers; taken at the largest batch only.
     pub(crate) accuracy: Option<(usize, usize)>,
 }

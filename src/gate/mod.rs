@@ -41,7 +41,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::check::cross;
 use crate::check::golden::{Expected, Golden};
 use crate::check::ladder::Ladder;
-use crate::check::scales::ScaleProof;
+use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::digest::digest_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::measure::bench::{Bench, RatioBench};
@@ -300,7 +300,7 @@ fn scales(workspace: &Workspace, artifacts: &Artifacts) -> BTreeMap<ArtifactKind
     let made = quantised.into_iter().filter_map(|kind| Some((kind, artifacts.get(&(kind, None))?.as_ref().ok()?)));
     made.map(|(kind, artifact)| {
         let proof = crate::explain::prove_scales(workspace, artifact)
-            .unwrap_or_else(|error| ScaleProof { unchecked: Some(error.to_string()), ..ScaleProof::default() });
+            .unwrap_or_else(|error| ScaleProof { unchecked: Some(Unchecked::of(&error)), ..ScaleProof::default() });
         (kind, proof)
     })
     .collect()

@@ -17,7 +17,7 @@ const MESSAGE_LIMIT: usize = 300;
 
 /// Renders the report.
 ///
-/// `fail` is a failure with the replay line in its body, `invalid` an error, `unsupported` and `unavailable` are skipped
+/// A pass of the reference itself, which was compared with its own answers, is skipped; `fail` is a failure with the replay line in its body, `invalid` an error, `unsupported` and `unavailable` are skipped
 /// with the reason. Rules across cells are cases of a suite of their own. A verdict that is not `pass` while no cell
 /// says so (a required runtime did not run, nothing ran) is an error case, so that no reader of JUnit takes it for
 /// success.
@@ -69,10 +69,13 @@ pub fn render(report: &Report) -> Result<String> {
 fn case(cell: &CellReport) -> TestCase {
     let reason = cell.reason.as_deref().unwrap_or("no reason given");
     let status = match cell.status {
+        Status::Pass if cell.is_reference => {
+            skipped("reference", "no golden is stored: this is the reference, compared with its own answers")
+        }
         Status::Pass => TestCaseStatus::success(),
         Status::Fail => stopped(NonSuccessKind::Failure, reason, cell.stage.as_str(), body(cell, reason)),
         Status::Invalid => stopped(NonSuccessKind::Error, reason, "invalid", body(cell, reason)),
-        Status::Unsupported | Status::Unavailable => skipped(cell.status, reason),
+        Status::Unsupported | Status::Unavailable => skipped(cell.status.as_str(), reason),
     };
     let mut case = TestCase::new(cell.id().to_string(), status);
     case.set_classname(format!("trtgate.{}", cell.runtime.library));
@@ -89,10 +92,10 @@ fn rule_case(rule: &CheckResult) -> TestCase {
     let status = match rule.status {
         Status::Pass => TestCaseStatus::success(),
         // A rule that does not gate may not turn a pipeline red.
-        Status::Fail | Status::Invalid if !rule.gating => skipped(rule.status, &rule.detail),
+        Status::Fail | Status::Invalid if !rule.gating => skipped(rule.status.as_str(), &rule.detail),
         Status::Fail => stopped(NonSuccessKind::Failure, &rule.detail, "across-cells", rule.detail.clone()),
         Status::Invalid => stopped(NonSuccessKind::Error, &rule.detail, "invalid", rule.detail.clone()),
-        Status::Unsupported | Status::Unavailable => skipped(rule.status, &rule.detail),
+        Status::Unsupported | Status::Unavailable => skipped(rule.status.as_str(), &rule.detail),
     };
     let mut case = TestCase::new(rule.name.clone(), status);
     case.set_classname("trtgate.across-cells");
@@ -105,16 +108,16 @@ fn stopped(kind: NonSuccessKind, message: &str, stage: &str, body: String) -> Te
     status
 }
 
-fn skipped(status: Status, reason: &str) -> TestCaseStatus {
+fn skipped(status: &str, reason: &str) -> TestCaseStatus {
     let mut skipped = TestCaseStatus::skipped();
-    skipped.set_type(status.as_str()).set_message(shortened(&format!("{status}: {reason}"), MESSAGE_LIMIT));
+    skipped.set_type(status).set_message(shortened(&format!("{status}: {reason}"), MESSAGE_LIMIT));
     skipped
 }
 
 /// Everything that a reader of the failure needs: the reason, what broke, the hint, the replay line.
 fn body(cell: &CellReport, reason: &str) -> String {
     let mut lines = vec![reason.to_owned()];
-    let broken = cell.checks.iter().filter(|check| check.gating && check.status == Status::Fail);
+    let broken = cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass);
     lines.extend(broken.map(|check| format!("check: {}: {}", check.name, check.detail)));
     for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {
         lines.push(format!("leg: {}: {}", leg.name, leg.detail.as_deref().unwrap_or("left its tolerance")));
@@ -162,7 +165,7 @@ mod tests {
             assert_eq!(occurrences("<testcase "), report.cells.len() + report.cross.len() + 1);
             assert_eq!(occurrences("<failure "), counts.fail + failed_rules + verdict);
             assert_eq!(occurrences("<error "), counts.invalid);
-            assert_eq!(occurrences("<skipped "), counts.unavailable + counts.unsupported);
+            assert_eq!(occurrences("<skipped "), counts.unavailable + counts.unsupported + counts.reference);
             assert_eq!(occurrences("replay: trtgate gate --runtime"), counts.fail + counts.invalid);
         }
     }

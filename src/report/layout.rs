@@ -68,6 +68,8 @@ pub(super) fn batches(report: &Report) -> Vec<u32> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) pass: usize,
+    /// Passes of the reference itself, which was compared with its own answers.
+    pub(super) reference: usize,
     pub(super) fail: usize,
     pub(super) invalid: usize,
     pub(super) unsupported: usize,
@@ -80,6 +82,7 @@ impl Counts {
         let mut counts = Self::default();
         for cell in cells {
             *match cell.status {
+                Status::Pass if cell.is_reference => &mut counts.reference,
                 Status::Pass => &mut counts.pass,
                 Status::Fail => &mut counts.fail,
                 Status::Invalid => &mut counts.invalid,
@@ -96,6 +99,7 @@ impl Counts {
             (self.fail, Status::Fail, "failed"),
             (self.invalid, Status::Invalid, "invalid"),
             (self.pass, Status::Pass, "passed"),
+            (self.reference, Status::Unavailable, "reference"),
             (self.unsupported, Status::Unsupported, "unsupported"),
             (self.unavailable, Status::Unavailable, "unavailable"),
         ];
@@ -199,6 +203,14 @@ fn kept(cells: &[&CellReport]) -> usize {
     sizes(&kept).len()
 }
 
+/// How a cell ended, in a word: its status, or `reference` for a pass of the reference itself.
+pub(super) fn word(cell: &CellReport) -> &'static str {
+    if cell.is_reference && cell.status == Status::Pass { REFERENCE } else { cell.status.as_str() }
+}
+
+/// The word for a cell that was compared with itself.
+pub(super) const REFERENCE: &str = "reference";
+
 /// The cells that need a reader: failed first, then invalid, each in the report's order.
 pub(super) fn troubled(report: &Report) -> Vec<&CellReport> {
     let with = |status| report.cells.iter().filter(move |cell| cell.status == status);
@@ -251,7 +263,7 @@ mod tests {
 
     #[test]
     fn counts_name_the_gravest_first() {
-        let counts = Counts { pass: 0, fail: 2, invalid: 1, unsupported: 0, unavailable: 3 };
-        assert_eq!(counts.sentence(), "2 failed, 1 invalid, 0 passed, 3 unavailable");
+        let counts = Counts { pass: 0, reference: 4, fail: 2, invalid: 1, unsupported: 0, unavailable: 3 };
+        assert_eq!(counts.sentence(), "2 failed, 1 invalid, 0 passed, 4 reference, 3 unavailable");
     }
 }

@@ -164,7 +164,7 @@ fn failure(cell: &CellReport, open: bool) -> String {
         let lines: Vec<String> = excerpt.iter().map(|line| escape_code(line, 200)).collect();
         text.push_str(&format!("<pre>{}</pre>\n\n", lines.join("\n")));
     }
-    for check in cell.checks.iter().filter(|check| check.gating && check.status == Status::Fail) {
+    for check in cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass) {
         text.push_str(&format!("- check {}: {}\n", code(&check.name), outside(&check.detail)));
     }
     for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {
@@ -287,7 +287,13 @@ fn matrix(page: &mut Page, report: &Report) {
 
 fn matrix_cell(cell: &CellReport) -> String {
     let mut parts = vec![match &cell.agreement {
-        Some(agreement) => format!("{} {}/{}", sign(cell.status), agreement.top1_matches, agreement.samples),
+        Some(agreement) => {
+            let counts = format!("{}/{}", agreement.top1_matches, agreement.samples);
+            match layout::word(cell) {
+                word @ layout::REFERENCE => format!("⚪ {word} {counts}"),
+                _ => format!("{} {counts}", sign(cell.status)),
+            }
+        }
         None => format!("{} at {}", sign(cell.status), cell.stage),
     }];
     parts.extend(cell.error.as_ref().map(|error| figures::error(error.max_abs)));

@@ -38,3 +38,25 @@ pub mod schema;
 pub mod terminal;
 mod text;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{html, junit, markdown, sample, terminal};
+
+    #[test]
+    fn a_reference_is_called_one_wherever_it_is_shown() {
+        let mut report = sample::cpu_only();
+        report.golden_sha256.clear();
+        for cell in report.cells.iter_mut().filter(|cell| cell.runtime.to_string() == "tensorflow") {
+            cell.is_reference = true;
+        }
+        report.judge();
+        let table = terminal::render(&report, terminal::Style::default());
+        insta::assert_snapshot!(table.lines().filter(|line| line.contains("reference")).collect::<Vec<_>>().join("\n"));
+        let skipped = "message=\"reference: no golden is stored";
+        assert_eq!(junit::render(&report).unwrap().matches(skipped).count(), 4);
+        assert_eq!(markdown::render(&report).matches("⚪ reference 256/256").count(), 4);
+        assert!(html::render(&report).matches("</span> reference<").count() >= 8);
+    }
+}

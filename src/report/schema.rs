@@ -159,6 +159,10 @@ pub struct CellReport {
     pub batch: u32,
     /// How it ended.
     pub status: Status,
+    /// Whether the cell is the reference itself, run without a stored golden: it was compared with its own answers, so that
+    /// a pass says only that they do not depend on their batch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_reference: bool,
     /// Where it stopped.
     pub stage: Stage,
     /// Why it is not `pass`, one sentence.
@@ -210,6 +214,7 @@ impl CellReport {
             precision: id.precision,
             batch: id.batch,
             status: Status::Invalid,
+            is_reference: false,
             stage: Stage::Convert,
             reason: None,
             hint: None,
@@ -227,6 +232,11 @@ impl CellReport {
             timing: None,
             baseline: None,
         }
+    }
+
+    /// Whether the cell passed and is no reference: something was compared with something else.
+    pub fn is_judged_pass(&self) -> bool {
+        self.status == Status::Pass && !self.is_reference
     }
 
     /// The cell's identity.

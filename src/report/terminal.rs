@@ -166,7 +166,11 @@ impl Page {
     }
 
     fn row(&mut self, cell: &CellReport, measured: bool) {
-        let status = self.status(cell.status, STATUS);
+        let status = match layout::word(cell) {
+            // As wide as a sign and a status.
+            word @ layout::REFERENCE => self.paint(DIM, word),
+            _ => self.status(cell.status, STATUS),
+        };
         let agreement = cell.agreement.as_ref().map_or_else(
             || {
                 self.paint(DIM, &format!("stopped at {}", cell.stage))
@@ -341,7 +345,7 @@ impl Page {
                 let line = self.paint(DIM, &shortened(&line, self.style.width.saturating_sub(10)));
                 self.line(&format!("        | {line}"));
             }
-            let broken = cell.checks.iter().filter(|check| check.gating && check.status == Status::Fail);
+            let broken = cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass);
             for check in broken.filter(|check| Some(check.detail.as_str()) != cell.reason.as_deref()) {
                 self.labelled(8, "check", DIM, &format!("{}: {}", check.name, check.detail));
             }

@@ -38,8 +38,8 @@ pub struct Judgement {
 /// Judges a run.
 ///
 /// `fail` when a cell or a gating rule across cells failed; otherwise `incomplete` when a cell or such a rule is
-/// invalid, a required runtime ran nothing, a required baseline or golden is absent, or nothing ran at all; otherwise
-/// `pass`.
+/// invalid, a required runtime ran nothing, a required baseline or golden is absent, or nothing ran at all but the
+/// reference; otherwise `pass`.
 /// A failure outranks incompleteness, but the reasons list both. `unsupported` and `unavailable` count neither for nor
 /// against: a run of them alone is `incomplete`.
 pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Requirements) -> Judgement {
@@ -71,6 +71,12 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
         if without > 0 {
             gaps.push(format!("a baseline is required, but {} without one", plural_is(without, "cell")));
         }
+    }
+    if ran > 0 && failed == 0 && invalid == 0 && !cells.iter().any(CellReport::is_judged_pass) {
+        gaps.push(
+            "nothing but the reference ran, and no golden is stored: nothing was compared with anything but itself"
+                .to_owned(),
+        );
     }
     if ran == 0 && invalid == 0 {
         gaps.push(match cells.len() {
@@ -163,6 +169,23 @@ mod tests {
         let judged = judge(&cells(statuses), &[], &Requirements::default());
         assert_eq!(judged.verdict, expected);
         assert_eq!(judged.reasons.is_empty(), expected == Verdict::Pass, "{:?}", judged.reasons);
+    }
+
+    #[rstest]
+    #[case(&[], Verdict::Incomplete)]
+    #[case(&[Status::Unavailable, Status::Unsupported], Verdict::Incomplete)]
+    #[case(&[Status::Pass], Verdict::Pass)]
+    #[case(&[Status::Fail], Verdict::Fail)]
+    fn the_reference_alone_proves_nothing(#[case] others: &[Status], #[case] expected: Verdict) {
+        let mut cells = cells(others);
+        for batch in [1, 8] {
+            let cell = sample::cell_with_status("tensorflow", "fp32", batch, Status::Pass);
+            cells.push(CellReport { is_reference: true, ..cell });
+        }
+        let judged = judge(&cells, &[], &Requirements::default());
+        assert_eq!(judged.verdict, expected);
+        let told = judged.reasons.iter().any(|reason| reason.starts_with("nothing but the reference ran"));
+        assert_eq!(told, expected == Verdict::Incomplete);
     }
 
     #[rstest]

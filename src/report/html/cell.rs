@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::{anchor, badge, cell_title, chart, command, evidence, fact, prose};
+use super::{anchor, badge, cell_badge, cell_title, chart, command, evidence, fact, prose};
 use crate::report::figures;
 use crate::report::layout;
 use crate::report::schema::{Agreement, BaselineVerdict, CellReport, Leg, Report, TimingSummary, WorstProbe};
@@ -32,7 +32,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 h3.group { (group.runtime_name()) " · " (group.precision) }
                 @for cell in &group.cells {
                     @if left_out.contains(&cell.id()) {
-                        p.left-out id=(anchor(&cell.id())) { (badge(cell.status)) " batch " (cell.batch) }
+                        p.left-out id=(anchor(&cell.id())) { (cell_badge(cell)) " batch " (cell.batch) }
                     } @else {
                         (panel(report, cell, opened.contains(&cell.id())))
                     }
@@ -50,9 +50,9 @@ pub(super) fn section(report: &Report) -> Markup {
 
 fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {
     html! {
-        details.cell.(super::status_class(cell.status)) open[open] {
+        details.cell.(super::cell_class(cell)) open[open] {
             summary {
-                (badge(cell.status))
+                (cell_badge(cell))
                 span.title { span.hidden { (cell.runtime) " " (cell.precision) " " } "batch " (cell.batch) }
                 span.key { (key_figures(cell)) }
             }

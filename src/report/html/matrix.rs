@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::{anchor, scroll, sign, status_class};
+use super::{anchor, cell_class, scroll, sign};
 use crate::report::figures;
 use crate::report::layout::{self, Group};
 use crate::report::schema::{CellReport, Report};
@@ -158,7 +158,7 @@ fn row(group: &Group<'_>, batches: &[u32], scales: &[Heat<'_>]) -> Markup {
 
 fn entry(cell: &CellReport, scales: &[Heat<'_>]) -> Markup {
     let ran = !matches!(cell.status, Status::Unsupported | Status::Unavailable);
-    let mut classes = vec![status_class(cell.status).to_owned()];
+    let mut classes = vec![cell_class(cell).to_owned()];
     for scale in scales {
         if let Some(value) = (scale.view.value)(cell) {
             classes.push(format!("{}-{}", scale.view.id, scale.level(value)));
@@ -167,7 +167,10 @@ fn entry(cell: &CellReport, scales: &[Heat<'_>]) -> Markup {
     html! {
         td class=(classes.join(" ")) {
             a href={ "#" (anchor(&cell.id())) } {
-                span.state { span aria-hidden="true" { (sign(cell.status)) } " " (cell.status) }
+                @let reference = layout::word(cell) == layout::REFERENCE;
+                span.state {
+                    span aria-hidden="true" { @if reference { "=" } @else { (sign(cell.status)) } } " " (layout::word(cell))
+                }
                 @for scale in scales {
                     @let text = (scale.view.text)(cell);
                     span.figure.(format!("of-{}", scale.view.id)) {

@@ -168,7 +168,7 @@ fn reason(text: &str) -> Markup {
 /// What broke, in words: failed checks, broken legs, and the hint.
 fn evidence(cell: &CellReport) -> Markup {
     let checks: Vec<&CheckResult> =
-        cell.checks.iter().filter(|check| check.gating && check.status == Status::Fail).collect();
+        cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass).collect();
     let legs: Vec<_> = cell.legs.iter().filter(|leg| leg.status == Status::Fail).collect();
     if checks.is_empty() && legs.is_empty() && cell.hint.is_none() {
         return html! {};
@@ -314,6 +314,19 @@ fn scroll(label: &str, content: Markup) -> Markup {
 /// Status in a word and a sign, so that colour is not needed.
 fn badge(status: Status) -> Markup {
     html! { span.badge.(status_class(status)) { span aria-hidden="true" { (sign(status)) } " " (status) } }
+}
+
+/// The badge of a cell, which may be the reference itself.
+fn cell_badge(cell: &CellReport) -> Markup {
+    match layout::word(cell) {
+        word @ layout::REFERENCE => html! { span.badge.skip { span aria-hidden="true" { "=" } " " (word) } },
+        _ => badge(cell.status),
+    }
+}
+
+/// The class of a cell's status.
+fn cell_class(cell: &CellReport) -> &'static str {
+    if layout::word(cell) == layout::REFERENCE { "skip" } else { status_class(cell.status) }
 }
 
 /// Text from outside on one line, parts in backticks as code.
