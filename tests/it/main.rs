@@ -23,6 +23,8 @@ mod drivers_tensorflow;
 mod explain;
 /// What must never pass.
 mod faults;
+/// SavedModels as users save them.
+mod saved_models;
 /// Another model, gated by what `init` writes.
 mod second_model;
 /// House rules.

@@ -5,6 +5,7 @@
 //! | `sys`    | opaque types and the table of C functions                                 |
 //! | `result` | owned objects whose calls return `Result`; the unsafe code ends here       |
 //! | `safe`   | the [`Session`]: signature, checks, values in and out                      |
+//! | `restore` | variables that the session's own restoring leaves without values          |
 //! | `proto`  | the protobuf messages that the C API passes around                        |
 //!
 //! Sessions compute on the CPU, GPUs are hidden from the library: the reference is the same on every machine.
@@ -12,6 +13,7 @@
 //! for, so sessions of different `intra_threads` need different processes.
 
 mod proto;
+mod restore;
 mod result;
 mod safe;
 mod sys;

@@ -1,7 +1,7 @@
 //! The few protobuf messages of TensorFlow that are read or written, with only the fields that are used.
 //!
-//! Field numbers: `tensorflow/core/protobuf/{saved_model,meta_graph,config,rewriter_config}.proto` and
-//! `tensorflow/core/framework/{graph,function,node_def,tensor_shape}.proto`.
+//! Field numbers: `tensorflow/core/protobuf/{saved_model,meta_graph,trackable_object_graph,config,rewriter_config}.proto`
+//! and `tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape}.proto`.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,82 @@ pub(super) struct Graph {
 /// `NodeDef`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Node {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
     #[prost(string, tag = "2")]
     pub(super) operator: String,
+    /// `node`, `node:index`, or `^node` for one that must merely have run.
+    #[prost(string, repeated, tag = "3")]
+    pub(super) inputs: Vec<String>,
+    #[prost(btree_map = "string, message", tag = "5")]
+    pub(super) attributes: BTreeMap<String, TypeAttribute>,
+}
+
+/// `AttrValue`, where it is a data type.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TypeAttribute {
+    #[prost(int32, tag = "6")]
+    pub(super) data_type: i32,
+}
+
+/// `AttrValue`, where it is a list of data types.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TypesAttribute {
+    #[prost(message, optional, tag = "1")]
+    pub(super) list: Option<Types>,
+}
+
+/// `AttrValue.ListValue`, of data types.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Types {
+    #[prost(int32, repeated, tag = "6")]
+    pub(super) data_types: Vec<i32>,
+}
+
+/// `AttrValue`, where it is a tensor.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TensorAttribute {
+    #[prost(message, optional, tag = "8")]
+    pub(super) tensor: Option<StringTensor>,
+}
+
+/// `TensorProto`, of strings.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StringTensor {
+    #[prost(int32, tag = "1")]
+    pub(super) data_type: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) shape: Option<Shape>,
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub(super) values: Vec<Vec<u8>>,
+}
+
+/// `TrackableObjectGraph`, which a checkpoint holds under `_CHECKPOINTABLE_OBJECT_GRAPH`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ObjectGraph {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) nodes: Vec<Object>,
+}
+
+/// `TrackableObjectGraph.TrackableObject`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Object {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) attributes: Vec<SavedTensor>,
+}
+
+/// `TrackableObjectGraph.TrackableObject.SerializedTensor`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SavedTensor {
+    /// `VARIABLE_VALUE` for that of a variable.
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    /// The variable's own name, `dense/kernel`.
+    #[prost(string, tag = "2")]
+    pub(super) full_name: String,
+    /// The name of the value in the checkpoint.
+    #[prost(string, tag = "3")]
+    pub(super) checkpoint_key: String,
 }
 
 /// `SignatureDef`.

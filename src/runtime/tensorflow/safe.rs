@@ -5,8 +5,8 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::proto;
 use super::result::{Endpoint, SavedModel, Tensor as RawTensor, Tensorflow};
+use super::{proto, restore};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
@@ -39,7 +39,8 @@ impl TensorflowSession {
 
         let options = &request.options;
         let config = proto::Config::new(options.intra_threads, options.inter_threads, options.optimize);
-        let (model, meta_graph) = SavedModel::load(&library, &request.artifact, SERVE_TAG, &config.encode_to_vec())?;
+        let (mut model, meta_graph) =
+            SavedModel::load(&library, &request.artifact, SERVE_TAG, &config.encode_to_vec())?;
         let meta_graph = proto::MetaGraph::decode(meta_graph.as_slice())
             .map_err(|error| Error::failed("TensorFlow gave a malformed MetaGraphDef").because(error))?;
         let definition = find_signature(&meta_graph, &options.signature)?;
@@ -49,12 +50,15 @@ impl TensorflowSession {
         let input = model.endpoint(&names.input)?;
         let mut outputs = Vec::with_capacity(selected.len());
         let mut specs = Vec::with_capacity(selected.len());
+        let mut made = Vec::with_capacity(selected.len());
         for index in selected {
             if let (Some(name), Some(spec)) = (names.outputs.get(index), declared.outputs.get(index)) {
                 outputs.push(model.endpoint(name)?);
+                made.push(name.as_str());
                 specs.push(spec.clone());
             }
         }
+        restore::variables(&mut model, &meta_graph, &request.artifact, &made)?;
         let signature = Signature { inputs: declared.inputs, outputs: specs };
         Ok(Self { library, model, signature, input, outputs })
     }
@@ -71,7 +75,7 @@ impl Session for TensorflowSession {
         border::check_tensor(spec, input)?;
         let bytes = border::encode(spec.element_type, &input.values)?;
         let value = RawTensor::new(&self.library, data_type_number(spec.element_type)?, &input.shape, &bytes)?;
-        let answers = self.model.run(self.input, &value, &self.outputs)?;
+        let answers = self.model.run(&[(self.input, &value)], &[], &self.outputs)?;
         self.signature.outputs.iter().zip(answers).map(|(spec, answer)| read_output(spec, &answer)).collect()
     }
 
@@ -253,7 +257,10 @@ mod tests {
         proto::MetaGraph {
             info: Some(proto::MetaInfo { tags: tags.iter().map(|&tag| tag.to_owned()).collect() }),
             graph: Some(proto::Graph {
-                nodes: operators.iter().map(|&operator| proto::Node { operator: operator.to_owned() }).collect(),
+                nodes: operators
+                    .iter()
+                    .map(|&operator| proto::Node { operator: operator.to_owned(), ..proto::Node::default() })
+                    .collect(),
             }),
             signatures: BTreeMap::new(),
         }

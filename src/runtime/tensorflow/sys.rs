@@ -23,6 +23,8 @@ opaque!(
     RawSessionOptions,
     /// `TF_Operation`, owned by its graph.
     RawOperation,
+    /// `TF_OperationDescription`: an operation that is not in its graph yet.
+    RawDescription,
     /// `TF_Tensor`.
     RawTensor,
 );
@@ -72,6 +74,16 @@ symbol_table! {
         delete_session = "TF_DeleteSession": fn(*mut RawSession, *mut RawStatus);
         operation_by_name = "TF_GraphOperationByName": fn(*mut RawGraph, *const c_char) -> *mut RawOperation;
         operation_outputs = "TF_OperationNumOutputs": fn(*mut RawOperation) -> c_int;
+        new_operation = "TF_NewOperation": fn(*mut RawGraph, *const c_char, *const c_char) -> *mut RawDescription;
+        add_input = "TF_AddInput": fn(*mut RawDescription, RawOutput);
+        set_attribute = "TF_SetAttrValueProto": fn(
+            *mut RawDescription,
+            *const c_char,
+            *const c_void,
+            usize,
+            *mut RawStatus,
+        );
+        finish_operation = "TF_FinishOperation": fn(*mut RawDescription, *mut RawStatus) -> *mut RawOperation;
         run = "TF_SessionRun": fn(
             *mut RawSession,
             *const RawBuffer,

@@ -1,12 +1,16 @@
 //! TensorFlow's objects as owned values: each call returns a `Result`, each object is freed once.
 #![allow(unsafe_code)]
 
+mod addition;
+
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use super::sys::{Api, RawBuffer, RawGraph, RawOutput, RawSession, RawSessionOptions, RawStatus, RawTensor};
+use super::sys::{
+    Api, RawBuffer, RawGraph, RawOperation, RawOutput, RawSession, RawSessionOptions, RawStatus, RawTensor,
+};
 use crate::error::{Error, Result};
 
 /// The longest message of the library that is passed on; failed runs answer with whole stack traces.
@@ -193,6 +197,14 @@ pub(super) struct Endpoint {
     graph: NonNull<RawGraph>,
 }
 
+/// One operation of a loaded graph.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    raw: NonNull<RawOperation>,
+    /// The graph that owns it; an operation of another model is refused.
+    graph: NonNull<RawGraph>,
+}
+
 /// A loaded SavedModel: its session and the graph it runs.
 pub(super) struct SavedModel {
     // Dropped in this order: a session must go before its graph.
@@ -248,30 +260,41 @@ impl SavedModel {
         Ok(Endpoint { raw: RawOutput { operation: found, index }, graph: self.graph.raw })
     }
 
-    /// Feeds `value` to `input` and fetches `outputs`.
-    pub(super) fn run(&mut self, input: Endpoint, value: &Tensor, outputs: &[Endpoint]) -> Result<Vec<Tensor>> {
-        if outputs.iter().chain([&input]).any(|endpoint| endpoint.graph != self.graph.raw) {
+    /// Feeds `feeds`, runs `targets`, and fetches `outputs`.
+    pub(super) fn run(
+        &mut self,
+        feeds: &[(Endpoint, &Tensor)],
+        targets: &[Operation],
+        outputs: &[Endpoint],
+    ) -> Result<Vec<Tensor>> {
+        let graphs = outputs.iter().chain(feeds.iter().map(|(input, _)| input)).map(|endpoint| endpoint.graph);
+        if graphs.chain(targets.iter().map(|target| target.graph)).any(|graph| graph != self.graph.raw) {
             return Err(Error::failed("a tensor of another model was asked for"));
         }
         let library = &self.session.library;
         let status = Status::new(library)?;
+        let inputs: Vec<RawOutput> = feeds.iter().map(|(input, _)| input.raw).collect();
+        let values: Vec<*mut RawTensor> = feeds.iter().map(|(_, value)| value.raw.as_ptr()).collect();
         let wanted: Vec<RawOutput> = outputs.iter().map(|output| output.raw).collect();
-        let count = c_int::try_from(wanted.len()).map_err(|_| Error::failed("too many outputs were asked for"))?;
+        let operations: Vec<*const RawOperation> =
+            targets.iter().map(|target| target.raw.as_ptr().cast_const()).collect();
+        let count =
+            |length: usize| c_int::try_from(length).map_err(|_| Error::failed("too many tensors were asked for"));
         let mut answers: Vec<*mut RawTensor> = vec![ptr::null_mut(); wanted.len()];
-        // SAFETY: a live session; every endpoint is of its graph (checked above); the arrays have the lengths given
-        // and outlive the call; `answers` receives one owned tensor an output.
+        // SAFETY: a live session; every endpoint and operation is of its graph (checked above); the arrays have the
+        // lengths given and outlive the call; `answers` receives one owned tensor an output.
         unsafe {
             (library.0.run)(
                 self.session.raw.as_ptr(),
                 ptr::null(),
-                &input.raw,
-                &value.raw.as_ptr(),
-                1,
+                inputs.as_ptr(),
+                values.as_ptr(),
+                count(inputs.len())?,
                 wanted.as_ptr(),
                 answers.as_mut_ptr(),
-                count,
-                ptr::null(),
-                0,
+                count(wanted.len())?,
+                operations.as_ptr(),
+                count(operations.len())?,
                 ptr::null_mut(),
                 status.raw.as_ptr(),
             );
