@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod measure;
 pub mod meter;
 pub mod plan;
+pub mod processor;
 pub mod report;
 pub mod runtime;
 pub mod tensor;

@@ -10,6 +10,7 @@
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
 //! | `determinism` | does it depend on the run?                                                  |
 //! | `precision`   | was it computed in the precision that was asked for?                        |
+//! | `saturation`  | do the answers depend on the processor?                                      |
 //! | `diagnose`    | does the error have a pattern that names its cause?                         |
 //! | `judge`       | all of it for one cell: status, reason, hint                                |
 //! | `legs`        | which leg of the chain broke?                                               |
@@ -38,4 +39,5 @@ pub mod movement;
 pub mod outputs_file;
 pub mod pair;
 pub mod precision;
+pub mod saturation;
 pub mod scales;

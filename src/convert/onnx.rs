@@ -4,6 +4,8 @@
 //! outputs are *appended* to its bytes, which protobuf reads as a merge. What is only run once, to look at it, may be.
 
 mod messages;
+mod numbers;
+pub mod products;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -20,6 +22,8 @@ pub use messages::{
     Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
     Type, ValueInfo,
 };
+
+pub use numbers::numbers;
 
 /// Operators that do the heavy work, which a proof of precision counts.
 pub const COMPUTE: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];

@@ -2,38 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use half::f16;
-
-use crate::convert::onnx::{Graph, Model, Node, TensorData};
+use crate::convert::onnx::{Graph, Model, Node, TensorData, numbers as values};
 
 /// How far a scale may be from that of its range, as a factor: half a bit. A scale that is off by 2 costs a whole bit.
 pub(super) const SCALE_FACTOR: f64 = std::f64::consts::SQRT_2;
 
 /// The largest error of rounding, in steps, with room for the single precision of scales and quotients.
 const HALF_A_STEP: f64 = 0.505;
-
-/// The values of a stored tensor; `None` for types that hold no numbers, or bytes that do not fill the shape.
-pub(super) fn values(tensor: &TensorData) -> Option<Vec<f64>> {
-    let count: usize = tensor.dims.iter().map(|&size| usize::try_from(size).ok()).product::<Option<usize>>()?;
-    let values: Vec<f64> = match (&tensor.raw_data, tensor.data_type) {
-        (Some(raw), 1) => raw.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
-        (Some(raw), 2) => raw.iter().map(|&byte| f64::from(byte)).collect(),
-        (Some(raw), 3) => raw.iter().map(|&byte| f64::from(byte.cast_signed())).collect(),
-        (Some(raw), 6) => raw.as_chunks::<4>().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect(),
-        (Some(raw), 10) => raw.as_chunks::<2>().0.iter().map(|bytes| f64::from(f16::from_le_bytes(*bytes))).collect(),
-        (Some(raw), 11) => raw.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
-        (None, 1) => tensor.float_data.iter().map(|&value| f64::from(value)).collect(),
-        (None, 2 | 3 | 6) => tensor.int32_data.iter().map(|&value| f64::from(value)).collect(),
-        // Halves are stored by their bits.
-        (None, 10) => tensor
-            .int32_data
-            .iter()
-            .map(|&bits| u16::try_from(bits).ok().map(|bits| f64::from(f16::from_bits(bits))))
-            .collect::<Option<_>>()?,
-        _ => return None,
-    };
-    (values.len() == count).then_some(values)
-}
 
 /// The one value of a stored scalar.
 pub(super) fn scalar(tensor: &TensorData) -> Option<f64> {

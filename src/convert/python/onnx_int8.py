@@ -4,9 +4,11 @@ Two files, with the same scales and the same integers at every pair that both ha
 
 - for TensorRT, everything is INT8 with zero point 0, weights are FP32 constants with a pair of their own, and no pair
   parts operators that it would fuse: a convolution, the sum that closes a residual block, and the ReLU behind;
-- for CPUs, weights are stored (INT8, biases INT32) and activations are UINT8, so that every convolution runs as an integer
-  kernel. What cannot be negative has zero point 0 and is clipped at 127, as INT8 would be: quantising then is the ReLU, and
-  sums of two products stay within 16 bits, where kernels for CPUs without VNNI would saturate. The rest is shifted by 128.
+- for CPUs, weights are stored (8 bits, biases INT32) and activations are UINT8, so that every convolution runs as an integer
+  kernel. Kernels for CPUs without VNNI sum the products of unsigned activations and signed weights in pairs, to 16 bits that
+  saturate. So what cannot be negative has zero point 0 and is clipped at 127, as INT8 would be: quantising then is the ReLU,
+  and 127 * (127 + 127) fits. The rest is shifted by 128, and the weights that it is multiplied with are shifted too: kernels
+  for two unsigned operands widen before they multiply, so that every CPU computes the same integers.
   Only biases are rounded once more, to the grid of the sums.
 """
 
@@ -91,15 +93,76 @@ def for_tensorrt(model):
         graph.initializer.remove(tensor)
 
 
-# Operators that never make a negative value out of none.
-KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+# Operators whose result is never negative, whatever they read.
+NEVER_NEGATIVE = {
+    "Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Relu", "Sigmoid", "Softmax",
+    "Softplus", "Sqrt",
+}  # fmt: skip
+
+# Operators that never make a negative value out of a first input without one.
+KEEPS_SIGN = {
+    "AveragePool", "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "GlobalAveragePool",
+    "GlobalMaxPool", "Identity", "MaxPool", "QuantizeLinear", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape",
+    "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+}  # fmt: skip
+
+# Operators that never make a negative value out of inputs without one.
+KEEPS_SIGNS = {"Add", "Concat", "Div", "Mean", "Min", "Mul", "Sum"}
+
+# Operators that sum products.
+PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
-def for_processors(model):
-    """Turns the quantiser's graph into that for CPUs; see above."""
+class Signs:
+    """Which tensors of a graph are proven never to be negative."""
+
+    def __init__(self, graph, stored, positive_inputs):
+        self.stored = stored
+        self.known = {name: True for name in positive_inputs}
+        # In topological order, so that no recursion is as deep as the network.
+        for node in graph.node:
+            found = self.of_node(node)
+            self.known.update((name, found) for name in node.output)
+
+    def never_negative(self, name):
+        if name in self.stored:
+            return bool((self.stored[name] >= 0).all())
+        return self.known.get(name, False)
+
+    def of_node(self, node):
+        if node.op_type in NEVER_NEGATIVE:
+            return True
+        if node.op_type in KEEPS_SIGN:
+            return self.never_negative(node.input[0])
+        if node.op_type in KEEPS_SIGNS:
+            square = node.op_type == "Mul" and node.input[0] == node.input[1]
+            return square or all(map(self.never_negative, node.input))
+        if node.op_type == "Max":
+            return any(map(self.never_negative, node.input))
+        if node.op_type == "Pad":
+            border = self.never_negative(node.input[2]) if len(node.input) > 2 and node.input[2] else True
+            return border and self.never_negative(node.input[0])
+        if node.op_type == "Clip":
+            least, most = self.limits(node)
+            return least >= 0 or (self.never_negative(node.input[0]) and most >= 0)
+        return False
+
+    def limits(self, node):
+        """Both limits of a `Clip`; those that are computed are unknown, and NaN, which is on neither side of a number."""
+        limits = []
+        for index, absent in ((1, float("-inf")), (2, float("inf"))):
+            name = node.input[index] if index < len(node.input) else ""
+            stored = self.stored.get(name)
+            limits.append(absent if not name else float("nan") if stored is None else float(stored.reshape(-1)[0]))
+        return limits
+
+
+def for_processors(model, positive_inputs):
+    """Turns the quantiser's graph into that for CPUs; see above. `positive_inputs` are never negative in the calibration."""
     import numpy
     from onnx import helper, numpy_helper
 
+    common.sort_nodes(model)
     graph = model.graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
@@ -107,16 +170,18 @@ def for_processors(model):
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    signs = Signs(graph, stored, positive_inputs)
 
     def store(name, value):
         graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
-    def never_negative(name):
-        node = makers.get(name)
-        while node is not None and node.op_type in KEEPS_SIGN | {"QuantizeLinear", "DequantizeLinear"}:
-            node = makers.get(node.input[0])
-        return node is not None and node.op_type == "Relu"
+    def is_relu(node, scale):
+        """Whether a pair of this scale, cut off at zero and at 127 steps, does all that `node` does."""
+        if node is None or node.op_type not in ("Relu", "Clip"):
+            return False
+        least, most = signs.limits(node) if node.op_type == "Clip" else (0, float("inf"))
+        return least == 0 and most >= 127 * scale * (1 - 1e-6)
 
     def store_bias(node):
         data, weight = (makers.get(name) for name in node.input[:2])
@@ -140,28 +205,53 @@ def for_processors(model):
         graph.node.append(pair)
 
     nodes = list(graph.node)
-    positive = {node.output[0] for node in nodes if node.op_type == "QuantizeLinear" and never_negative(node.input[0])}
+    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear"]
+    positive = {node.output[0] for node in quantisers if signs.never_negative(node.input[0])}
+
+    def is_clipped(name):
+        """Whether what a product reads is of unsigned integers up to 127."""
+        node = makers.get(name)
+        while node is not None and node.op_type != "QuantizeLinear" and node.op_type in KEEPS_SIGN:
+            node = makers.get(node.input[0])
+        return node is not None and node.output[0] in positive
+
+    def is_unsigned(weights):
+        """Whether stored weights are to be unsigned: see above."""
+        for dequantised in (pair.output[0] for pair in readers[weights]):
+            for node in readers.get(dequantised, []):
+                if node.op_type in PRODUCTS and not (node.input[1] == dequantised and is_clipped(node.input[0])):
+                    return True
+        return False
+
+    # Asked before anything is changed.
+    weights = [node.output[0] for node in quantisers if node.input[0] in stored]
+    unsigned = set(filter(is_unsigned, weights))
+
     for node in nodes:
         if node.op_type in ("Conv", "Gemm"):
             store_bias(node)
     zero, middle = store("zero_point_0", numpy.uint8(0)), store("zero_point_128", numpy.uint8(128))
     limit = store("limit_127", numpy.uint8(127))
     gone = set()
-    for node in nodes:
-        if node.op_type != "QuantizeLinear":
-            continue
-        source, scale, _ = node.input
+    for node in quantisers:
+        source, scale, zero_point = node.input
         result = node.output[0]
         pairs = readers[result]
         if source in stored:
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
             shape = [-1 if index == axis else 1 for index in range(stored[source].ndim)] if stored[scale].ndim else []
-            store(result, numpy.clip(numpy.rint(stored[source] / stored[scale].reshape(shape)), -128, 127).astype(numpy.int8))
+            integers = numpy.clip(numpy.rint(stored[source] / stored[scale].reshape(shape)), -128, 127)
+            if result in unsigned:
+                store(result, (integers + 128).astype(numpy.uint8))
+                shifted = store(f"{result}_zero_point", numpy.full(stored[zero_point].shape, 128, numpy.uint8))
+                for pair in pairs:
+                    pair.input[2] = shifted
+            else:
+                store(result, integers.astype(numpy.int8))
             gone.add(result)
         elif result in positive:
-            relu = makers[source]
-            if relu.op_type == "Relu":
-                node.input[0] = relu.input[0]
+            if is_relu(makers.get(source), stored[scale]):
+                node.input[0] = makers[source].input[0]
             node.input[2] = zero
             clipped = f"{result}_clipped"
             graph.node.append(helper.make_node("Clip", [result, "", limit], [clipped], f"{result}_clip"))
@@ -236,7 +326,12 @@ def main():
         )
         model = onnx.load(quantised)
     del model.graph.value_info[:]
-    for change, file in ((for_tensorrt, "model.onnx"), (for_processors, "model-cpu.onnx")):
+    positive_inputs = [name] if (samples >= 0).all() else []
+    changes = (
+        (for_tensorrt, "model.onnx"),
+        (lambda changed: for_processors(changed, positive_inputs), "model-cpu.onnx"),
+    )
+    for change, file in changes:
         changed = copy.deepcopy(model)
         change(changed)
         common.sort_nodes(changed)
