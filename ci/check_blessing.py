@@ -29,20 +29,30 @@ def judge_golden(path, now, old):
     if now is None:
         return ["is gone; a golden is replaced by `trtgate bless --reason`, not removed"]
 
-    def reason(content):
-        head = content.decode("utf-8", "replace").split("\n\n", 1)[0]
-        found = [line[len("reason:"):].strip() for line in head.splitlines() if line.startswith("reason:")]
-        return found[0] if found else ""
-
-    def created(content):
-        head = content.decode("utf-8", "replace").split("\n\n", 1)[0]
-        return [line for line in head.splitlines() if line.startswith("created:")]
-
-    if not reason(now):
-        return ["states no `reason:` in its header"]
-    if old is not None and created(old) == created(now):
-        return ["changed, but its `created:` and `reason:` are those of the earlier blessing"]
+    try:
+        header = golden_header(now)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return [f"is no golden: {error!r}"]
+    if not str(header.get("reason") or "").strip():
+        return ["states no `reason` in its header"]
+    if old is not None:
+        try:
+            created = golden_header(old).get("created")
+        except (ValueError, KeyError, TypeError, IndexError):
+            created = None
+        if created is not None and created == header.get("created"):
+            return ["changed, but its `created` and `reason` are those of the earlier blessing"]
     return []
+
+
+def golden_header(content):
+    """What a golden says about itself: lines of text in version 1, a document within safetensors from version 2 on."""
+    if content.startswith(b"trtgate.golden/v1\n"):
+        head = content.decode("utf-8", "replace").split("\n\n", 1)[0]
+        return dict(line.split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    return json.loads(metadata["trtgate.golden"])
 
 
 def judge_baseline(path, now, old):

@@ -1,396 +1,463 @@
-//! Golden files: the reference's outputs of every probe, as text that diffs well in review.
+//! Golden files: the reference's outputs of every probe, the probes themselves, and where both come from.
 //!
-//! ```text
-//! trtgate.golden/v1
-//! model: cifar10
-//! model-sha256: 64 hexadecimal digits
-//! probes-sha256: 64 hexadecimal digits
-//! runtime: tensorflow
-//! version: 2.21.0
-//! precision: fp32
-//! output: logits
-//! kind: logits
-//! count: 256
-//! classes: 10
-//! created: 2026-11-24T06:00:00Z
-//! reason: first golden of the trained model
+//! | file     | subject                                                                       |
+//! |----------|-------------------------------------------------------------------------------|
+//! | `binary` | `trtgate.golden/v2`, what is written: safetensors with a JSON document inside |
+//! | `text`   | `trtgate.golden/v1`, still read: one output as text, no probes                |
+//! | `typed`  | a tensor of any element type                                                  |
 //!
-//! 0 3: -1.25 0.5 0.25 7.125 …
-//! …
-//! sha256: 64 hexadecimal digits
-//! ```
-//!
-//! One line a probe: index, answer, outputs. Each output is the shortest decimal that reads back as the same `f32`. The last
-//! line digests every byte before it, so a file cut or edited by hand does not pass.
+//! A golden is read whole, bounded by the file's own length, and its digest covers every byte. A file of a schema that this
+//! program does not know is told apart from a damaged one: it asks for a newer program, and is never overwritten by itself.
 
-use std::fmt::Write as _;
+mod binary;
+mod text;
+mod typed;
+
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 
 use crate::check::agreement::answer;
 use crate::data::atomic;
 use crate::error::{Error, Result};
-use crate::manifest::OutputKind;
-use crate::tensor::Tensor;
+use crate::manifest::{Input, Layout, OutputKind};
+use crate::tensor::{ElementType, Tensor};
 use crate::vocabulary::{Precision, RuntimeId};
 
-/// The schema's name, first line of the file.
-pub const SCHEMA: &str = "trtgate.golden/v1";
+pub use binary::SCHEMA;
+pub use typed::Typed;
 
-const DIGEST_KEY: &str = "sha256: ";
+/// The next step where a golden does not fit or is damaged.
 const BLESS: &str = "make it again with `trtgate bless`, and review how far it moved";
+
+/// The next step where a golden is newer than this program.
+const UPGRADE: &str = "upgrade trtgate: a newer version wrote this golden";
+
+/// Largest file that is read, bytes; 256 samples of a megapixel take a tenth of it.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// How every schema's name starts, in each form of the file.
+const FAMILY: &[u8] = b"trtgate.golden/v";
 
 /// Where a golden comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct Origin {
     /// The model's name.
     pub model: String,
     /// Digest of the source model.
     pub model_sha256: String,
-    /// Digest of the probe set.
-    pub probes_sha256: String,
+    /// The manifest that it was blessed from, relative to the golden's folder; unknown in older files.
+    pub manifest: Option<String>,
     /// The runtime that answered.
     pub runtime: RuntimeId,
     /// Its full version.
     pub version: String,
     /// The precision it ran in.
     pub precision: Precision,
-    /// Name of the output.
-    pub output: String,
-    /// What its values are.
-    pub kind: OutputKind,
-    /// Number of probes.
-    pub count: usize,
-    /// Number of classes.
-    pub classes: usize,
+    /// Version of the program that wrote it; unknown in older files.
+    pub trtgate: Option<String>,
     /// When it was accepted, RFC 3339 in UTC.
     pub created: String,
     /// Why it was accepted, one line.
     pub reason: String,
 }
 
+/// What "the same answer" means for an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// One row of class scores a sample.
+    Classification(OutputKind),
+    /// Numbers, compared element by element.
+    Values,
+}
+
+/// One output of every probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// What it is compared by.
+    pub task: Task,
+    /// Dimension along which samples are stacked; `None` for an output without one.
+    pub batch_axis: Option<usize>,
+    /// The values: one tensor with all samples, or one a sample where their shapes differ.
+    pub tensors: Vec<Typed>,
+    /// The reference's leads on natural samples, where it is a classification.
+    pub leads: Option<serde_json::Value>,
+}
+
+/// How stored samples become what the model is fed with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "encoding", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reading {
+    /// Bytes, planes of channels, row by row: scaled to `range`, less `mean`, over `std`, in the order of `layout`.
+    Bytes {
+        /// Shape of one sample as the model takes it.
+        shape: Vec<usize>,
+        /// Order of its dimensions.
+        layout: Layout,
+        /// Values that bytes 0 and 255 stand for.
+        range: [f32; 2],
+        /// Subtracted; empty means 0.
+        mean: Vec<f32>,
+        /// Divides; empty means 1.
+        std: Vec<f32>,
+    },
+    /// The values themselves.
+    Values,
+}
+
+impl Reading {
+    /// How the manifest's input reads bytes.
+    pub fn of(input: &Input) -> Self {
+        Self::Bytes {
+            shape: input.shape.clone(),
+            layout: input.layout,
+            range: input.range,
+            mean: input.mean.clone(),
+            std: input.std.clone(),
+        }
+    }
+}
+
+/// The samples of one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeInput {
+    /// The input's name.
+    pub name: String,
+    /// How its samples are read.
+    pub reading: Reading,
+    /// Dimension along which samples are stacked; `None` for an input without one.
+    pub batch_axis: Option<usize>,
+    /// The samples: one tensor with all, or one a sample where their shapes differ.
+    pub tensors: Vec<Typed>,
+}
+
+/// The probes that a golden was made with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probes {
+    /// Digest of the probe set.
+    pub sha256: String,
+    /// Number of probes.
+    pub count: usize,
+    /// The seed that they were made from, where they were not a file.
+    pub seed: Option<u64>,
+    /// The reference's answers, where they are kept with the samples.
+    pub labels: Option<Vec<u32>>,
+    /// The samples; empty in older files, which name the probe set only.
+    pub inputs: Vec<ProbeInput>,
+}
+
 /// The stored outputs of every probe, with their origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {
     /// Origin.
-    pub header: Header,
-    /// `[count, classes]`, row-major, every value finite.
-    values: Vec<f32>,
+    pub origin: Origin,
+    /// The outputs, each with a name of its own.
+    pub outputs: Vec<Output>,
+    /// The probes.
+    pub probes: Probes,
 }
 
-/// What a golden must be of to judge a run.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
-    /// Digest of the model that is gated.
-    pub model_sha256: &'a str,
-    /// Digest of the probe set in use.
-    pub probes_sha256: &'a str,
-    /// Name of the output.
-    pub output: &'a str,
-    /// What its values are.
-    pub kind: OutputKind,
-    /// Number of probes in use.
-    pub count: usize,
-    /// Number of classes.
-    pub classes: usize,
+impl Output {
+    /// A classification: `values` are `[count, classes]`, row-major.
+    ///
+    /// # Errors
+    /// An invalid one, if the values do not fill the rows.
+    pub fn classification(
+        name: impl Into<String>,
+        kind: OutputKind,
+        shape: [usize; 2],
+        values: &[f32],
+    ) -> Result<Self> {
+        let tensors = vec![Typed::float32(shape.to_vec(), values)?];
+        Ok(Self { name: name.into(), task: Task::Classification(kind), batch_axis: Some(0), tensors, leads: None })
+    }
+
+    /// What the values are, where this is a classification.
+    pub const fn kind(&self) -> Option<OutputKind> {
+        match self.task {
+            Task::Classification(kind) => Some(kind),
+            Task::Values => None,
+        }
+    }
+
+    /// Values of one sample, where all samples are one tensor.
+    pub fn row_len(&self) -> usize {
+        self.tensors.first().map_or(0, |tensor| tensor.shape().iter().skip(1).product())
+    }
+
+    /// The values, row-major, where they are one `float32` tensor.
+    pub fn values(&self) -> Option<Vec<f32>> {
+        match self.tensors.as_slice() {
+            [tensor] => tensor.to_float32(),
+            _ => None,
+        }
+    }
+
+    /// The output as a tensor, as a runtime gives it.
+    ///
+    /// # Errors
+    /// An unsupported one, for an element type that no check reads yet, or samples of different shapes.
+    pub fn tensor(&self) -> Result<Tensor> {
+        match (self.values(), self.tensors.first()) {
+            (Some(values), Some(tensor)) => Ok(Tensor {
+                name: self.name.clone(),
+                element_type: ElementType::Float32,
+                shape: tensor.shape().to_vec(),
+                values,
+            }),
+            _ => Err(Error::unsupported(format!("output `{}` of the golden is not one float32 tensor", self.name))),
+        }
+    }
 }
 
 impl Golden {
-    /// A golden of `values`, `[count, classes]` row-major.
-    ///
-    /// Errors: an invalid one if the values do not fill the header's counts, are none, or are not all finite, or if a text
-    /// of the header would not survive its line.
-    pub fn new(header: Header, values: Vec<f32>) -> Result<Self> {
-        let invalid = |message: String| Err(Error::invalid(message));
-        if header.count == 0 || header.classes == 0 {
-            return invalid(format!("a golden of {} probes × {} classes is empty", header.count, header.classes));
-        }
-        if Some(values.len()) != header.count.checked_mul(header.classes) {
-            return invalid(format!(
-                "{} values do not fill a golden of {} probes × {} classes",
-                values.len(),
-                header.count,
-                header.classes
-            ));
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let (probe, class) = (index / header.classes, index % header.classes);
-            return invalid(format!("the output of probe {probe}, class {class} is not finite: it cannot be a golden"));
-        }
-        for (key, value) in header.lines() {
-            if value.trim() != value || value.is_empty() || value.contains(['\n', '\r']) {
-                return invalid(format!("`{key}` of a golden must be one non-empty line, not {value:?}"));
-            }
-        }
-        Ok(Self { header, values })
-    }
-
     /// The golden file of a model: `cifar10.golden` under the folder of snapshots.
     pub fn path(snapshots: &Path, model: &str) -> PathBuf {
         snapshots.join(format!("{model}.golden"))
     }
 
-    /// The outputs as a tensor `[count, classes]`.
-    pub fn tensor(&self) -> Tensor {
-        Tensor {
-            name: self.header.output.clone(),
-            element_type: crate::tensor::ElementType::Float32,
-            shape: vec![self.header.count, self.header.classes],
-            values: self.values.clone(),
-        }
-    }
-
-    /// All values, row-major.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// The outputs of each probe, in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.header.classes)
-    }
-
-    /// The reference's answer for each probe.
-    pub fn answers(&self) -> Vec<usize> {
-        self.rows().map(answer).collect()
-    }
-
-    /// Refuses a golden that is stale or foreign.
+    /// The output called `name`.
     ///
-    /// Errors: an invalid one that says in what the golden and the run differ; `path` is for the message.
-    pub fn verify(&self, expected: &Expected<'_>, path: &Path) -> Result<()> {
-        let header = &self.header;
-        let name = path.display();
-        let foreign = |message: String| Err(Error::invalid(format!("golden `{name}` {message}")).hint(BLESS));
-        if header.model_sha256 != expected.model_sha256 {
-            let (golden, gated) = (short(&header.model_sha256), short(expected.model_sha256));
-            return foreign(format!("is of another model: `{}` ({golden}), the gated one is {gated}", header.model));
-        }
-        if header.probes_sha256 != expected.probes_sha256 {
-            let (golden, used) = (short(&header.probes_sha256), short(expected.probes_sha256));
-            return foreign(format!("is of another probe set: {golden}, the one in use is {used}"));
-        }
-        if header.count != expected.count {
-            return foreign(format!("holds {} probes, {} are in use", header.count, expected.count));
-        }
-        if header.classes != expected.classes {
-            return foreign(format!("holds {} classes, the model has {}", header.classes, expected.classes));
-        }
-        if header.output != expected.output || header.kind != expected.kind {
-            return foreign(format!(
-                "is of output `{}` ({}), the gated one is `{}` ({})",
-                header.output,
-                kind_name(header.kind),
-                expected.output,
-                kind_name(expected.kind)
-            ));
-        }
-        Ok(())
+    /// # Errors
+    /// An invalid one, that names those there are; `path` is for the message.
+    pub fn output(&self, name: &str, path: &Path) -> Result<&Output> {
+        self.outputs.iter().find(|output| output.name == name).ok_or_else(|| {
+            let names: Vec<String> = self.outputs.iter().map(|output| format!("`{}`", output.name)).collect();
+            let (path, names) = (path.display(), names.join(", "));
+            Error::invalid(format!("golden `{path}` is of output {names}, the gated one is `{name}`"))
+                .hint("give each manifest a `[model] name` of its own; `trtgate bless --force` replaces the golden")
+        })
     }
 
-    /// The file's text.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{SCHEMA}\n");
-        for (key, value) in self.header.lines() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{key}: {value}");
+    /// The facts of a golden that are compared with another one's, by name, in the order they are told.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let Origin { model, model_sha256, runtime, version, precision, .. } = &self.origin;
+        let outputs: Vec<String> = self.outputs.iter().map(Output::description).collect();
+        vec![
+            ("model", model.clone()),
+            ("model-sha256", model_sha256.clone()),
+            ("probes-sha256", self.probes.sha256.clone()),
+            ("count", self.probes.count.to_string()),
+            ("runtime", runtime.to_string()),
+            ("version", version.clone()),
+            ("precision", precision.to_string()),
+            ("outputs", outputs.join(", ")),
+        ]
+    }
+
+    /// Holds the golden to itself: nothing empty, every count the same, the scores of a classification finite.
+    ///
+    /// # Errors
+    /// An invalid one, that says what is wrong.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::invalid(message));
+        let count = self.probes.count;
+        if count == 0 || self.outputs.is_empty() {
+            return invalid(format!("a golden of {count} probes × {} outputs is empty", self.outputs.len()));
         }
-        text.push('\n');
-        for (index, row) in self.rows().enumerate() {
-            let _ = write!(text, "{index} {}:", answer(row));
-            for value in row {
-                let _ = write!(text, " {value:?}");
+        for (key, value) in self.texts() {
+            if value.trim() != value || value.is_empty() || value.contains(['\n', '\r']) {
+                return invalid(format!("`{key}` of a golden must be one non-empty line, not {value:?}"));
             }
-            text.push('\n');
         }
-        let digest = digest_of(&text);
-        let _ = writeln!(text, "{DIGEST_KEY}{digest}");
-        text
+        for (index, output) in self.outputs.iter().enumerate() {
+            if self.outputs.iter().skip(index + 1).any(|other| other.name == output.name) {
+                return invalid(format!("two outputs of a golden are called `{}`", output.name));
+            }
+            stacked(&output.name, output.batch_axis, &output.tensors, count)?;
+            output.check_scores(count)?;
+        }
+        for input in &self.probes.inputs {
+            stacked(&input.name, input.batch_axis, &input.tensors, count)?;
+            if let Reading::Bytes { shape, .. } = &input.reading {
+                let sample: usize = shape.iter().product();
+                let bytes: usize = input.tensors.iter().map(|tensor| tensor.bytes().len()).sum();
+                if sample.checked_mul(count) != Some(bytes) {
+                    return invalid(format!("{bytes} bytes are not {count} samples {shape:?} of `{}`", input.name));
+                }
+            }
+        }
+        match self.probes.labels.as_ref().filter(|labels| labels.len() != count) {
+            Some(labels) => invalid(format!("{} labels are not those of {count} probes", labels.len())),
+            None => Ok(()),
+        }
+    }
+
+    fn texts(&self) -> Vec<(&'static str, &str)> {
+        let Origin { model, version, created, reason, .. } = &self.origin;
+        let mut texts: Vec<(&str, &str)> =
+            vec![("model", model), ("version", version), ("created", created), ("reason", reason)];
+        texts.extend(self.outputs.iter().map(|output| ("output", output.name.as_str())));
+        texts.extend(self.probes.inputs.iter().map(|input| ("input", input.name.as_str())));
+        texts
+    }
+
+    /// The file's bytes, in the schema that is written.
+    ///
+    /// # Errors
+    /// Those of [`Golden::check`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.check()?;
+        binary::encode(self)
     }
 
     /// Writes the file whole or not at all, with its folder if that is missing.
+    ///
+    /// # Errors
+    /// Those of [`Golden::check`]; whatever keeps the file from being written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let bytes = self.to_bytes()?;
         let folder = atomic::folder_of(path);
         std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
-        atomic::write(path, self.to_text().as_bytes())
+        atomic::write(path, &bytes)
     }
 
     /// Reads and checks a file.
     ///
-    /// Errors: an invalid one, for a file that is missing, empty, cut, edited or malformed, each with its own message.
+    /// # Errors
+    /// An invalid one, for a file that is missing, empty, cut, edited, malformed or newer than this program, each with its
+    /// own message.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display();
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::invalid(format!("there is no golden at `{name}`"))
-                    .hint("make the first one with `trtgate bless --reason \"first golden\"`"));
-            }
-            Err(error) => return Err(Error::io("read", path, error)),
-        };
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::invalid(format!("golden `{name}` is not a text file")).hint(BLESS))?;
-        Self::parse(&text).map_err(|flaw| Error::invalid(format!("golden `{name}` {flaw}")).hint(BLESS))
-    }
-
-    /// Parses a file's text; the error completes the sentence "golden `…` ".
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Err("is empty".to_owned());
-        }
-        if text.contains('\r') {
+        let bytes = read_bounded(path)?;
+        if let Some(schema) = newer_schema(&bytes) {
             return Err(
-                "has Windows line endings: keep it as it is with `*.golden -text` in `.gitattributes`".to_owned()
+                Error::invalid(format!("golden `{name}` is a `{schema}`, this program reads `{SCHEMA}`")).hint(UPGRADE)
             );
         }
-        let mut lines = Lines { rest: text, number: 0 };
-        let schema = lines.next_line()?;
-        if schema != SCHEMA {
-            return Err(format!("starts with {schema:?}, expected `{SCHEMA}`"));
-        }
-        let header = Header::parse(&mut lines)?;
-        let blank = lines.next_line()?;
-        if !blank.is_empty() {
-            return Err(format!("has {blank:?} on line {}, expected an empty line after its header", lines.number));
-        }
-        let size = header.count.checked_mul(header.classes).filter(|&size| size > 0);
-        let size = size.ok_or_else(|| format!("holds {} probes × {} classes", header.count, header.classes))?;
-        // Each value takes at least two bytes of the file: a forged count cannot make this allocate more than that.
-        let mut values = Vec::with_capacity(size.min(text.len() / 2));
-        for index in 0..header.count {
-            read_row(&mut lines, index, header.classes, &mut values)?;
-        }
-        let before = text.len() - lines.rest.len();
-        let line = lines.next_line()?;
-        let Some(stated) = line.strip_prefix(DIGEST_KEY) else {
-            return Err(format!(
-                "has {line:?} on line {}, expected its digest after {} probes",
-                lines.number, header.count
-            ));
+        let parsed = match bytes.starts_with(FAMILY) || bytes.trim_ascii().is_empty() {
+            true => text::parse(&bytes),
+            false => binary::decode(&bytes),
         };
-        if !lines.rest.is_empty() {
-            return Err(format!("goes on after its digest on line {}", lines.number));
+        parsed.map_err(|flaw| Error::invalid(format!("golden `{name}` {}", flaw.sentence())).hint(flaw.hint()))
+    }
+
+    /// The schema of the file at `path`, where it is newer than what this program reads.
+    pub fn newer(path: &Path) -> Option<String> {
+        newer_schema(&read_bounded(path).ok()?)
+    }
+}
+
+impl Output {
+    /// Name, kind and size in words: ``output `logits` (logits, 10 classes)``.
+    pub fn description(&self) -> String {
+        match self.task {
+            Task::Classification(kind) => {
+                format!("output `{}` ({}, {} classes)", self.name, kind_name(kind), self.row_len())
+            }
+            Task::Values => format!("output `{}` (values)", self.name),
         }
-        if text.get(..before).map(digest_of).as_deref() != Some(stated) {
-            return Err("does not match its own digest: it was edited or damaged".to_owned());
+    }
+
+    fn check_scores(&self, count: usize) -> Result<()> {
+        if self.kind().is_none() {
+            return Ok(());
         }
-        Self::new(header, values).map_err(|error| format!("is malformed: {}", error.message))
-    }
-}
-
-fn read_row(lines: &mut Lines<'_>, index: usize, classes: usize, values: &mut Vec<f32>) -> Result<(), String> {
-    let line = lines.next_line()?;
-    let number = lines.number;
-    let malformed = || format!("has a malformed line {number}, expected probe {index}");
-    let (head, outputs) = line.split_once(": ").ok_or_else(malformed)?;
-    let (stated_index, stated_answer) = head.split_once(' ').ok_or_else(malformed)?;
-    if stated_index.parse() != Ok(index) {
-        return Err(malformed());
-    }
-    let start = values.len();
-    for (class, output) in outputs.split(' ').enumerate() {
-        let value: f32 = output.parse().map_err(|_| format!("has no number in {output:?} on line {number}"))?;
-        if !value.is_finite() {
-            return Err(format!("holds {output} for probe {index}, class {class}: not a finite number"));
+        let name = &self.name;
+        let values = self.values().filter(|_| self.batch_axis == Some(0) && self.row_len() > 0);
+        let Some(values) = values.filter(|values| values.len() == count * self.row_len()) else {
+            return Err(Error::invalid(format!("output `{name}` is not one row of float32 scores a probe")));
+        };
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(place) => {
+                let (probe, class) = (place / self.row_len(), place % self.row_len());
+                Err(Error::invalid(format!(
+                    "output `{name}` of probe {probe}, class {class} is not finite: it cannot be a golden"
+                )))
+            }
+            None => Ok(()),
         }
-        values.push(value);
     }
-    let row = values.get(start..).unwrap_or_default();
-    if row.len() != classes {
-        return Err(format!("holds {} outputs for probe {index} on line {number}, expected {classes}", row.len()));
+
+    /// The answer for each probe, where this is a classification.
+    pub fn answers(&self) -> Vec<usize> {
+        let values = self.values().unwrap_or_default();
+        values.chunks_exact(self.row_len().max(1)).map(answer).collect()
     }
-    let found = answer(row);
-    if stated_answer.parse() != Ok(found) {
-        return Err(format!(
-            "states answer {stated_answer} for probe {index} on line {number}, its outputs say {found}"
-        ));
-    }
-    Ok(())
 }
 
-impl Header {
-    /// Every key with its value, in the file's order.
-    pub(crate) fn lines(&self) -> [(&'static str, String); 12] {
-        [
-            ("model", self.model.clone()),
-            ("model-sha256", self.model_sha256.clone()),
-            ("probes-sha256", self.probes_sha256.clone()),
-            ("runtime", self.runtime.to_string()),
-            ("version", self.version.clone()),
-            ("precision", self.precision.to_string()),
-            ("output", self.output.clone()),
-            ("kind", kind_name(self.kind).to_owned()),
-            ("count", self.count.to_string()),
-            ("classes", self.classes.to_string()),
-            ("created", self.created.clone()),
-            ("reason", self.reason.clone()),
-        ]
+/// Whether `tensors` are those of `count` samples.
+fn stacked(name: &str, batch_axis: Option<usize>, tensors: &[Typed], count: usize) -> Result<()> {
+    let fits = match (tensors, batch_axis) {
+        ([tensor], Some(axis)) => tensor.shape().get(axis) == Some(&count),
+        ([_], None) => true,
+        (several, _) => several.len() == count,
+    };
+    if fits {
+        return Ok(());
     }
+    let shapes: Vec<&[usize]> = tensors.iter().take(4).map(Typed::shape).collect();
+    Err(Error::invalid(format!("`{name}` holds {shapes:?}, not one entry for each of {count} probes")))
+}
 
-    fn parse(lines: &mut Lines<'_>) -> Result<Self, String> {
-        fn parsed<T: std::str::FromStr>(lines: &mut Lines<'_>, key: &str) -> Result<T, String> {
-            let value = lines.value(key)?;
-            value.parse().map_err(|_| format!("has {value:?} as `{key}` on line {}", lines.number))
+/// The bytes of a plain file of at most [`MOST_BYTES`].
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let name = path.display();
+    let found = match std::fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::invalid(format!("there is no golden at `{name}`"))
+                .hint("make the first one with `trtgate bless --reason \"first golden\"`"));
         }
-        Ok(Self {
-            model: parsed(lines, "model")?,
-            model_sha256: lines.digest("model-sha256")?,
-            probes_sha256: lines.digest("probes-sha256")?,
-            runtime: parsed(lines, "runtime")?,
-            version: parsed(lines, "version")?,
-            precision: parsed(lines, "precision")?,
-            output: parsed(lines, "output")?,
-            kind: match lines.value("kind")? {
-                "logits" => OutputKind::Logits,
-                "probabilities" => OutputKind::Probabilities,
-                other => return Err(format!("has {other:?} as `kind`, expected `logits` or `probabilities`")),
-            },
-            count: parsed(lines, "count")?,
-            classes: parsed(lines, "classes")?,
-            created: parsed(lines, "created")?,
-            reason: parsed(lines, "reason")?,
-        })
+        Err(error) => return Err(Error::io("read", path, error)),
+    };
+    if !found.is_file() || found.len() > MOST_BYTES {
+        let what = if found.is_file() { "is too large to be one" } else { "is not a plain file" };
+        return Err(Error::invalid(format!("golden `{name}` {what}")).hint(BLESS));
+    }
+    std::fs::read(path).map_err(|error| Error::io("read", path, error))
+}
+
+/// The schema that `bytes` name, where its number is larger than that of [`SCHEMA`]. It stands near the start in every form.
+fn newer_schema(bytes: &[u8]) -> Option<String> {
+    const LOOKED_AT: usize = 1 << 16;
+    let head = bytes.get(..LOOKED_AT.min(bytes.len()))?;
+    let place = head.windows(FAMILY.len()).position(|window| window == FAMILY)?;
+    let digits: String = head
+        .iter()
+        .skip(place + FAMILY.len())
+        .take(9)
+        .take_while(|byte| byte.is_ascii_digit())
+        .map(|&byte| char::from(byte))
+        .collect();
+    let number = |schema: &str| schema.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse::<u32>().ok();
+    (digits.parse::<u32>().ok() > number(SCHEMA)).then(|| format!("trtgate.golden/v{digits}"))
+}
+
+/// What is wrong with a file; completes the sentence "golden `…` ".
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// Damaged, cut, edited or malformed.
+    Damaged(String),
+    /// Of this schema, and with something in it that a newer program wrote.
+    Newer(String),
+}
+
+impl Flaw {
+    fn sentence(&self) -> &str {
+        match self {
+            Self::Damaged(sentence) | Self::Newer(sentence) => sentence,
+        }
+    }
+
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::Damaged(_) => BLESS,
+            Self::Newer(_) => UPGRADE,
+        }
     }
 }
 
-/// Complete lines with their numbers: a last line without its end is a cut one.
-struct Lines<'a> {
-    rest: &'a str,
-    number: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn next_line(&mut self) -> Result<&'a str, String> {
-        let (line, rest) =
-            self.rest.split_once('\n').ok_or_else(|| format!("is truncated after line {}", self.number))?;
-        self.rest = rest;
-        self.number += 1;
-        Ok(line)
-    }
-
-    fn value(&mut self, key: &str) -> Result<&'a str, String> {
-        let line = self.next_line()?;
-        let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(": "));
-        value.ok_or_else(|| format!("has {line:?} on line {}, expected `{key}`", self.number))
-    }
-
-    fn digest(&mut self, key: &str) -> Result<String, String> {
-        let value = self.value(key)?;
-        let valid = value.len() == 64 && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if valid { Ok(value.to_owned()) } else { Err(format!("has no SHA-256 as `{key}` on line {}", self.number)) }
+impl From<String> for Flaw {
+    fn from(sentence: String) -> Self {
+        Self::Damaged(sentence)
     }
 }
 
-fn digest_of(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
-}
-
-fn short(digest: &str) -> String {
-    format!("sha256 {}", digest.get(..12).unwrap_or(digest))
-}
-
-const fn kind_name(kind: OutputKind) -> &'static str {
+/// `logits` or `probabilities`, as in the manifest.
+pub(crate) const fn kind_name(kind: OutputKind) -> &'static str {
     match kind {
         OutputKind::Logits => "logits",
         OutputKind::Probabilities => "probabilities",

@@ -1,16 +1,27 @@
-//! How far a new golden is from the old one: what `trtgate bless` prints before it accepts.
+//! How far a reference is from the golden of an earlier one, on the golden's own probes: what `trtgate bless` prints before it
+//! accepts, and what decides whether another file of the model is another model.
+//!
+//! Equal is what FP32 allows between two runs of one model: another order of sums, nothing else.
 
 use crate::check::agreement::answer;
+use crate::check::diagnose::diagnose;
 use crate::check::figure::figure;
-use crate::check::golden::Golden;
+use crate::check::golden::{Golden, Output};
+use crate::check::judge;
+use crate::check::ladder::Row;
+use crate::check::pair::OutputPair;
+use crate::error::{Error, Result};
+use crate::vocabulary::Status;
 
 /// How far a golden moved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Movement {
-    /// Keys of the header that changed: (key, old, new); creation and reason aside.
-    pub header: Vec<(&'static str, String, String)>,
-    /// Distance of the outputs; `None` where the two hold other probes, outputs or classes, and no distance exists.
-    pub outputs: Option<OutputMovement>,
+    /// Facts that changed: (name, old, new); creation and reason aside.
+    pub facts: Vec<(&'static str, String, String)>,
+    /// Distance of each output that both hold, by name. Empty where the two are of other probes.
+    pub outputs: Vec<(String, OutputMovement)>,
+    /// Outputs of either that have no counterpart to be compared with, each with the reason.
+    pub apart: Vec<String>,
 }
 
 /// How far the outputs of the same probes moved.
@@ -28,107 +39,237 @@ pub struct OutputMovement {
     pub worst_probe: Option<usize>,
     /// Probes whose answer changed: (probe, old, new).
     pub flips: Vec<(usize, usize, usize)>,
+    /// Whether the change is within what FP32 allows between two runs of one model.
+    pub equal: bool,
+    /// The pattern of the change, where it has one, or what leaves the bounds.
+    pub finding: Option<String>,
+    /// The next step, where a pattern was found.
+    pub hint: Option<String>,
 }
 
-/// How far `new` is from `old`.
-pub fn difference(old: &Golden, new: &Golden) -> Movement {
-    let pairs = old.header.lines().into_iter().zip(new.header.lines());
-    let header = pairs
-        .filter(|((key, before), (_, after))| before != after && !matches!(*key, "created" | "reason"))
-        .map(|((key, before), (_, after))| (key, before, after))
+/// How far `new` is from `old`, by the bounds of `row`, which is the reference's own.
+pub fn difference(old: &Golden, new: &Golden, row: &Row) -> Movement {
+    let pairs = old.facts().into_iter().zip(new.facts());
+    let facts = pairs
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((name, before), (_, after))| (name, before, after))
         .collect();
-    let same = |golden: &Golden| {
-        let header = &golden.header;
-        (header.probes_sha256.clone(), header.count, header.classes, header.kind)
+    let mut movement = Movement { facts, outputs: Vec::new(), apart: Vec::new() };
+    if old.probes.sha256 != new.probes.sha256 || old.probes.count != new.probes.count {
+        movement.apart.push("they are of other probes".to_owned());
+        return movement;
+    }
+    for before in &old.outputs {
+        let name = &before.name;
+        match new.outputs.iter().find(|after| after.name == *name) {
+            None => movement.apart.push(format!("`{name}` is in the old one only")),
+            Some(after) => match output_movement(before, after, row) {
+                Ok(moved) => movement.outputs.push((name.clone(), moved)),
+                Err(error) => movement.apart.push(format!("`{name}`: {error}")),
+            },
+        }
+    }
+    let added = new.outputs.iter().filter(|after| old.outputs.iter().all(|before| before.name != after.name));
+    movement.apart.extend(added.map(|after| format!("`{}` is in the new one only", after.name)));
+    movement
+}
+
+/// How far one output moved between two runs of the same probes.
+///
+/// # Errors
+/// If the two cannot be compared: other kinds or numbers of values, or values that are not finite.
+pub fn output_movement(old: &Output, new: &Output, row: &Row) -> Result<OutputMovement> {
+    let (Some(kind), Some(other)) = (old.kind(), new.kind()) else {
+        return Err(Error::unsupported("only classifications are compared yet"));
     };
-    let outputs = (same(old) == same(new)).then(|| {
-        let mut moved = OutputMovement {
-            probes: old.header.count,
-            probes_moved: 0,
-            max_abs: 0.0,
-            mean_abs: 0.0,
-            worst_probe: None,
-            flips: Vec::new(),
-        };
-        let mut total = 0.0;
-        for (probe, (before, after)) in old.rows().zip(new.rows()).enumerate() {
-            let changes = before.iter().zip(after).map(|(&x, &y)| (f64::from(x) - f64::from(y)).abs());
-            let (sum, most) = changes.fold((0.0, 0.0_f64), |(sum, most), change| (sum + change, most.max(change)));
-            total += sum;
-            moved.probes_moved += usize::from(most > 0.0);
-            if most > moved.max_abs {
-                (moved.max_abs, moved.worst_probe) = (most, Some(probe));
-            }
-            let (old_answer, new_answer) = (answer(before), answer(after));
-            if old_answer != new_answer {
-                moved.flips.push((probe, old_answer, new_answer));
+    if kind != other || old.row_len() != new.row_len() {
+        return Err(Error::invalid(format!("{} cannot be compared with {}", new.description(), old.description())));
+    }
+    let (before, after) = (old.tensor()?, new.tensor()?);
+    let pair = OutputPair::of_tensors(&before, &after, before.batch())?;
+    let mut moved = OutputMovement {
+        probes: pair.samples(),
+        probes_moved: 0,
+        max_abs: 0.0,
+        mean_abs: 0.0,
+        worst_probe: None,
+        flips: Vec::new(),
+        equal: false,
+        finding: None,
+        hint: None,
+    };
+    let mut total = 0.0;
+    for (probe, (before, after)) in pair.rows().enumerate() {
+        let changes = before.iter().zip(after).map(|(&x, &y)| (f64::from(x) - f64::from(y)).abs());
+        let (sum, most) = changes.fold((0.0, 0.0_f64), |(sum, most), change| (sum + change, most.max(change)));
+        total += sum;
+        moved.probes_moved += usize::from(most > 0.0);
+        if most > moved.max_abs {
+            (moved.max_abs, moved.worst_probe) = (most, Some(probe));
+        }
+        let (old_answer, new_answer) = (answer(before), answer(after));
+        if old_answer != new_answer {
+            moved.flips.push((probe, old_answer, new_answer));
+        }
+    }
+    moved.mean_abs = total / pair.reference().len() as f64;
+    let compared = judge::compare(&pair, kind, row, 0)?;
+    moved.equal = compared.status() == Status::Pass;
+    if !moved.equal {
+        let pattern = diagnose(&pair, compared.bounds.tolerance);
+        moved.hint = pattern.as_ref().map(|pattern| pattern.hint().to_owned());
+        moved.finding = pattern.map(|pattern| pattern.to_string()).or_else(|| compared.fault().map(str::to_owned));
+    }
+    Ok(moved)
+}
+
+impl OutputMovement {
+    /// `52 of 256 probes answer differently (3 → 8 in probe 4, …)`, or that none does.
+    fn answers(&self) -> String {
+        match self.flips.as_slice() {
+            [] => "answers: none changed".to_owned(),
+            flips => {
+                let shown = flips.iter().take(8).map(|(probe, old, new)| format!("probe {probe}: {old} → {new}"));
+                let more = flips.len().saturating_sub(8);
+                let tail = if more > 0 { format!(", and {more} more") } else { String::new() };
+                format!("answers: {} changed ({}{tail})", flips.len(), shown.collect::<Vec<_>>().join(", "))
             }
         }
-        moved.mean_abs = total / old.values().len() as f64;
-        moved
-    });
-    Movement { header, outputs }
+    }
+
+    /// One sentence: what moved, and by how much.
+    pub fn sentence(&self) -> String {
+        let figures = format!(
+            "{} of {} answers changed, outputs by at most {}",
+            self.flips.len(),
+            self.probes,
+            figure(self.max_abs)
+        );
+        match &self.finding {
+            Some(finding) => format!("{finding}; {figures}"),
+            None if self.probes_moved == 0 => format!("the answers to its {} probes are the same", self.probes),
+            None => format!("the answers to its {} probes are equal within FP32's limits ({figures})", self.probes),
+        }
+    }
 }
 
 impl Movement {
     /// Whether outputs and origin are the same.
     pub fn is_none(&self) -> bool {
-        self.header.is_empty() && self.outputs.as_ref().is_some_and(|outputs| outputs.probes_moved == 0)
+        self.facts.is_empty() && self.is_judged() && self.outputs.iter().all(|(_, moved)| moved.probes_moved == 0)
     }
 
-    /// The movement in lines for a reader: what changed in the header, then how far the outputs moved.
+    /// Whether every output was compared with its counterpart.
+    pub fn is_judged(&self) -> bool {
+        self.apart.is_empty() && !self.outputs.is_empty()
+    }
+
+    /// Whether every output is the same within what FP32 allows between two runs of one model.
+    pub fn is_equal(&self) -> bool {
+        self.is_judged() && self.outputs.iter().all(|(_, moved)| moved.equal)
+    }
+
+    /// The movement in lines for a reader: what changed of the facts, then how far the outputs moved.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> =
-            self.header.iter().map(|(key, old, new)| format!("{key}: {old} → {new}")).collect();
-        match &self.outputs {
-            None => lines.push("outputs: not comparable, the probes, classes or kind of output changed".to_owned()),
-            Some(moved) if moved.probes_moved == 0 => {
-                lines.push(format!("outputs: none of {} probes moved", moved.probes));
+            self.facts.iter().map(|(name, old, new)| format!("{name}: {} → {}", short(old), short(new))).collect();
+        lines.extend(self.apart.iter().map(|why| format!("not comparable: {why}")));
+        let several = self.outputs.len() > 1;
+        for (name, moved) in &self.outputs {
+            let what = if several { format!("outputs `{name}`") } else { "outputs".to_owned() };
+            if moved.probes_moved == 0 {
+                lines.push(format!("{what}: none of {} probes moved", moved.probes));
+                continue;
             }
-            Some(moved) => {
-                lines.push(format!(
-                    "outputs: {} of {} probes moved, by at most {} (probe {}), {} on average",
-                    moved.probes_moved,
-                    moved.probes,
-                    figure(moved.max_abs),
-                    moved.worst_probe.unwrap_or_default(),
-                    figure(moved.mean_abs)
-                ));
-                lines.push(match moved.flips.as_slice() {
-                    [] => "answers: none changed".to_owned(),
-                    flips => {
-                        let shown =
-                            flips.iter().take(8).map(|(probe, old, new)| format!("probe {probe}: {old} → {new}"));
-                        let more = flips.len().saturating_sub(8);
-                        let tail = if more > 0 { format!(", and {more} more") } else { String::new() };
-                        format!("answers: {} changed ({}{tail})", flips.len(), shown.collect::<Vec<_>>().join(", "))
-                    }
-                });
+            lines.push(format!(
+                "{what}: {} of {} probes moved, by at most {} (probe {}), {} on average",
+                moved.probes_moved,
+                moved.probes,
+                figure(moved.max_abs),
+                moved.worst_probe.unwrap_or_default(),
+                figure(moved.mean_abs)
+            ));
+            lines.push(moved.answers());
+            match (&moved.finding, moved.equal) {
+                (Some(finding), _) => lines.push(format!("found: {finding}")),
+                (None, true) => lines.push("found: equal within FP32's limits".to_owned()),
+                (None, false) => lines.push("found: no pattern".to_owned()),
             }
         }
         lines
     }
 }
 
+/// Digests are known by their first twelve digits.
+fn short(value: &str) -> &str {
+    let digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    value.get(..12).filter(|_| digest).unwrap_or(value)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::check::golden::tests::{golden, header};
+    use crate::check::golden::tests::{golden, golden_of};
+    use crate::check::ladder::Ladder;
+    use crate::manifest::OutputKind;
+    use crate::vocabulary::{Library, Precision};
+
+    fn row() -> Row {
+        Ladder::built_in().unwrap().row(Library::Tensorflow, Precision::Fp32).unwrap().clone()
+    }
 
     #[test]
     fn movement_is_told_in_figures() {
         let old = golden();
-        assert!(difference(&old, &old).is_none());
-        let mut new = Golden::new(header(3, 2), vec![0.1, -2.5, 1.25, 1.0, 16_777_216.0, 0.5]).unwrap();
-        new.header.version = "2.22.0".to_owned();
-        insta::assert_snapshot!(difference(&old, &new).lines().join("\n"), @r"
-        version: 2.21.0 → 2.22.0
-        outputs: 2 of 3 probes moved, by at most 1.25 (probe 1), 0.292 on average
-        answers: 1 changed (probe 1: 1 → 0)
-        ");
-        let other = Golden::new(header(1, 2), vec![0.0; 2]).unwrap();
-        assert!(difference(&old, &other).outputs.is_none());
-        assert!(!difference(&old, &other).is_none());
+        assert!(difference(&old, &old, &row()).is_none());
+        let mut new = golden_of(&[0.1, -2.5, 1.25, 1.0, 16_777_216.0, 0.5]);
+        new.origin.version = "2.22.0".to_owned();
+        new.origin.model_sha256 = "c3".repeat(32);
+        let movement = difference(&old, &new, &row());
+        assert!(movement.is_judged() && !movement.is_equal());
+        insta::assert_snapshot!(movement.lines().join("\n"));
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_not_judged() {
+        let old = golden();
+        let mut other_probes = golden();
+        other_probes.probes.sha256 = "d4".repeat(32);
+        let movement = difference(&old, &other_probes, &row());
+        assert!(!movement.is_judged() && !movement.is_equal() && !movement.is_none());
+        let mut renamed = golden();
+        renamed.outputs.iter_mut().for_each(|output| output.name = "scores".to_owned());
+        let movement = difference(&old, &renamed, &row());
+        assert!(!movement.is_judged());
+        assert_eq!(movement.apart, ["`logits` is in the old one only", "`scores` is in the new one only"]);
+        let mut other_kind = golden();
+        other_kind.outputs.iter_mut().for_each(|output| {
+            output.task = crate::check::golden::Task::Classification(OutputKind::Probabilities);
+        });
+        assert!(!difference(&old, &other_kind, &row()).is_judged());
+    }
+
+    /// Scores of 64 samples and five classes, and a change of them.
+    fn outputs(change: impl Fn(usize, usize, f32) -> f32) -> Output {
+        let value = |sample: usize, class: usize| ((sample * 31 + class * 17) % 23) as f32 - 11.0 + class as f32 * 0.1;
+        let values: Vec<f32> =
+            (0..64 * 5).map(|place| change(place / 5, place % 5, value(place / 5, place % 5))).collect();
+        Output::classification("logits", OutputKind::Logits, [64, 5], &values).unwrap()
+    }
+
+    #[test]
+    fn noise_of_fp32_is_equal_and_a_pattern_is_named() {
+        let old = outputs(|_, _, value| value);
+        let noise = outputs(|sample, _, value| value + if sample % 2 == 0 { 2e-6 } else { -2e-6 });
+        let moved = output_movement(&old, &noise, &row()).unwrap();
+        assert!(moved.equal && moved.finding.is_none() && moved.probes_moved > 0);
+        let value = |sample: usize, class: usize| ((sample * 31 + class * 17) % 23) as f32 - 11.0 + class as f32 * 0.1;
+        let swapped = outputs(|sample, class, _| value(sample, [0, 3, 2, 1, 4][class % 5]));
+        let moved = output_movement(&old, &swapped, &row()).unwrap();
+        assert!(!moved.equal);
+        assert_eq!(moved.finding.as_deref(), Some("the outputs of classes 1 and 3 are swapped"));
+        let not_finite = outputs(|sample, _, value| if sample == 3 { f32::NAN } else { value });
+        assert!(output_movement(&old, &not_finite, &row()).is_err());
     }
 }

@@ -24,9 +24,13 @@ pub fn read(path: &Path, classes: Option<usize>) -> Result<OutputsFile> {
         return Ok(OutputsFile { outputs: read_outputs(path, classes)?, kind: None });
     }
     let golden = Golden::read(path)?;
-    let header = &golden.header;
-    let outputs = Outputs { classes: header.classes, values: golden.values().to_vec(), labels: None };
-    Ok(OutputsFile { outputs, kind: Some(header.kind) })
+    let [output] = golden.outputs.as_slice() else {
+        let (name, count) = (path.display(), golden.outputs.len());
+        return Err(Error::input(format!("golden `{name}` holds {count} outputs, of which none is chosen")));
+    };
+    let (values, classes) = (output.tensor()?.values, output.row_len());
+    let outputs = Outputs { classes, values, labels: None };
+    Ok(OutputsFile { outputs, kind: output.kind() })
 }
 
 /// Refuses two files that do not hold the outputs of the same samples: nothing is cut to the shorter one.

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use crate::check::golden::Golden;
+use crate::check::ladder::Ladder;
 use crate::check::movement::difference;
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_PASS, Global, output};
@@ -69,11 +70,12 @@ fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let mut moved = true;
     match Golden::read(&path) {
         Ok(old) => {
-            let movement = difference(&old, &new);
+            let ladder = Ladder::built_in()?;
+            let movement = difference(&old, &new, ladder.row(new.origin.runtime.library, new.origin.precision)?);
             moved = !movement.is_none();
             lines.extend(movement.lines());
         }
-        Err(_) if !path.exists() => lines.push(format!("new golden: {} probes", new.header.count)),
+        Err(_) if !path.exists() => lines.push(format!("new golden: {} probes", new.probes.count)),
         // A damaged golden is what a bless repairs; how far it moved cannot be told.
         Err(error) => lines.push(format!("the old golden is not comparable: {error}")),
     }

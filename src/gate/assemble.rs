@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::golden::Golden;
 use crate::check::invariance::compare_batches;
 use crate::check::judge::{self, CellJudgement, Evidence};
 use crate::check::ladder::{Check, Ladder, Row, spread};
@@ -20,8 +19,8 @@ use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status}
 
 /// What cells are compared with.
 pub(crate) enum Reference {
-    /// The stored golden.
-    Golden(Box<Golden>),
+    /// The answers of the stored golden.
+    Golden(Tensor),
     /// No golden is stored: the reference's answers of this run.
     Live,
     /// There is a golden, and it is stale, foreign or damaged.
@@ -32,7 +31,7 @@ impl Reference {
     /// Spread of the golden's outputs, where there is a valid one.
     pub(crate) fn spread(&self, kind: OutputKind) -> Option<f64> {
         match self {
-            Self::Golden(golden) => Some(spread(golden.values(), golden.header.classes, kind)),
+            Self::Golden(golden) => Some(spread(&golden.values, golden.row_len(), kind)),
             Self::Live | Self::Refused(_) => None,
         }
     }
@@ -58,7 +57,7 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
     let live = outputs.live_reference(context.manifest);
     let is_live = matches!(context.reference, Reference::Live);
     let reference = match context.reference {
-        Reference::Golden(golden) => Ok(golden.tensor()),
+        Reference::Golden(golden) => Ok(golden.clone()),
         Reference::Refused(error) => Err(error.clone()),
         Reference::Live => live.ok_or_else(|| {
             Error::invalid("there is nothing to compare with: no golden is stored, and the reference did not run")

@@ -10,6 +10,7 @@
 //! | `execute`   | runs the cells in workers, unjudged                                      |
 //! | `engine`    | engines out of ONNX, kept in the store                                   |
 //! | `behaviour` | batch invariance and determinism of an open session                      |
+//! | `golden`    | the stored golden, and how the reference stands to it                    |
 //! | `assemble`  | judges what came out                                                     |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
@@ -22,6 +23,7 @@ mod border;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;
+mod golden;
 pub mod inspect;
 pub mod machine;
 pub mod natural;
@@ -39,11 +41,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::check::cross;
-use crate::check::golden::{Expected, Golden};
 use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::digest::digest_file;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
@@ -53,6 +54,7 @@ use crate::report::verdict::plural;
 use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Stage, Verdict};
 use crate::worker;
 
+pub use golden::golden_now;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
 pub use workspace::{Options, Workspace};
@@ -151,9 +153,9 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let probe_set = workspace.probes()?;
     let probes = probe_set.samples()?;
     let probe_tensor = probes.tensor(0..probes.len())?;
-    let reference = reference(workspace, &probe_set.sha256(), probes.len());
+    let reference = golden::reference(workspace, &probe_set.sha256(), probes.len());
     let golden_sha256 = match &reference {
-        Reference::Golden(_) => digest_file(&Golden::path(&manifest.snapshots, &manifest.model.name))?,
+        Reference::Golden(_) => digest_file(&golden::path_of(manifest))?,
         Reference::Live | Reference::Refused(_) => String::new(),
     };
     let artifacts = artifacts(workspace, &plan);
@@ -253,28 +255,6 @@ fn unmet(reference: &Reference, options: &RunOptions, cells: &[CellReport]) -> V
     unmet
 }
 
-/// The stored golden of the model, if it is of this model and these probes.
-fn reference(workspace: &Workspace, probes_sha256: &str, count: usize) -> Reference {
-    let manifest = &workspace.manifest;
-    let path = Golden::path(&manifest.snapshots, &manifest.model.name);
-    // A golden that is there and cannot be read (a link to nowhere, a folder closed to us) is no missing golden.
-    if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-        return Reference::Live;
-    }
-    let expected = Expected {
-        model_sha256: &workspace.model_sha256,
-        probes_sha256,
-        output: &manifest.output.name,
-        kind: manifest.output.kind,
-        count,
-        classes: manifest.output.classes,
-    };
-    match Golden::read(&path).and_then(|golden| golden.verify(&expected, &path).map(|()| golden)) {
-        Ok(golden) => Reference::Golden(Box::new(golden)),
-        Err(error) => Reference::Refused(error),
-    }
-}
-
 /// Every portable artifact that the plan needs, made in the order of the chain.
 fn artifacts(workspace: &Workspace, plan: &[PlannedCell]) -> Artifacts {
     let mut wanted: Vec<(ArtifactKind, Option<u32>)> = plan
@@ -352,35 +332,4 @@ pub(crate) fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()
-}
-
-/// The golden made of the reference's answers now; not stored.
-///
-/// # Errors
-/// If the reference runtime is not here, or its answers cannot be a golden.
-pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
-    let manifest = &workspace.manifest;
-    let probe_set = workspace.probes()?;
-    let samples = probe_set.samples()?;
-    let mut reference = samples::open_reference(workspace)?;
-    let outcome = reference.run(&samples.tensor(0..samples.len())?)?;
-    let outputs = crate::check::pair::select_output(outcome.outputs, &manifest.output.name)?;
-    if outputs.shape != [samples.len(), manifest.output.classes] {
-        return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));
-    }
-    let header = crate::check::golden::Header {
-        model: manifest.model.name.clone(),
-        model_sha256: workspace.model_sha256.clone(),
-        probes_sha256: probe_set.sha256(),
-        runtime: reference.id().runtime.clone(),
-        version: reference.version().to_owned(),
-        precision: reference.id().precision,
-        output: manifest.output.name.clone(),
-        kind: manifest.output.kind,
-        count: samples.len(),
-        classes: manifest.output.classes,
-        created: now(),
-        reason: reason.to_owned(),
-    };
-    Golden::new(header, outputs.values)
 }

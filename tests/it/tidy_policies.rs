@@ -91,7 +91,7 @@ fn what_did_not_change_is_not_judged() {
 
 #[rstest]
 #[case::blessed("2026-02-01T00:00:00Z", "new head", "2.5", "")]
-#[case::no_reason("2026-02-01T00:00:00Z", "", "2.5", "states no `reason:`")]
+#[case::no_reason("2026-02-01T00:00:00Z", "", "2.5", "states no `reason`")]
 #[case::edited_by_hand("2026-01-01T00:00:00Z", "first", "2.5", "are those of the earlier blessing")]
 fn a_golden_changes_with_a_reason(
     #[case] created: &str,
@@ -106,6 +106,43 @@ fn a_golden_changes_with_a_reason(
     // The same once it is committed, against the commit before.
     repository.commit();
     assert_eq!(repository.findings("check-blessing", &["HEAD~1"]), found);
+}
+
+/// A golden as `bless` writes it.
+fn written(created: &str, reason: &str) -> Vec<u8> {
+    use trtgate::check::golden::{Golden, Origin, Output, Probes};
+    use trtgate::vocabulary::{Library, Precision, RuntimeId};
+    let golden = Golden {
+        origin: Origin {
+            model: "net".to_owned(),
+            model_sha256: "a1".repeat(32),
+            manifest: None,
+            runtime: RuntimeId::unversioned(Library::Tensorflow),
+            version: "2.21.0".to_owned(),
+            precision: Precision::Fp32,
+            trtgate: None,
+            created: created.to_owned(),
+            reason: reason.to_owned(),
+        },
+        outputs: vec![Output::classification("y", trtgate::manifest::OutputKind::Logits, [1, 2], &[0.5, 1.0]).unwrap()],
+        probes: Probes { sha256: "b2".repeat(32), count: 1, seed: None, labels: None, inputs: Vec::new() },
+    };
+    golden.to_bytes().unwrap()
+}
+
+#[test]
+fn a_binary_golden_changes_with_a_reason() {
+    let repository = Repository::new();
+    let path = repository.path("snapshots/net.golden");
+    // The text that stood there before is replaced.
+    fs::write(&path, written("2026-02-01T00:00:00Z", "with its probes")).unwrap();
+    assert_eq!(repository.findings("check-blessing", &["HEAD"]), "");
+    repository.commit();
+    let edited = String::from_utf8_lossy(&written("2026-02-01T00:00:00Z", "with its probes")).replace("2.21", "2.22");
+    fs::write(&path, edited).unwrap();
+    assert!(repository.findings("check-blessing", &["HEAD"]).contains("are those of the earlier blessing"));
+    fs::write(&path, b"\x08\0\0\0\0\0\0\0{}      ").unwrap();
+    assert!(repository.findings("check-blessing", &["HEAD"]).contains("is no golden"));
 }
 
 #[rstest]
