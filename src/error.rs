@@ -26,7 +26,7 @@ pub enum ErrorKind {
     Invalid,
     /// The model, artifact or runtime misbehaved: cells become `fail`.
     Failed,
-    /// The machine refused (disk full, out of memory, permission): cells become `fail`, nothing is stored.
+    /// The machine refused (disk full, out of memory, permission): cells become `invalid`, nothing is stored.
     Machine,
 }
 
@@ -135,11 +135,15 @@ impl Error {
         self
     }
 
-    /// An I/O error at `path`, with a hint for a full disk.
+    /// An I/O error at `path`: `Input` where the name is wrong (nothing there, a folder, a loop of links), `Machine`
+    /// otherwise, with a hint for a full disk.
     pub fn io(action: &str, path: &std::path::Path, source: std::io::Error) -> Self {
         let full = matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-        let missing = source.kind() == std::io::ErrorKind::NotFound;
-        let kind = if missing { ErrorKind::Input } else { ErrorKind::Machine };
+        let wrong_name = matches!(
+            source.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotADirectory
+        ) || source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        let kind = if wrong_name { ErrorKind::Input } else { ErrorKind::Machine };
         let error = Self::new(kind, format!("cannot {action} `{}`", path.display())).because(source);
         if full { error.hint("free space on that disk, or move the cache with `TRTGATE_CACHE`") } else { error }
     }

@@ -110,13 +110,13 @@ impl CellJudgement {
 }
 
 /// The status of a cell that stopped with an error of `kind`. A wrong manifest or input file met this late is the cell's
-/// failure: nothing may turn it into a pass.
+/// failure; what the machine refused (a full disk) judged nothing. Nothing may turn either into a pass.
 pub const fn status_of(kind: ErrorKind) -> Status {
     match kind {
         ErrorKind::Missing => Status::Unavailable,
         ErrorKind::Unsupported => Status::Unsupported,
-        ErrorKind::Invalid => Status::Invalid,
-        ErrorKind::Usage | ErrorKind::Input | ErrorKind::Failed | ErrorKind::Machine => Status::Fail,
+        ErrorKind::Invalid | ErrorKind::Machine => Status::Invalid,
+        ErrorKind::Usage | ErrorKind::Input | ErrorKind::Failed => Status::Fail,
     }
 }
 
@@ -711,7 +711,7 @@ mod tests {
     fn an_error_on_the_way_keeps_its_kind() {
         assert_eq!(CellJudgement::of_error(&Error::missing("x"), Stage::Load).status, Status::Unavailable);
         assert_eq!(CellJudgement::of_error(&Error::unsupported("x"), Stage::Build).status, Status::Unsupported);
-        assert_eq!(CellJudgement::of_error(&Error::machine("x"), Stage::Run).status, Status::Fail);
+        assert_eq!(CellJudgement::of_error(&Error::machine("x"), Stage::Run).status, Status::Invalid);
         assert_eq!(CellJudgement::of_error(&Error::input("x"), Stage::Load).status, Status::Fail);
     }
 }

@@ -5,9 +5,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cli::gate::exit_code;
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
-use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output, report};
 use crate::error::{Error, Result};
 use crate::gate::{self, RunOptions, Workspace};
 use crate::measure::compare_ab::{Side, check_pairs, interleave, judge};
@@ -49,25 +48,27 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         }
     }
     arguments.render.check()?;
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let options = arguments.workspace.options(global)?;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let stopped = |workspace: Option<&Workspace>, error: Error| {
+        report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
+        error
+    };
+    let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;
     if let Some(reference) = &arguments.against {
         return against(global, arguments, &workspace, reference);
     }
-    let options = RunOptions {
+    let run = RunOptions {
         filter: arguments.selection.filter(),
         timing: Some(arguments.timing.options()),
         require_baseline: arguments.require_baseline,
         replay: arguments.workspace.replay(global),
         replay_timing: arguments.timing.replay(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command.clone(),
         ..RunOptions::default()
     };
-    let report = gate::run(&workspace, &options)?;
-    if !arguments.render.uses_stdout() {
-        super::report::print(global, &report);
-    }
-    arguments.render.write_all(&report)?;
-    Ok(exit_code(report.verdict))
+    let judged = gate::run(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;
+    Ok(report::deliver(global, &judged, &arguments.render))
 }
 
 /// Measures this program and `reference` in turns, cell by cell.

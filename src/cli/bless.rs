@@ -1,7 +1,5 @@
 //! `trtgate bless`: accepts new goldens or baselines, after showing what changed.
 
-use std::io::Write;
-
 use clap::Args;
 
 use crate::check::golden::Golden;
@@ -134,9 +132,5 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
 }
 
 fn show(lines: &[String]) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    lines
-        .iter()
-        .try_for_each(|line| writeln!(stdout, "{line}"))
-        .map_err(|error| Error::machine("cannot write to standard output").because(error))
+    output::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }

@@ -1,6 +1,5 @@
 //! `trtgate compare`: two files of outputs, every metric, a verdict.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use crate::check::judge::{self, CellJudgement, Evidence, Inputs};
 use crate::check::ladder::{Check, Ladder, Row, Unit};
 use crate::check::outputs_file::{read, same_samples};
-use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, compare_all};
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, compare_all, output};
 use crate::data::atomic;
 use crate::data::outputs::Outputs;
 use crate::error::{Error, Result};
@@ -80,24 +79,16 @@ pub fn run(global: &Global, arguments: &CompareArguments) -> Result<u8> {
         let mut text = serde_json::to_string_pretty(&report)
             .map_err(|error| Error::machine("cannot write the comparison as JSON").because(error))?;
         text.push('\n');
-        if to_stdout { print(&text)? } else { atomic::write(path, text.as_bytes())? }
+        if to_stdout { output::print(&text)? } else { atomic::write(path, text.as_bytes())? }
     }
     if !to_stdout {
-        print(&if global.quiet { report.verdict_line() } else { report.table() })?;
+        output::print(&if global.quiet { report.verdict_line() } else { report.table() })?;
     }
     Ok(match report.status {
         Status::Pass => EXIT_PASS,
         Status::Fail => EXIT_FAIL,
         Status::Invalid | Status::Unsupported | Status::Unavailable => EXIT_INCOMPLETE,
     })
-}
-
-fn print(text: &str) -> Result<()> {
-    match anstream::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Error::machine("cannot write to standard output").because(error)),
-    }
 }
 
 /// Two files compared: the content of `--json`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::metrics::SQNR_EQUAL_DB;
-use crate::cli::gate::exit_code;
+use crate::cli::report::verdict_code;
 use crate::cli::selection::{WorkspaceArguments, seconds, word};
 use crate::cli::{Global, output};
 use crate::data::atomic;
@@ -84,7 +84,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
         }
     }
     output::data(text.trim_end())?;
-    Ok(exit_code(comparison.verdict))
+    Ok(verdict_code(comparison.verdict))
 }
 
 /// Every runtime and precision side by side: the content of `--json`.

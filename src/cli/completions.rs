@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::cli::{Arguments, EXIT_PASS, Global};
-use crate::error::{Error, Result};
+use crate::cli::{Arguments, EXIT_PASS, Global, output};
+use crate::error::Result;
 
 /// Arguments of `trtgate completions`.
 #[derive(Debug, Args)]
@@ -22,13 +22,8 @@ pub struct CompletionsArguments {
 /// Runs the command; returns the exit code.
 pub fn run(_global: &Global, arguments: &CompletionsArguments) -> Result<u8> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(&script(arguments.shell)).and_then(|()| stdout.flush()) {
-        // A reader that closed the pipe does not want the rest.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::machine("cannot write to standard output").because(error))
-        }
-        _ => Ok(EXIT_PASS),
-    }
+    output::written(stdout.write_all(&script(arguments.shell)).and_then(|()| stdout.flush()))?;
+    Ok(EXIT_PASS)
 }
 
 fn script(shell: Shell) -> Vec<u8> {

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::store::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gate::discover::{Discovery, discover};
 use crate::gate::{Workspace, machine};
 use crate::plan::{Ability, Filter, PlannedCell};
@@ -44,7 +44,7 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
     } else {
         write_text(&mut stdout, &discovery, &cells, &store, model.as_deref())
     };
-    written.map_err(|error| Error::machine("cannot write to standard output").because(error))?;
+    output::written(written.and_then(|()| stdout.flush()))?;
     if !options.manifest.is_file() {
         output::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
     }

@@ -1,12 +1,11 @@
 //! `trtgate explain`: the first tensor of a cell that went wrong.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::selection::{WorkspaceArguments, word};
-use crate::cli::{EXIT_FAIL, EXIT_PASS, Global};
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
 use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::explain::{self, ExplainOptions};
@@ -72,10 +71,6 @@ pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
             atomic::write(path, text.as_bytes())?;
         }
     }
-    match anstream::stdout().lock().write_all(table.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        written => written.map_err(|error| Error::machine("cannot write to standard output").because(error))?,
-    }
+    output::print(&table)?;
     Ok(if explanation.found.is_some() { EXIT_FAIL } else { EXIT_PASS })
 }

@@ -62,8 +62,7 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         }
         output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
     }
-    // A reader that closed the pipe does not want the rest.
-    let _ = write_table(&mut anstream::stdout().lock(), &made);
+    output::written(write_table(&mut anstream::stdout().lock(), &made))?;
     Ok(EXIT_PASS)
 }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::selection::{Selection, WorkspaceArguments, word};
-use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
-use crate::error::Result;
+use crate::cli::{EXIT_PASS, Global, output, report};
+use crate::error::{Error, Result};
 use crate::gate::{self, RunOptions, Workspace};
 use crate::report::file;
 use crate::report::options::RenderOptions;
-use crate::vocabulary::{RuntimeId, Status, Verdict};
+use crate::vocabulary::{RuntimeId, Status};
 
 /// Arguments of `trtgate gate`.
 #[derive(Debug, Args)]
@@ -47,7 +47,13 @@ pub struct GateArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let options = arguments.workspace.options(global)?;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let stopped = |workspace: Option<&Workspace>, error: Error| {
+        report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
+        error
+    };
+    let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;
     let mut filter = arguments.selection.filter();
     // A required version that is not here must be in the plan, to be reported as missing.
     if filter.runtimes.is_empty() {
@@ -60,7 +66,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
         return Ok(EXIT_PASS);
     }
-    let options = RunOptions {
+    let run = RunOptions {
         filter,
         require: arguments.require.clone(),
         require_golden: arguments.require_golden,
@@ -69,15 +75,12 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         data: arguments.data.clone(),
         replay: arguments.workspace.replay(global),
         replay_timing: arguments.timing.replay(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command.clone(),
     };
-    let report = gate::run(&workspace, &options)?;
-    if !arguments.render.uses_stdout() {
-        super::report::print(global, &report);
-    }
-    arguments.render.write_all(&report)?;
+    let judged = gate::run(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;
+    let code = report::deliver(global, &judged, &arguments.render);
     for wanted in &arguments.require {
-        let ran = report
+        let ran = judged
             .cells
             .iter()
             .any(|cell| wanted.selects(&cell.runtime) && matches!(cell.status, Status::Pass | Status::Fail));
@@ -85,7 +88,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
             tell_missing(&workspace, wanted);
         }
     }
-    Ok(exit_code(report.verdict))
+    Ok(code)
 }
 
 /// Says where a required runtime was looked for, and how to get it.
@@ -105,14 +108,5 @@ fn tell_missing(workspace: &Workspace, wanted: &RuntimeId) {
         if let Some(hint) = &obstacle.hint {
             output::note(&format!("hint: {hint}"));
         }
-    }
-}
-
-/// The exit code of a verdict.
-pub(super) const fn exit_code(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Pass => EXIT_PASS,
-        Verdict::Fail => EXIT_FAIL,
-        Verdict::Incomplete => EXIT_INCOMPLETE,
     }
 }

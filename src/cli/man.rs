@@ -33,13 +33,8 @@ pub fn run(_global: &Global, arguments: &ManArguments) -> Result<u8> {
     }
     let mut stdout = std::io::stdout().lock();
     let first = pages.first().map_or(&[][..], |(_, text)| text.as_slice());
-    match stdout.write_all(first).and_then(|()| stdout.flush()) {
-        // A reader that closed the pipe does not want the rest.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::machine("cannot write to standard output").because(error))
-        }
-        _ => Ok(EXIT_PASS),
-    }
+    output::written(stdout.write_all(first).and_then(|()| stdout.flush()))?;
+    Ok(EXIT_PASS)
 }
 
 /// Every page with its file name, the program's own first; hidden commands have none.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::check::cross;
 use crate::cli::selection::word;
-use crate::cli::{Global, gate, output, report};
+use crate::cli::{Global, output, report};
 use crate::error::Result;
 use crate::report::options::RenderOptions;
 use crate::report::{file, merge};
@@ -44,14 +44,11 @@ pub fn run(global: &Global, arguments: &MergeArguments) -> Result<u8> {
     }
     let merged = merge::merge(&shards, plan.as_ref(), Some(&|cells| cross::check(cells)))?;
     // The report is written even with cells lost, so that a reader of the comment sees which.
-    arguments.render.write_all(&merged.report)?;
-    if !arguments.render.uses_stdout() {
-        report::print(global, &merged.report);
-    }
+    let code = report::deliver(global, &merged.report, &arguments.render);
     if let Some(error) = merge::lost_cells(&merged.lost) {
         output::print_error(&error);
     }
-    Ok(gate::exit_code(merged.report.verdict))
+    Ok(code)
 }
 
 #[cfg(test)]

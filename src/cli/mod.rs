@@ -30,7 +30,8 @@ use crate::error::ErrorKind;
 
 /// Exit code: every selected cell that ran passed, and every required runtime ran.
 pub const EXIT_PASS: u8 = 0;
-/// Exit code: at least one cell failed.
+/// Exit code: at least one cell failed; of commands that judge no cells, what was asked for failed (a conversion, a
+/// comparison).
 pub const EXIT_FAIL: u8 = 1;
 /// Exit code: usage, manifest or input error; nothing was judged.
 pub const EXIT_USAGE: u8 = 2;
@@ -121,9 +122,14 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_PASS };
-            // A closed pipe is the only way this fails, and nobody is left to tell.
-            let _ = error.print();
-            return ExitCode::from(code);
+            // A reader that closed its pipe has seen enough; one whose disk is full has seen nothing.
+            return match output::written(error.print()) {
+                Err(lost) if !error.use_stderr() => {
+                    output::print_error(&lost);
+                    ExitCode::from(EXIT_INCOMPLETE)
+                }
+                _ => ExitCode::from(code),
+            };
         }
     };
     let global = &arguments.global;
@@ -150,16 +156,53 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::print_error(&error);
-            ExitCode::from(exit_code(error.kind))
+            ExitCode::from(arguments.command.exit_code(error.kind))
         }
     }
 }
 
-/// The exit code of a command that ended with an error.
+impl Command {
+    /// The exit code of the command where it ended with an error.
+    const fn exit_code(&self, kind: ErrorKind) -> u8 {
+        match (self, kind) {
+            // Nothing was judged.
+            (Self::Gate(_) | Self::Bench(_) | Self::Merge(_), ErrorKind::Failed) => EXIT_INCOMPLETE,
+            // A model that cannot be gated is a wrong input.
+            (Self::Init(_), ErrorKind::Unsupported | ErrorKind::Failed) => EXIT_USAGE,
+            _ => exit_code(kind),
+        }
+    }
+}
+
+/// The exit code of a command that judges no cells and ended with an error.
 pub const fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Usage | ErrorKind::Input => EXIT_USAGE,
         ErrorKind::Failed => EXIT_FAIL,
         ErrorKind::Missing | ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Machine => EXIT_INCOMPLETE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&["gate"], ErrorKind::Failed, EXIT_INCOMPLETE)]
+    #[case(&["gate"], ErrorKind::Input, EXIT_USAGE)]
+    #[case(&["gate"], ErrorKind::Machine, EXIT_INCOMPLETE)]
+    #[case(&["bench"], ErrorKind::Failed, EXIT_INCOMPLETE)]
+    #[case(&["init", "--onnx", "m.onnx"], ErrorKind::Unsupported, EXIT_USAGE)]
+    #[case(&["init", "--onnx", "m.onnx"], ErrorKind::Failed, EXIT_USAGE)]
+    #[case(&["init", "--onnx", "m.onnx"], ErrorKind::Missing, EXIT_INCOMPLETE)]
+    #[case(&["export"], ErrorKind::Failed, EXIT_FAIL)]
+    #[case(&["export"], ErrorKind::Machine, EXIT_INCOMPLETE)]
+    #[case(&["compare", "a", "b"], ErrorKind::Failed, EXIT_FAIL)]
+    fn how_an_error_ends_a_command(#[case] words: &[&str], #[case] kind: ErrorKind, #[case] code: u8) {
+        let line = std::iter::once("trtgate").chain(words.iter().copied());
+        assert_eq!(Arguments::try_parse_from(line).unwrap().command.exit_code(kind), code);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::cli::ColorChoice;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Fixes the use of colour for the process.
 pub fn set_color(choice: ColorChoice) {
@@ -39,10 +39,34 @@ fn write_error(stream: &mut impl Write, error: &Error) -> std::io::Result<()> {
 /// A line of data on standard output.
 ///
 /// # Errors
-/// If standard output is closed.
-pub fn data(line: &str) -> crate::error::Result<()> {
-    writeln!(anstream::stdout().lock(), "{line}")
-        .map_err(|error| Error::machine("cannot write to standard output").because(error))
+/// As [`print`].
+pub fn data(line: &str) -> Result<()> {
+    print(&format!("{line}\n"))
+}
+
+/// Writes `text` to standard output, whole.
+///
+/// # Errors
+/// `Machine` if it cannot be written: the disk is full, the stream is closed. A reader that closed its pipe has seen
+/// enough, and is no error.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What became of a write to standard output, see [`print`].
+///
+/// # Errors
+/// As [`print`].
+pub fn written(outcome: std::io::Result<()>) -> Result<()> {
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(|error| {
+            Error::machine("cannot write to standard output")
+                .because(error)
+                .hint("what was asked for is lost; free space there, or write it elsewhere")
+        }),
+    }
 }
 
 /// A line for the reader on standard error.

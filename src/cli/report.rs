@@ -1,15 +1,15 @@
 //! `trtgate report`: renders a stored report again.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{EXIT_PASS, Global};
-use crate::error::Result;
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::error::{Error, ErrorKind, Result};
 use crate::report::options::RenderOptions;
 use crate::report::schema::Report;
 use crate::report::{file, terminal};
+use crate::vocabulary::Verdict;
 
 /// Arguments of `trtgate report`.
 #[derive(Debug, Args)]
@@ -30,20 +30,53 @@ pub struct ReportArguments {
 pub fn run(global: &Global, arguments: &ReportArguments) -> Result<u8> {
     let report = file::read(&arguments.report)?;
     if arguments.render.is_empty() {
-        print(global, &report);
-    } else {
-        arguments.render.write_all(&report)?;
+        print(global, &report)?;
+        return Ok(EXIT_PASS);
     }
-    Ok(EXIT_PASS)
+    let lost = arguments.render.write_all(&report);
+    lost.iter().for_each(output::print_error);
+    Ok(lost.first().map_or(EXIT_PASS, |error| super::exit_code(error.kind)))
 }
 
 /// Prints `report` as a table on standard output, in the terminal's width and with colour where it is wanted.
-pub(super) fn print(global: &Global, report: &Report) {
-    let mut stdout = anstream::stdout().lock();
+///
+/// # Errors
+/// Those of [`output::print`].
+fn print(global: &Global, report: &Report) -> Result<()> {
     // `anstream` drops the colours where the stream or the user does not take them.
     let style = terminal::Style { color: true, quiet: global.quiet, ..terminal::Style::default() };
-    // A closed pipe (`| head`) is no failure of the report.
-    let _ = stdout.write_all(terminal::render(report, style).as_bytes()).and_then(|()| stdout.flush());
+    output::print(&terminal::render(report, style))
+}
+
+/// Writes a judged report wherever it was asked for, and returns the exit code of its verdict. Each form is tried, so that
+/// one full disk loses one of them; what was lost is said, and a verdict that nobody can read is incomplete.
+pub(super) fn deliver(global: &Global, report: &Report, render: &RenderOptions) -> u8 {
+    let mut lost = render.write_all(report);
+    if !render.uses_stdout() {
+        lost.extend(print(global, report).err());
+    }
+    lost.iter().for_each(output::print_error);
+    match verdict_code(report.verdict) {
+        EXIT_PASS if !lost.is_empty() => EXIT_INCOMPLETE,
+        code => code,
+    }
+}
+
+/// Leaves the reports that were asked for of a run that ended with `error` before it judged a cell; what cannot be written
+/// is said. The command line itself is at fault in a `Usage` error, and leaves nothing.
+pub(super) fn leave(report: &Report, error: &Error, render: &RenderOptions) {
+    if error.kind != ErrorKind::Usage {
+        render.write_all(report).iter().for_each(output::print_error);
+    }
+}
+
+/// The exit code of a verdict.
+pub(super) const fn verdict_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass => EXIT_PASS,
+        Verdict::Fail => EXIT_FAIL,
+        Verdict::Incomplete => EXIT_INCOMPLETE,
+    }
 }
 
 #[cfg(test)]

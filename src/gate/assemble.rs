@@ -58,7 +58,8 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
     let is_live = matches!(context.reference, Reference::Live);
     let reference = match context.reference {
         Reference::Golden(golden) => Ok(golden.clone()),
-        Reference::Refused(error) => Err(error.clone()),
+        // Whatever is wrong with the golden's file, no cell has failed: there is nothing to hold it to.
+        Reference::Refused(error) => Err(Error { kind: ErrorKind::Invalid, ..error.clone() }),
         Reference::Live => live.ok_or_else(|| {
             Error::invalid("there is nothing to compare with: no golden is stored, and the reference did not run")
                 .hint("store one with `trtgate bless` where the reference runtime is")

@@ -12,6 +12,7 @@
 //! | `behaviour` | batch invariance and determinism of an open session                      |
 //! | `golden`    | the stored golden, and how the reference stands to it                    |
 //! | `assemble`  | judges what came out                                                     |
+//! | `stopped`   | the report of a run that judged nothing                                  |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
@@ -29,6 +30,7 @@ pub mod machine;
 pub mod natural;
 mod open;
 pub mod samples;
+mod stopped;
 pub mod timing;
 mod workspace;
 
@@ -57,6 +59,7 @@ use crate::worker;
 pub use golden::golden_now;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
+pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 
 use assemble::{Context, Reference};

@@ -61,32 +61,35 @@ impl RenderOptions {
         Ok(())
     }
 
-    /// Renders `report` into every file that was asked for.
-    ///
-    /// # Errors
-    /// The first file that cannot be rendered or written; files written before it stay, each whole.
-    pub fn write_all(&self, report: &Report) -> Result<()> {
+    /// Renders `report` into every file that was asked for; returns an error for each that could not be rendered or
+    /// written. The others are there, each whole.
+    #[must_use = "a report that could not be written is lost"]
+    pub fn write_all(&self, report: &Report) -> Vec<Error> {
+        let mut lost = Vec::new();
+        let mut write = |path: &Path, text: Result<String>| {
+            lost.extend(text.and_then(|text| file::write_text(path, &text)).err());
+        };
         if let Some(path) = &self.json {
-            file::write(report, path)?;
+            write(path, file::to_json(report));
         }
         if let Some(path) = &self.junit {
-            file::write_text(path, &junit::render(report)?)?;
+            write(path, junit::render(report));
         }
         if let Some(path) = &self.markdown {
-            file::write_text(path, &markdown::render(report))?;
+            write(path, Ok(markdown::render(report)));
         }
         if let Some(path) = &self.html {
-            file::write_text(path, &html::render(report))?;
+            write(path, Ok(html::render(report)));
         }
         if let Some(path) = &self.bmf {
-            file::write_text(path, &dashboards::bencher(report)?)?;
+            write(path, dashboards::bencher(report));
         }
         if let Some(path) = &self.benchmark_json {
             for (better, word) in [(Better::Bigger, "bigger"), (Better::Smaller, "smaller")] {
-                file::write_text(&split_name(path, word), &dashboards::github_action_benchmark(report, better)?)?;
+                write(&split_name(path, word), dashboards::github_action_benchmark(report, better));
             }
         }
-        Ok(())
+        lost
     }
 
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
@@ -133,7 +136,7 @@ mod tests {
             bmf: path("bmf.json"),
             benchmark_json: path("benchmark.json"),
         };
-        options.write_all(&sample::failing()).unwrap();
+        assert_eq!(options.write_all(&sample::failing()), []);
         let mut names: Vec<String> = std::fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -150,5 +153,23 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert!(RenderOptions::default().is_empty() && !options.is_empty() && !options.uses_stdout());
+    }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn one_file_that_cannot_be_written_loses_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(folder.path().join(name));
+        let options = RenderOptions {
+            json: Some("/dev/full".into()),
+            junit: path("no/such/folder/junit.xml"),
+            html: path("report.html"),
+            ..RenderOptions::default()
+        };
+        let lost = options.write_all(&sample::passing());
+        let messages: Vec<&str> = lost.iter().map(|error| error.message.as_str()).collect();
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0], "cannot write `/dev/full`");
+        assert_eq!(lost[0].kind, crate::error::ErrorKind::Machine);
+        assert!(folder.path().join("report.html").is_file());
     }
 }

@@ -79,9 +79,11 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
         );
     }
     if ran == 0 && invalid == 0 {
-        gaps.push(match cells.len() {
-            0 => "nothing ran: the plan has no cells".to_owned(),
-            planned => format!("nothing ran: none of the {} could", plural(planned, "planned cell")),
+        gaps.extend(match cells.len() {
+            // The run itself says what ended it before there were cells.
+            0 if !requirements.unmet.is_empty() => None,
+            0 => Some("nothing ran: the plan has no cells".to_owned()),
+            planned => Some(format!("nothing ran: none of the {} could", plural(planned, "planned cell"))),
         });
     }
 

@@ -67,6 +67,18 @@ impl Context {
 
     /// Runs `trtgate` with `arguments` in the folder.
     pub fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).output().unwrap(), self.folder.path())
+    }
+
+    /// As [`Context::run`], with standard output going to a full disk.
+    pub fn run_on_a_full_disk(&self, arguments: &[&str]) -> Run {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = self.command(arguments);
+        command.stdout(full).stderr(std::process::Stdio::piped());
+        Run::of(command.spawn().unwrap().wait_with_output().unwrap(), self.folder.path())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").env("COLUMNS", "80");
         command.env_remove("TRTGATE_REQUIRE").env_remove("CIFAR10_DIR");
@@ -77,7 +89,7 @@ impl Context {
                 command.env(name, value);
             }
         }
-        Run::of(command.output().unwrap(), self.folder.path())
+        command
     }
 }
 

@@ -19,6 +19,8 @@ mod drivers_litert;
 mod drivers_onnxruntime;
 /// TensorFlow against Python's, and its faults.
 mod drivers_tensorflow;
+/// How runs end: exit codes, and what is left behind.
+mod endings;
 /// The first tensor that went wrong.
 mod explain;
 /// What must never pass.

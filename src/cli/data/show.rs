@@ -1,9 +1,9 @@
 //! Samples on standard output: one line each, and small images where colours can be shown.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::cli::data::class_name;
-use crate::cli::{ColorChoice, EXIT_PASS, Global};
+use crate::cli::{ColorChoice, EXIT_PASS, Global, output};
 use crate::data::{Preprocess, Sample};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -44,12 +44,7 @@ pub(super) fn run(
     if shown == 0 {
         return Err(Error::usage(format!("there is no sample {first}")).hint("samples are counted from 0"));
     }
-    let mut stream = anstream::stdout().lock();
-    stream
-        .write_all(text.as_bytes())
-        .and_then(|()| stream.flush())
-        .or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-        .map_err(|error| Error::machine("cannot write to standard output").because(error))?;
+    output::print(&text)?;
     Ok(EXIT_PASS)
 }
 

@@ -1,0 +1,193 @@
+//! Shards joined, lost, foreign and contradictory.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::error::ErrorKind;
+use crate::report::sample;
+use crate::report::schema::ModelReport;
+use crate::vocabulary::{Status, Verdict};
+
+/// `report` dealt out to `count` shards, cell by cell.
+fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
+    (0..count)
+        .map(|index| {
+            let mut shard = report.clone();
+            shard.cells = report.cells.iter().skip(index).step_by(count).cloned().collect();
+            shard.started = format!("2026-03-01T12:0{index}:00Z");
+            shard.wall_seconds = 10.0 + index as f64;
+            shard.judge();
+            (format!("shard-{index}.json"), shard)
+        })
+        .collect()
+}
+
+#[test]
+fn four_shards_equal_the_whole() {
+    for whole in [sample::passing(), sample::failing(), sample::cpu_only()] {
+        let plan = sample::plan_of(&whole);
+        for plan in [None, Some(&plan)] {
+            let merged = merge(&deal(&whole, 4), plan, None).unwrap();
+            assert_eq!(merged.lost, []);
+            assert_eq!(normalised(&merged.report), normalised(&whole));
+            assert_eq!(merged.report.shards.len(), 4);
+            assert_eq!(merged.report.wall_seconds, 13.0);
+        }
+        let merged = merge(&deal(&whole, 4), Some(&plan), None).unwrap().report;
+        let order = |report: &Report| report.cells.iter().map(CellReport::id).collect::<Vec<_>>();
+        assert_eq!(order(&merged), order(&whole), "the plan's order");
+    }
+}
+
+#[test]
+fn normalised_reports_still_tell_results_apart() {
+    let whole = sample::failing();
+    let mut other = whole.clone();
+    other.cells[3].agreement.as_mut().unwrap().top1_matches -= 1;
+    assert_ne!(normalised(&whole), normalised(&other));
+    let mut other = whole.clone();
+    other.cells[3].checks[2].status = Status::Fail;
+    assert_ne!(normalised(&whole), normalised(&other));
+}
+
+#[test]
+fn a_withheld_shard_is_named_and_never_passes() {
+    let whole = sample::passing();
+    let plan = sample::plan_of(&whole);
+    let mut shards = deal(&whole, 4);
+    let withheld = shards.remove(2).1;
+    let merged = merge(&shards, Some(&plan), None).unwrap();
+    assert_eq!(merged.lost, withheld.cells.iter().map(CellReport::id).collect::<Vec<_>>());
+    assert_eq!(merged.report.verdict, Verdict::Incomplete);
+    assert_eq!(merged.report.cells.len(), whole.cells.len());
+    let error = lost_cells(&merged.lost).unwrap();
+    assert!(error.message.ends_with("cells are planned but in no report"), "{error}");
+    assert_eq!(error.causes.len(), merged.lost.len());
+}
+
+#[test]
+fn shards_that_carry_the_plan_need_no_plan_file() {
+    let whole = sample::failing();
+    let mut shards = deal(&whole, 4);
+    for (_, shard) in &mut shards {
+        shard.planned = whole.cells.iter().map(CellReport::id).collect();
+    }
+    assert_eq!(normalised(&merge(&shards, None, None).unwrap().report), normalised(&whole));
+    let withheld = shards.remove(1).1;
+    assert_eq!(merge(&shards, None, None).unwrap().lost.len(), withheld.cells.len());
+    shards[1].1.planned.pop();
+    let error = merge(&shards, None, None).unwrap_err();
+    assert_eq!(error.message, "`shard-0.json` and `shard-2.json` are of different plans");
+}
+
+#[test]
+fn a_cell_with_two_verdicts_is_an_error() {
+    let mut shards = deal(&sample::passing(), 2);
+    let mut doubled = shards[0].1.cells[0].clone();
+    doubled.status = Status::Fail;
+    shards[1].1.cells.push(doubled);
+    let error = merge(&shards, None, None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!(error.message, "1 cell is in two reports with different verdicts");
+    assert_eq!(error.causes, ["`tensorflow/fp32/batch-1` is pass in `shard-0.json`, fail in `shard-1.json`"]);
+}
+
+#[test]
+fn a_doubled_cell_of_one_verdict_is_taken_once() {
+    let whole = sample::passing();
+    let mut shards = deal(&whole, 2);
+    let doubled = shards[0].1.cells[0].clone();
+    shards[1].1.cells.push(doubled);
+    let merged = merge(&shards, None, None).unwrap();
+    assert_eq!(merged.report.cells.len(), whole.cells.len());
+}
+
+#[test]
+fn a_plan_may_name_a_version_in_part() {
+    let whole = sample::passing();
+    let mut plan = sample::plan_of(&whole);
+    let named = plan.cells.iter_mut().filter(|cell| cell.runtime.version.is_some());
+    let mut shortened = 0;
+    for cell in named {
+        let version = cell.runtime.version.as_deref().unwrap();
+        cell.runtime.version = Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
+        shortened += 1;
+    }
+    assert!(shortened > 0);
+    let mut shards = deal(&whole, 4);
+    // Each machine carries a plan of its own; the given one stands above them.
+    shards[0].1.planned = shards[0].1.cells.iter().map(CellReport::id).collect();
+    let merged = merge(&shards, Some(&plan), None).unwrap();
+    assert_eq!(merged.lost, []);
+    assert_eq!(normalised(&merged.report), normalised(&whole));
+    shards.remove(1);
+    assert!(!merge(&shards, Some(&plan), None).unwrap().lost.is_empty());
+}
+
+#[test]
+fn a_cell_outside_the_plan_is_an_error() {
+    let whole = sample::passing();
+    let mut plan = sample::plan_of(&whole);
+    plan.cells.remove(0);
+    let error = merge(&deal(&whole, 2), Some(&plan), None).unwrap_err();
+    assert_eq!(error.message, "1 cell is reported but not planned");
+}
+
+#[rstest::rstest]
+#[case::model(|report: &mut Report| report.model.sha256 = "0".repeat(64), "models")]
+#[case::probes(|report: &mut Report| report.model.probes_sha256 = "0".repeat(64), "probe sets")]
+#[case::goldens(|report: &mut Report| report.golden_sha256 = String::new(), "goldens")]
+#[case::tolerances(|report: &mut Report| report.tolerances_sha256 = "0".repeat(64), "tolerances")]
+#[case::trtgate(|report: &mut Report| report.machine.trtgate = "9.9.9".into(), "versions of trtgate")]
+fn foreign_reports_are_refused(#[case] change: fn(&mut Report), #[case] what: &str) {
+    let mut shards = deal(&sample::passing(), 2);
+    change(&mut shards[1].1);
+    let error = merge(&shards, None, None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!(error.message, format!("`shard-0.json` and `shard-1.json` are of different {what}"));
+}
+
+#[test]
+fn requirements_are_joined_and_judged_again() {
+    let mut shards = deal(&sample::cpu_only(), 2);
+    shards[1].1.requirements.runtimes.push("tensorrt".parse().unwrap());
+    let merged = merge(&shards, None, None).unwrap().report;
+    assert_eq!(merged.verdict, Verdict::Incomplete);
+    assert!(merged.reasons[0].starts_with("required runtime `tensorrt` did not run"), "{:?}", merged.reasons);
+}
+
+#[test]
+fn rules_across_cells_see_all_of_them() {
+    let whole = sample::passing();
+    let planned = whole.cells.len();
+    let rule = |name: &str, status| CheckResult { name: name.into(), status, gating: true, detail: String::new() };
+    let rules =
+        move |cells: &[CellReport]| vec![rule("all", if cells.len() == planned { Status::Pass } else { Status::Fail })];
+    let mut shards = deal(&whole, 3);
+    for (_, shard) in &mut shards {
+        shard.cross = rules(&shard.cells);
+    }
+    assert_eq!(merge(&shards, None, Some(&rules)).unwrap().report.verdict, Verdict::Pass);
+    shards[2].1.cross.push(rule("ratio int8 over fp32", Status::Fail));
+    assert_eq!(merge(&shards, None, Some(&rules)).unwrap().report.verdict, Verdict::Fail, "a shard's own find");
+}
+
+#[test]
+fn nothing_to_merge_is_a_usage_error() {
+    assert_eq!(merge(&[], None, None).unwrap_err().kind, ErrorKind::Usage);
+}
+
+#[test]
+fn a_shard_whose_run_was_stopped_costs_the_others_nothing() {
+    let whole = sample::passing();
+    let mut shards = deal(&whole, 2);
+    let mut stopped = Report::new(ModelReport::default(), whole.machine.clone(), "2026-03-01T10:00:00Z");
+    stopped.requirements.unmet.push("nothing was judged: no such model".to_owned());
+    stopped.judge();
+    shards.insert(0, ("gpu.json".to_owned(), stopped));
+    let merged = merge(&shards, Some(&sample::plan_of(&whole)), None).unwrap().report;
+    assert_eq!(merged.cells.len(), whole.cells.len());
+    assert_eq!(merged.verdict, Verdict::Incomplete);
+    assert_eq!(merged.reasons, ["`gpu.json`: nothing was judged: no such model"]);
+    // A report without cells and without a reason is still held to the others.
+    shards[0].1.requirements.unmet.clear();
+    assert!(merge(&shards, None, None).is_err());
+}
