@@ -62,7 +62,9 @@ fn try_cells(criterion: &mut Criterion) -> Result<()> {
                 let open = match &mut open {
                     Some(open) => open,
                     // Cells that criterion's filter leaves out are never loaded.
-                    none => none.insert(OpenCell::open(&workspace, &cell.id).unwrap_or_else(|error| refuse(&error))),
+                    none => none.insert(
+                        OpenCell::open_to_measure(&workspace, &cell.id, 1).unwrap_or_else(|error| refuse(&error)),
+                    ),
                 };
                 let contract = TimingContract { warm_up_milliseconds: 0, iterations: batches, ..contract.clone() };
                 let one = measure(open, &input, &contract).unwrap_or_else(|error| refuse(&error));

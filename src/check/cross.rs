@@ -163,35 +163,19 @@ mod tests {
             device: None,
             repetitions: Vec::new(),
         };
+        let artifact = ArtifactReport {
+            kind: ArtifactKind::Engine,
+            sha256: String::new(),
+            bytes,
+            build_seconds: 0.0,
+            cached: true,
+        };
         CellReport {
-            runtime: id.runtime,
-            version: None,
-            precision: id.precision,
-            batch: id.batch,
             status: Status::Pass,
-            is_reference: false,
             stage: Stage::Measure,
-            reason: None,
-            hint: None,
-            replay: String::new(),
-            artifact: (bytes > 0).then(|| ArtifactReport {
-                kind: ArtifactKind::Engine,
-                sha256: String::new(),
-                bytes,
-                build_seconds: 0.0,
-                cached: true,
-            }),
-            agreement: None,
-            error: None,
-            checks: Vec::new(),
-            legs: Vec::new(),
-            transfers: None,
-            accuracy: None,
-            histogram: None,
-            worst: Vec::new(),
-            seconds: None,
+            artifact: (bytes > 0).then_some(artifact),
             timing: (samples_per_second > 0.0).then_some(timing),
-            baseline: None,
+            ..CellReport::new(&id, "")
         }
     }
 

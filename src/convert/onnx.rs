@@ -3,9 +3,14 @@
 //! Documentation and metadata are skipped while reading. So an artifact is never written again from what was read here:
 //! outputs are *appended* to its bytes, which protobuf reads as a merge. What is only run once, to look at it, may be.
 
+mod inline;
 mod messages;
 mod numbers;
 pub mod products;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod types;
+mod widen;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,12 +23,13 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
+pub use inline::inline;
 pub use messages::{
     Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
     Type, ValueInfo,
 };
-
 pub use numbers::numbers;
+pub use widen::widen;
 
 /// Operators that do the heavy work, which a proof of precision counts.
 pub const COMPUTE: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];

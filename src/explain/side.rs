@@ -169,6 +169,7 @@ impl Part {
                 intra_threads: run.intra_threads,
                 inter_threads: run.inter_threads,
                 optimize,
+                emulate_half: true,
                 ..SessionOptions::default()
             },
         };

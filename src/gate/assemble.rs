@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::manifest::{Manifest, ModelSource, OutputKind};
+use crate::plan::PlannedCell;
 use crate::report::schema::{Accuracy, CellReport, Leg};
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
@@ -192,6 +193,7 @@ fn judge_cell(
         Err(error) => return stop(report, judge::status_of(error.kind), Stage::Compare, &error),
     };
     report.seconds = Some(ran.seconds);
+    report.emulated = emulated(&cell.planned).map(str::to_owned);
     report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
     let actual = match outputs.by_cell.get(id) {
         Some(Ok(actual)) => actual,
@@ -268,6 +270,13 @@ fn judge_cell(
             None => verdict,
         });
     }
+}
+
+/// How the answers of a cell are computed where its runtime has no arithmetic of its precision; see
+/// [`SessionOptions::emulate_half`](crate::runtime::SessionOptions::emulate_half).
+fn emulated(cell: &PlannedCell) -> Option<&'static str> {
+    let half = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
+    half.then_some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
 }
 
 pub(crate) fn confident_allowed(manifest: &Manifest, precision: Precision) -> usize {

@@ -321,6 +321,7 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         inter_threads: manifest.run.inter_threads,
         outputs: vec![manifest.output.name.clone()],
         signature,
+        emulate_half: true,
         ..SessionOptions::default()
     }
 }

@@ -27,12 +27,14 @@ impl OpenCell {
     /// # Errors
     /// If the cell cannot run here, or one of the stages fails.
     pub fn open(workspace: &Workspace, id: &CellId) -> Result<Self> {
-        Self::open_streams(workspace, id, 1)
+        Self::open_with(workspace, id, None, &execute::session_options(&workspace.manifest), 1)
     }
 
-    /// As [`OpenCell::open`], with an engine that has a profile for each of `streams` execution contexts.
-    pub fn open_streams(workspace: &Workspace, id: &CellId, streams: usize) -> Result<Self> {
-        Self::open_with(workspace, id, None, &execute::session_options(&workspace.manifest), streams)
+    /// As [`OpenCell::open`], to be measured: the artifact as it is shipped, nothing emulated, and an engine that has a
+    /// profile for each of `streams` execution contexts.
+    pub fn open_to_measure(workspace: &Workspace, id: &CellId, streams: usize) -> Result<Self> {
+        let options = SessionOptions { emulate_half: false, ..execute::session_options(&workspace.manifest) };
+        Self::open_with(workspace, id, None, &options, streams)
     }
 
     /// As [`OpenCell::open`], with another artifact than the cell's own, and other options.

@@ -132,7 +132,7 @@ impl<'a> WorkspaceMeasurer<'a> {
 impl CellMeasurer for WorkspaceMeasurer<'_> {
     fn measure(&mut self, cell: &CellId, contract: &TimingContract, _fresh_process: bool) -> Result<Measurement> {
         // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
-        let mut open = OpenCell::open_streams(self.workspace, cell, contract.streams)?;
+        let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams)?;
         let measurement = open.measure(&self.samples(cell.batch as usize)?, contract)?;
         self.check(cell, &measurement)?;
         let throttled = measurement.device.as_ref().map_or_else(Vec::new, |device| {

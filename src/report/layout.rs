@@ -26,6 +26,12 @@ impl<'report> Group<'report> {
         }
     }
 
+    /// The precision, and whether the cells' answers are emulated in it: `fp16 (emulated)`.
+    pub(super) fn precision_name(&self) -> String {
+        let emulated = self.cells.iter().any(|cell| cell.emulated.is_some());
+        if emulated { format!("{} (emulated)", self.precision) } else { self.precision.to_string() }
+    }
+
     /// The artifacts of the cells, without repetitions.
     pub(super) fn artifacts(&self) -> Vec<&'report ArtifactReport> {
         let mut artifacts: Vec<&ArtifactReport> = Vec::new();

@@ -277,7 +277,7 @@ fn matrix(page: &mut Page, report: &Report) {
                 .iter()
                 .map(|&batch| format!(" {} |", group.batch(batch).map_or_else(String::new, matrix_cell)))
                 .collect();
-            format!("| {} | {} | {size} |{}\n", code(&group.runtime_name()), group.precision, cells.concat())
+            format!("| {} | {} | {size} |{}\n", code(&group.runtime_name()), group.precision_name(), cells.concat())
         })
         .collect();
     if !rows.is_empty() {

@@ -248,6 +248,7 @@ fn row_cells(row: &Row, measured: bool) -> Vec<CellReport> {
                 outside: 0,
             });
             cell.checks = checks(max_abs, near_ties, on_gpu, precision);
+            cell.emulated = (kind == "onnx-fp16").then(|| "every half-precision tensor is rounded".into());
             cell.legs = legs(kind, runtime, max_abs, sqnr_db);
             cell.transfers = on_gpu.then(|| transfers(batch));
             cell.accuracy = Some(Accuracy {

@@ -181,6 +181,10 @@ pub struct CellReport {
     /// Every check, gating or only shown.
     #[serde(default)]
     pub checks: Vec<CheckResult>,
+    /// How the answers were computed where the processor has no arithmetic of this precision, one sentence; they are not
+    /// those of the artifact as it is shipped, which only the proof of precision, its size and timings are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated: Option<String>,
     /// The chain's legs up to this cell, in order.
     #[serde(default)]
     pub legs: Vec<Leg>,
@@ -223,6 +227,7 @@ impl CellReport {
             agreement: None,
             error: None,
             checks: Vec::new(),
+            emulated: None,
             legs: Vec::new(),
             transfers: None,
             accuracy: None,

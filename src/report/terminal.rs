@@ -146,7 +146,7 @@ impl Page {
     }
 
     fn group_head(&mut self, group: &Group<'_>) {
-        let left = format!("{} · {}", group.runtime_name(), group.precision);
+        let left = format!("{} · {}", group.runtime_name(), group.precision_name());
         let artifacts = group.artifacts();
         let right = match artifacts.as_slice() {
             [] => String::new(),

@@ -144,6 +144,10 @@ pub struct SessionOptions {
     pub device: usize,
     /// Whether the library may optimise the graph (off for `explain`, so that inner tensors stay visible).
     pub optimize: bool,
+    /// Whether a half-precision ONNX graph that a processor would compute in wider arithmetic is run with every half
+    /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model).
+    #[serde(default)]
+    pub emulate_half: bool,
 }
 
 impl Default for SessionOptions {
@@ -155,6 +159,7 @@ impl Default for SessionOptions {
             signature: "serving_default".to_owned(),
             device: 0,
             optimize: true,
+            emulate_half: false,
         }
     }
 }

@@ -25,6 +25,8 @@ mod endings;
 mod explain;
 /// What must never pass.
 mod faults;
+/// Half precision on a processor without it.
+mod half;
 /// SavedModels as users save them.
 mod saved_models;
 /// Another model, gated by what `init` writes.

@@ -29,7 +29,7 @@ pub(super) fn section(report: &Report) -> Markup {
         section aria-labelledby="cells" {
             h2 id="cells" { "Cells" }
             @for group in &groups {
-                h3.group { (group.runtime_name()) " · " (group.precision) }
+                h3.group { (group.runtime_name()) " · " (group.precision_name()) }
                 @for cell in &group.cells {
                     @if left_out.contains(&cell.id()) {
                         p.left-out id=(anchor(&cell.id())) { (cell_badge(cell)) " batch " (cell.batch) }
@@ -127,6 +127,7 @@ fn facts(cell: &CellReport) -> Markup {
                     (figures::bytes(transfers.bytes_in.saturating_add(transfers.bytes_out)))
                 }))
             }
+            @if let Some(emulated) = &cell.emulated { (fact("Emulated", html! { (one_line(emulated)) })) }
             @if let Some(artifact) = &cell.artifact {
                 (fact("Artifact", html! {
                     (artifact.kind) ", " (figures::bytes(artifact.bytes))

@@ -145,7 +145,7 @@ pub(super) fn section(report: &Report) -> Markup {
 fn row(group: &Group<'_>, batches: &[u32], scales: &[Heat<'_>]) -> Markup {
     html! {
         tr {
-            th scope="row" { span.runtime { (group.runtime_name()) } " " span.precision { (group.precision) } }
+            th scope="row" { span.runtime { (group.runtime_name()) } " " span.precision { (group.precision_name()) } }
             @for &batch in batches {
                 @match group.batch(batch) {
                     Some(cell) => (entry(cell, scales)),

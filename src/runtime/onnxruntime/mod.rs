@@ -7,6 +7,7 @@
 //! Microsoft's Linux builds start telemetry while they load; `ORT_DISABLE_TELEMETRY=1` in the environment of the
 //! process stops that, and is for the parent process to set.
 
+mod emulated;
 mod graph;
 mod safe;
 

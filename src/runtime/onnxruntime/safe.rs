@@ -11,7 +11,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
-use super::graph;
+use super::{emulated, graph};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
@@ -47,7 +47,7 @@ fn environment(file: &Path) -> Result<Environment> {
     Ok(environment)
 }
 
-/// A loaded ONNX model.
+/// A loaded ONNX model. Its layers are those of the artifact as it is shipped, also where its answers are emulated.
 pub(super) struct OnnxSession {
     session: ort::session::Session,
     signature: Signature,
@@ -68,9 +68,13 @@ impl OnnxSession {
         // Asked before the library is loaded, because a missing file is no reason to load it.
         fs::File::open(&request.artifact).map_err(|error| Error::io("open", &request.artifact, error))?;
         let environment = environment(&request.installation.file)?;
-        let session = builder(&environment, &request.options)?
-            .commit_from_file(&request.artifact)
-            .map_err(|error| cannot_load(&request.artifact, error))?;
+        let session = if request.kind == ArtifactKind::OnnxFp16 && request.options.emulate_half {
+            emulated::open(&environment, &request.options, &request.artifact)?
+        } else {
+            builder(&environment, &request.options)?
+                .commit_from_file(&request.artifact)
+                .map_err(|error| cannot_load(&request.artifact, error))?
+        };
         let declared = Signature {
             inputs: session.inputs().iter().map(|input| spec(input.name(), input.dtype())).collect::<Result<_>>()?,
             outputs: session
@@ -106,7 +110,7 @@ fn selection(outputs: &[TensorSpec]) -> Result<RunOptions<HasSelectedOutputs>> {
 }
 
 /// A session builder with everything that the crate's options ask for.
-fn builder(environment: &Environment, options: &SessionOptions) -> Result<SessionBuilder> {
+pub(super) fn builder(environment: &Environment, options: &SessionOptions) -> Result<SessionBuilder> {
     let refused = |what: &'static str| {
         move |error: ort::Error<SessionBuilder>| {
             Error::failed(format!("ONNX Runtime refused {what}")).cause(error.message().to_owned())
@@ -134,7 +138,7 @@ fn builder(environment: &Environment, options: &SessionOptions) -> Result<Sessio
     Ok(builder)
 }
 
-fn cannot_load(artifact: &Path, error: ort::Error) -> Error {
+pub(super) fn cannot_load(artifact: &Path, error: ort::Error) -> Error {
     Error::failed(format!("ONNX Runtime cannot load `{}`", artifact.display()))
         .because(error)
         .hint("the file may be truncated, or made for a newer opset than this ONNX Runtime knows")
