@@ -6,7 +6,7 @@ use super::TensorData;
 
 /// The values of a stored tensor; `None` for types that hold no numbers, or bytes that do not fill the shape.
 pub fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {
-    let count: usize = tensor.dims.iter().map(|&size| usize::try_from(size).ok()).product::<Option<usize>>()?;
+    let count = tensor.dims.iter().try_fold(1_usize, |count, &size| count.checked_mul(usize::try_from(size).ok()?))?;
     let values: Vec<f64> = match (&tensor.raw_data, tensor.data_type) {
         (Some(raw), 1) => raw.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
         (Some(raw), 2) => raw.iter().map(|&byte| f64::from(byte)).collect(),

@@ -17,12 +17,11 @@
 
 use std::collections::BTreeMap;
 
-use half::f16;
 use prost::Message;
 use prost::bytes::Bytes;
 
 use super::types::{Kind, Types, View, data_type};
-use super::{Attribute, Graph, Model, Node, TensorData, Type, inline};
+use super::{Attribute, Graph, Model, Node, TensorData, Type, inline, numbers};
 use crate::error::{Error, Result};
 
 /// Attributes that name an element type: of a result, or of the arithmetic inside of an operator.
@@ -166,28 +165,12 @@ fn tensor(tensor: &mut TensorData) -> Result<()> {
     if tensor.data_type != data_type::FLOAT16 {
         return Ok(());
     }
-    let halves: Vec<f16> = match &tensor.raw_data {
-        Some(raw) => raw.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect(),
-        // Halves are stored by their bits.
-        None => tensor
-            .int32_data
-            .iter()
-            .map(|&bits| u16::try_from(bits).map(f16::from_bits))
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|_| Error::input(format!("tensor `{}` holds what are no bits of a half", tensor.name)))?,
-    };
-    let count = tensor.dims.iter().try_fold(1_usize, |count, &size| count.checked_mul(usize::try_from(size).ok()?));
-    if count != Some(halves.len()) {
-        return Err(Error::input(format!(
-            "tensor `{}` of shape {:?} has {} values",
-            tensor.name,
-            tensor.dims,
-            halves.len()
-        )));
-    }
+    let values = numbers(tensor).ok_or_else(|| {
+        Error::input(format!("the halves of tensor `{}` do not fill its shape {:?}", tensor.name, tensor.dims))
+    })?;
     tensor.data_type = data_type::FLOAT;
     tensor.int32_data.clear();
-    tensor.raw_data = Some(halves.iter().flat_map(|value| value.to_f32().to_le_bytes()).collect());
+    tensor.raw_data = Some(values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect());
     Ok(())
 }
 
