@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::manifest::{Manifest, ModelSource, OutputKind};
+use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
 use crate::report::schema::{Accuracy, CellReport, Leg};
 use crate::tensor::Tensor;
@@ -194,6 +195,7 @@ fn judge_cell(
     };
     report.seconds = Some(ran.seconds);
     report.emulated = emulated(&cell.planned).map(str::to_owned);
+    report.instruction_set = ran.instruction_set.clone().filter(|_| !on_gpu(id.runtime.library));
     report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
     let actual = match outputs.by_cell.get(id) {
         Some(Ok(actual)) => actual,

@@ -16,6 +16,7 @@ use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Manifest;
 use crate::plan::{Ability, PlannedCell, builds_engines};
+use crate::processor::InstructionSet;
 use crate::report::schema::{ArtifactReport, CellSeconds};
 use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
 use crate::tensor::{Signature, Tensor};
@@ -69,6 +70,8 @@ pub(crate) struct Ran {
     pub(crate) layers: Option<Vec<Layer>>,
     /// What the session showed of itself when it was run again.
     pub(crate) behaviour: Result<(Determinism, Invariance)>,
+    /// Instruction set of the processor that ran them.
+    pub(crate) instruction_set: Option<InstructionSet>,
     /// Labelled samples and right answers; taken at the largest batch only.
     pub(crate) accuracy: Option<(usize, usize)>,
 }
@@ -270,6 +273,7 @@ impl Lane<'_> {
                 transfers: run.transfers,
                 layers,
                 behaviour,
+                instruction_set: worker.instruction_set().cloned(),
                 accuracy,
             })
         })

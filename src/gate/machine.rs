@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::processor::InstructionSet;
 use crate::report::schema::Machine;
 
 /// Reads the machine's facts; what cannot be read stays empty. GPU facts come from the discovery.
@@ -10,6 +11,7 @@ pub fn machine() -> Machine {
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         cpu: cpu_model(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+        instruction_set: Some(InstructionSet::here()),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
         gpu: None,

@@ -201,6 +201,7 @@ impl<'a> Timing<'a> {
             .map(|report| BenchCell {
                 id: report.id(),
                 runtime_version: report.version.clone().unwrap_or_default(),
+                instruction_set: report.instruction_set.clone(),
                 artifact: record(report),
                 contract: options.contract(&report.id()),
             })

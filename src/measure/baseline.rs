@@ -335,6 +335,7 @@ pub(crate) mod tests {
             machine: &Machine { cores, cpu: "a cpu".to_owned(), ..Machine::default() },
             cell: &CELL.parse().unwrap(),
             runtime_version: "1.32.0",
+            instruction_set: None,
             model_sha256: "abc",
             contract: &TimingContract::host(),
             repetitions: 2,

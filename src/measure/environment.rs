@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::measure::contract::{TimingContract, TimingMode};
+use crate::processor::InstructionSet;
 use crate::report::schema::Machine;
 use crate::vocabulary::{CellId, Library, RuntimeId};
 
@@ -57,6 +58,8 @@ pub struct CellEnvironment<'a> {
     pub cell: &'a CellId,
     /// Full version of the runtime.
     pub runtime_version: &'a str,
+    /// Instruction set that the cell ran with, on a processor.
+    pub instruction_set: Option<&'a InstructionSet>,
     /// Digest of the source model.
     pub model_sha256: &'a str,
     /// The contract.
@@ -76,7 +79,7 @@ pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// The environment of a cell's samples per second. GPU runtimes are told apart by GPU, driver and CUDA; CPU
-    /// runtimes by processor, cores and threads.
+    /// runtimes by processor, instruction set, cores and threads.
     pub fn of_cell(facts: &CellEnvironment<'_>) -> Self {
         let CellEnvironment { machine, cell, runtime_version, repetitions, .. } = facts;
         let mut environment = Self::common(facts, &cell.runtime);
@@ -123,6 +126,10 @@ impl Environment {
         let mut environment = Self::default();
         let device = if on_gpu(runtime.library) { "gpu" } else { "cpu" };
         environment.set(device, device_name(facts.machine, runtime.library));
+        if !on_gpu(runtime.library) {
+            // Processors of one name differ in it, and kernels are chosen by it.
+            environment.set("instruction-set", facts.instruction_set.map_or("unknown", InstructionSet::as_str));
+        }
         environment.set("architecture", &facts.machine.arch);
         environment.set("runtime", runtime);
         environment.set("model-sha256", facts.model_sha256);
@@ -189,6 +196,7 @@ mod tests {
         Machine {
             arch: "x86_64".to_owned(),
             cpu: "A CPU @ 2.00GHz".to_owned(),
+            instruction_set: Some(InstructionSet::here()),
             cores: 2,
             gpu: Some("NVIDIA H200".to_owned()),
             compute_capability: Some("9.0".to_owned()),
@@ -205,6 +213,7 @@ mod tests {
             machine: &machine,
             cell: &cell.parse().unwrap(),
             runtime_version: "1.2.3",
+            instruction_set: machine.instruction_set.as_ref(),
             model_sha256: "abc",
             contract: &contract,
             repetitions: 5,
@@ -239,6 +248,7 @@ mod tests {
     #[case::gpu(|machine: &mut Machine, _: &mut TimingContract| machine.gpu = Some("NVIDIA L4".to_owned()), true, false)]
     #[case::cores(|machine: &mut Machine, _: &mut TimingContract| machine.cores = 4, false, true)]
     #[case::processor(|machine: &mut Machine, _: &mut TimingContract| machine.cpu = "B".to_owned(), false, true)]
+    #[case::instruction_set(|machine: &mut Machine, _: &mut TimingContract| machine.instruction_set = None, false, true)]
     #[case::graph(|_: &mut Machine, contract: &mut TimingContract| contract.graph = true, true, true)]
     #[case::streams(|_: &mut Machine, contract: &mut TimingContract| contract.streams = 4, true, true)]
     #[case::duration(|_: &mut Machine, contract: &mut TimingContract| contract.duration_milliseconds = 1, true, true)]
@@ -263,6 +273,7 @@ mod tests {
                 machine,
                 cell: &cell,
                 runtime_version: "8.5.3.1",
+                instruction_set: None,
                 model_sha256: "abc",
                 contract: &TimingContract::host(),
                 repetitions: 5,

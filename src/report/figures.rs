@@ -1,4 +1,14 @@
-//! How numbers are written in every rendered form of the report.
+//! How numbers and names are written in every rendered form of the report.
+
+use crate::report::schema::Machine;
+
+/// A processor with its instruction set, where that is known: `AMD EPYC (avx512+avx512-vnni)`.
+pub(super) fn processor(machine: &Machine) -> String {
+    match &machine.instruction_set {
+        Some(set) => format!("{} ({set})", machine.cpu),
+        None => machine.cpu.clone(),
+    }
+}
 
 /// Bytes in decimal units with one decimal: `4.5 MB`.
 pub(super) fn bytes(bytes: u64) -> String {

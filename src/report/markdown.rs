@@ -101,7 +101,7 @@ fn head(report: &Report) -> String {
     let mut text = format!("## {sign} trtgate: {} {word}\n\n", code(&report.model.name));
     text.push_str(&format!("**{counts}** in {}", figures::seconds(report.wall_seconds)));
     let gpu = report.machine.gpu.as_deref().map_or_else(|| "no GPU".to_owned(), outside);
-    text.push_str(&format!(" · {} · {gpu}", outside(&report.machine.cpu)));
+    text.push_str(&format!(" · {} · {gpu}", outside(&figures::processor(&report.machine))));
     if !report.shards.is_empty() {
         text.push_str(&format!(" · merged from {} reports", report.shards.len()));
     }

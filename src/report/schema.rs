@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::processor::InstructionSet;
 use crate::report::non_finite;
 use crate::report::verdict::Requirements;
 use crate::runtime::TransferCount;
@@ -130,6 +131,9 @@ pub struct Machine {
     pub arch: String,
     /// Processor model.
     pub cpu: String,
+    /// Instruction set of the processor that ran the gate, `avx512+avx512-vnni`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction_set: Option<InstructionSet>,
     /// Logical processors.
     pub cores: usize,
     /// Memory, bytes.
@@ -172,6 +176,9 @@ pub struct CellReport {
     pub hint: Option<String>,
     /// The command that runs exactly this cell again.
     pub replay: String,
+    /// Instruction set of the processor that the cell ran on, as its own process says; absent where it ran on a GPU or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction_set: Option<InstructionSet>,
     /// The artifact that was run.
     pub artifact: Option<ArtifactReport>,
     /// Answers compared with the golden's.
@@ -223,6 +230,7 @@ impl CellReport {
             reason: None,
             hint: None,
             replay: replay.into(),
+            instruction_set: None,
             artifact: None,
             agreement: None,
             error: None,

@@ -110,7 +110,7 @@ impl Page {
             None => "no GPU".to_owned(),
         };
         let cores = verdict::plural(machine.cores, "core");
-        let machine = format!("{} · {cores} · {device}", one_line(&machine.cpu));
+        let machine = format!("{} · {cores} · {device}", one_line(&figures::processor(machine)));
         let machine = self.paint(DIM, &shortened(&machine, self.style.width));
         self.line(&machine);
         if !report.shards.is_empty() {

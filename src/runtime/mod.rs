@@ -148,6 +148,10 @@ pub struct SessionOptions {
     /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model).
     #[serde(default)]
     pub emulate_half: bool,
+    /// Whether integer products are summed exactly where the library would saturate them; see
+    /// [`crate::convert::onnx::products`].
+    #[serde(default)]
+    pub exact_products: bool,
 }
 
 impl Default for SessionOptions {
@@ -160,6 +164,7 @@ impl Default for SessionOptions {
             device: 0,
             optimize: true,
             emulate_half: false,
+            exact_products: false,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::{Reply, Request, TensorHeader, frame};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
+use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
@@ -110,6 +111,7 @@ pub struct Worker {
     readers: Vec<JoinHandle<()>>,
     limits: Limits,
     dead: bool,
+    instruction_set: Option<InstructionSet>,
 }
 
 impl Worker {
@@ -152,7 +154,14 @@ impl Worker {
             readers: vec![answers, lines],
             limits,
             dead: false,
+            instruction_set: None,
         })
+    }
+
+    /// The instruction set of the processor that runs the worker, which an emulator may stand for; known once an artifact
+    /// was loaded.
+    pub const fn instruction_set(&self) -> Option<&InstructionSet> {
+        self.instruction_set.as_ref()
     }
 
     /// Whether the process has ended, or had to be ended.
@@ -181,7 +190,10 @@ impl Worker {
     pub fn open(&mut self, request: &OpenRequest) -> Result<(Signature, f64)> {
         let request = Request::Open(Box::new(request.clone()));
         match self.ask("load the artifact", &request, &[], self.limits.request)? {
-            (Reply::Opened { signature, seconds }, _) => Ok((signature, seconds)),
+            (Reply::Opened { signature, seconds, instruction_set }, _) => {
+                self.instruction_set = Some(instruction_set);
+                Ok((signature, seconds))
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::measure::contract::{Measurement, TimingContract};
+use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
 use crate::tensor::{ElementType, Signature};
@@ -50,7 +51,7 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Probe(Probe),
     Device(DeviceInfo),
-    Opened { signature: Signature, seconds: f64 },
+    Opened { signature: Signature, seconds: f64, instruction_set: InstructionSet },
     Outputs { outputs: Vec<TensorHeader>, seconds: f64, transfers: TransferCount },
     Layers { layers: Option<Vec<Layer>> },
     Measured { measurement: Measurement, outputs: Vec<usize> },

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::fault::Faults;
 use super::{Reply, Request, TensorHeader, frame};
 use crate::error::{Error, Result};
+use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, Session, padding};
 use crate::tensor::Tensor;
@@ -68,7 +69,8 @@ impl State {
                 let session = driver.open(&request)?;
                 let signature = session.signature().clone();
                 self.session = Some(session);
-                Ok((Reply::Opened { signature, seconds: start.elapsed().as_secs_f64() }, Vec::new()))
+                let seconds = start.elapsed().as_secs_f64();
+                Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
             }
             Request::Run { input, batch, pad } => self.run(input, values, batch, pad),
             Request::Layers => {

@@ -20,6 +20,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::environment::{CellEnvironment, mode_name};
 use crate::measure::statistics::{Settled, measure_settled};
 use crate::measure::thresholds::Thresholds;
+use crate::processor::InstructionSet;
 use crate::report::schema::{BaselineVerdict, CellReport, CheckResult, Machine, TimingSummary};
 use crate::vocabulary::{CellId, Stage, Status};
 
@@ -55,6 +56,8 @@ pub struct BenchCell {
     pub id: CellId,
     /// Full version of its runtime.
     pub runtime_version: String,
+    /// Instruction set that it runs with, on a processor.
+    pub instruction_set: Option<InstructionSet>,
     /// What it runs, for the verdict on size.
     pub artifact: Option<ArtifactRecord>,
     /// How it is measured.
@@ -86,6 +89,7 @@ impl BenchContext<'_> {
             machine: self.machine,
             cell: &cell.id,
             runtime_version: &cell.runtime_version,
+            instruction_set: cell.instruction_set.as_ref(),
             model_sha256: self.model_sha256,
             contract: &cell.contract,
             repetitions: self.thresholds.repetitions,

@@ -68,6 +68,7 @@ fn cell(name: &str) -> BenchCell {
     BenchCell {
         id: name.parse().unwrap(),
         runtime_version: "1.32.0".to_owned(),
+        instruction_set: Some(InstructionSet::here()),
         artifact: Some(ArtifactRecord { kind: ArtifactKind::OnnxFp32, sha256: "abc".to_owned(), bytes: 1000 }),
         contract: TimingContract::host(),
     }

@@ -261,7 +261,7 @@ fn environment(report: &Report) -> Markup {
                     (fact("Driver", html! { (known(&machine.driver)) }))
                     (fact("CUDA", html! { (known(&machine.cuda)) }))
                 }
-                (fact("Processor", html! { (one_line(&machine.cpu)) ", " (verdict::plural(machine.cores, "core")) }))
+                (fact("Processor", html! { (one_line(&figures::processor(machine))) ", " (verdict::plural(machine.cores, "core")) }))
                 (fact("Memory", html! { (figures::bytes(machine.memory_bytes)) }))
                 (fact("System", html! { (one_line(&machine.os)) " " (one_line(&machine.arch)) }))
                 (fact("trtgate", html! { (one_line(&machine.trtgate)) }))

@@ -123,6 +123,11 @@ pub(super) fn builder(environment: &Environment, options: &SessionOptions) -> Re
         .map_err(refused("the level of graph optimisation"))?
         .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build().error_on_failure()])
         .map_err(refused("its CPU execution provider"))?;
+    if options.exact_products {
+        builder = builder
+            .with_config_entry("session.x64quantprecision", "1")
+            .map_err(refused("exact products of integers"))?;
+    }
     if options.intra_threads > 0 {
         builder = builder
             .with_intra_threads(options.intra_threads)
