@@ -8,10 +8,12 @@ use crate::check::ladder::{Check, Ladder, Row, spread};
 use crate::check::legs::{self, Link};
 use crate::check::pair::select_output;
 use crate::check::precision::{SizeWitness, prove};
+use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
+use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource, OutputKind};
 use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
@@ -47,6 +49,8 @@ pub(crate) struct Context<'a> {
     pub(crate) reference: &'a Reference,
     /// The scales of quantised artifacts, by their kind.
     pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
+    /// The integer products of ONNX graphs, by their kind.
+    pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
     /// Number of probes.
     pub(crate) samples: usize,
     /// Arguments that a replay needs beside the cell's own.
@@ -237,7 +241,7 @@ fn judge_cell(
             }
         }
     }
-    let judgement = judge::judge(&judge::Inputs {
+    let inputs = judge::Inputs {
         reference,
         actual,
         samples: context.samples,
@@ -253,7 +257,8 @@ fn judge_cell(
             determinism: determinism.as_ref(),
             broken: &broken,
         },
-    });
+    };
+    let judgement = judge::judge(&inputs);
     let broke = judgement.status == Status::Fail;
     judgement.write_to(report);
     // Outputs that are right once and unusable when the same samples are run again are not right.
@@ -263,7 +268,7 @@ fn judge_cell(
         let error = error.clone().context("the outputs are right once, and unusable when the samples are run again");
         stop(report, Status::Fail, Stage::Run, &error);
     }
-    report.accuracy = accuracy;
+    report.accuracy.clone_from(&accuracy);
     let (found, verdict) = walk_legs(id, reference, outputs, context);
     report.legs = found;
     if let Some(verdict) = verdict.filter(|_| broke) {
@@ -271,6 +276,11 @@ fn judge_cell(
             Some(reason) => format!("{reason}; {verdict}"),
             None => verdict,
         });
+    }
+    let runs_graphs = id.runtime.library == Library::Onnxruntime;
+    if let Some(saturation) = context.saturation.get(&cell.planned.artifact).filter(|_| runs_graphs) {
+        let judge = |exact: &Tensor| judge::judge(&judge::Inputs { actual: exact, ..inputs }).status;
+        saturated::explain(saturation, ran, actual, judge, report);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::check::invariance::Invariance;
 use crate::check::judge::status_of;
 use crate::check::ladder::{Ladder, spread};
 use crate::check::pair::select_output;
+use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Manifest;
@@ -20,7 +21,7 @@ use crate::processor::InstructionSet;
 use crate::report::schema::{ArtifactReport, CellSeconds};
 use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
 use crate::tensor::{Signature, Tensor};
-use crate::vocabulary::{ArtifactKind, RuntimeId, Stage, Status};
+use crate::vocabulary::{ArtifactKind, Library, RuntimeId, Stage, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 use super::engine::{self, Site};
@@ -35,6 +36,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) site: Site<'a>,
     pub(crate) artifacts: &'a Artifacts,
+    /// The integer products of the artifacts.
+    pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
     pub(crate) probes: &'a Tensor,
     pub(crate) labelled: Option<&'a LabelledData>,
     /// Spread of the reference's outputs, where a golden is stored.
@@ -72,6 +75,8 @@ pub(crate) struct Ran {
     pub(crate) behaviour: Result<(Determinism, Invariance)>,
     /// Instruction set of the processor that ran them.
     pub(crate) instruction_set: Option<InstructionSet>,
+    /// The outputs with exact integer products, where the artifact can saturate on that processor.
+    pub(crate) exact: Option<Vec<Tensor>>,
     /// Labelled samples and right answers; taken at the largest batch only.
     pub(crate) accuracy: Option<(usize, usize)>,
 }
@@ -194,7 +199,8 @@ impl Lane<'_> {
             return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
         }
         self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
-        let ran = self.probes(cell).map_err(|error| (Stage::Run, error))?;
+        let mut ran = self.probes(cell).map_err(|error| (Stage::Run, error))?;
+        ran.exact = self.exact(cell, &ran, &artifact, installation);
         Ok(Outcome::Ran(Box::new(ran)))
     }
 
@@ -217,17 +223,7 @@ impl Lane<'_> {
             return Ok(());
         }
         self.open = None;
-        let manifest = self.inputs.manifest;
-        let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
-        let batch = if artifact.kind == ArtifactKind::TfliteInt8 { cell.id.batch } else { largest };
-        let request = OpenRequest {
-            installation: installation.clone(),
-            artifact: artifact.path.clone(),
-            kind: artifact.kind,
-            precision: cell.id.precision,
-            batch: batch as usize,
-            options: session_options(manifest),
-        };
+        let request = open_request(self.inputs.manifest, cell, installation, artifact);
         let (signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
             let (signature, seconds) = worker.open(&request)?;
             Ok((signature, seconds, worker.layers()?))
@@ -274,9 +270,32 @@ impl Lane<'_> {
                 layers,
                 behaviour,
                 instruction_set: worker.instruction_set().cloned(),
+                exact: None,
                 accuracy,
             })
         })
+    }
+
+    /// The outputs of the cell with exact products, from a session of their own, where the processor saturates and the
+    /// artifact is not proven to be safe from it. Evidence for the cause of a failure; what goes wrong here decides nothing.
+    fn exact(
+        &self,
+        cell: &PlannedCell,
+        ran: &Ran,
+        artifact: &Artifact,
+        installation: &Installation,
+    ) -> Option<Vec<Tensor>> {
+        let narrow = ran.instruction_set.as_ref().is_some_and(InstructionSet::sums_pairs_in_16_bits);
+        let proven = self.inputs.saturation.get(&artifact.kind).is_none_or(Saturation::is_proven);
+        if !narrow || proven || cell.id.runtime.library != Library::Onnxruntime {
+            return None;
+        }
+        let request = open_request(self.inputs.manifest, cell, installation, artifact);
+        let options = SessionOptions { exact_products: true, ..request.options.clone() };
+        let mut worker = Worker::start(self.inputs.program, self.inputs.limits).ok()?;
+        let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
+        let outcome = worker.run(self.inputs.probes, cell.id.batch as usize, is_static(&signature));
+        outcome.ok().map(|outcome| outcome.outputs)
     }
 
     /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
@@ -311,6 +330,25 @@ const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
     match (stage, kind) {
         (Stage::Load | Stage::Run, ErrorKind::Missing | ErrorKind::Unsupported) => Status::Fail,
         _ => status_of(kind),
+    }
+}
+
+/// How the session that a cell shares with others is opened.
+fn open_request(
+    manifest: &Manifest,
+    cell: &PlannedCell,
+    installation: &Installation,
+    artifact: &Artifact,
+) -> OpenRequest {
+    let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
+    let batch = if artifact.kind == ArtifactKind::TfliteInt8 { cell.id.batch } else { largest };
+    OpenRequest {
+        installation: installation.clone(),
+        artifact: artifact.path.clone(),
+        kind: artifact.kind,
+        precision: cell.id.precision,
+        batch: batch as usize,
+        options: session_options(manifest),
     }
 }
 

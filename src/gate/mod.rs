@@ -13,6 +13,7 @@
 //! | `golden`    | the stored golden, and how the reference stands to it                    |
 //! | `assemble`  | judges what came out                                                     |
 //! | `stopped`   | the report of a run that judged nothing                                  |
+//! | `saturated` | whether integer products that saturate are why a cell fails              |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
@@ -30,6 +31,7 @@ pub mod machine;
 pub mod natural;
 mod open;
 pub mod samples;
+mod saturated;
 mod stopped;
 pub mod timing;
 mod workspace;
@@ -165,11 +167,13 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let calibrated = plan
         .iter()
         .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
+    let saturation = saturated::of(&artifacts);
     let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
     let inputs = Inputs {
         manifest,
         site: engine::Site::of(workspace, calibrated)?,
         artifacts: &artifacts,
+        saturation: &saturation,
         probes: &probe_tensor,
         labelled: labelled.as_ref(),
         spread: reference.spread(manifest.output.kind),
@@ -186,6 +190,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         artifacts: &artifacts,
         reference: &reference,
         scales: &scales,
+        saturation: &saturation,
         samples: probes.len(),
         replay: &options.replay,
     };
