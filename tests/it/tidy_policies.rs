@@ -166,6 +166,19 @@ fn nothing_is_removed_unseen(#[case] name: &str) {
     assert!(repository.findings("check-blessing", &["HEAD"]).contains("is gone"));
 }
 
+#[rstest]
+#[case::of_a_gpu(r#"{"gpu": "a GPU"}"#, true)]
+#[case::of_an_instruction_set(r#"{"cpu": "a processor", "instruction-set": "avx2"}"#, true)]
+#[case::of_any_processor_of_a_name(r#"{"cpu": "a processor"}"#, false)]
+fn a_baseline_that_judges_no_run_may_go(#[case] environment: &str, #[case] found: bool) {
+    let repository = Repository::new();
+    let name = "baselines/cpu/net/cell.json";
+    repository.write(name, &format!(r#"{{"entries": [{{"reason": "first", "environment": {environment}}}]}}"#));
+    repository.commit();
+    fs::remove_file(repository.path(name)).unwrap();
+    assert_eq!(repository.findings("check-blessing", &["HEAD"]).contains("is gone"), found);
+}
+
 #[test]
 fn a_new_file_is_judged_whether_tracked_or_not() {
     let repository = Repository::new();
