@@ -64,7 +64,7 @@ class Kit:
 
     def samples(self, given=PICTURE):
         """Samples that heads are fitted on."""
-        return self.provider(given, "fit")
+        return self.provider(given)
 
     def graph(self, given=PICTURE, **options):
         return Graph(given.shape, self.number, **options)

@@ -19,9 +19,9 @@ FIT_SEED, FRESH_SEED = 70_001, 70_101
 
 
 def make(program, name, seed):
-    """The case `name` of `seed`, and the samples that its truth is measured on."""
-    case = KINDS[name](seed, lambda given, _: natural(program, given, FIT_SEED, FIT))
-    return case, natural(program, case.input, FRESH_SEED + seed % 2, FRESH)
+    """The case `name` of `seed`, and the file of samples that its truth is measured on."""
+    case = KINDS[name](seed, lambda given: np.load(natural(program, given, FIT_SEED, FIT)))
+    return case, natural(program, case.input, FRESH_SEED + seed // 2, FRESH)
 
 
 def digest(*parts):
@@ -158,7 +158,8 @@ def words(cells):
 
 def measure(program, name, seed, gated=True):
     """Rows of one case: one for each precision that is judged; without the gate where only the truth is asked."""
-    case, fresh = make(program, name, seed)
+    case, samples = make(program, name, seed)
+    fresh = np.load(samples)
     folder = program.folder / "work" / f"{name}-{seed}"
     refused = prepare(program, case, folder)
     found, said = ({}, refused) if refused else export(program, folder, "bundle")
@@ -180,6 +181,6 @@ def measure(program, name, seed, gated=True):
         named = bool(re.search(cause, text, re.IGNORECASE)) if cause and gated != "pass" else None
         planted = case.planted.get(precision) or ("invalid" if case.planted.get("invalid") else None)
         rows.append(
-            dict(kind=name, seed=seed, precision=precision, planted=planted, truth=verdict, figures=figures, gate=gated, exit=code, words=text, cause=cause, named=named)
+            dict(kind=name, seed=seed, precision=precision, planted=planted, truth=verdict, figures=figures, gate=gated, exit=code, words=text, cause=cause, named=named, fixed=case.fixed, samples=str(samples))
         )
     return rows

@@ -122,11 +122,11 @@ def put(bundle, artifact, model):
 
 
 def natural(program, given, seed, count):
-    """`count` samples of the input `given` as the program's own generator draws them under a seed of its own."""
+    """A file of `count` samples of the input `given`, as the program's own generator draws them under a seed of its own."""
     label = hashlib.sha256(repr((given, seed, count)).encode()).hexdigest()[:16]
     path = program.folder / "samples" / f"{label}.npy"
     if not path.exists():
-        folder = program.folder / "samples" / label
+        folder = program.folder / "samples" / f"{label}-{os.getpid()}"
         folder.mkdir(parents=True, exist_ok=True)
         size, scale = int(np.prod(given.shape)), (given.range[1] - given.range[0]) / (min(given.std) if given.std else 1.0)
         # The model decides nothing of the samples; it tells one half of the input from the other.
@@ -146,4 +146,4 @@ def natural(program, given, seed, count):
         if not (folder / "samples.npy").exists():
             raise RuntimeError(f"no samples of {given}: {said[2]}")
         (folder / "samples.npy").rename(path)
-    return np.load(path)
+    return path
