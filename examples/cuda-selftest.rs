@@ -10,8 +10,8 @@ use trtgate::error::{Error, ErrorKind, Result};
 use trtgate::measure::contract::{Measurement, TimingContract, TimingMode};
 use trtgate::measure::nvml::Monitor;
 use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
-use trtgate::runtime::tensorrt::pipeline::{self, Enqueue};
-use trtgate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+use trtgate::runtime::tensorrt::pipeline::{self, Border, Enqueue};
+use trtgate::tensor::{ElementType, Tensor, TensorSpec};
 
 /// Elements of a sample, as of a CIFAR-10 image.
 const ROW: usize = 32 * 32 * 3;
@@ -176,6 +176,8 @@ fn device_state(device: &Device) -> Result<()> {
 struct Stand {
     input: Option<DeviceBuffer>,
     output: Option<DeviceBuffer>,
+    /// A first output, which nobody asks for.
+    aside: Option<DeviceBuffer>,
     batch: usize,
     repeats: usize,
 }
@@ -191,26 +193,26 @@ impl Enqueue for Stand {
     }
 
     fn bind(&mut self, name: &str, buffer: &DeviceBuffer) -> Result<()> {
-        let place = if name == "input" { &mut self.input } else { &mut self.output };
+        let place = match name {
+            "input" => &mut self.input,
+            "aside" => &mut self.aside,
+            _ => &mut self.output,
+        };
         *place = Some(buffer.clone());
         Ok(())
     }
 
     fn enqueue(&mut self, stream: &Stream) -> Result<()> {
-        let (Some(input), Some(output)) = (&self.input, &self.output) else {
+        let (Some(input), Some(output), Some(aside)) = (&self.input, &self.output, &self.aside) else {
             return Err(Error::failed("not bound"));
         };
+        aside.fill(0x11, stream)?;
         (0..self.repeats).try_for_each(|_| input.copy_to(output, output.bytes(), stream))
     }
 }
 
-fn signature() -> Signature {
-    let spec = |name: &str, width| TensorSpec {
-        name: name.to_owned(),
-        element_type: ElementType::Float32,
-        shape: vec![None, Some(width)],
-    };
-    Signature { inputs: vec![spec("input", ROW)], outputs: vec![spec("output", CLASSES)] }
+fn spec(name: &str, width: usize) -> TensorSpec {
+    TensorSpec { name: name.to_owned(), element_type: ElementType::Float32, shape: vec![None, Some(width)] }
 }
 
 fn inputs(count: usize, batch: usize) -> Result<Vec<Tensor>> {
@@ -219,10 +221,13 @@ fn inputs(count: usize, batch: usize) -> Result<Vec<Tensor>> {
 }
 
 fn run(device: &Device, contract: &TimingContract, count: usize, batch: usize, repeats: usize) -> Result<Measurement> {
-    let stand = || Stand { input: None, output: None, batch: 0, repeats };
+    let stand = || Stand { input: None, output: None, aside: None, batch: 0, repeats };
     let mut contexts: Vec<Stand> = (0..contract.streams).map(|_| stand()).collect();
     let inputs = inputs(count, batch)?;
-    let measurement = pipeline::measure(device, &mut contexts, &signature(), &inputs, contract)?;
+    let (input, output, aside) = (spec("input", ROW), spec("output", CLASSES), spec("aside", CLASSES));
+    let border = Border { input: &input, outputs: &[output], others: &[aside] };
+    let measurement = pipeline::measure(device, &mut contexts, &border, &inputs, contract)?;
+    ensure(measurement.output == "output", "another output than the one asked for")?;
     ensure(measurement.outputs.len() == count, "an input has no output")?;
     for (input, output) in inputs.iter().zip(&measurement.outputs) {
         ensure(input.values.get(..batch * CLASSES) == Some(output), "an output is not its input's head")?;

@@ -1,5 +1,6 @@
-//! The matrix: one trial a cell. A cell that cannot run here is ignored at list time, with its reason in the name;
-//! `TRTGATE_REQUIRE=onnxruntime,tensorflow` turns that into a failure.
+//! The matrix: one trial a cell, by the cell's name on every machine, and one `build::` trial an engine, which claims that it
+//! is built and nothing more. A cell that cannot run here is ignored at list time; what is printed before the list, and the
+//! trial itself where it is run all the same, say why. `TRTGATE_REQUIRE=onnxruntime,tensorflow` turns that into a failure.
 //!
 //! With `TRTGATE_REPORTS=DIR` each cell leaves its report in `DIR`, whichever process or shard runs it; `trtgate merge`
 //! joins them. A machine answers for every cell of the runtimes that are on it or that it is required to have, and for the
@@ -11,9 +12,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use trtgate::gate::{self, Options, RunOptions, Workspace};
-use trtgate::plan::{Ability, Filter};
+use trtgate::plan::{Ability, Filter, builds_engines};
 use trtgate::report::schema::{CellReport, Report};
 use trtgate::report::{file, terminal};
+use trtgate::runtime::Obstacle;
 use trtgate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
 use trtgate::worker::WorkerProgram;
 
@@ -45,24 +47,42 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
         }
     }
     let mut not_run = Vec::new();
+    let mut built: Vec<(RuntimeId, Precision)> = Vec::new();
+    let mut reasons: Vec<(RuntimeId, Obstacle)> = Vec::new();
     for cell in cells {
         let id = cell.id.clone();
         let needed = required.iter().any(|selector| selector.selects(&id.runtime));
-        let obstacle = match &cell.ability {
-            Ability::Nothing(obstacle) => Some(obstacle.clone()),
-            _ => None,
-        };
         // A known impossibility stays ignored where its runtime is required; an absence does not.
-        let ignored = obstacle.as_ref().is_some_and(|obstacle| !needed || obstacle.status == Status::Unsupported);
-        let name = match &obstacle {
-            Some(obstacle) if ignored => format!("{id} [{}: {}]", obstacle.status, obstacle.reason),
-            _ => id.to_string(),
-        };
-        if ignored && (needed || required.is_empty() || cell.installation.is_some()) {
-            not_run.push(id.clone());
+        let excused = |obstacle: &&Obstacle| !needed || obstacle.status == Status::Unsupported;
+        let ignored = cell.ability.obstacle().filter(excused);
+        if let Some(obstacle) = ignored {
+            if needed || required.is_empty() || cell.installation.is_some() {
+                not_run.push(id.clone());
+            }
+            if !reasons.iter().any(|(runtime, known)| *runtime == id.runtime && known.reason == obstacle.reason) {
+                reasons.push((id.runtime.clone(), obstacle.clone()));
+            }
+        }
+        let engine = (id.runtime.clone(), id.precision);
+        if builds_engines(id.runtime.library) && !built.contains(&engine) {
+            let impossible = match &cell.ability {
+                Ability::Nothing(obstacle) => excused(&obstacle),
+                Ability::BuildOnly(_) | Ability::Run => false,
+            };
+            let (workspace, id) = (Arc::clone(&workspace), id.clone());
+            let name = format!("build::{}/{}", id.runtime, id.precision);
+            trials.push(Trial::test(name, move || build(&workspace, &id)).with_ignored_flag(impossible));
+            built.push(engine);
         }
         let workspace = Arc::clone(&workspace);
-        trials.push(Trial::test(name, move || run(&workspace, &id)).with_ignored_flag(ignored));
+        let ignored = ignored.is_some();
+        trials.push(Trial::test(id.to_string(), move || run(&workspace, &id)).with_ignored_flag(ignored));
+    }
+    // Under nextest every trial is a process of its own, which lists them all.
+    if std::env::var_os("NEXTEST").is_none() {
+        for (runtime, obstacle) in &reasons {
+            eprintln!("ignored: {runtime}: {}: {}", obstacle.status, obstacle.reason);
+        }
     }
     if reports().is_some() && !not_run.is_empty() {
         let name = "cells that cannot run here are reported";
@@ -71,14 +91,18 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
     Ok(trials)
 }
 
+/// Runs and judges one cell. What did not run has not passed, whatever was built for it.
 fn run(workspace: &Workspace, id: &CellId) -> Result<(), Failed> {
     let (report, cell) = report(workspace, id)?;
     match cell.status {
         Status::Pass => Ok(()),
-        // Engines are built wherever the builder is; running them is up to the machine.
-        Status::Unavailable | Status::Unsupported if cell.artifact.is_some() => Ok(()),
         _ => Err(Failed::from(terminal::render(&report, terminal::Style::default()))),
     }
+}
+
+/// Builds the engine of a cell, or finds it built.
+fn build(workspace: &Workspace, id: &CellId) -> Result<(), Failed> {
+    gate::build_engine(workspace, id, None).map(|_| ()).map_err(|error| Failed::from(error.to_string()))
 }
 
 /// Judges one cell; its report goes into the folder of reports, where there is one.

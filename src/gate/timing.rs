@@ -1,11 +1,12 @@
 //! The performance half of a gate: cells under the clock, in fresh processes, after everything else is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::check::judge;
-use crate::check::ladder::Ladder;
-use crate::check::pair::OutputPair;
+use crate::check::ladder::{Check, Ladder};
+use crate::check::pair::{OutputPair, select_output};
+use crate::check::precision::prove;
 use crate::error::{Error, Result};
 use crate::gate::assemble::confident_allowed;
 use crate::gate::open::OpenCell;
@@ -66,14 +67,17 @@ pub struct WorkspaceMeasurer<'a> {
     reference: Option<Tensor>,
     throttled: BTreeMap<CellId, Vec<String>>,
     artifacts: BTreeMap<CellId, ArtifactRecord>,
+    /// Digests of the artifacts that were judged, by the cell that they were judged for.
+    judged: BTreeSet<(CellId, String)>,
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
-    /// A measurer on the workspace's probes. `reference` holds their right answers, where they are known.
+    /// A measurer of `cells` on the workspace's probes; the cells' artifacts have been judged. `reference` holds the probes'
+    /// right answers, where they are known.
     ///
     /// # Errors
     /// If the probes cannot be read.
-    pub fn new(workspace: &'a Workspace, reference: Option<Tensor>) -> Result<Self> {
+    pub fn new(workspace: &'a Workspace, cells: &[BenchCell], reference: Option<Tensor>) -> Result<Self> {
         let probes = workspace.probes()?.samples()?;
         let probes = probes.tensor(0..probes.len())?;
         Ok(Self {
@@ -83,6 +87,10 @@ impl<'a> WorkspaceMeasurer<'a> {
             reference,
             throttled: BTreeMap::new(),
             artifacts: BTreeMap::new(),
+            judged: cells
+                .iter()
+                .filter_map(|cell| Some((cell.id.clone(), cell.artifact.as_ref()?.sha256.clone())))
+                .collect(),
         })
     }
 
@@ -107,24 +115,57 @@ impl<'a> WorkspaceMeasurer<'a> {
         let Some(reference) = &self.reference else { return Ok(()) };
         let batch = cell.batch as usize;
         let columns = reference.row_len();
+        let wanted = &self.workspace.manifest.output.name;
+        if measurement.output != *wanted {
+            let found = &measurement.output;
+            return Err(Error::failed(format!("the measurement gave the output `{found}`, `{wanted}` was asked for")));
+        }
         let outputs: Vec<f32> = measurement.outputs.concat();
         let samples = outputs.len() / columns.max(1);
         if samples == 0 || !samples.is_multiple_of(batch) {
             return Err(Error::failed("the measurement gave no outputs to check"));
         }
+        self.hold_to_reference(cell, reference, &outputs, "outputs made while the clock ran")
+    }
+
+    /// An engine with more profiles, for several contexts, is another one than was judged: it is judged before it is timed.
+    fn judge(&mut self, cell: &CellId, open: &mut OpenCell) -> Result<()> {
+        let digest = open.artifact.sha256.clone();
+        let Some(reference) = &self.reference else { return Ok(()) };
+        if self.judged.contains(&(cell.clone(), digest.clone())) {
+            return Ok(());
+        }
+        let of_it =
+            |error: Error| error.context("the engine that is to be timed, not the one that was judged, is wrong");
+        let outputs = open.run(&self.probes)?.outputs;
+        let outputs = select_output(outputs, &self.workspace.manifest.output.name).map_err(of_it)?;
+        self.hold_to_reference(cell, reference, &outputs.values, "its outputs").map_err(of_it)?;
+        let row = self.ladder.row(cell.runtime.library, cell.precision)?;
+        if row.gates(Check::PrecisionProof) {
+            let layers = open.layers()?.unwrap_or_default();
+            let proof = prove(cell.precision, &layers, row.precision_share).result(true);
+            if proof.status != Status::Pass {
+                return Err(of_it(Error::failed(proof.detail)));
+            }
+        }
+        self.judged.insert((cell.clone(), digest));
+        Ok(())
+    }
+
+    /// Holds `outputs`, of the probes in order and again from the first, to the reference; `what` names them.
+    fn hold_to_reference(&self, cell: &CellId, reference: &Tensor, outputs: &[f32], what: &str) -> Result<()> {
+        let columns = reference.row_len();
+        let samples = outputs.len() / columns.max(1);
         let expected: Vec<f32> = reference.values.iter().copied().cycle().take(samples * columns).collect();
-        let pair = OutputPair::new(&expected, &outputs, samples, columns)
-            .map_err(|error| error.context("outputs made while the clock ran cannot be compared"))?;
+        let pair = OutputPair::new(&expected, outputs, samples, columns)
+            .map_err(|error| error.context(format!("{what} cannot be compared")))?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
         let manifest = &self.workspace.manifest;
         let allowed = confident_allowed(manifest, cell.precision);
         let compared = judge::compare(&pair, manifest.output.kind, row, allowed)?;
         match (compared.status(), compared.fault()) {
             (Status::Pass, _) => Ok(()),
-            (_, fault) => Err(Error::failed(format!(
-                "outputs made while the clock ran are wrong: {}",
-                fault.unwrap_or("they cannot be judged")
-            ))),
+            (_, fault) => Err(Error::failed(format!("{what} are wrong: {}", fault.unwrap_or("they cannot be judged")))),
         }
     }
 }
@@ -133,6 +174,7 @@ impl CellMeasurer for WorkspaceMeasurer<'_> {
     fn measure(&mut self, cell: &CellId, contract: &TimingContract, _fresh_process: bool) -> Result<Measurement> {
         // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
         let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams)?;
+        self.judge(cell, &mut open)?;
         let measurement = open.measure(&self.samples(cell.batch as usize)?, contract)?;
         self.check(cell, &measurement)?;
         let throttled = measurement.device.as_ref().map_or_else(Vec::new, |device| {
@@ -235,7 +277,7 @@ impl<'a> Timing<'a> {
     /// # Errors
     /// If a baseline cannot be read.
     pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], reference: Option<Tensor>) -> Result<Bench> {
-        let mut measurer = WorkspaceMeasurer::new(self.workspace, reference)?;
+        let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, reference)?;
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
         let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;

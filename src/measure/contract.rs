@@ -86,7 +86,10 @@ pub struct Measurement {
     /// How a GPU was used, its state and its limits; `None` on CPU.
     #[serde(default)]
     pub device: Option<Box<DeviceMeasurement>>,
-    /// For each input batch, the values of the first output of the last time it was run inside the timed region.
+    /// Name of the output that `outputs` holds.
+    #[serde(default)]
+    pub output: String,
+    /// For each input batch, the values of that output of the last time it was run inside the timed region.
     #[serde(skip)]
     pub outputs: Vec<Vec<f32>>,
 }

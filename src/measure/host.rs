@@ -62,6 +62,7 @@ fn measure_with_clock(
     let capacity = (expected as u64).clamp(contract.iterations, contract.iterations.max(1 << 22));
     let mut host_milliseconds = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
     let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); inputs.len()];
+    let mut name = String::new();
     // One entry a call, or none at all where the system does not count.
     let mut waited_milliseconds = waiting().map(|_| Vec::with_capacity(host_milliseconds.capacity()));
 
@@ -87,6 +88,7 @@ fn measure_with_clock(
         if let Some(slot) = outputs.get_mut(index) {
             *slot = first.values;
         }
+        name = first.name;
         batches += 1;
         let every_input = batches >= inputs.len() as u64;
         if every_input && batches >= contract.iterations && now.saturating_sub(begin) >= duration {
@@ -107,6 +109,7 @@ fn measure_with_clock(
         batches,
         enqueue_microseconds: None,
         device: None,
+        output: name,
         outputs,
     })
 }

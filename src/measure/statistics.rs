@@ -365,6 +365,7 @@ mod tests {
             gpu_milliseconds: Vec::new(),
             enqueue_microseconds: None,
             device: None,
+            output: String::new(),
             outputs: Vec::new(),
         }
     }

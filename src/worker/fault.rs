@@ -1,10 +1,11 @@
 //! Faults on demand, to prove that the gate catches them. `TRTGATE_TEST_FAULT` in a worker's environment holds
-//! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`; a fault can only make
-//! results worse or slower, never better.
+//! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`, or `WHAT@REQUEST/LIBRARY` for the
+//! sessions of one library; a fault can only make results worse or slower, never better.
 
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::vocabulary::Library;
 
 /// The variable.
 const VARIABLE: &str = "TRTGATE_TEST_FAULT";
@@ -49,7 +50,18 @@ enum Fault {
 /// The faults of this process.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    faults: Vec<(Fault, String)>,
+    faults: Vec<Planted>,
+    /// The library of the session that is open or being opened.
+    library: Option<Library>,
+}
+
+/// A fault and where it is provoked.
+#[derive(Debug)]
+struct Planted {
+    fault: Fault,
+    request: String,
+    /// Only in sessions of this library.
+    library: Option<Library>,
 }
 
 impl Faults {
@@ -59,7 +71,11 @@ impl Faults {
         let mut faults = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let wrong = || Error::usage(format!("`{VARIABLE}` holds `{pair}`, which is no fault"));
-            let (what, request) = pair.split_once('@').ok_or_else(wrong)?;
+            let (what, place) = pair.split_once('@').ok_or_else(wrong)?;
+            let (request, library) = match place.split_once('/') {
+                Some((request, library)) => (request, Some(library.parse().map_err(|_| wrong())?)),
+                None => (place, None),
+            };
             let fault = match what {
                 "crash" => Fault::Crash,
                 "kill" => Fault::Kill,
@@ -78,13 +94,21 @@ impl Faults {
                     _ => return Err(wrong()),
                 },
             };
-            faults.push((fault, request.to_owned()));
+            faults.push(Planted { fault, request: request.to_owned(), library });
         }
-        Ok(Self { faults })
+        Ok(Self { faults, library: None })
+    }
+
+    /// What follows is asked of a session of `library`.
+    pub(super) const fn serve(&mut self, library: Library) {
+        self.library = Some(library);
     }
 
     fn of<'a>(&'a self, request: &'a str) -> impl Iterator<Item = &'a Fault> {
-        self.faults.iter().filter(move |(_, name)| name == request).map(|(fault, _)| fault)
+        let here = move |planted: &&Planted| {
+            planted.request == request && (planted.library.is_none() || planted.library == self.library)
+        };
+        self.faults.iter().filter(here).map(|planted| &planted.fault)
     }
 
     /// Before a request is served.

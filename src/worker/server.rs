@@ -61,6 +61,7 @@ impl State {
                 Ok((Reply::Device(device), Vec::new()))
             }
             Request::Open(request) => {
+                self.faults.serve(request.installation.id.library);
                 self.faults.before("open");
                 // The old session's memory is wanted by the new one.
                 self.session = None;

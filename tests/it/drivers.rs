@@ -1,16 +1,14 @@
 //! What the drivers' tests share: the libraries under test, and the tiny model with Python's answers.
 //!
-//! These tests are ignored by default, because the libraries weigh up to a gigabyte. Asked for, they need the library
-//! and fail without it:
-//!
-//! ```text
-//! TRTGATE_TEST_SITE_PACKAGES=…/site-packages cargo nextest run --test it --run-ignored all drivers
-//! ```
+//! The libraries are those of trtgate's own Python environment, or in the folders that `TRTGATE_TEST_SITE_PACKAGES` names. A
+//! test whose library is not there fails: `ci/run-archive` leaves out those of the libraries that a container does not
+//! promise.
 
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
 
+use trtgate::convert::environment::{EXPORT, find};
 use trtgate::runtime::{self, Installation, OpenRequest, SearchPaths, Session, SessionOptions};
 use trtgate::tensor::Tensor;
 use trtgate::vocabulary::{ArtifactKind, Library, Precision};
@@ -21,14 +19,15 @@ pub(crate) const TOLERANCE: f32 = 1e-5;
 
 /// The best installation of `library`; these tests are run to test it, so its absence is a failure.
 pub(crate) fn installation(library: Library) -> Installation {
-    let site_packages = std::env::var_os("TRTGATE_TEST_SITE_PACKAGES")
-        .map(|paths| std::env::split_paths(&paths).collect())
-        .unwrap_or_default();
+    let site_packages = match std::env::var_os("TRTGATE_TEST_SITE_PACKAGES") {
+        Some(paths) => std::env::split_paths(&paths).collect(),
+        None => find(EXPORT).map(|environment| environment.site_packages).unwrap_or_default(),
+    };
     let paths = SearchPaths { explicit: Vec::new(), site_packages, system: true };
     let probe = runtime::driver(library).unwrap().probe(&paths);
     match probe.found.into_iter().next() {
         Some(installation) => installation,
-        None => panic!("`{library}` is not here; TRTGATE_TEST_SITE_PACKAGES names its folder: {:?}", probe.missing),
+        None => panic!("`{library}` is not here; `trtgate export` brings it: {:?}", probe.missing),
     }
 }
 
@@ -87,8 +86,14 @@ pub(crate) fn refusal(request: &OpenRequest) -> Error {
 pub(crate) fn assert_close(output: &Tensor, expected: &str) {
     let (shape, values) = npy(expected);
     assert_eq!(output.shape, shape);
-    let worst = output.values.iter().zip(&values).map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f32::max);
-    assert!(worst <= TOLERANCE, "`{expected}` differs by {worst}");
+    assert_eq!(output.values.len(), values.len(), "`{expected}`");
+    assert!(!values.is_empty(), "`{expected}` holds nothing");
+    // A NaN is within no tolerance.
+    let close = |got: f32, wanted: f32| (got - wanted).abs() <= TOLERANCE;
+    let off = output.values.iter().zip(&values).position(|(&got, &wanted)| !close(got, wanted));
+    if let Some(place) = off {
+        panic!("`{expected}` differs at {place}: {} instead of {}", output.values[place], values[place]);
+    }
 }
 
 /// A copy of the file `name` of the tiny model, changed by `change`.

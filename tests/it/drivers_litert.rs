@@ -14,7 +14,6 @@ fn model(name: &str, batch: usize) -> OpenRequest {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn answers_are_those_of_python() {
     for border in ["int8", "float"] {
         let mut session = open(&model(&format!("batch_4_{border}.tflite"), 4)).unwrap();
@@ -26,7 +25,6 @@ fn answers_are_those_of_python() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn one_sample_at_a_time_gives_the_same_answers() {
     for border in ["int8", "float"] {
         let mut session = open(&model(&format!("batch_1_{border}.tflite"), 1)).unwrap();
@@ -40,7 +38,6 @@ fn one_sample_at_a_time_gives_the_same_answers() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn the_signature_tells_the_true_types_and_the_static_batch() {
     let session = open(&model("batch_4_int8.tflite", 4)).unwrap();
     let signature = session.signature();
@@ -51,7 +48,6 @@ fn the_signature_tells_the_true_types_and_the_static_batch() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn a_short_batch_is_padded_and_nothing_leaks() {
     let mut session = open(&model("batch_4_int8.tflite", 4)).unwrap();
     assert!(session.run(&rows(&samples(), 0..3)).unwrap_err().message.contains("has shape [3, 8, 8, 3]"));
@@ -62,7 +58,6 @@ fn a_short_batch_is_padded_and_nothing_leaks() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn layers_are_integer_throughout() {
     let layers = open(&model("batch_4_int8.tflite", 4)).unwrap().layers().unwrap().unwrap();
     let heavy: Vec<(&str, Option<&str>)> = layers
@@ -78,7 +73,6 @@ fn layers_are_integer_throughout() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn threads_and_builtin_kernels_give_close_answers() {
     let (_, expected) = npy("litert_batch_4_int8.npy");
     let mut request = model("batch_4_int8.tflite", 4);
@@ -94,14 +88,12 @@ fn threads_and_builtin_kernels_give_close_answers() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn the_batch_must_be_the_models() {
     let error = refusal(&model("batch_4_int8.tflite", 8));
     assert!(error.message.ends_with("is made for batch 4, not 8"), "{error}");
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn wrong_inputs_are_refused() {
     let mut session = open(&model("batch_4_int8.tflite", 4)).unwrap();
     let mut bytes = samples();
@@ -114,7 +106,6 @@ fn wrong_inputs_are_refused() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn an_unknown_output_names_those_that_are_there() {
     let mut request = model("batch_4_int8.tflite", 4);
     request.options.outputs = vec!["probabilities".to_owned()];
@@ -122,7 +113,6 @@ fn an_unknown_output_names_those_that_are_there() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn a_truncated_or_garbled_model_is_an_error() {
     let length = fs::read(fixture("batch_4_int8.tflite")).unwrap().len();
     for keep in (0..length).step_by(97).chain([1, 50, length - 1]) {
@@ -137,7 +127,6 @@ fn a_truncated_or_garbled_model_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs LiteRT"]
 fn an_unknown_release_is_unsupported() {
     let mut request = model("batch_4_int8.tflite", 4);
     request.installation.version = "2.1.4".to_owned();

@@ -20,7 +20,6 @@ fn computing(layers: &[Layer]) -> Vec<&str> {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn answers_are_those_of_python() {
     for (name, kind, expected) in [
         ("fp32.onnx", ArtifactKind::OnnxFp32, "onnxruntime_fp32.npy"),
@@ -36,7 +35,6 @@ fn answers_are_those_of_python() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn half_precision_borders_are_fed_and_widened() {
     let mut session = open(&model("fp16_border.onnx", ArtifactKind::OnnxFp16)).unwrap();
     assert_eq!(session.signature().inputs[0].element_type, ElementType::Float16);
@@ -49,7 +47,6 @@ fn half_precision_borders_are_fed_and_widened() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn every_batch_size_runs_and_all_outputs_come_by_default() {
     let mut request = model("fp32.onnx", ArtifactKind::OnnxFp32);
     request.options.outputs.clear();
@@ -66,7 +63,6 @@ fn every_batch_size_runs_and_all_outputs_come_by_default() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn layers_tell_the_precision_that_really_computes() {
     let precisions = |name: &str, kind| {
         let layers = open(&model(name, kind)).unwrap().layers().unwrap().unwrap();
@@ -91,7 +87,6 @@ fn layers_tell_the_precision_that_really_computes() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn without_optimisation_the_nodes_stay_as_they_are() {
     let mut request = model("int8.onnx", ArtifactKind::OnnxInt8);
     request.options.optimize = false;
@@ -101,7 +96,6 @@ fn without_optimisation_the_nodes_stay_as_they_are() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn wrong_inputs_are_refused() {
     let mut session = open(&model("fp32.onnx", ArtifactKind::OnnxFp32)).unwrap();
     let mut narrow = samples();
@@ -117,7 +111,6 @@ fn wrong_inputs_are_refused() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn an_unknown_output_names_those_that_are_there() {
     let mut request = model("fp32.onnx", ArtifactKind::OnnxFp32);
     request.options.outputs = vec!["probabilities".to_owned()];
@@ -127,7 +120,6 @@ fn an_unknown_output_names_those_that_are_there() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn a_truncated_or_garbled_model_is_an_error() {
     let length = fs::read(fixture("fp32.onnx")).unwrap().len();
     for keep in [0, 1, 50, length / 2, length - 1] {
@@ -143,7 +135,6 @@ fn a_truncated_or_garbled_model_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn a_library_that_is_none_is_an_error() {
     let mut request = model("fp32.onnx", ArtifactKind::OnnxFp32);
     let right = request.installation.file.clone();
@@ -157,7 +148,6 @@ fn a_library_that_is_none_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs ONNX Runtime"]
 fn an_old_release_is_unsupported() {
     let mut request = model("fp32.onnx", ArtifactKind::OnnxFp32);
     request.installation.version = "1.20.0".to_owned();

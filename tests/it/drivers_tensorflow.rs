@@ -24,7 +24,6 @@ fn copy(target: &Path) {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn answers_are_those_of_python() {
     let mut session = open(&saved_model(fixture("saved_model"))).unwrap();
     let signature = session.signature().clone();
@@ -37,7 +36,6 @@ fn answers_are_those_of_python() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn every_batch_size_runs_and_all_outputs_come_by_default() {
     let mut request = saved_model(fixture("saved_model"));
     request.options.outputs.clear();
@@ -54,7 +52,6 @@ fn every_batch_size_runs_and_all_outputs_come_by_default() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn without_optimisation_the_answers_are_the_same() {
     let mut request = saved_model(fixture("saved_model"));
     request.options.optimize = false;
@@ -62,7 +59,6 @@ fn without_optimisation_the_answers_are_the_same() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn wrong_inputs_are_refused_before_the_library_sees_them() {
     let mut session = open(&saved_model(fixture("saved_model"))).unwrap();
     let mut narrow = samples();
@@ -84,7 +80,6 @@ fn wrong_inputs_are_refused_before_the_library_sees_them() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn an_unknown_output_or_signature_names_those_that_are_there() {
     let mut request = saved_model(fixture("saved_model"));
     request.options.outputs = vec!["probabilities".to_owned()];
@@ -94,7 +89,6 @@ fn an_unknown_output_or_signature_names_those_that_are_there() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn a_damaged_saved_model_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("saved_model.pb");
@@ -128,14 +122,12 @@ fn a_damaged_saved_model_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn another_kind_of_artifact_is_unsupported() {
     let request = request(Library::Tensorflow, fixture("fp32.onnx"), ArtifactKind::OnnxFp32, 4);
     assert_eq!(refusal(&request).message, "tensorflow runs `savedmodel`, not `onnx-fp32`");
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn a_library_that_is_none_is_an_error() {
     let mut request = saved_model(fixture("saved_model"));
     let folder = tempfile::tempdir().unwrap();
@@ -148,7 +140,6 @@ fn a_library_that_is_none_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn a_version_that_the_package_denies_is_an_error() {
     let mut request = saved_model(fixture("saved_model"));
     request.installation.version = "1.15.0".to_owned();
@@ -156,7 +147,6 @@ fn a_version_that_the_package_denies_is_an_error() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow"]
 fn measuring_gives_times_and_the_last_answers() {
     let mut session = open(&saved_model(fixture("saved_model"))).unwrap();
     let contract =

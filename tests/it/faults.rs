@@ -182,9 +182,8 @@ fn a_plan_carries_what_is_required() {
 
 #[test]
 fn one_dead_worker_leaves_the_other_cells_alone() {
-    let context = Context::new().with("TRTGATE_TEST_FAULT", "crash@layers");
+    let context = Context::new().with("TRTGATE_TEST_FAULT", "crash@layers/onnxruntime");
     context.manifest(&[]);
-    // TensorFlow tells no layers, so only ONNX Runtime's workers meet the fault where layers are asked of both.
     let run = context.run(&[
         "gate",
         "--runtime",
@@ -199,7 +198,11 @@ fn one_dead_worker_leaves_the_other_cells_alone() {
         "r.json",
     ]);
     assert_eq!(run.code, 1, "{}", run.shown());
-    assert_eq!(report(&context.path("r.json")).verdict, Verdict::Fail);
+    let left = report(&context.path("r.json"));
+    assert_eq!(left.verdict, Verdict::Fail);
+    let statuses: Vec<(String, Status)> =
+        left.cells.iter().map(|cell| (cell.runtime.to_string(), cell.status)).collect();
+    assert_eq!(statuses, [("onnxruntime".to_owned(), Status::Fail), ("litert".to_owned(), Status::Pass)]);
 }
 
 /// Gates from artifacts whose FP32 graph was changed by `change`; the list is made to agree with the change.

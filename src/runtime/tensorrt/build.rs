@@ -335,7 +335,7 @@ fn set_options(config: &Config, library: &Library, options: &EngineOptions) -> R
         config.optimization_level(level).map_err(|error| {
             error
                 .context(format!("{} takes no optimization level", library.title()))
-                .hint("leave `optimization_level` out; it exists from TensorRT 8.6 on")
+                .hint("leave `[engine] optimization-level` out; it exists from TensorRT 8.6 on")
         })?;
     }
     if let Some(iterations) = options.timing_iterations {

@@ -95,7 +95,7 @@ const KNOWN: &[Known] = &[
         texts: &["could not find any implementation for node"],
         kind: ErrorKind::Failed,
         message: "TensorRT has no kernel for a layer of this network within the limits",
-        hint: "raise the workspace limit (`workspace_mebibytes`); the line below names the layer",
+        hint: "raise the workspace limit (`[engine] workspace-mebibytes`); the line below names the layer",
     },
     Known {
         texts: &["cuda initialization failure with error"],

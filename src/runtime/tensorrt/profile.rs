@@ -52,7 +52,7 @@ impl BatchRange {
                         "the network has a dynamic batch, but the profile {} ≤ {} ≤ {} is empty",
                         range[0], range[1], range[2]
                     ))
-                    .hint("give `min_batch` ≥ 1, `opt_batch` and `max_batch` in this order, or export a fixed batch"));
+                    .hint("give `[engine] min-batch` ≥ 1, `[engine] opt-batch` and `[engine] max-batch` in this order, or export a fixed batch"));
                 }
                 Ok(Self::Dynamic(range))
             }

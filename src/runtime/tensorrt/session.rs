@@ -140,7 +140,7 @@ impl EngineSession {
             return Err(Error::usage(format!(
                 "{count} streams need {count} optimization profiles, the engine has {profiles}"
             ))
-            .hint("build it with more `profiles`, or measure with fewer streams"));
+            .hint("build it with more `[engine] profiles`, or measure with fewer streams"));
         }
         let mut contexts = vec![self.context.clone()];
         for index in 1..count {
@@ -218,7 +218,11 @@ impl Session for EngineSession {
 
     fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
         let mut contexts = self.contexts(contract.streams)?;
-        let measured = pipeline::measure(&self.device, &mut contexts, &self.signature, inputs, contract);
+        let (wanted, others) = self.outputs.iter().partition::<Vec<_>, _>(|output| output.wanted);
+        let specs = |slots: Vec<&Slot>| slots.into_iter().map(|slot| slot.spec.clone()).collect::<Vec<_>>();
+        let (wanted, others) = (specs(wanted), specs(others));
+        let border = pipeline::Border { input: &self.input.spec, outputs: &wanted, others: &others };
+        let measured = pipeline::measure(&self.device, &mut contexts, &border, inputs, contract);
         drop(contexts);
         let bound = self.bind();
         measured.and_then(|measured| bound.map(|()| measured))
@@ -273,7 +277,7 @@ fn outside(batch: usize, [least, most]: [usize; 2]) -> Error {
             .hint("run whole batches of that size, or export the model with a dynamic batch");
     }
     Error::input(format!("batch {batch} is outside the engine's profile, {least} to {most}"))
-        .hint("run a smaller batch, or build the engine with a larger `max_batch`")
+        .hint("run a smaller batch, or build the engine with a larger `[engine] max-batch`")
 }
 
 /// Name, shape and element type fit; 32-bit floats also fill an input of 16-bit floats.

@@ -148,8 +148,9 @@ impl Options {
         if status != 0 || opaque.is_null() {
             // SAFETY: nothing took the text over.
             unsafe { free_text(text.cast()) };
-            return check(status, || "LiteRT made no CPU options".to_owned());
+            check(status, || "LiteRT made no CPU options".to_owned())?;
         }
+        let opaque = created(opaque, "CPU options")?.as_ptr();
         // SAFETY: live options; on success they own `opaque`.
         let status = unsafe { (api.add_opaque_options)(self.raw.as_ptr(), opaque) };
         if status != 0 {

@@ -32,7 +32,10 @@ impl Binding {
 /// All bindings of the engine.
 pub(super) struct Bindings {
     input: Binding,
+    /// Outputs that are asked for.
     outputs: Vec<Binding>,
+    /// Outputs that only need a place.
+    others: Vec<Binding>,
 }
 
 impl Bindings {
@@ -40,13 +43,16 @@ impl Bindings {
     pub(super) fn new<C: Enqueue>(subject: &mut Subject<'_, C>) -> Result<Self> {
         let shape = subject.batches.first().map(|batch| batch.shape.clone()).unwrap_or_default();
         for context in subject.contexts.iter_mut() {
-            context.set_input_shape(&subject.input.name, &shape)?;
+            context.set_input_shape(&subject.border.input.name, &shape)?;
         }
         let missing = || Error::usage("a measurement needs an execution context");
         let context = subject.contexts.first().ok_or_else(missing)?;
+        let of = |specs: &[TensorSpec]| specs.iter().map(|spec| Binding::new(spec, context)).collect::<Result<_>>();
+        let border = subject.border;
         Ok(Self {
-            input: Binding::new(subject.input, context)?,
-            outputs: subject.outputs.iter().map(|spec| Binding::new(spec, context)).collect::<Result<_>>()?,
+            input: Binding::new(border.input, context)?,
+            outputs: of(border.outputs)?,
+            others: of(border.others)?,
         })
     }
 
@@ -58,6 +64,11 @@ impl Bindings {
     /// Bytes that a copy moves for one batch, out.
     pub(super) fn bytes_out(&self) -> usize {
         self.outputs.iter().map(|output| output.pitch).sum()
+    }
+
+    /// Bytes of the outputs of one batch that nobody asked for.
+    fn bytes_of_others(&self) -> usize {
+        self.others.iter().map(|output| output.pitch).sum()
     }
 
     /// Copies that `launches` launches of `batches_per_launch` batches make under `contract`.
@@ -95,7 +106,7 @@ impl Sources {
         {
             let mut view = memory.view_mut::<u8>()?;
             for (place, batch) in view.chunks_exact_mut(pitch).zip(subject.batches.iter().cycle()) {
-                let bytes = values::encode(&batch.values, subject.input.element_type)?;
+                let bytes = values::encode(&batch.values, subject.border.input.element_type)?;
                 let fits = || Error::failed(format!("an input of {} bytes where {pitch} fit", bytes.len()));
                 place.get_mut(..bytes.len()).ok_or_else(fits)?.copy_from_slice(&bytes);
             }
@@ -117,6 +128,8 @@ pub(super) struct Buffers {
     source: PinnedBuffer,
     input: DeviceBuffer,
     output: DeviceBuffer,
+    /// Outputs that nobody asked for.
+    others: Option<DeviceBuffer>,
     host: PinnedBuffer,
 }
 
@@ -137,6 +150,10 @@ impl Buffers {
             source: sources.run(first_input, batches)?,
             input: device.allocate(batches * bindings.bytes_in())?,
             output: device.allocate(bytes_out)?,
+            others: match batches * bindings.bytes_of_others() {
+                0 => None,
+                bytes => Some(device.allocate(bytes)?),
+            },
             host: device.allocate_pinned(bytes_out)?,
         })
     }
@@ -155,6 +172,13 @@ impl Buffers {
             context.bind(&binding.name, &self.output.part(offset, binding.bytes)?)?;
             offset += binding.pitch;
         }
+        if let Some(others) = &self.others {
+            let mut offset = batch * bindings.bytes_of_others();
+            for binding in &bindings.others {
+                context.bind(&binding.name, &others.part(offset, binding.bytes)?)?;
+                offset += binding.pitch;
+            }
+        }
         Ok(())
     }
 
@@ -163,7 +187,7 @@ impl Buffers {
         self.source.copy_to(&self.input, self.input.bytes(), stream)
     }
 
-    /// Issues the copy of all outputs.
+    /// Issues the copy of the outputs that are asked for.
     pub(super) fn copy_out(&self, stream: &Stream) -> Result<()> {
         self.host.copy_from(&self.output, self.output.bytes(), stream)
     }

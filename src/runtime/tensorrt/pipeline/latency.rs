@@ -162,6 +162,7 @@ pub(super) fn measure<C: Enqueue>(
             after,
             limits: None,
         })),
+        output: String::new(),
         outputs,
     })
 }

@@ -46,7 +46,7 @@ use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::host::common_batch;
 use crate::measure::nvml::{DeviceState, Monitor};
 use crate::runtime::cuda::{Device, DeviceBuffer, Stream, Waiting};
-use crate::tensor::{Signature, Tensor, TensorSpec};
+use crate::tensor::{Tensor, TensorSpec};
 
 /// An execution context, as far as the measurement needs it.
 pub trait Enqueue {
@@ -80,12 +80,21 @@ pub trait Enqueue {
     fn enqueue(&mut self, stream: &Stream) -> Result<()>;
 }
 
+/// Inputs and outputs of an engine that is measured.
+pub struct Border<'a> {
+    /// The input.
+    pub input: &'a TensorSpec,
+    /// The outputs that are asked for: copied to the host, the first of them returned.
+    pub outputs: &'a [TensorSpec],
+    /// Outputs that nobody asked for: they need memory, and are not copied.
+    pub others: &'a [TensorSpec],
+}
+
 /// What is measured: the contexts of one engine and the batches to run.
 pub(super) struct Subject<'a, C> {
     pub(super) device: &'a Device,
     pub(super) contexts: &'a mut [C],
-    pub(super) input: &'a TensorSpec,
-    pub(super) outputs: &'a [TensorSpec],
+    pub(super) border: &'a Border<'a>,
     pub(super) batches: &'a [Tensor],
     pub(super) contract: &'a TimingContract,
 }
@@ -99,7 +108,7 @@ pub(super) struct Subject<'a, C> {
 /// - throughput: all contexts at once, copies beside computation;
 /// - compute: the same without copies: inputs are on the device before, outputs read after.
 ///
-/// `outputs` of the answer holds, for each input, the first output made inside the timed region; where several buffers
+/// `outputs` of the answer holds, for each input, the first output asked for as it was made inside the timed region; where several buffers
 /// got that input, the one that differs most from the others, so that a comparison sees the worst.
 ///
 /// # Errors
@@ -109,23 +118,17 @@ pub(super) struct Subject<'a, C> {
 pub fn measure<C: Enqueue>(
     device: &Device,
     contexts: &mut [C],
-    signature: &Signature,
+    border: &Border<'_>,
     inputs: &[Tensor],
     contract: &TimingContract,
 ) -> Result<Measurement> {
     check_contract(contract, contexts.len())?;
     let batch = common_batch(inputs)?;
-    let [input] = signature.inputs.as_slice() else {
-        return Err(Error::unsupported(format!(
-            "a measurement needs a model with one input, this one has {}",
-            signature.inputs.len()
-        )));
+    let Some(first) = border.outputs.first() else {
+        return Err(Error::failed("the engine has no output that is asked for"));
     };
-    if signature.outputs.is_empty() {
-        return Err(Error::failed("the engine has no output"));
-    }
     for tensor in inputs {
-        values::accepts(input, tensor)?;
+        values::accepts(border.input, tensor)?;
         if tensor.values.len() != tensor.shape.iter().product::<usize>() {
             return Err(Error::usage(format!(
                 "an input batch of shape {:?} holds {} values",
@@ -137,11 +140,12 @@ pub fn measure<C: Enqueue>(
     device.make_current()?;
     // Without NVML (a container that hides it, say) the measurement goes on: its record then lacks the states.
     let monitor = Monitor::open(&device.info().pci_bus_id).ok();
-    let subject = Subject { device, contexts, input, outputs: &signature.outputs, batches: inputs, contract };
-    match contract.mode {
+    let subject = Subject { device, contexts, border, batches: inputs, contract };
+    let measured = match contract.mode {
         TimingMode::Latency => latency::measure(subject, batch, monitor.as_ref()),
         TimingMode::Throughput | TimingMode::Compute => throughput::measure(subject, batch, monitor.as_ref()),
-    }
+    };
+    measured.map(|measured| Measurement { output: first.name.clone(), ..measured })
 }
 
 /// Refuses contracts that contradict themselves or the contexts at hand.

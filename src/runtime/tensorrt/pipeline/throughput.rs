@@ -84,6 +84,7 @@ pub(super) fn measure<C: Enqueue>(
             after,
             limits: Some(limits),
         })),
+        output: String::new(),
         outputs,
     })
 }
