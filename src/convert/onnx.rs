@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
-pub use inline::inline;
+pub use inline::{consistent, inline};
 pub use messages::{
     Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
     Type, ValueInfo,

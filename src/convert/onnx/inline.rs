@@ -13,10 +13,29 @@ const MOST_NODES: usize = 1_000_000;
 
 /// The model with the bodies of its functions in the place of their calls, and no functions.
 ///
+/// A function may be written for another version of an operator set than the model; its nodes then stand where the model's
+/// version is in force, which changes no type but may change a meaning: see [`consistent`].
+///
 /// # Errors
-/// `Input` where a function calls itself, or there is more than one version of an operator set.
+/// `Input` where a function calls itself, or the functions make more nodes than anybody wrote.
 pub fn inline(model: Model) -> Result<Model> {
     at_most(model, MOST_NODES)
+}
+
+/// Checks that a model's functions are written for the operator sets of the model, so that inlined they mean the same.
+///
+/// # Errors
+/// `Unsupported` where one is not.
+pub fn consistent(model: &Model) -> Result<()> {
+    for set in model.functions.iter().flat_map(|function| &function.opset_import) {
+        let other = |known: &&OperatorSet| known.name() == set.name() && known.version != set.version;
+        if let Some(known) = model.opset_import.iter().find(other) {
+            let (name, ours, its) = (set.name(), known.version, set.version);
+            return Err(Error::unsupported(format!("a function is written for `{name}` {its}, the model for {ours}"))
+                .hint("write the model again with its functions inlined: `onnx.inliner.inline_local_functions`"));
+        }
+    }
+    Ok(())
 }
 
 fn at_most(mut model: Model, limit: usize) -> Result<Model> {
@@ -25,16 +44,8 @@ fn at_most(mut model: Model, limit: usize) -> Result<Model> {
     }
     let functions = std::mem::take(&mut model.functions);
     for set in functions.iter().flat_map(|function| &function.opset_import) {
-        match model.opset_import.iter().find(|known| known.name() == set.name()) {
-            Some(known) if known.version == set.version => {}
-            Some(known) => {
-                let (name, ours, its) = (set.name(), known.version, set.version);
-                return Err(Error::unsupported(format!(
-                    "a function is written for `{name}` {its}, the model for {ours}"
-                ))
-                .hint("write the model again with its functions inlined: `onnx.inliner.inline_local_functions`"));
-            }
-            None => model.opset_import.push(set.clone()),
+        if model.opset_import.iter().all(|known| known.name() != set.name()) {
+            model.opset_import.push(set.clone());
         }
     }
     let by_name = functions.iter().map(|function| (key_of(function), function)).collect();

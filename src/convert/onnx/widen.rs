@@ -21,7 +21,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::types::{Kind, Types, View, data_type};
-use super::{Attribute, Graph, Model, Node, TensorData, Type, inline, numbers};
+use super::{Attribute, Graph, Model, Node, TensorData, Type, consistent, inline, numbers};
 use crate::error::{Error, Result};
 
 /// Attributes that name an element type: of a result, or of the arithmetic inside of an operator.
@@ -36,6 +36,7 @@ const TYPE_ATTRIBUTES: [&str; 7] =
 pub fn widen(bytes: &[u8]) -> Result<Vec<u8>> {
     let model = Model::decode(Bytes::copy_from_slice(bytes))
         .map_err(|error| Error::input("it does not decode as ONNX").because(error))?;
+    consistent(&model)?;
     let mut model = inline(model)?;
     let graph = model.graph.as_mut().ok_or_else(|| Error::input("it has no graph"))?;
     let types = Types::of(graph);

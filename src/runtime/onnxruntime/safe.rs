@@ -202,7 +202,7 @@ impl Session for OnnxSession {
             .map_err(|error| cannot_load(&self.artifact, error))?;
         drop(written);
         let read = |path: &Path| fs::read(path).map_err(|error| Error::io("read", path, error));
-        graph::layers(&read(&file)?, &read(&self.artifact)?).map(Some)
+        graph::layers(read(&file)?, read(&self.artifact)?).map(Some)
     }
 
     fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
