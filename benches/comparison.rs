@@ -7,10 +7,12 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use trtgate::check::agreement::{Terms, count};
-use trtgate::check::judge::compare;
+use trtgate::check::comparison::{self, compare};
 use trtgate::check::ladder::Ladder;
+use trtgate::check::leads::NaturalLeads;
 use trtgate::check::metrics::{Tolerance, measure};
 use trtgate::check::pair::OutputPair;
+use trtgate::check::rule;
 use trtgate::manifest::OutputKind;
 use trtgate::vocabulary::{Library, Precision};
 
@@ -59,8 +61,14 @@ fn comparison(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("agreement", samples), |bencher| {
             bencher.iter(|| count(black_box(&different), &errors, &terms));
         });
+        let natural = NaturalLeads::of(&reference, CLASSES, OutputKind::Logits).expect("finite values of many classes");
+        group.bench_function(BenchmarkId::new("rule", samples), |bencher| {
+            bencher.iter(|| rule::measure(black_box(&different), OutputKind::Logits, &natural));
+        });
+        let terms =
+            comparison::Terms { kind: OutputKind::Logits, row, natural: &natural, confident_allowed: 0, batch: None };
         group.bench_function(BenchmarkId::new("all", samples), |bencher| {
-            bencher.iter(|| compare(black_box(&different), OutputKind::Logits, row, 0));
+            bencher.iter(|| compare(black_box(&different), &terms));
         });
     }
     group.finish();

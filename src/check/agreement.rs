@@ -1,4 +1,5 @@
-//! Answers (arg max) compared as counts, each flip judged by the reference's margin.
+//! Answers (arg max) compared as counts, each flip described by the reference's margin: figures to look at. What flips cost is
+//! judged in [`rule`](crate::check::rule); on probes that were searched near boundaries their number means little.
 //!
 //! The margin is the distance between the reference's best and second-best class: a difference of logits, or of the
 //! logarithms of probabilities. The two are the same number, because a softmax cancels in the difference:
@@ -8,6 +9,7 @@
 //! tolerance: two classes that each move by the error that is allowed close a gap of twice that error and no more. Any other
 //! flip is *confident*.
 
+use crate::check::leads::Lead;
 use crate::check::pair::OutputPair;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
@@ -91,19 +93,20 @@ pub fn count(pair: &OutputPair<'_>, sample_max_abs: &[f64], terms: &Terms) -> Re
     }
     let mut flips = Vec::new();
     for (sample, ((reference, actual), &error)) in pair.rows().zip(sample_max_abs).enumerate() {
-        let (before, after) = (Lead::of(reference), Lead::of(actual));
-        if before.best == after.best {
+        let (before, after) = (Lead::of(reference, terms.kind), answer(actual));
+        if before.answer == after {
             continue;
         }
-        let margin = before.margin(terms.kind);
-        let kind = if before.gap() > 2.0 * error * (1.0 + ROUNDING) {
+        let margin = before.nats;
+        let value = |class: usize| reference.get(class).map_or(f64::NAN, |&value| f64::from(value));
+        let kind = if value(before.answer) - value(before.rival) > 2.0 * error * (1.0 + ROUNDING) {
             FlipKind::Impossible
         } else if margin <= terms.near_tie {
             FlipKind::NearTie
         } else {
             FlipKind::Confident
         };
-        flips.push(Flip { sample, reference: before.best, actual: after.best, margin, kind });
+        flips.push(Flip { sample, reference: before.answer, actual: after, margin, kind });
     }
     Ok(Answers { agreement: summary(pair.samples(), &flips, terms.confident_allowed), flips })
 }
@@ -126,47 +129,12 @@ fn summary(samples: usize, flips: &[Flip], confident_allowed: usize) -> Agreemen
 
 /// The class with the largest value, the lowest such class on a tie; 0 for an empty row.
 pub fn answer(row: &[f32]) -> usize {
-    Lead::of(row).best
+    Lead::of(row, OutputKind::Logits).answer
 }
 
-/// The reference's margin of a row, in logits; zero for a tie, infinite for a single class.
+/// The reference's margin of a row, in logits; zero for a tie.
 pub fn margin(row: &[f32], kind: OutputKind) -> f64 {
-    Lead::of(row).margin(kind)
-}
-
-/// The best two values of a row.
-struct Lead {
-    best: usize,
-    first: f64,
-    second: f64,
-}
-
-impl Lead {
-    fn of(row: &[f32]) -> Self {
-        let (mut best, mut first, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
-        for (class, &value) in row.iter().enumerate() {
-            if value > first {
-                (best, second, first) = (class, first, value);
-            } else if value > second {
-                second = value;
-            }
-        }
-        Self { best, first: f64::from(first), second: f64::from(second) }
-    }
-
-    /// Difference in the output's own unit.
-    fn gap(&self) -> f64 {
-        self.first - self.second
-    }
-
-    fn margin(&self, kind: OutputKind) -> f64 {
-        // Probabilities that underflowed to zero are taken as the smallest normal number: a large margin, and finite.
-        let logarithm = |probability: f64| probability.max(f64::from(f32::MIN_POSITIVE)).ln();
-        match kind {
-            OutputKind::Logits => self.gap(),
-            OutputKind::Probabilities => logarithm(self.first) - logarithm(self.second),
-        }
-    }
+    Lead::of(row, kind).nats
 }
 
 #[cfg(test)]

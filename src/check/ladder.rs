@@ -7,12 +7,13 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::check::metrics::Tolerance;
+use crate::check::rule::Limits;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
 use crate::vocabulary::{Library, Precision};
 
 /// The schema's name, first key of the file.
-pub const SCHEMA: &str = "trtgate.tolerances/v1";
+pub const SCHEMA: &str = "trtgate.tolerances/v2";
 
 /// The ladder that is built into the program.
 const BUILT_IN: &str = include_str!("tolerances.toml");
@@ -21,6 +22,14 @@ const BUILT_IN: &str = include_str!("tolerances.toml");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
+    /// Accuracy that is lost on ordinary inputs.
+    Loss,
+    /// How far the leads of answers are off.
+    Leads,
+    /// Whether all leads are stretched or shrunk.
+    Slope,
+    /// Samples and classes where the reference has them.
+    Order,
     /// Every output within the absolute or the relative bound.
     Tolerance,
     /// Signal to quantisation noise over all outputs.
@@ -45,7 +54,11 @@ pub enum Check {
 
 impl Check {
     /// Every check, in the order in which a report lists them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
+        Self::Loss,
+        Self::Leads,
+        Self::Slope,
+        Self::Order,
         Self::Tolerance,
         Self::Sqnr,
         Self::Cosine,
@@ -61,6 +74,10 @@ impl Check {
     /// The name in the ladder and in the report.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Loss => "loss",
+            Self::Leads => "leads",
+            Self::Slope => "slope",
+            Self::Order => "order",
             Self::Tolerance => "tolerance",
             Self::Sqnr => "sqnr",
             Self::Cosine => "cosine",
@@ -78,8 +95,10 @@ impl Check {
 /// The bounds of one (library, precision).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What `absolute`, `near_tie` and `batch_absolute` are stated in: [`Unit::Spread`] for a row of the ladder.
+    /// What `absolute` and `near_tie` are stated in: [`Unit::Spread`] for a row of the ladder.
     pub unit: Unit,
+    /// Largest loss, error of the leads, and slope: what decides.
+    pub limits: Limits,
     /// Largest absolute error of a logit.
     pub absolute: f64,
     /// Largest error as a share of the reference's magnitude.
@@ -96,7 +115,8 @@ pub struct Row {
     pub precision_share: f64,
     /// Least and largest size over the FP32 artifact's.
     pub size_ratio: [f64; 2],
-    /// Largest difference between two answers for one sample in another slot or batch.
+    /// Largest difference between two answers for one sample in another slot or batch, over the [`scatter`] of the
+    /// reference's outputs.
     pub batch_absolute: f64,
     /// Checks that decide; all others are shown.
     pub gates: Vec<Check>,
@@ -128,8 +148,12 @@ impl Row {
         Bounds {
             tolerance: Tolerance { absolute: squeezed(self.absolute), relative: self.relative },
             near_tie: self.near_tie * scale,
-            batch: squeezed(self.batch_absolute),
         }
+    }
+
+    /// Largest difference between two answers for one sample, where the reference's outputs have the given [`scatter`].
+    pub fn batch_bound(&self, scatter: f64) -> f64 {
+        self.batch_absolute * scatter
     }
 }
 
@@ -149,8 +173,6 @@ pub struct Bounds {
     pub tolerance: Tolerance,
     /// Largest margin of a near-tie, in logits.
     pub near_tie: f64,
-    /// Largest difference between two answers for one sample.
-    pub batch: f64,
 }
 
 /// Least probability whose logarithm is taken for a logit; 8-bit and half-precision outputs are 0 below it.
@@ -173,6 +195,29 @@ pub fn spread(outputs: &[f32], classes: usize, kind: OutputKind) -> f64 {
         // Twice over the row rather than a difference of two large sums.
         let mean = row.iter().map(|&value| logit(value)).sum::<f64>() / classes as f64;
         row.iter().map(|&value| (logit(value) - mean).powi(2)).sum()
+    };
+    (outputs.chunks_exact(classes).map(of_row).sum::<f64>() / outputs.len() as f64).sqrt()
+}
+
+/// The scatter of outputs `[n, classes]`: the root of their mean square once the mean of each sample and then that of each
+/// class are taken off. Neither an offset of a sample nor a constant of a class (a mask, a padded class) counts. Zero for no
+/// outputs.
+pub fn scatter(outputs: &[f32], classes: usize) -> f64 {
+    if outputs.is_empty() || classes == 0 {
+        return 0.0;
+    }
+    let mean = |row: &[f32]| row.iter().map(|&value| f64::from(value)).sum::<f64>() / classes as f64;
+    let rows = outputs.len() / classes;
+    let mut columns = vec![0.0_f64; classes];
+    for row in outputs.chunks_exact(classes) {
+        let mean = mean(row);
+        for (column, &value) in columns.iter_mut().zip(row) {
+            *column += (f64::from(value) - mean) / rows as f64;
+        }
+    }
+    let of_row = |row: &[f32]| -> f64 {
+        let mean = mean(row);
+        row.iter().zip(&columns).map(|(&value, column)| (f64::from(value) - mean - column).powi(2)).sum()
     };
     (outputs.chunks_exact(classes).map(of_row).sum::<f64>() / outputs.len() as f64).sqrt()
 }
@@ -202,6 +247,17 @@ impl Ladder {
             Error::invalid(format!("the tolerance ladder has no row for `{library}` in `{precision}`"))
                 .hint("add a `[[row]]` for it, with the data behind its numbers")
         })
+    }
+
+    /// This ladder with the losses that a manifest names.
+    #[must_use]
+    pub fn with_losses(mut self, losses: &[(Precision, f64)]) -> Self {
+        for ((_, precision), row) in &mut self.rows {
+            if let Some((_, loss)) = losses.iter().find(|(named, _)| named == precision) {
+                row.limits = row.limits.with_loss(*loss);
+            }
+        }
+        self
     }
 
     /// Digest of the text that the ladder was read from.
@@ -255,6 +311,9 @@ struct File {
 struct Entry {
     libraries: Vec<Spanned<Library>>,
     precisions: Vec<Spanned<Precision>>,
+    loss: Spanned<f64>,
+    leads: Spanned<f64>,
+    slope: Spanned<f64>,
     absolute: Spanned<f64>,
     relative: Spanned<f64>,
     near_tie: Spanned<f64>,
@@ -303,6 +362,12 @@ impl Entry {
         self.check_gates()?;
         Ok(Row {
             unit: Unit::Spread,
+            limits: Limits {
+                loss: within("loss", &self.loss, 0.0, 1.0)?,
+                leads: within("leads", &self.leads, 0.0, 3.0)?,
+                slope: within("slope", &self.slope, 0.0, 10.0)?,
+                named: false,
+            },
             absolute,
             relative: within("relative", &self.relative, 0.0, 1.0)?,
             near_tie,
@@ -328,9 +393,9 @@ impl Entry {
                 return Err((self.gates.span().start, message));
             }
         }
-        let compares = [Check::Tolerance, Check::Sqnr, Check::Cosine, Check::Agreement];
+        let compares = [Check::Leads, Check::Tolerance, Check::Sqnr, Check::Cosine, Check::Agreement];
         if !gates.iter().any(|check| compares.contains(check)) {
-            let message = "`gates` compares no outputs: name `tolerance`, `sqnr`, `cosine` or `agreement`".to_owned();
+            let message = "`gates` compares no outputs: name `leads`, and `loss` and `slope` beside it".to_owned();
             return Err((self.gates.span().start, message));
         }
         Ok(())
@@ -338,145 +403,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use approx::assert_relative_eq;
-    use rstest::rstest;
-
-    use super::*;
-
-    const ROW: &str = r#"schema = "trtgate.tolerances/v1"
-[[row]]
-libraries = ["onnxruntime"]
-precisions = ["fp16"]
-absolute = 0.1
-relative = 0.01
-near_tie = 0.1
-sqnr_db = 40.0
-cosine = 0.9995
-accuracy_drop_points = 0.1
-precision_share = 0.9
-size_ratio = [0.4, 0.75]
-batch_absolute = 0.02
-gates = ["tolerance", "sqnr", "cosine", "agreement", "accuracy", "precision-proof", "size", "batch-invariance"]
-shows = ["scales", "determinism"]
-source = "because"
-"#;
-
-    #[test]
-    fn the_built_in_ladder_serves_every_combination_of_the_matrix() {
-        let ladder = Ladder::built_in().unwrap();
-        use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
-        let matrix: [(Library, &[Precision]); 6] = [
-            (Library::Tensorflow, &[Fp32]),
-            (Library::Onnxruntime, &[Fp32, Fp16, Int8]),
-            (Library::Litert, &[Int8]),
-            (Library::Tensorrt, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
-            (Library::TensorrtRtx, &[Fp32, Tf32, Fp16, Int8]),
-            (Library::TensorrtLean, &[Fp32, Tf32, Fp16, Int8]),
-        ];
-        for (library, precisions) in matrix {
-            for &precision in precisions {
-                assert!(ladder.row(library, precision).is_ok(), "{library} {precision}");
-            }
-        }
-        let missing = ladder.row(Library::Tensorflow, Int8).unwrap_err();
-        assert_eq!(missing.kind, crate::ErrorKind::Invalid);
-        assert_eq!(missing.message, "the tolerance ladder has no row for `tensorflow` in `int8`");
-    }
-
-    #[test]
-    fn coarser_precisions_stand_lower_on_the_ladder() {
-        let ladder = Ladder::built_in().unwrap();
-        let steps = [Precision::Fp32, Precision::Tf32, Precision::Fp16, Precision::Int8];
-        for pair in steps.windows(2) {
-            let (finer, coarser) =
-                (ladder.row(Library::Tensorrt, pair[0]).unwrap(), ladder.row(Library::Tensorrt, pair[1]).unwrap());
-            assert!(finer.absolute < coarser.absolute && finer.sqnr_db > coarser.sqnr_db);
-            assert!(finer.cosine >= coarser.cosine && finer.batch_absolute <= coarser.batch_absolute);
-        }
-    }
-
-    #[rstest]
-    #[case::unknown_key("absolute = 0.1", "absolut = 0.1", 5)]
-    #[case::missing_key("absolute = 0.1\n", "", 2)]
-    #[case::unknown_precision("\"fp16\"", "\"fp61\"", 4)]
-    #[case::text_for_a_number("cosine = 0.9995", "cosine = \"high\"", 9)]
-    #[case::nan("absolute = 0.1", "absolute = nan", 5)]
-    #[case::infinite("absolute = 0.1", "absolute = inf", 5)]
-    #[case::negative("relative = 0.01", "relative = -0.01", 6)]
-    #[case::near_tie_too_wide("near_tie = 0.1", "near_tie = 0.3", 7)]
-    #[case::share_over_one("precision_share = 0.9", "precision_share = 90.0", 11)]
-    #[case::band_reversed("[0.4, 0.75]", "[0.75, 0.4]", 12)]
-    #[case::check_in_neither("\"tolerance\", ", "", 14)]
-    #[case::check_in_both("shows = [", "shows = [\"size\", ", 14)]
-    #[case::unknown_check("\"determinism\"", "\"determination\"", 15)]
-    #[case::no_source("\"because\"", "\" \"", 16)]
-    #[case::other_schema("tolerances/v1", "tolerances/v9", 1)]
-    #[case::pair_twice("[\"onnxruntime\"]", "[\"onnxruntime\", \"onnxruntime\"]", 3)]
-    fn a_flaw_is_named_with_its_line(#[case] from: &str, #[case] to: &str, #[case] line: usize) {
-        let error = Ladder::parse(&ROW.replacen(from, to, 1), "`t.toml`").unwrap_err();
-        assert_eq!(error.kind, crate::ErrorKind::Usage);
-        assert!(error.message.starts_with(&format!("`t.toml`, line {line}: ")), "{}", error.message);
-    }
-
-    #[test]
-    fn gates_must_compare_outputs() {
-        let text = ROW
-            .replace("gates = [\"tolerance\", \"sqnr\", \"cosine\", \"agreement\", ", "gates = [")
-            .replace("shows = [", "shows = [\"tolerance\", \"sqnr\", \"cosine\", \"agreement\", ");
-        let error = Ladder::parse(&text, "`t.toml`").unwrap_err();
-        assert!(error.message.contains("compares no outputs"), "{}", error.message);
-    }
-
-    #[test]
-    fn a_missing_file_is_an_input_error() {
-        let error = Ladder::read(Path::new("no-such-tolerances.toml")).unwrap_err();
-        assert_eq!(error.kind, crate::ErrorKind::Input);
-    }
-
-    fn row(absolute: f64) -> Row {
-        let ladder = Ladder::parse(ROW, "t").unwrap();
-        Row { absolute, ..ladder.row(Library::Onnxruntime, Precision::Fp16).unwrap().clone() }
-    }
-
-    #[rstest]
-    #[case(0.01)]
-    #[case(0.5)]
-    #[case(3.0)]
-    fn the_bound_of_a_probability_is_what_logits_can_do(#[case] error: f64) {
-        let bound = row(error / 2.0).bounds(OutputKind::Probabilities, 2.0).tolerance.absolute;
-        // The worst case: two classes, the gap moves from −error to +error.
-        let sigmoid = |gap: f64| 1.0 / (1.0 + (-gap).exp());
-        assert_relative_eq!(bound, sigmoid(error) - sigmoid(-error), epsilon = 1e-12);
-    }
-
-    #[test]
-    fn bounds_follow_the_scale_of_the_reference_unless_given_in_its_unit() {
-        let bounds = row(0.1).bounds(OutputKind::Logits, 5.0);
-        assert_relative_eq!(bounds.tolerance.absolute, 0.5);
-        assert_relative_eq!(bounds.near_tie, 0.5);
-        assert_relative_eq!(bounds.batch, 0.1);
-        let given = Row { unit: Unit::Output, ..row(0.1) };
-        for kind in [OutputKind::Logits, OutputKind::Probabilities] {
-            assert_eq!(given.bounds(kind, 5.0).tolerance.absolute.to_bits(), 0.1_f64.to_bits());
-        }
-    }
-
-    #[test]
-    fn spread_is_that_of_the_logits_in_both_kinds_of_output() {
-        let logits: Vec<f32> = (0..40).map(|index| (index * 17 % 23) as f32 * 0.3).collect();
-        let probabilities: Vec<f32> = logits
-            .chunks_exact(4)
-            .flat_map(|row| {
-                let sum: f32 = row.iter().map(|value| value.exp()).sum();
-                row.iter().map(move |value| value.exp() / sum).collect::<Vec<_>>()
-            })
-            .collect();
-        let expected = spread(&logits, 4, OutputKind::Logits);
-        assert_relative_eq!(spread(&probabilities, 4, OutputKind::Probabilities), expected, max_relative = 1e-5);
-        assert_relative_eq!(spread(&[1.0, 3.0, 11.0, 13.0], 2, OutputKind::Logits), 1.0);
-        assert_eq!(spread(&[], 4, OutputKind::Logits), 0.0);
-        assert!(spread(&[1.0, 0.0], 2, OutputKind::Probabilities).is_finite());
-    }
-}
+mod tests;

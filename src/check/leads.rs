@@ -26,6 +26,42 @@ pub fn log_odds(value: f32, kind: OutputKind) -> f64 {
     }
 }
 
+/// How far the sum of a softmax may be from 1, and a probability outside of 0 to 1.
+const ROUNDING: f64 = 1e-3;
+
+/// What the reference's outputs `[samples, classes]` are, held against what was declared.
+///
+/// Rows of numbers of at least 0 that all sum to 1 are a softmax: declared as logits they would be judged by differences of
+/// probabilities, which change M, E and S, so they are taken for what they are.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid) where probabilities were declared and a value is none: its logarithm would hide
+/// what changed.
+pub fn kind_of(reference: &[f32], classes: usize, declared: OutputKind) -> Result<OutputKind> {
+    match declared {
+        OutputKind::Logits => {
+            let softmax = |row: &[f32]| {
+                row.iter().all(|&value| value >= 0.0)
+                    && (row.iter().map(|&value| f64::from(value)).sum::<f64>() - 1.0).abs() <= ROUNDING
+            };
+            let all = classes > 1 && !reference.is_empty() && reference.chunks_exact(classes).all(softmax);
+            Ok(if all { OutputKind::Probabilities } else { OutputKind::Logits })
+        }
+        OutputKind::Probabilities => {
+            let outside = |value: &f32| !(-ROUNDING..=1.0 + ROUNDING).contains(&f64::from(*value));
+            match reference.iter().position(outside) {
+                None => Ok(OutputKind::Probabilities),
+                Some(place) => Err(Error::invalid(format!(
+                    "the reference's outputs are not probabilities: sample {} holds {}",
+                    place.checked_div(classes).unwrap_or(0),
+                    reference.get(place).copied().unwrap_or(f32::NAN)
+                ))
+                .hint("set `kind = \"logits\"` in the manifest's `[output]`")),
+            }
+        }
+    }
+}
+
 /// The answer of a row and its best rival.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lead {
@@ -85,7 +121,7 @@ impl NaturalLeads {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for outputs of fewer than two classes, for no samples, for values that do
-    /// not fill rows, and for rows that are not finite, with their number.
+    /// not fill rows, for rows that are not finite, with their number, and for what [`kind_of`] refuses.
     pub fn of(outputs: &[f32], classes: usize, kind: OutputKind) -> Result<Self> {
         if classes < 2 {
             return Err(Error::invalid("an output of one class has no rival, so its answers have no lead"));
@@ -104,6 +140,7 @@ impl NaturalLeads {
                 "check the input's range and layout in the manifest, and the model for overflows on ordinary inputs",
             ));
         }
+        let kind = kind_of(outputs, classes, kind)?;
         let mut leads: Vec<f64> = rows().map(|row| Lead::of(row, kind).nats).collect();
         leads.sort_by(f64::total_cmp);
         let at = |place: f64| {
@@ -184,6 +221,23 @@ mod tests {
         leads.check().unwrap();
         let single = NaturalLeads::of(&[3.0, 1.0], 2, OutputKind::Logits).unwrap();
         assert_eq!((single.typical, single.quantiles[0], single.quantiles[255]), (2.0, 2.0, 2.0));
+    }
+
+    #[rstest]
+    #[case::logits(&[0.2, 0.9, 0.5, 0.5], OutputKind::Logits, OutputKind::Logits)]
+    #[case::negative(&[-0.5, 1.5, 0.5, 0.5], OutputKind::Logits, OutputKind::Logits)]
+    #[case::softmax_declared_as_logits(&[0.2, 0.8, 0.4999, 0.5], OutputKind::Logits, OutputKind::Probabilities)]
+    #[case::softmax(&[0.2, 0.8, -0.0005, 1.0005], OutputKind::Probabilities, OutputKind::Probabilities)]
+    fn the_kind_is_what_the_rows_are(#[case] rows: &[f32], #[case] declared: OutputKind, #[case] kind: OutputKind) {
+        assert_eq!(kind_of(rows, 2, declared).unwrap(), kind);
+        assert_eq!(NaturalLeads::of(rows, 2, declared).unwrap(), NaturalLeads::of(rows, 2, kind).unwrap());
+    }
+
+    #[test]
+    fn logits_are_no_probabilities() {
+        let error = kind_of(&[0.2, 0.8, 3.0, 1.0], 2, OutputKind::Probabilities).unwrap_err();
+        assert_eq!(error.message, "the reference's outputs are not probabilities: sample 1 holds 3");
+        assert!(kind_of(&[0.2, f32::NAN], 2, OutputKind::Probabilities).is_err());
     }
 
     #[rstest]

@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use crate::check::comparison::{Terms, compare};
 use crate::check::judge;
 use crate::check::ladder::Row;
+use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, check_outputs};
 use crate::error::Error;
 use crate::manifest::OutputKind;
@@ -85,6 +87,19 @@ pub struct Link<'a> {
     pub confident_allowed: usize,
 }
 
+/// What all legs of a chain are compared by.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// Samples asked for.
+    pub samples: usize,
+    /// What the outputs are declared to be.
+    pub kind: OutputKind,
+    /// The reference's leads on ordinary inputs.
+    pub natural: &'a NaturalLeads,
+    /// Samples in one call.
+    pub batch: u32,
+}
+
 /// The chain judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainJudgement {
@@ -99,16 +114,16 @@ pub struct ChainJudgement {
 /// Compares each link with the one before it that answered, the first with the golden.
 ///
 /// A link that did not answer is `unavailable`, or takes the status of its error, and its neighbours are compared over it.
-pub fn judge(golden: &Tensor, links: &[Link<'_>], samples: usize, kind: OutputKind) -> ChainJudgement {
+pub fn judge(golden: &Tensor, links: &[Link<'_>], by: &By<'_>) -> ChainJudgement {
     let mut legs = Vec::with_capacity(links.len());
     let (mut before, mut before_name) = (golden, "golden".to_owned());
     for link in links {
         let name = format!("{before_name} → {}", link.point);
         match link.outputs {
             Ok(outputs) => {
-                legs.push(leg(name, before, outputs, link, samples, kind));
+                legs.push(leg(name, before, outputs, link, by));
                 // Outputs that cannot be compared are no reference for the next leg.
-                if check_outputs(outputs, samples).is_ok() {
+                if check_outputs(outputs, by.samples).is_ok() {
                     (before, before_name) = (outputs, link.point.to_string());
                 }
             }
@@ -121,47 +136,44 @@ pub fn judge(golden: &Tensor, links: &[Link<'_>], samples: usize, kind: OutputKi
         }
     }
     let broken = legs.iter().position(|leg| leg.status == Status::Fail);
-    let verdict = broken.and_then(|index| blame(index, legs.get(index)?, golden, links, samples, kind));
+    let verdict = broken.and_then(|index| blame(index, legs.get(index)?, golden, links, by));
     ChainJudgement { legs, broken, verdict }
 }
 
-fn leg(name: String, before: &Tensor, after: &Tensor, link: &Link<'_>, samples: usize, kind: OutputKind) -> Leg {
-    let compared = OutputPair::of_tensors(before, after, samples)
-        .and_then(|pair| judge::compare(&pair, kind, link.row, link.confident_allowed));
+fn leg(name: String, before: &Tensor, after: &Tensor, link: &Link<'_>, by: &By<'_>) -> Leg {
+    let terms = Terms {
+        kind: by.kind,
+        row: link.row,
+        natural: by.natural,
+        confident_allowed: link.confident_allowed,
+        batch: Some(by.batch),
+    };
+    let compared = OutputPair::of_tensors(before, after, by.samples).and_then(|pair| compare(&pair, &terms));
     match compared {
-        Ok(comparison) => Leg {
-            name,
-            status: comparison.status(),
-            detail: comparison.fault().map(str::to_owned),
-            error: Some(comparison.metrics.error),
-        },
+        Ok(comparison) => {
+            Leg { name, status: comparison.status(), detail: comparison.fault(), error: Some(comparison.metrics.error) }
+        }
         Err(error) => Leg { name, status: judge::status_of(error.kind), error: None, detail: Some(error.to_string()) },
     }
 }
 
 /// Names the leg and the culprit.
-fn blame(
-    index: usize,
-    leg: &Leg,
-    golden: &Tensor,
-    links: &[Link<'_>],
-    samples: usize,
-    kind: OutputKind,
-) -> Option<String> {
+fn blame(index: usize, leg: &Leg, golden: &Tensor, links: &[Link<'_>], by: &By<'_>) -> Option<String> {
     let broken = links.get(index)?;
     let mut verdict = format!("`{}` is the first leg that broke", leg.name);
-    if let Some(detail) = &leg.detail {
+    // What is wrong with outputs is said of the cell and of the leg itself.
+    if let Some(detail) = leg.detail.as_ref().filter(|_| broken.outputs.is_err()) {
         verdict.push_str(&format!(": {detail}"));
     }
     let graph = links.iter().rev().find(|link| link.point.library == Library::Onnxruntime);
     let engine = links.last().filter(|link| link.point.artifact == ArtifactKind::Engine);
     let (Some(graph), Some(engine)) = (graph, engine) else { return Some(verdict) };
     if let (Ok(graph_outputs), Ok(outputs)) = (graph.outputs, engine.outputs) {
-        let wrong = self::leg(String::new(), golden, outputs, engine, samples, kind).status == Status::Fail;
+        let wrong = self::leg(String::new(), golden, outputs, engine, by).status == Status::Fail;
         if broken.point == engine.point {
             verdict
                 .push_str(&format!("; the engine, not the graph: ONNX Runtime answers rightly from {}", graph.point));
-        } else if wrong && same_fault(golden, graph_outputs, outputs, samples) {
+        } else if wrong && same_fault(golden, graph_outputs, outputs, by.samples) {
             verdict.push_str("; the graph, not TensorRT: ONNX Runtime breaks the same way");
         } else if wrong {
             verdict.push_str("; the engine is wrong in another way than ONNX Runtime on the same graph");
@@ -252,7 +264,10 @@ mod tests {
                 confident_allowed: 0,
             })
             .collect();
-        super::judge(&outputs(0, 0.0), &links, SAMPLES, OutputKind::Logits)
+        let golden = outputs(0, 0.0);
+        let natural = NaturalLeads::of(&golden.values, 10, OutputKind::Logits).unwrap();
+        let by = By { samples: SAMPLES, kind: OutputKind::Logits, natural: &natural, batch: 32 };
+        super::judge(&golden, &links, &by)
     }
 
     fn good() -> [Result<Tensor, Error>; 4] {
@@ -276,7 +291,7 @@ mod tests {
         assert_eq!(found.broken, Some(2));
         let statuses: Vec<Status> = found.legs.iter().map(|leg| leg.status).collect();
         assert_eq!(statuses, [Status::Pass, Status::Pass, Status::Fail, Status::Pass]);
-        insta::assert_snapshot!(found.verdict.unwrap(), @"`ONNX FP32 → ONNX FP16` is the first leg that broke: 311 of 320 outputs are off by more than 0.284 and 0.5 % of the reference, by up to 10; the graph, not TensorRT: ONNX Runtime breaks the same way");
+        insta::assert_snapshot!(found.verdict.unwrap(), @"`ONNX FP32 → ONNX FP16` is the first leg that broke; the graph, not TensorRT: ONNX Runtime breaks the same way");
     }
 
     #[test]
@@ -285,7 +300,7 @@ mod tests {
         links[3] = Ok(doubled(&outputs(4, 0.01)));
         let found = judged(&links);
         assert_eq!(found.broken, Some(3));
-        insta::assert_snapshot!(found.verdict.unwrap(), @"`ONNX FP16 → engine (tensorrt, fp16)` is the first leg that broke: 306 of 320 outputs are off by more than 0.455 and 1 % of the reference, by up to 10; the engine, not the graph: ONNX Runtime answers rightly from ONNX FP16");
+        insta::assert_snapshot!(found.verdict.unwrap(), @"`ONNX FP16 → engine (tensorrt, fp16)` is the first leg that broke; the engine, not the graph: ONNX Runtime answers rightly from ONNX FP16");
     }
 
     #[test]

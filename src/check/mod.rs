@@ -3,8 +3,10 @@
 //! | module        | question                                                                    |
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `pair`        | may these outputs be compared at all?                                       |
-//! | `metrics`     | how far are they from the reference?                                        |
+//! | `rule`        | what does the error of the leads cost on ordinary inputs? **The verdict.**  |
+//! | `metrics`     | how far are they from the reference, in figures?                            |
 //! | `leads`       | how far ahead are answers, on these samples and on ordinary ones?           |
+//! | `comparison`  | the rule and the figures of one pair of outputs                             |
 //! | `agreement`   | which answers changed, and does the reference's margin explain it?          |
 //! | `accuracy`    | how many right answers on real data were lost?                              |
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
@@ -24,10 +26,11 @@
 
 pub mod accuracy;
 pub mod agreement;
+pub mod comparison;
 pub mod cross;
 pub mod determinism;
 pub mod diagnose;
-mod figure;
+pub(crate) mod figure;
 pub mod golden;
 pub mod invariance;
 pub mod judge;
@@ -39,5 +42,6 @@ pub mod movement;
 pub mod outputs_file;
 pub mod pair;
 pub mod precision;
+pub mod rule;
 pub mod saturation;
 pub mod scales;

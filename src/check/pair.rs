@@ -169,7 +169,9 @@ struct NonFinite {
     class: usize,
     value: f32,
     samples: usize,
+    /// Values that are not finite.
     values: usize,
+    /// Whether these are all values.
     all: bool,
 }
 
@@ -193,17 +195,20 @@ impl NonFinite {
     fn message(&self, noun: &str, samples: usize) -> String {
         let value =
             if self.value.is_nan() { "NaN".to_owned() } else { format!("{:+}", self.value).replace("inf", "Inf") };
-        if self.all {
-            return format!("every value of the {noun} is non-finite, the first is {value}");
+        let place = format!("class {} of sample {} is {value}", self.class, self.sample);
+        match (self.all, self.samples == samples) {
+            (true, _) => {
+                format!("all {samples} samples of the {noun} are not finite, every value is like the first, {value}")
+            }
+            (false, true) => {
+                format!("all {samples} samples of the {noun} are not finite, in {} values: {place}", self.values)
+            }
+            (false, false) => format!(
+                "{} of {samples} samples of the {noun} {} not finite: {place}",
+                self.samples,
+                if self.samples == 1 { "is" } else { "are" }
+            ),
         }
-        format!(
-            "the {noun} of sample {}, class {} is {value}: {} non-finite {} in {} of {samples} samples",
-            self.sample,
-            self.class,
-            self.values,
-            if self.values == 1 { "value" } else { "values" },
-            self.samples
-        )
     }
 }
 
@@ -226,24 +231,24 @@ mod tests {
 
     #[rstest]
     #[case::all_nan(good(), vec![f32::NAN; 2560], ErrorKind::Failed,
-        "every value of the output is non-finite, the first is NaN")]
+        "all 256 samples of the output are not finite, every value is like the first, NaN")]
     #[case::one_nan(
         good(),
         with(1234, f32::NAN),
         ErrorKind::Failed,
-        "the output of sample 123, class 4 is NaN: 1 non-finite value in 1 of 256 samples"
+        "1 of 256 samples of the output is not finite: class 4 of sample 123 is NaN"
     )]
     #[case::infinity(
         good(),
         with(0, f32::INFINITY),
         ErrorKind::Failed,
-        "the output of sample 0, class 0 is +Inf: 1 non-finite value in 1 of 256 samples"
+        "1 of 256 samples of the output is not finite: class 0 of sample 0 is +Inf"
     )]
     #[case::minus_infinity(
         good(),
         with(2559, f32::NEG_INFINITY),
         ErrorKind::Failed,
-        "the output of sample 255, class 9 is -Inf: 1 non-finite value in 1 of 256 samples"
+        "1 of 256 samples of the output is not finite: class 9 of sample 255 is -Inf"
     )]
     #[case::one_sample_missing(good(), good()[10..].to_vec(), ErrorKind::Invalid,
         "the output holds 255 samples, 256 were asked")]
@@ -255,12 +260,12 @@ mod tests {
         with(7, f32::NAN),
         good(),
         ErrorKind::Invalid,
-        "the reference of sample 0, class 7 is NaN: 1 non-finite value in 1 of 256 samples"
+        "1 of 256 samples of the reference is not finite: class 7 of sample 0 is NaN"
     )]
     #[case::short_reference(good()[10..].to_vec(), good(), ErrorKind::Invalid,
         "the reference holds 255 samples, 256 were asked")]
     #[case::nan_on_both_sides(vec![f32::NAN; 2560], vec![f32::NAN; 2560], ErrorKind::Invalid,
-        "every value of the reference is non-finite, the first is NaN")]
+        "all 256 samples of the reference are not finite, every value is like the first, NaN")]
     fn nothing_incomparable_passes(
         #[case] reference: Vec<f32>,
         #[case] actual: Vec<f32>,

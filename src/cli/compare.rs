@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::check::comparison::Terms;
+use crate::check::figure::figure;
 use crate::check::judge::{self, CellJudgement, Evidence, Inputs};
 use crate::check::ladder::{Check, Ladder, Row, Unit};
+use crate::check::leads::NaturalLeads;
 use crate::check::outputs_file::{read, same_samples};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, compare_all, output};
 use crate::data::atomic;
 use crate::data::outputs::Outputs;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
-use crate::report::schema::{Agreement, CheckResult, ErrorMetrics, Histogram, WorstProbe};
+use crate::report::schema::{Agreement, CheckResult, ErrorMetrics, Histogram, LeadFigures, WorstProbe};
 use crate::tensor::Tensor;
 use crate::vocabulary::{Library, Precision, Status};
 
@@ -53,6 +56,9 @@ pub struct CompareArguments {
     /// The outputs are probabilities, not logits
     #[arg(long)]
     pub probabilities: bool,
+    /// The reference's outputs of ordinary samples, by whose leads an error is measured; without it, the leads of REFERENCE
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub natural: Option<PathBuf>,
     /// Write the comparison as JSON; `-` is standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -112,10 +118,16 @@ pub struct ComparisonReport {
     pub reason: Option<String>,
     /// The next step.
     pub hint: Option<String>,
+    /// What the difference costs on ordinary inputs.
+    pub leads: Option<LeadFigures>,
     /// Answers compared.
     pub agreement: Option<Agreement>,
     /// Distance of the outputs.
     pub error: Option<ErrorMetrics>,
+    /// What does not fail and should be looked at.
+    pub warnings: Vec<String>,
+    /// What a reader should know about the figures.
+    pub notes: Vec<String>,
     /// Every check made.
     pub checks: Vec<CheckResult>,
     /// Distribution of the error.
@@ -136,16 +148,30 @@ pub fn compare_files(arguments: &CompareArguments) -> Result<ComparisonReport> {
     let kind = stated.or(actual.kind).unwrap_or(OutputKind::Logits);
     let (row, judged_by) = row_of(arguments, kind)?;
     let (samples, classes) = (reference.outputs.len(), reference.outputs.classes);
+    let natural = match &arguments.natural {
+        None => NaturalLeads::of(&reference.outputs.values, classes, kind)?,
+        Some(path) => {
+            let outputs = read(path, arguments.classes)?.outputs;
+            if outputs.classes != classes {
+                let (one, other) = (path.display(), reference_file.display());
+                return Err(Error::input(format!(
+                    "`{one}` holds {} outputs a sample, `{other}` {classes}",
+                    outputs.classes
+                )));
+            }
+            NaturalLeads::of(&outputs.values, classes, kind)?
+        }
+    };
     let judgement = judge::judge(&Inputs {
         reference: &tensor(reference.outputs)?,
         actual: &tensor(actual.outputs)?,
         samples,
-        kind,
-        row: &row,
-        confident_allowed: arguments.confident_flips,
+        terms: Terms { kind, row: &row, natural: &natural, confident_allowed: arguments.confident_flips, batch: None },
         evidence: Evidence::default(),
     });
-    let CellJudgement { status, reason, hint, agreement, error, checks, histogram, worst, .. } = judgement;
+    let CellJudgement {
+        status, reason, hint, leads, agreement, error, checks, warnings, notes, histogram, worst, ..
+    } = judgement;
     Ok(ComparisonReport {
         schema: SCHEMA.to_owned(),
         reference: reference_file.display().to_string(),
@@ -156,8 +182,11 @@ pub fn compare_files(arguments: &CompareArguments) -> Result<ComparisonReport> {
         status,
         reason,
         hint,
+        leads,
         agreement,
         error,
+        warnings,
+        notes,
         checks: checks.into_iter().filter(|check| check.status != Status::Unavailable).collect(),
         histogram,
         worst,
@@ -214,6 +243,15 @@ impl ComparisonReport {
             format!("judged by  {}", self.judged_by),
             String::new(),
         ];
+        if let Some(leads) = &self.leads {
+            lines.push(leads.sentence());
+            lines.push(format!(
+                "a typical lead is {} nats, the median of {} samples",
+                figure(leads.typical),
+                leads.natural_samples
+            ));
+            lines.push(String::new());
+        }
         if let (Some(error), Some(agreement)) = (&self.error, &self.agreement) {
             lines.extend(metric_lines(error, agreement, self.samples * self.classes));
             lines.push(String::new());
@@ -222,6 +260,8 @@ impl ComparisonReport {
             let role = if check.gating { "gates" } else { "shown" };
             lines.push(format!("{:<8} {:<10} {role}  {}", check.status, check.name, check.detail));
         }
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         if !self.worst.is_empty() {
             lines.push(String::new());
             lines.push(
@@ -304,11 +344,28 @@ mod tests {
         let report = compared(FLIPPED, &["--absolute", "0.3"]).unwrap();
         assert_eq!(report.status, Status::Pass);
         assert_eq!(report.agreement.unwrap().near_tie_flips, 1);
-        assert_eq!(compared(FLIPPED, &["--absolute", "0.3", "--probabilities"]).unwrap().status, Status::Pass);
-        assert_eq!(compared(FLIPPED, &["--absolute", "0.2", "--probabilities"]).unwrap().status, Status::Fail);
         assert_eq!(compared(FLIPPED, &["--relative", "0.6"]).unwrap().status, Status::Fail);
         assert_eq!(compared(FLIPPED, &["--absolute", "0.1"]).unwrap().status, Status::Fail);
         assert_eq!(compared(FLIPPED, &["--precision", "int8"]).unwrap().status, Status::Pass);
+    }
+
+    #[test]
+    fn logits_are_not_compared_as_probabilities() {
+        let error = compared(SAME, &["--probabilities"]).unwrap_err();
+        assert_eq!(error.message, "the reference's outputs are not probabilities: sample 0 holds 2");
+    }
+
+    #[test]
+    fn errors_are_measured_by_the_leads_of_natural_samples() {
+        let folder = tempfile::tempdir().unwrap();
+        let natural = folder.path().join("natural.csv");
+        std::fs::write(&natural, "0,0,0,8.0,-1.0\n1,0,0,9.0,1.0\n2,0,0,7.0,0.0\n3,0,0,8.0,0.5\n").unwrap();
+        let report = compared(FLIPPED, &["--natural", natural.to_str().unwrap()]).unwrap();
+        let leads = report.leads.unwrap();
+        assert_eq!((leads.natural_samples, leads.typical, leads.changed), (4, 7.75, 0.0));
+        let other = folder.path().join("other.csv");
+        std::fs::write(&other, "0,0,0,8.0,-1.0,3.0\n").unwrap();
+        assert!(compared(FLIPPED, &["--natural", other.to_str().unwrap()]).is_err());
     }
 
     #[test]

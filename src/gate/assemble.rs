@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::comparison::Terms;
 use crate::check::invariance::compare_batches;
 use crate::check::judge::{self, CellJudgement, Evidence};
-use crate::check::ladder::{Check, Ladder, Row, spread};
-use crate::check::legs::{self, Link};
+use crate::check::ladder::{Check, Ladder, Row, scatter};
+use crate::check::leads::NaturalLeads;
+use crate::check::legs::{self, By, Link};
 use crate::check::pair::select_output;
 use crate::check::precision::{SizeWitness, prove};
 use crate::check::saturation::Saturation;
@@ -14,10 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
-use crate::manifest::{Manifest, ModelSource, OutputKind};
+use crate::manifest::{Manifest, ModelSource};
 use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
-use crate::report::schema::{Accuracy, CellReport, Leg};
+use crate::report::schema::{Accuracy, CellReport, FreshAgreement, Leg};
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 
@@ -32,10 +34,10 @@ pub(crate) enum Reference {
 }
 
 impl Reference {
-    /// Spread of the golden's outputs, where there is a valid one.
-    pub(crate) fn spread(&self, kind: OutputKind) -> Option<f64> {
+    /// Scatter of the golden's outputs, where there is a valid one.
+    pub(crate) fn scatter(&self) -> Option<f64> {
         match self {
-            Self::Golden(golden) => Some(spread(&golden.values, golden.row_len(), kind)),
+            Self::Golden(golden) => Some(scatter(&golden.values, golden.row_len())),
             Self::Live | Self::Refused(_) => None,
         }
     }
@@ -47,6 +49,10 @@ pub(crate) struct Context<'a> {
     pub(crate) ladder: &'a Ladder,
     pub(crate) artifacts: &'a Artifacts,
     pub(crate) reference: &'a Reference,
+    /// The reference's leads on ordinary inputs, or why there are none.
+    pub(crate) natural: &'a Result<NaturalLeads>,
+    /// Its answers to natural samples, in their order; empty where nobody knows them.
+    pub(crate) fresh: &'a [u32],
     /// The scales of quantised artifacts, by their kind.
     pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
     /// The integer products of ONNX graphs, by their kind.
@@ -71,6 +77,11 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
                 .hint("store one with `trtgate bless` where the reference runtime is")
         }),
     };
+    // Without ordinary leads nothing says what an error costs.
+    let reference = reference.and_then(|reference| match context.natural {
+        Ok(natural) => Ok((reference, natural)),
+        Err(error) => Err(error.clone()),
+    });
     let reference_correct = raw.iter().find_map(|cell| reference_accuracy(cell, context.manifest));
     let cells = raw
         .iter()
@@ -85,15 +96,24 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
                 }
                 Outcome::Ran(ran) => match &reference {
                     Err(error) => stop(&mut report, judge::status_of(error.kind), Stage::Compare, error),
-                    Ok(reference) => {
-                        judge_cell(cell, ran, reference, &outputs, reference_correct, context, &mut report);
+                    Ok((reference, natural)) => {
+                        let by = JudgedBy { reference, natural, reference_correct };
+                        judge_cell(cell, ran, &by, &outputs, context, &mut report);
                     }
                 },
             }
             report
         })
         .collect();
-    (cells, reference.ok())
+    (cells, reference.ok().map(|(reference, _)| reference))
+}
+
+/// What every cell is held to.
+struct JudgedBy<'a> {
+    reference: &'a Tensor,
+    natural: &'a NaturalLeads,
+    /// Right answers of the reference on labelled data.
+    reference_correct: Option<usize>,
 }
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
@@ -186,12 +206,12 @@ fn stop(report: &mut CellReport, status: Status, stage: Stage, error: &Error) {
 fn judge_cell(
     cell: &RawCell,
     ran: &Ran,
-    reference: &Tensor,
+    by: &JudgedBy<'_>,
     outputs: &Outputs,
-    reference_correct: Option<usize>,
     context: &Context<'_>,
     report: &mut CellReport,
 ) {
+    let reference = by.reference;
     let id = &cell.planned.id;
     let row = match context.ladder.row(id.runtime.library, id.precision) {
         Ok(row) => row,
@@ -211,7 +231,7 @@ fn judge_cell(
     let accuracy = ran.accuracy.map(|(samples, correct)| Accuracy {
         samples,
         correct,
-        reference_correct,
+        reference_correct: by.reference_correct,
         allowed_drop_points: row.accuracy_drop_points,
     });
     let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
@@ -223,8 +243,7 @@ fn judge_cell(
         broken.push((Check::Size, error));
         None
     });
-    let kind = context.manifest.output.kind;
-    let bound = row.bounds(kind, spread(&reference.values, reference.row_len(), kind)).batch;
+    let bound = row.batch_bound(scatter(&reference.values, reference.row_len()));
     let (determinism, mut invariance) =
         ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), Some(other)));
     if let Some(found) = &mut invariance
@@ -245,9 +264,13 @@ fn judge_cell(
         reference,
         actual,
         samples: context.samples,
-        kind: context.manifest.output.kind,
-        row,
-        confident_allowed: confident_allowed(context.manifest, id.precision),
+        terms: Terms {
+            kind: context.manifest.output.kind,
+            row,
+            natural: by.natural,
+            confident_allowed: confident_allowed(context.manifest, id.precision),
+            batch: Some(id.batch),
+        },
         evidence: Evidence {
             accuracy: accuracy.as_ref(),
             precision: proof.as_ref(),
@@ -269,7 +292,16 @@ fn judge_cell(
         stop(report, Status::Fail, Stage::Run, &error);
     }
     report.accuracy.clone_from(&accuracy);
-    let (found, verdict) = walk_legs(id, reference, outputs, context);
+    match &ran.fresh {
+        Ok(answers) => report.fresh = answers.as_ref().and_then(|answers| agree(answers, context.fresh)),
+        Err(error) if report.status == Status::Pass => {
+            let error =
+                error.clone().context("the outputs of the probes are right, and those of ordinary inputs unusable");
+            stop(report, Status::Fail, Stage::Run, &error);
+        }
+        Err(_) => {}
+    }
+    let (found, verdict) = walk_legs(id, by, outputs, context);
     report.legs = found;
     if let Some(verdict) = verdict.filter(|_| broke) {
         report.reason = Some(match report.reason.take() {
@@ -329,7 +361,14 @@ fn reference_accuracy(cell: &RawCell, manifest: &Manifest) -> Option<usize> {
     }
 }
 
-fn walk_legs(id: &CellId, reference: &Tensor, outputs: &Outputs, context: &Context<'_>) -> (Vec<Leg>, Option<String>) {
+/// Counts answers to natural samples that are the reference's.
+fn agree(answers: &[usize], reference: &[u32]) -> Option<FreshAgreement> {
+    let pairs = || answers.iter().zip(reference);
+    let same = pairs().filter(|&(answer, expected)| *answer == *expected as usize).count();
+    (pairs().count() > 0).then(|| FreshAgreement { samples: pairs().count(), same })
+}
+
+fn walk_legs(id: &CellId, by: &JudgedBy<'_>, outputs: &Outputs, context: &Context<'_>) -> (Vec<Leg>, Option<String>) {
     let source = match context.manifest.model.source {
         ModelSource::SavedModel { .. } => ArtifactKind::SavedModel,
         ModelSource::Onnx { .. } => ArtifactKind::OnnxFp32,
@@ -356,6 +395,8 @@ fn walk_legs(id: &CellId, reference: &Tensor, outputs: &Outputs, context: &Conte
             confident_allowed: confident_allowed(context.manifest, point.precision),
         });
     }
-    let judged = legs::judge(reference, &links, context.samples, context.manifest.output.kind);
+    let terms =
+        By { samples: context.samples, kind: context.manifest.output.kind, natural: by.natural, batch: id.batch };
+    let judged = legs::judge(by.reference, &links, &terms);
     (judged.legs, judged.verdict)
 }

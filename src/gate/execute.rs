@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use crate::check::agreement::answer;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::Invariance;
 use crate::check::judge::status_of;
-use crate::check::ladder::{Ladder, spread};
-use crate::check::pair::select_output;
+use crate::check::ladder::{Ladder, scatter};
+use crate::check::pair::{check_outputs, select_output};
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,8 +41,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
     pub(crate) probes: &'a Tensor,
     pub(crate) labelled: Option<&'a LabelledData>,
-    /// Spread of the reference's outputs, where a golden is stored.
-    pub(crate) spread: Option<f64>,
+    /// Scatter of the reference's outputs, where a golden is stored.
+    pub(crate) scatter: Option<f64>,
+    /// Natural samples whose answers are compared with the reference's, beside the probes.
+    pub(crate) fresh: Option<&'a Tensor>,
     pub(crate) ladder: &'a Ladder,
     pub(crate) program: &'a WorkerProgram,
     pub(crate) limits: Limits,
@@ -79,6 +82,8 @@ pub(crate) struct Ran {
     pub(crate) exact: Option<Vec<Tensor>>,
     /// Labelled samples and right answers; taken at the largest batch only.
     pub(crate) accuracy: Option<(usize, usize)>,
+    /// Answers to the first natural samples; taken at the largest batch only.
+    pub(crate) fresh: Result<Option<Vec<usize>>>,
 }
 
 /// Runs every cell of `plan`; the results come in the plan's order.
@@ -242,15 +247,15 @@ impl Lane<'_> {
         let row = inputs.ladder.row(cell.id.runtime.library, cell.id.precision)?.clone();
         self.with_worker(cell.id.precision, |worker| {
             let run = worker.run(inputs.probes, batch, pad)?;
-            // Outputs of the wrong scale must not widen their own bound, so the reference's spread goes first.
-            let spread = match inputs.spread {
-                Some(spread) => spread,
+            // Outputs of the wrong scale must not widen their own bound, so the reference's scatter goes first.
+            let scatter = match inputs.scatter {
+                Some(scatter) => scatter,
                 None => {
                     let own = select_output(run.outputs.clone(), &output)?;
-                    spread(&own.values, own.row_len(), inputs.manifest.output.kind)
+                    scatter(&own.values, own.row_len())
                 }
             };
-            let bound = row.bounds(inputs.manifest.output.kind, spread).batch;
+            let bound = row.batch_bound(scatter);
             let behaviour =
                 super::behaviour::observe(worker, inputs.probes, &inputs.manifest.output, batch, pad, bound);
             if worker.is_dead() {
@@ -263,6 +268,17 @@ impl Lane<'_> {
                 }
                 _ => None,
             };
+            let fresh = match inputs.fresh {
+                Some(samples) if largest => {
+                    let samples = samples.first(affordable(samples.batch(), inputs.probes.batch(), run.seconds))?;
+                    let answered = worker.run(&samples, batch, pad);
+                    if worker.is_dead() {
+                        return Err(answered.err().unwrap_or_else(|| Error::failed("the worker has ended")));
+                    }
+                    answered.and_then(|run| fresh_answers(run.outputs, &output, samples.batch())).map(Some)
+                }
+                _ => Ok(None),
+            };
             Ok(Ran {
                 outputs: run.outputs,
                 seconds: CellSeconds { load, run: run.seconds },
@@ -272,6 +288,7 @@ impl Lane<'_> {
                 instruction_set: worker.instruction_set().cloned(),
                 exact: None,
                 accuracy,
+                fresh,
             })
         })
     }
@@ -322,6 +339,25 @@ impl Lane<'_> {
         }
         answer
     }
+}
+
+/// Seconds that natural samples may take a cell beside its probes.
+const FRESH_SECONDS: f64 = 10.0;
+/// Fewest of them, however slow the cell is.
+const FEWEST_FRESH: usize = 32;
+
+/// How many of `count` natural samples a cell runs that took so many seconds for its probes.
+fn affordable(count: usize, probes: usize, seconds: f64) -> usize {
+    let each = seconds / probes.max(1) as f64;
+    let within = if each > 0.0 { (FRESH_SECONDS / each) as usize } else { count };
+    count.min(within.max(FEWEST_FRESH))
+}
+
+/// The answers to natural samples, which must be as whole as those to the probes.
+fn fresh_answers(outputs: Vec<Tensor>, name: &str, samples: usize) -> Result<Vec<usize>> {
+    let output = select_output(outputs, name)?;
+    check_outputs(&output, samples)?;
+    Ok((0..samples).filter_map(|sample| output.row(sample).map(answer)).collect())
 }
 
 /// The status of a cell that stopped at `stage`. What cannot be here or cannot work was found out by the plan; an artifact

@@ -154,7 +154,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         .or_else(|| manifest.data.clone())
         .map(|path| LabelledData::check(path, manifest))
         .transpose()?;
-    let ladder = Ladder::built_in()?;
+    let ladder = Ladder::built_in()?.with_losses(&manifest.losses_allowed);
     let probe_set = workspace.probes()?;
     let probes = probe_set.samples()?;
     let probe_tensor = probes.tensor(0..probes.len())?;
@@ -163,6 +163,9 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         Reference::Golden(_) => digest_file(&golden::path_of(manifest))?,
         Reference::Live | Reference::Refused(_) => String::new(),
     };
+    let runs = plan.iter().any(|cell| matches!(cell.ability, Ability::Run));
+    let natural = natural::for_judging(workspace, runs);
+    let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?;
     let artifacts = artifacts(workspace, &plan);
     let calibrated = plan
         .iter()
@@ -176,7 +179,8 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         saturation: &saturation,
         probes: &probe_tensor,
         labelled: labelled.as_ref(),
-        spread: reference.spread(manifest.output.kind),
+        scatter: reference.scatter(),
+        fresh: fresh.as_ref(),
         ladder: &ladder,
         program: &workspace.program,
         limits: workspace.limits,
@@ -184,11 +188,14 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     };
     let raw = execute::execute(&plan, &inputs);
     let scales = scales(workspace, &artifacts);
+    let leads = natural.as_ref().map(|natural| natural.leads.clone()).map_err(Clone::clone);
     let context = Context {
         manifest,
         ladder: &ladder,
         artifacts: &artifacts,
         reference: &reference,
+        natural: &leads,
+        fresh: natural.as_ref().map_or(&[], |natural| natural.answers.as_slice()),
         scales: &scales,
         saturation: &saturation,
         samples: probes.len(),
@@ -201,7 +208,8 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     let timing_arguments = options.replay_timing.as_str();
     if let Some(options) = &options.timing {
         let timing = Timing::new(workspace, options)?;
-        let bench = timing.run(&timing.cells(&cells, options), &Timing::built(&cells), judged_by)?;
+        let expected = judged_by.zip(leads.ok()).map(|(reference, natural)| timing::Expected { reference, natural });
+        let bench = timing.run(&timing.cells(&cells, options), &Timing::built(&cells), expected)?;
         for measured in &bench.cells {
             if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
                 measured.write_to(cell);

@@ -14,7 +14,7 @@ use crate::check::pair::select_output;
 use crate::convert::store::Key;
 use crate::data::atomic;
 use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::samples::{open_reference, sample_key};
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, ModelSource};
@@ -31,6 +31,11 @@ const SAMPLES: usize = 1024;
 const LIMIT: Duration = Duration::from_secs(20);
 /// Samples drawn and run at a time: bounds the memory that large inputs take.
 const CHUNK: usize = 64;
+
+/// Natural samples that each runtime and precision answers beside its probes.
+const FRESH: usize = 256;
+/// Values that they may take together, so that large inputs do not fill the memory.
+const FRESH_VALUES: usize = 1 << 24;
 
 /// What the reference answers to natural samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +57,17 @@ impl Natural {
         let leads = NaturalLeads::of(outputs, classes, manifest.output.kind)?;
         let answers = outputs.chunks_exact(classes).map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
         Ok(Self { schema: SCHEMA.to_owned(), leads, answers })
+    }
+
+    /// The first natural samples, those whose answers cells are compared with.
+    ///
+    /// # Errors
+    /// If the manifest's input cannot be filled from bytes.
+    pub fn samples(&self, manifest: &Manifest) -> Result<Tensor> {
+        let samples = NaturalSamples::new(manifest)?;
+        let fitting = (FRESH_VALUES / samples.sample_len().max(1)).max(CHUNK);
+        let count = FRESH.min(fitting).min(self.answers.len());
+        samples.tensor(0..count as u64)
     }
 
     /// Reads a file that [`Natural::save`] wrote.
@@ -108,6 +124,23 @@ pub(super) fn natural(workspace: &Workspace) -> Result<Natural> {
         natural.save(&folder.join(FILE))
     })?;
     Natural::load(&entry.file(FILE)?.0)
+}
+
+/// The reference's natural leads for a gate: without them nothing can be judged, whatever the reason is. Nobody is asked where
+/// nothing `runs`.
+pub(super) fn for_judging(workspace: &Workspace, runs: bool) -> Result<Natural> {
+    let unknown = "nobody knows how far ahead the reference's answers usually are, so nothing says what an error costs";
+    if !runs {
+        return Err(Error::invalid(unknown));
+    }
+    workspace.natural().map_err(|error| match error.kind {
+        ErrorKind::Invalid => error,
+        _ => {
+            let hint = "export the artifacts again where the reference runtime is (`trtgate export --output`): they carry its leads".to_owned();
+            let hint = error.hint.clone().filter(|_| error.kind != ErrorKind::Missing).unwrap_or(hint);
+            Error::invalid(unknown).cause(error.to_string()).hint(hint)
+        }
+    })
 }
 
 /// Everything that can change the answers: the model, its signature and output, what the samples' bytes mean.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::judge;
-use crate::check::ladder::{Check, Ladder};
+use crate::check::comparison::{Terms, compare};
+use crate::check::ladder::{Check, Ladder, Row};
+use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, select_output};
 use crate::check::precision::prove;
 use crate::error::{Error, Result};
@@ -58,13 +59,22 @@ impl TimingOptions {
     }
 }
 
+/// What outputs that were made while the clock ran are held to.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The reference's outputs, in the probes' order.
+    pub reference: Tensor,
+    /// Its leads on ordinary inputs.
+    pub natural: NaturalLeads,
+}
+
 /// Measures the cells of a workspace; what a measurement's timed loop answered is held to the reference.
 pub struct WorkspaceMeasurer<'a> {
     workspace: &'a Workspace,
     ladder: Ladder,
     probes: Tensor,
-    /// Reference outputs by which timed outputs are checked, the probes' order.
-    reference: Option<Tensor>,
+    /// What timed outputs are checked by.
+    expected: Option<Expected>,
     throttled: BTreeMap<CellId, Vec<String>>,
     artifacts: BTreeMap<CellId, ArtifactRecord>,
     /// Digests of the artifacts that were judged, by the cell that they were judged for.
@@ -72,19 +82,19 @@ pub struct WorkspaceMeasurer<'a> {
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
-    /// A measurer of `cells` on the workspace's probes; the cells' artifacts have been judged. `reference` holds the probes'
+    /// A measurer of `cells` on the workspace's probes; the cells' artifacts have been judged. `expected` holds the probes'
     /// right answers, where they are known.
     ///
     /// # Errors
     /// If the probes cannot be read.
-    pub fn new(workspace: &'a Workspace, cells: &[BenchCell], reference: Option<Tensor>) -> Result<Self> {
+    pub fn new(workspace: &'a Workspace, cells: &[BenchCell], expected: Option<Expected>) -> Result<Self> {
         let probes = workspace.probes()?.samples()?;
         let probes = probes.tensor(0..probes.len())?;
         Ok(Self {
             workspace,
-            ladder: Ladder::built_in()?,
+            ladder: Ladder::built_in()?.with_losses(&workspace.manifest.losses_allowed),
             probes,
-            reference,
+            expected,
             throttled: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             judged: cells
@@ -112,9 +122,9 @@ impl<'a> WorkspaceMeasurer<'a> {
 
     /// What is fast must be right: the outputs that were made while the clock ran, against the reference.
     fn check(&self, cell: &CellId, measurement: &Measurement) -> Result<()> {
-        let Some(reference) = &self.reference else { return Ok(()) };
+        let Some(expected) = &self.expected else { return Ok(()) };
         let batch = cell.batch as usize;
-        let columns = reference.row_len();
+        let columns = expected.reference.row_len();
         let wanted = &self.workspace.manifest.output.name;
         if measurement.output != *wanted {
             let found = &measurement.output;
@@ -125,13 +135,13 @@ impl<'a> WorkspaceMeasurer<'a> {
         if samples == 0 || !samples.is_multiple_of(batch) {
             return Err(Error::failed("the measurement gave no outputs to check"));
         }
-        self.hold_to_reference(cell, reference, &outputs, "outputs made while the clock ran")
+        self.hold_to_reference(cell, expected, &outputs, "outputs made while the clock ran")
     }
 
     /// An engine with more profiles, for several contexts, is another one than was judged: it is judged before it is timed.
     fn judge(&mut self, cell: &CellId, open: &mut OpenCell) -> Result<()> {
         let digest = open.artifact.sha256.clone();
-        let Some(reference) = &self.reference else { return Ok(()) };
+        let Some(expected) = &self.expected else { return Ok(()) };
         if self.judged.contains(&(cell.clone(), digest.clone())) {
             return Ok(());
         }
@@ -139,7 +149,7 @@ impl<'a> WorkspaceMeasurer<'a> {
             |error: Error| error.context("the engine that is to be timed, not the one that was judged, is wrong");
         let outputs = open.run(&self.probes)?.outputs;
         let outputs = select_output(outputs, &self.workspace.manifest.output.name).map_err(of_it)?;
-        self.hold_to_reference(cell, reference, &outputs.values, "its outputs").map_err(of_it)?;
+        self.hold_to_reference(cell, expected, &outputs.values, "its outputs").map_err(of_it)?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
         if row.gates(Check::PrecisionProof) {
             let layers = open.layers()?.unwrap_or_default();
@@ -153,19 +163,31 @@ impl<'a> WorkspaceMeasurer<'a> {
     }
 
     /// Holds `outputs`, of the probes in order and again from the first, to the reference; `what` names them.
-    fn hold_to_reference(&self, cell: &CellId, reference: &Tensor, outputs: &[f32], what: &str) -> Result<()> {
+    fn hold_to_reference(&self, cell: &CellId, expected: &Expected, outputs: &[f32], what: &str) -> Result<()> {
+        let Expected { reference, natural } = expected;
         let columns = reference.row_len();
         let samples = outputs.len() / columns.max(1);
         let expected: Vec<f32> = reference.values.iter().copied().cycle().take(samples * columns).collect();
         let pair = OutputPair::new(&expected, outputs, samples, columns)
             .map_err(|error| error.context(format!("{what} cannot be compared")))?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
+        // The clock may run over a few probes, whose errors are not those of all of them.
+        let row = Row { limits: row.limits.of_few(samples), ..row.clone() };
         let manifest = &self.workspace.manifest;
-        let allowed = confident_allowed(manifest, cell.precision);
-        let compared = judge::compare(&pair, manifest.output.kind, row, allowed)?;
+        let terms = Terms {
+            kind: manifest.output.kind,
+            row: &row,
+            natural,
+            confident_allowed: confident_allowed(manifest, cell.precision),
+            batch: Some(cell.batch),
+        };
+        let compared = compare(&pair, &terms)?;
         match (compared.status(), compared.fault()) {
             (Status::Pass, _) => Ok(()),
-            (_, fault) => Err(Error::failed(format!("{what} are wrong: {}", fault.unwrap_or("they cannot be judged")))),
+            (_, fault) => {
+                let fault = fault.unwrap_or_else(|| "they cannot be judged".to_owned());
+                Err(Error::failed(format!("{what} are wrong: {fault}")))
+            }
         }
     }
 }
@@ -276,8 +298,8 @@ impl<'a> Timing<'a> {
     ///
     /// # Errors
     /// If a baseline cannot be read.
-    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], reference: Option<Tensor>) -> Result<Bench> {
-        let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, reference)?;
+    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], expected: Option<Expected>) -> Result<Bench> {
+        let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, expected)?;
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
         let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;

@@ -39,8 +39,10 @@ pub struct Manifest {
     pub fetch: Vec<String>,
     /// How engines are built.
     pub engine: EngineOptions,
-    /// Confident flips allowed per precision (0 where absent).
+    /// Confident flips allowed per precision (0 where absent): shown beside their number, decides nothing.
     pub confident_flips_allowed: Vec<(Precision, usize)>,
+    /// Accuracy that may be lost on ordinary inputs, a share per precision; the tolerance ladder's where absent.
+    pub losses_allowed: Vec<(Precision, f64)>,
     /// Real, labelled data: a CIFAR-10-layout file or folder.
     pub data: Option<PathBuf>,
     /// How cells are run.

@@ -112,11 +112,16 @@ struct RawEngine {
     timing_cache: Option<TimingCacheMode>,
 }
 
+/// Largest loss that a manifest may name: half of all answers wrong is no conversion.
+const LARGEST_LOSS: f64 = 0.5;
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawAgreement {
     #[serde(default)]
     confident_flips_allowed: BTreeMap<Spanned<String>, usize>,
+    #[serde(default)]
+    loss: BTreeMap<Spanned<String>, Spanned<f64>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -232,6 +237,21 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         let precision = name.get_ref().parse().map_err(|error: Error| pointed(&source, name.span(), error))?;
         confident_flips_allowed.push((precision, allowed));
     }
+    let mut losses_allowed = Vec::new();
+    for (name, loss) in raw.agreement.loss {
+        let precision = name.get_ref().parse().map_err(|error: Error| pointed(&source, name.span(), error))?;
+        let share = *loss.get_ref();
+        // Written so that a NaN is refused.
+        if !(share > 0.0 && share <= LARGEST_LOSS) {
+            return Err(source
+                .error(
+                    loss.span(),
+                    format!("a loss of {share} is no share of accuracy above 0 and up to {LARGEST_LOSS}"),
+                )
+                .hint("0.05 lets a cell lose 5 points of accuracy on ordinary inputs"));
+        }
+        losses_allowed.push((precision, share));
+    }
     let limit = |given: Option<Spanned<u64>>, default: u64| match given {
         Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
         Some(given) => Ok(*given.get_ref()),
@@ -251,6 +271,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         fetch,
         engine,
         confident_flips_allowed,
+        losses_allowed,
         data: raw.paths.data.as_deref().map(resolve),
         run: RunOptions {
             intra_threads: raw.run.intra_threads.unwrap_or(0),

@@ -26,6 +26,7 @@ pub mod html;
 pub mod image;
 pub mod junit;
 mod layout;
+pub mod leads;
 pub mod markdown;
 mod markdown_text;
 pub mod merge;

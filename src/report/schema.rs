@@ -181,6 +181,19 @@ pub struct CellReport {
     pub instruction_set: Option<InstructionSet>,
     /// The artifact that was run.
     pub artifact: Option<ArtifactReport>,
+    /// What the cell costs on ordinary inputs, by the leads of the reference's answers: what its outputs are judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads: Option<LeadFigures>,
+    /// Answers to natural samples, none placed near a decision boundary, compared with the reference's; at the largest
+    /// batch of a runtime and precision. Shown, not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<FreshAgreement>,
+    /// What does not fail the cell and should be looked at, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What a reader should know about the figures, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Answers compared with the golden's.
     pub agreement: Option<Agreement>,
     /// Distance of the outputs from the golden's.
@@ -232,6 +245,10 @@ impl CellReport {
             replay: replay.into(),
             instruction_set: None,
             artifact: None,
+            leads: None,
+            fresh: None,
+            warnings: Vec::new(),
+            notes: Vec::new(),
             agreement: None,
             error: None,
             checks: Vec::new(),
@@ -273,6 +290,50 @@ pub struct ArtifactReport {
     /// Whether it came from the store.
     #[serde(default)]
     pub cached: bool,
+}
+
+/// What a conversion costs on ordinary inputs: see [`rule`](crate::check::rule) for the formulas. The loss is an estimate within
+/// a factor of 2. A figure that is not finite is written as `null` and read back as NaN.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeadFigures {
+    /// The typical lead of the reference's answers over their best rivals, nats (M).
+    #[serde(deserialize_with = "non_finite::number")]
+    pub typical: f64,
+    /// Natural samples that the typical lead was taken from.
+    pub natural_samples: usize,
+    /// Share of accuracy that is lost on ordinary inputs (L).
+    #[serde(deserialize_with = "non_finite::number")]
+    pub loss: f64,
+    /// Largest loss allowed.
+    #[serde(deserialize_with = "non_finite::number")]
+    pub loss_allowed: f64,
+    /// Share of answers to ordinary inputs that change (D).
+    #[serde(deserialize_with = "non_finite::number")]
+    pub changed: f64,
+    /// How far leads are off, in typical leads (E).
+    #[serde(deserialize_with = "non_finite::number")]
+    pub error: f64,
+    /// Largest error allowed.
+    #[serde(deserialize_with = "non_finite::number")]
+    pub error_allowed: f64,
+    /// The leads over the reference's, by least squares; 1 is right (S is the distance from it).
+    #[serde(deserialize_with = "non_finite::number")]
+    pub slope: f64,
+    /// Largest distance of the slope from 1.
+    #[serde(deserialize_with = "non_finite::number")]
+    pub slope_allowed: f64,
+    /// Whether the manifest names the loss allowed, instead of the tolerance ladder.
+    #[serde(default)]
+    pub named: bool,
+}
+
+/// Answers to samples that were not searched for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreshAgreement {
+    /// Natural samples run.
+    pub samples: usize,
+    /// Of them, with the reference's answer.
+    pub same: usize,
 }
 
 /// Answers (arg max) compared, as counts.
