@@ -17,7 +17,8 @@ use crate::gate::timing::TimingOptions;
 use crate::gate::{self, RunOptions, Workspace};
 use crate::measure::contract::TimingMode;
 use crate::plan::Filter;
-use crate::report::schema::{Accuracy, Agreement, CellReport, ErrorMetrics, Report};
+use crate::report::leads::{rough, rough_points};
+use crate::report::schema::{Accuracy, Agreement, CellReport, ErrorMetrics, FreshAgreement, LeadFigures, Report};
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status, Verdict};
 
 /// The schema of `--json`.
@@ -115,7 +116,11 @@ pub struct Row {
     pub reason: Option<String>,
     /// Right answers on labelled data.
     pub accuracy: Option<Accuracy>,
-    /// Answers compared with the reference's.
+    /// What the cell costs on ordinary inputs.
+    pub leads: Option<LeadFigures>,
+    /// Answers to ordinary samples compared with the reference's.
+    pub fresh: Option<FreshAgreement>,
+    /// Answers to the probes compared with the reference's.
     pub agreement: Option<Agreement>,
     /// Distance of the outputs from the reference's.
     pub error: Option<ErrorMetrics>,
@@ -170,8 +175,9 @@ impl Comparison {
             "precision",
             "status",
             "accuracy",
-            "agree",
-            "largest error",
+            "points lost",
+            "leads off",
+            "ordinary",
             "SQNR dB",
             "samples/s",
             "speed ×",
@@ -197,6 +203,10 @@ impl Comparison {
         }
         if let Some(batch) = self.rows.first().map(|row| row.cell.batch) {
             let _ = writeln!(text, "\n`{}` at batch {batch}; × over the same runtime's own FP32", self.model);
+            let _ = writeln!(
+                text,
+                "points of accuracy lost on ordinary inputs, estimated; leads off in typical ones; ordinary samples answered alike"
+            );
         }
         for row in &self.rows {
             if let Some(reason) = &row.reason {
@@ -230,6 +240,8 @@ fn row(cell: &CellReport, cells: &[CellReport]) -> Row {
         status: cell.status,
         reason: cell.reason.clone(),
         accuracy: cell.accuracy.clone(),
+        leads: cell.leads.clone(),
+        fresh: cell.fresh,
         agreement: cell.agreement.clone(),
         error: cell.error.clone(),
         samples_per_second: speed(cell),
@@ -256,10 +268,14 @@ fn cells(row: &Row) -> Vec<String> {
         row.cell.precision.to_string(),
         row.status.to_string(),
         accuracy.unwrap_or_else(blank),
-        row.agreement
-            .as_ref()
-            .map_or_else(blank, |agreement| format!("{}/{}", agreement.top1_matches, agreement.samples)),
-        row.error.as_ref().map_or_else(blank, |error| format!("{:.2e}", error.max_abs)),
+        row.leads.as_ref().map_or_else(
+            blank,
+            |leads| {
+                if leads.has_loss() { rough_points(leads.loss) } else { "0".to_owned() }
+            },
+        ),
+        row.leads.as_ref().map_or_else(blank, |leads| rough(leads.error)),
+        row.fresh.map_or_else(blank, |fresh| format!("{}/{}", fresh.same, fresh.samples)),
         row.error.as_ref().map_or_else(blank, |error| {
             if error.sqnr_db >= SQNR_EQUAL_DB { "equal".to_owned() } else { format!("{:.1}", error.sqnr_db) }
         }),

@@ -129,6 +129,20 @@ fn body(cell: &CellReport, reason: &str) -> String {
 
 fn figures(cell: &CellReport) -> Vec<(&'static str, String)> {
     let mut figures = vec![("stage", cell.stage.to_string())];
+    if let Some(leads) = &cell.leads {
+        figures.push(("cost", leads.sentence()));
+        figures.push(("allowed", leads.limits()));
+        figures.push(("loss", format!("{:.2e}", leads.loss)));
+        figures.push(("leads", format!("{:.2e}", leads.error)));
+        if leads.named {
+            figures.push(("loss-named-in-manifest", leads.loss_allowed.to_string()));
+        }
+    }
+    if let Some(fresh) = cell.fresh {
+        figures.push(("ordinary-agreement", format!("{}/{}", fresh.same, fresh.samples)));
+    }
+    figures.extend(cell.warnings.iter().map(|warning| ("warning", warning.clone())));
+    figures.extend(cell.notes.iter().map(|note| ("note", note.clone())));
     if let Some(agreement) = &cell.agreement {
         figures.push(("agreement", format!("{}/{}", agreement.top1_matches, agreement.samples)));
     }

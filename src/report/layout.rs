@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::schema::{ArtifactReport, CellReport, Report};
+use crate::report::leads::{points, rough};
+use crate::report::schema::{ArtifactReport, CellReport, CheckResult, Report};
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
 
 /// The cells of one runtime and precision, in the report's order.
@@ -217,6 +218,65 @@ pub(super) fn word(cell: &CellReport) -> &'static str {
 /// The word for a cell that was compared with itself.
 pub(super) const REFERENCE: &str = "reference";
 
+/// One sentence about the cells of a runtime and precision, said once however many of their batches it holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remark<'report> {
+    /// `onnxruntime/int8 at batch 1, 8, 16, 32`.
+    pub(super) about: String,
+    /// The sentence.
+    pub(super) text: &'report str,
+}
+
+/// What `of` says of the report's cells, in their order.
+pub(super) fn remarks<'report>(
+    report: &'report Report,
+    of: impl Fn(&'report CellReport) -> &'report [String],
+) -> Vec<Remark<'report>> {
+    let mut found: Vec<(&RuntimeId, Precision, &'report str, Vec<u32>)> = Vec::new();
+    for cell in &report.cells {
+        for text in of(cell) {
+            let same = |known: &&mut (&RuntimeId, Precision, &str, Vec<u32>)| {
+                *known.0 == cell.runtime && known.1 == cell.precision && known.2 == text
+            };
+            match found.iter_mut().find(same) {
+                Some((.., batches)) => batches.push(cell.batch),
+                None => found.push((&cell.runtime, cell.precision, text, vec![cell.batch])),
+            }
+        }
+    }
+    let remark = |(runtime, precision, text, batches): (&RuntimeId, Precision, &'report str, Vec<u32>)| {
+        let batches: Vec<String> = batches.iter().map(u32::to_string).collect();
+        Remark { about: format!("{runtime}/{precision} at batch {}", batches.join(", ")), text }
+    };
+    found.into_iter().map(remark).collect()
+}
+
+/// Losses that the manifest allows instead of the ladder's, one sentence each.
+pub(super) fn named_losses(report: &Report) -> Vec<String> {
+    let mut named: Vec<(Precision, f64, f64)> = Vec::new();
+    for cell in &report.cells {
+        if let Some(leads) = cell.leads.as_ref().filter(|leads| leads.named)
+            && named.iter().all(|(precision, ..)| *precision != cell.precision)
+        {
+            named.push((cell.precision, leads.loss_allowed, leads.error_allowed));
+        }
+    }
+    let sentence = |(precision, loss, leads): (Precision, f64, f64)| {
+        format!(
+            "the manifest allows `{precision}` to lose {} of accuracy on ordinary inputs (`[agreement] loss`), and leads off by {} of a typical one",
+            points(loss),
+            rough(leads)
+        )
+    };
+    named.into_iter().map(sentence).collect()
+}
+
+/// Whether a check stands between the cell and a pass, and says more than the cell's reason does.
+pub(super) fn adds_to_reason(cell: &CellReport, check: &CheckResult) -> bool {
+    let told = cell.reason.as_ref().is_some_and(|reason| reason.contains(&check.detail));
+    check.gating && check.status != Status::Pass && !told
+}
+
 /// The cells that need a reader: failed first, then invalid, each in the report's order.
 pub(super) fn troubled(report: &Report) -> Vec<&CellReport> {
     let with = |status| report.cells.iter().filter(move |cell| cell.status == status);
@@ -258,6 +318,18 @@ mod tests {
         let tensorrt: Vec<_> = entries.iter().filter(|entry| entry.runtime.to_string() == "tensorrt").collect();
         assert_eq!(tensorrt.len(), 1);
         assert_eq!(tensorrt[0].extent(), "fp32, tf32, fp16, int8 · batch 1, 8, 16, 32");
+    }
+
+    #[test]
+    fn a_remark_about_all_batches_is_one() {
+        let mut report = sample::cpu_only();
+        for cell in report.cells.iter_mut().filter(|cell| cell.precision == Precision::Int8) {
+            cell.warnings = vec!["lossy".into()];
+        }
+        let found = remarks(&report, |cell| &cell.warnings);
+        let about: Vec<&str> = found.iter().map(|remark| remark.about.as_str()).collect();
+        assert_eq!(about[..2], ["onnxruntime/int8 at batch 1, 8, 16, 32", "litert/int8 at batch 1, 8, 16, 32"]);
+        assert_eq!(found[0].text, "lossy");
     }
 
     #[test]

@@ -10,15 +10,40 @@ const NO_CHANGE: f64 = 5e-5;
 impl LeadFigures {
     /// `about 1.2 points of accuracy, 6 of 100 answers change, leads off by 0.25 of a typical one`.
     pub fn sentence(&self) -> String {
-        format!("{}, {}, leads off by {} of a typical one", self.loss_words(), self.changed_words(), rough(self.error))
+        let lost = if self.has_loss() { self.loss_words() } else { format!("{} lost", self.loss_words()) };
+        let leads = match self.error == 0.0 {
+            true => "leads unchanged".to_owned(),
+            false => format!("leads off by {} of a typical one", rough(self.error)),
+        };
+        format!("{lost}, {}, {leads}", self.changed_words())
+    }
+
+    /// Whether any loss is worth a figure; a NaN is.
+    pub fn has_loss(&self) -> bool {
+        self.loss.is_nan() || self.loss >= NO_LOSS
     }
 
     /// `about 1.2 points of accuracy`, or `no accuracy`.
     pub fn loss_words(&self) -> String {
-        match self.loss < NO_LOSS {
-            true => "no accuracy".to_owned(),
-            false => format!("about {} of accuracy", points(self.loss)),
+        match self.has_loss() {
+            true => format!("about {} of accuracy", points(self.loss)),
+            false => "no accuracy".to_owned(),
         }
+    }
+
+    /// `3 points of accuracy, leads off by 0.5 of a typical one, all leads 0.8 to 1.2 times the reference's`.
+    pub fn limits(&self) -> String {
+        let slope = |value: f64| {
+            let text = format!("{value:.4}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        format!(
+            "{} of accuracy, leads off by {} of a typical one, all leads together {} to {} times the reference's",
+            points(self.loss_allowed),
+            rough(self.error_allowed),
+            slope(1.0 - self.slope_allowed),
+            slope(1.0 + self.slope_allowed)
+        )
     }
 
     /// `6 of 100 answers change`, `2 of 1,000 answers change`, or `no answers change`.
@@ -32,8 +57,13 @@ impl LeadFigures {
 
 /// `1.2 points`, `1 point`, `0.04 points`: a share of accuracy, one digit or two where the first is a 1.
 pub fn points(share: f64) -> String {
-    let text = digits(share * 100.0, |first| if first < 1.95 { 2 } else { 1 });
+    let text = rough_points(share);
     format!("{text} {}", if text == "1" { "point" } else { "points" })
+}
+
+/// `1.2`, `1`, `0.04`: the same without its unit.
+pub fn rough_points(share: f64) -> String {
+    digits(share * 100.0, |first| if first < 1.95 { 2 } else { 1 })
 }
 
 /// A loss as [`points`] has it, with more digits where it would read like its limit though it is above it.
@@ -126,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_told_together() {
+        let leads =
+            LeadFigures { loss_allowed: 0.03, error_allowed: 0.5, slope_allowed: 0.2, ..LeadFigures::default() };
+        assert_eq!(
+            leads.limits(),
+            "3 points of accuracy, leads off by 0.5 of a typical one, all leads together 0.8 to 1.2 times the reference's"
+        );
+        assert!(LeadFigures { loss: f64::NAN, ..leads }.sentence().starts_with("about NaN points"));
+    }
+
+    #[test]
     fn what_is_above_its_limit_does_not_read_like_it() {
         assert_eq!(rough_beside(0.000_148, 0.0001), "0.000148");
         assert_eq!(rough_beside(0.503, 0.5), "0.503");
@@ -141,7 +182,8 @@ mod tests {
         0.2531,
         "about 1.2 points of accuracy, 6 of 100 answers change, leads off by 0.25 of a typical one"
     )]
-    #[case(0.0, 0.0, 2.3e-6, "no accuracy, no answers change, leads off by 2e-6 of a typical one")]
+    #[case(0.0, 0.0, 2.3e-6, "no accuracy lost, no answers change, leads off by 2e-6 of a typical one")]
+    #[case(0.0, 0.0, 0.0, "no accuracy lost, no answers change, leads unchanged")]
     #[case(
         0.0004,
         0.0031,

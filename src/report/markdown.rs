@@ -2,8 +2,9 @@
 
 use crate::report::figures;
 use crate::report::layout::{self, Counts};
+use crate::report::leads::points;
 use crate::report::markdown_text::{escape, escape_code};
-use crate::report::schema::{CellReport, Report};
+use crate::report::schema::{CellReport, LeadFigures, Report};
 use crate::report::text::{sentence_and_excerpt, shortened};
 use crate::report::verdict;
 use crate::vocabulary::{Status, Verdict};
@@ -28,6 +29,7 @@ pub fn render(report: &Report) -> String {
     page.push(&head(report));
     failures(&mut page, report);
     rules(&mut page, report);
+    remarks(&mut page, report);
     changes(&mut page, report);
     matrix(&mut page, report);
     not_run(&mut page, report);
@@ -164,23 +166,23 @@ fn failure(cell: &CellReport, open: bool) -> String {
         let lines: Vec<String> = excerpt.iter().map(|line| escape_code(line, 200)).collect();
         text.push_str(&format!("<pre>{}</pre>\n\n", lines.join("\n")));
     }
-    for check in cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass) {
+    for check in cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)) {
         text.push_str(&format!("- check {}: {}\n", code(&check.name), outside(&check.detail)));
     }
     for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {
         let detail = leg.detail.as_deref().unwrap_or("left its tolerance");
         text.push_str(&format!("- leg {}: {}\n", outside(&leg.name), outside(detail)));
     }
-    if let (Some(agreement), Some(error)) = (&cell.agreement, &cell.error) {
-        text.push_str(&format!(
-            "- {} of {} agree, {} near-tie and {} confident flips; max abs {}, SQNR {}\n",
-            agreement.top1_matches,
-            agreement.samples,
-            agreement.near_tie_flips,
-            agreement.confident_flips,
-            figures::error(error.max_abs),
-            figures::decibels(error.sqnr_db)
-        ));
+    if let Some(leads) = &cell.leads {
+        text.push_str(&format!("- {}\n", outside(&leads.sentence())));
+        text.push_str(&format!("- allowed: {}\n", outside(&leads.limits())));
+    }
+    if let Some(fresh) = cell.fresh {
+        text.push_str(&format!("- {} of {} ordinary samples have the reference's answer\n", fresh.same, fresh.samples));
+    }
+    if let Some(error) = &cell.error {
+        let (largest, noise) = (figures::error(error.max_abs), figures::decibels(error.sqnr_db));
+        text.push_str(&format!("- largest error {largest}, SQNR {noise}\n"));
     }
     if let Some(hint) = &cell.hint {
         text.push_str(&format!("- hint: {}\n", outside(hint)));
@@ -209,6 +211,20 @@ fn rules(page: &mut Page, report: &Report) {
         .collect();
     if !rows.is_empty() {
         page.push_rows("\n### Across cells\n\n", &rows, "\n", "rule across cells");
+    }
+}
+
+/// What does not fail: losses that the manifest names, warnings, notes.
+fn remarks(page: &mut Page, report: &Report) {
+    let named = layout::named_losses(report);
+    let mut rows: Vec<String> = named.iter().map(|text| format!("- ⚠️ {}\n", outside(text))).collect();
+    let remark = |sign: &str, remark: &layout::Remark<'_>| {
+        format!("- {sign}{}: {}\n", code(&remark.about), outside(remark.text))
+    };
+    rows.extend(layout::remarks(report, |cell| &cell.warnings).iter().map(|warning| remark("⚠️ ", warning)));
+    rows.extend(layout::remarks(report, |cell| &cell.notes).iter().map(|note| remark("", note)));
+    if !rows.is_empty() {
+        page.push_rows("\n### Warnings and notes\n\n", &rows, "\n", "warning or note");
     }
 }
 
@@ -263,7 +279,7 @@ fn matrix(page: &mut Page, report: &Report) {
     let batches = layout::batches(report);
     let columns: Vec<String> = batches.iter().map(|batch| format!(" batch {batch} |")).collect();
     let head = format!(
-        "\n<details><summary>Matrix: agreement, largest error, samples/s</summary>\n\n| runtime | precision | size |{}\n|---|---|---:|{}\n",
+        "\n<details><summary>Matrix: points of accuracy lost and answers changed on ordinary inputs, samples/s</summary>\n\nEstimates within a factor of 2; at the largest batch, ordinary samples that have the reference's answer.\n\n| runtime | precision | size |{}\n|---|---|---:|{}\n",
         columns.concat(),
         "---|".repeat(batches.len())
     );
@@ -286,17 +302,15 @@ fn matrix(page: &mut Page, report: &Report) {
 }
 
 fn matrix_cell(cell: &CellReport) -> String {
-    let mut parts = vec![match &cell.agreement {
-        Some(agreement) => {
-            let counts = format!("{}/{}", agreement.top1_matches, agreement.samples);
-            match layout::word(cell) {
-                word @ layout::REFERENCE => format!("⚪ {word} {counts}"),
-                _ => format!("{} {counts}", sign(cell.status)),
-            }
-        }
-        None => format!("{} at {}", sign(cell.status), cell.stage),
+    let lost =
+        cell.leads.as_ref().map(|leads| if leads.has_loss() { points(leads.loss) } else { "no loss".to_owned() });
+    let mut parts = vec![match (lost, layout::word(cell)) {
+        (Some(lost), word @ layout::REFERENCE) => format!("⚪ {word}, {lost}"),
+        (Some(lost), _) => format!("{} {lost}", sign(cell.status)),
+        (None, _) => format!("{} at {}", sign(cell.status), cell.stage),
     }];
-    parts.extend(cell.error.as_ref().map(|error| figures::error(error.max_abs)));
+    parts.extend(cell.leads.as_ref().map(LeadFigures::changed_words));
+    parts.extend(cell.fresh.map(|fresh| format!("{}/{} ordinary", fresh.same, fresh.samples)));
     parts
         .extend(cell.timing.as_ref().map(|timing| format!("{}/s", figures::rate(timing.typical_samples_per_second()))));
     parts.join("<br>")

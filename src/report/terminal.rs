@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Color, Style as Ansi};
 
 use crate::report::figures;
 use crate::report::layout::{self, Counts, Group};
-use crate::report::schema::{Agreement, CellReport, CheckResult, Report};
+use crate::report::leads::{changed, rough, rough_points};
+use crate::report::schema::{CellReport, CheckResult, LeadFigures, Report};
 use crate::report::text::{one_line, padding, sentence_and_excerpt, shortened, wrapped};
 use crate::report::verdict;
 use crate::vocabulary::{CellId, Status, Verdict};
@@ -42,6 +43,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.matrix(report);
         page.not_run(report);
         page.warnings(report);
+        page.notes(report);
         page.without_baseline(report);
         page.without_golden(report);
     }
@@ -60,8 +62,10 @@ struct Page {
 /// Columns of a row: a text and whether it is flush right, with its width.
 const STATUS: usize = 9;
 const BATCH: usize = 5;
-const AGREEMENT: usize = 19;
-const ERROR: usize = 8;
+const POINTS: usize = 6;
+const CHANGED: usize = 11;
+const LEADS: usize = 6;
+const FRESH: usize = 8;
 const NOISE: usize = 8;
 const RATE: usize = 10;
 const CHANGE: usize = 7;
@@ -129,12 +133,13 @@ impl Page {
         let measured = groups.iter().flat_map(|group| &group.cells).any(|cell| cell.timing.is_some());
         self.gap();
         let mut titles = format!(
-            "  {:STATUS$} {:>BATCH$}  {:AGREEMENT$} {:>ERROR$}  {:>NOISE$}",
-            "status", "batch", "agreement", "max abs", "SQNR"
+            "  {:STATUS$} {:>BATCH$}  {:>POINTS$}  {:>CHANGED$}  {:>LEADS$}  {:>FRESH$}",
+            "status", "batch", "points", "changed", "leads", "ordinary"
         );
-        if measured {
-            titles.push_str(&format!("  {:>RATE$}  {:>CHANGE$}", "samples/s", "vs base"));
-        }
+        titles.push_str(&match measured {
+            true => format!("  {:>RATE$}  {:>CHANGE$}", "samples/s", "vs base"),
+            false => format!("  {:>NOISE$}", "SQNR"),
+        });
         let titles = self.paint(DIM, &titles);
         self.line(&titles);
         for group in groups {
@@ -171,16 +176,19 @@ impl Page {
             word @ layout::REFERENCE => self.paint(DIM, word),
             _ => self.status(cell.status, STATUS),
         };
-        let agreement = cell.agreement.as_ref().map_or_else(
+        let figures = cell.leads.as_ref().map_or_else(
             || {
-                self.paint(DIM, &format!("stopped at {}", cell.stage))
-                    + &padding(&format!("stopped at {}", cell.stage), AGREEMENT)
+                let stopped = format!("stopped at {}", cell.stage);
+                self.paint(DIM, &stopped) + &padding(&stopped, POINTS + CHANGED + LEADS + 4)
             },
-            |agreement| self.agreement(agreement),
+            |leads| self.leads(leads),
         );
-        let error = cell.error.as_ref().map_or_else(String::new, |error| figures::error(error.max_abs));
-        let noise = cell.error.as_ref().map_or_else(String::new, |error| figures::decibels(error.sqnr_db));
-        let mut line = format!("  {status} {:>BATCH$}  {agreement} {error:>ERROR$}  {noise:>NOISE$}", cell.batch);
+        let fresh = cell.fresh.map_or_else(String::new, |fresh| format!("{}/{}", fresh.same, fresh.samples));
+        let mut line = format!("  {status} {:>BATCH$}  {figures}  {fresh:>FRESH$}", cell.batch);
+        if !measured {
+            let noise = cell.error.as_ref().map_or_else(String::new, |error| figures::decibels(error.sqnr_db));
+            line.push_str(&format!("  {noise:>NOISE$}"));
+        }
         if measured {
             let rate = cell
                 .timing
@@ -199,16 +207,19 @@ impl Page {
         self.paint(style, &text) + &fill
     }
 
-    fn agreement(&self, agreement: &Agreement) -> String {
-        let counts = format!("{}/{}", agreement.top1_matches, agreement.samples);
-        let note = match (agreement.confident_flips, agreement.near_tie_flips) {
-            (0, 0) => String::new(),
-            (0, near) => format!(" {near} near-tie"),
-            (wrong, _) => format!(" {wrong} confident"),
+    /// Points of accuracy lost, answers changed, error of the leads; in red what is above its limit.
+    fn leads(&self, leads: &LeadFigures) -> String {
+        let column = |text: String, width: usize, sound: bool| {
+            let style = if sound { Ansi::new() } else { color(AnsiColor::Red).bold() };
+            padding(&text, width) + &self.paint(style, &text)
         };
-        let fill = padding(&format!("{counts}{note}"), AGREEMENT);
-        let style = if agreement.confident_flips > 0 { color(AnsiColor::Red) } else { DIM };
-        format!("{counts}{}{fill}", self.paint(style, &note))
+        let lost = if leads.has_loss() { rough_points(leads.loss) } else { "0".to_owned() };
+        [
+            column(lost, POINTS, leads.loss <= leads.loss_allowed),
+            column(changed(leads.changed), CHANGED, true),
+            column(rough(leads.error), LEADS, leads.error <= leads.error_allowed),
+        ]
+        .join("  ")
     }
 
     /// The change against the baseline, flush right.
@@ -264,6 +275,12 @@ impl Page {
             let shown = cell.checks.iter().filter(|check| !check.gating && check.status == Status::Fail);
             warnings.extend(shown.map(|check| (cell.id(), format!("{}: {}", check.name, check.detail))));
         }
+        let remarks = layout::remarks(report, |cell| &cell.warnings);
+        let warnings: Vec<(String, String)> = remarks
+            .into_iter()
+            .map(|remark| (remark.about, remark.text.to_owned()))
+            .chain(warnings.into_iter().map(|(cell, detail)| (cell.to_string(), detail)))
+            .collect();
         if warnings.is_empty() {
             return;
         }
@@ -271,6 +288,22 @@ impl Page {
         for (cell, detail) in warnings {
             self.labelled(0, "warn", color(AnsiColor::Yellow).bold(), &format!("{cell}: {detail}"));
         }
+    }
+
+    /// What the columns mean, and what a reader should know about the figures.
+    fn notes(&mut self, report: &Report) {
+        if report.cells.iter().all(|cell| cell.leads.is_none()) {
+            return;
+        }
+        self.gap();
+        for text in layout::named_losses(report) {
+            self.labelled(0, "note", color(AnsiColor::Yellow).bold(), &text);
+        }
+        for remark in layout::remarks(report, |cell| &cell.notes) {
+            self.labelled(0, "note", DIM, &format!("{}: {}", remark.about, remark.text));
+        }
+        let text = "estimated for ordinary inputs: `points` of accuracy lost and answers `changed`, within a factor of 2; `leads` are off by so many typical ones; `ordinary` samples with the reference's answer, run at the largest batch (docs/rule.md)";
+        self.labelled(0, "note", DIM, text);
     }
 
     /// Without a golden, nothing from before this run vouches for the answers.
@@ -345,8 +378,7 @@ impl Page {
                 let line = self.paint(DIM, &shortened(&line, self.style.width.saturating_sub(10)));
                 self.line(&format!("        | {line}"));
             }
-            let broken = cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass);
-            for check in broken.filter(|check| Some(check.detail.as_str()) != cell.reason.as_deref()) {
+            for check in cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)) {
                 self.labelled(8, "check", DIM, &format!("{}: {}", check.name, check.detail));
             }
             for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{anchor, badge, cell_badge, cell_title, chart, command, evidence, fact, prose};
 use crate::report::figures;
 use crate::report::layout;
-use crate::report::schema::{Agreement, BaselineVerdict, CellReport, Leg, Report, TimingSummary, WorstProbe};
+use crate::report::schema::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::text::{one_line, shortened};
 use crate::report::verdict::plural;
 use crate::vocabulary::{CellId, Status};
@@ -60,6 +60,12 @@ fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {
             div.body id=(anchor(&cell.id())) {
                 @if let Some(reason) = &cell.reason { (super::reason(reason)) }
                 (evidence(cell))
+                @if !cell.warnings.is_empty() || !cell.notes.is_empty() {
+                    ul.reasons {
+                        @for warning in &cell.warnings { li { b { "Warning: " } (prose(warning)) } }
+                        @for note in &cell.notes { li { (prose(note)) } }
+                    }
+                }
                 div.columns {
                     (facts(cell))
                     (distribution(cell))
@@ -79,9 +85,7 @@ fn key_figures(cell: &CellReport) -> String {
     if cell.status != Status::Pass {
         parts.push(format!("at {}", cell.stage));
     }
-    let counts = |agreement: &Agreement| format!("{}/{} agree", agreement.top1_matches, agreement.samples);
-    parts.extend(cell.agreement.as_ref().map(counts));
-    parts.extend(cell.error.as_ref().map(|error| format!("max {}", figures::error(error.max_abs))));
+    parts.extend(cell.leads.as_ref().map(LeadFigures::sentence));
     parts.extend(
         cell.timing.as_ref().map(|timing| format!("{} samples/s", figures::rate(timing.typical_samples_per_second()))),
     );
@@ -91,12 +95,25 @@ fn key_figures(cell: &CellReport) -> String {
 fn facts(cell: &CellReport) -> Markup {
     html! {
         dl.facts {
+            @if let Some(leads) = &cell.leads {
+                (fact("Cost on ordinary inputs", html! { (leads.sentence()) }))
+                (fact("Allowed", html! { (leads.limits()) @if leads.named { b { " (named in the manifest)" } } }))
+                (fact("Typical lead", html! {
+                    (figures::error(leads.typical)) " nats, the median of " (figures::count(leads.natural_samples as u64)) " natural samples"
+                }))
+                (fact("All leads together", html! { (format!("{:.4}", leads.slope)) " times the reference's" }))
+            }
+            @if let Some(fresh) = &cell.fresh {
+                (fact("Ordinary samples", html! {
+                    (fresh.same) " of " (fresh.samples) " have the reference's answer"
+                }))
+            }
             @if let Some(agreement) = &cell.agreement {
-                (fact("Agreement", html! {
+                (fact("Answers on probes", html! {
                     (agreement.top1_matches) " of " (agreement.samples) " (" (figures::percent(agreement.top1_matches, agreement.samples)) ")"
                 }))
                 (fact("Flips", html! {
-                    (agreement.near_tie_flips) " near-tie, " (agreement.confident_flips) " confident, " (agreement.confident_allowed) " allowed"
+                    (agreement.near_tie_flips) " near-tie, " (agreement.confident_flips) " confident"
                     @if agreement.impossible_flips > 0 { ", " (agreement.impossible_flips) " impossible by arithmetic" }
                 }))
                 @if !agreement.flip_margins.is_empty() {

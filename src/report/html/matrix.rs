@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use super::{anchor, cell_class, scroll, sign};
 use crate::report::figures;
 use crate::report::layout::{self, Group};
-use crate::report::schema::{CellReport, Report};
+use crate::report::leads::{points, rough};
+use crate::report::schema::{CellReport, LeadFigures, Report};
 use crate::vocabulary::Status;
 
 /// Shades of the heat scale.
@@ -25,22 +26,22 @@ struct View {
     logarithmic: bool,
 }
 
-const VIEWS: [View; 4] = [
+const VIEWS: [View; 5] = [
     View {
-        id: "agreement",
-        label: "Agreement",
-        value: |cell| {
-            let agreement = cell.agreement.as_ref().filter(|agreement| agreement.samples > 0)?;
-            Some(agreement.top1_matches as f64 * 100.0 / agreement.samples as f64)
-        },
-        text: |cell| {
-            let counts = |agreement: &crate::report::schema::Agreement| {
-                format!("{}/{}", agreement.top1_matches, agreement.samples)
-            };
-            cell.agreement.as_ref().map_or_else(String::new, counts)
-        },
-        unit: |value| format!("{value:.1}%"),
-        logarithmic: false,
+        id: "loss",
+        label: "Points lost",
+        value: |cell| cell.leads.as_ref().map(|leads| if leads.has_loss() { leads.loss } else { 0.0 }),
+        text: |cell| cell.leads.as_ref().map_or_else(String::new, lost),
+        unit: points,
+        logarithmic: true,
+    },
+    View {
+        id: "leads",
+        label: "Leads off",
+        value: |cell| cell.leads.as_ref().map(|leads| leads.error),
+        text: |cell| cell.leads.as_ref().map_or_else(String::new, |leads| rough(leads.error)),
+        unit: rough,
+        logarithmic: true,
     },
     View {
         id: "error",
@@ -185,18 +186,18 @@ fn entry(cell: &CellReport, scales: &[Heat<'_>]) -> Markup {
 
 /// The second line of a cell in the overview.
 fn summary(cell: &CellReport) -> String {
-    match (&cell.agreement, &cell.timing) {
-        (Some(agreement), Some(timing)) => {
-            format!(
-                "{}/{} · {}/s",
-                agreement.top1_matches,
-                agreement.samples,
-                figures::rate(timing.typical_samples_per_second())
-            )
+    match (&cell.leads, &cell.timing) {
+        (Some(leads), Some(timing)) => {
+            format!("{} · {}/s", lost(leads), figures::rate(timing.typical_samples_per_second()))
         }
-        (Some(agreement), None) => format!("{}/{}", agreement.top1_matches, agreement.samples),
+        (Some(leads), None) => lost(leads),
         (None, _) => format!("at {}", cell.stage),
     }
+}
+
+/// `1.2 points`, or `no loss`.
+fn lost(leads: &LeadFigures) -> String {
+    if leads.has_loss() { points(leads.loss) } else { "no loss".to_owned() }
 }
 
 fn legend(scales: &[Heat<'_>]) -> Markup {
@@ -231,11 +232,11 @@ mod tests {
     #[case(f64::INFINITY, 4)]
     fn errors_are_shaded_by_their_size(#[case] error: f64, #[case] level: usize) {
         let report = sample::passing();
-        assert_eq!(Heat::of(&VIEWS[1], &report).unwrap().level(error), level);
+        assert_eq!(Heat::of(&VIEWS[2], &report).unwrap().level(error), level);
     }
 
     #[test]
     fn a_figure_that_no_cell_has_is_no_view() {
-        assert!(Heat::of(&VIEWS[2], &sample::cpu_only()).is_none());
+        assert!(Heat::of(&VIEWS[3], &sample::cpu_only()).is_none());
     }
 }

@@ -30,6 +30,7 @@ pub fn render(report: &Report) -> String {
     let measured = report.cells.iter().any(|cell| cell.timing.is_some());
     let sized = report.cells.iter().any(|cell| cell.artifact.is_some());
     let skipped = layout::not_run(report);
+    let judged = report.cells.iter().any(|cell| cell.leads.is_some());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -54,17 +55,20 @@ pub fn render(report: &Report) -> String {
                         @if sized { li { a href="#sizes" { "Sizes" } } }
                         li { a href="#cells" { "Cells" } }
                         @if !skipped.is_empty() { li { a href="#not-run" { "Not run" } } }
+                        @if judged { li { a href="#reading" { "How to read it" } } }
                         li { a href="#environment" { "Environment" } }
                     }
                 }
                 main id="main" tabindex="-1" {
                     (failures(&troubled))
                     (rules(&report.cross))
+                    (remarks(report))
                     (matrix::section(report))
                     @if measured { (performance::section(report)) }
                     @if sized { (performance::sizes(report)) }
                     (cell::section(report))
                     (not_run(&skipped))
+                    @if judged { (reading()) }
                     (environment(report))
                 }
                 footer {
@@ -167,8 +171,7 @@ fn reason(text: &str) -> Markup {
 
 /// What broke, in words: failed checks, broken legs, and the hint.
 fn evidence(cell: &CellReport) -> Markup {
-    let checks: Vec<&CheckResult> =
-        cell.checks.iter().filter(|check| check.gating && check.status != Status::Pass).collect();
+    let checks: Vec<&CheckResult> = cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)).collect();
     let legs: Vec<_> = cell.legs.iter().filter(|leg| leg.status == Status::Fail).collect();
     if checks.is_empty() && legs.is_empty() && cell.hint.is_none() {
         return html! {};
@@ -207,6 +210,42 @@ fn rules(rules: &[CheckResult]) -> Markup {
             @if !other.is_empty() { (list(&other)) }
             @if !held.is_empty() {
                 details.figures { summary { (verdict::plural(held.len(), "rule")) @if held.len() == 1 { " holds" } @else { " hold" } } (list(&held)) }
+            }
+        }
+    }
+}
+
+/// What does not fail: losses that the manifest names, warnings, notes.
+fn remarks(report: &Report) -> Markup {
+    let named = layout::named_losses(report);
+    let (warnings, notes) =
+        (layout::remarks(report, |cell| &cell.warnings), layout::remarks(report, |cell| &cell.notes));
+    if named.is_empty() && warnings.is_empty() && notes.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="remarks" {
+            h2 id="remarks" { "Warnings and notes" }
+            ul.rules {
+                @for text in &named { li { span.badge.invalid { "named" } span { (prose(text)) } } }
+                @for remark in &warnings { li { span.badge.invalid { "warning" } span { b { (remark.about) } " " (prose(remark.text)) } } }
+                @for remark in &notes { li { span.badge { "note" } span { b { (remark.about) } " " (prose(remark.text)) } } }
+            }
+        }
+    }
+}
+
+/// What the figures mean, and what they cannot show.
+fn reading() -> Markup {
+    html! {
+        section aria-labelledby="reading" {
+            h2 id="reading" { "How to read it" }
+            dl.facts {
+                (fact("Points of accuracy", html! { "top-1 accuracy that is lost on ordinary inputs, in percentage points: an estimate within a factor of 2. A changed answer costs as much as the reference was sure of it." }))
+                (fact("Answers that change", html! { "of ordinary inputs; most are ones of which the reference was hardly sure." }))
+                (fact("Leads", html! { "how far an answer is ahead of its best rival, in nats. Off by 0.25 of a typical one: the error is a quarter of the reference's median lead on ordinary inputs." }))
+                (fact("Ordinary samples", html! { "pictures that were not searched for. Probes are: many lie close to a decision boundary, so that the number of their flips means little." }))
+                (fact("What it cannot see", html! { "classes that never come first or second on a probe; probabilities below 0.0001 and the order of lower ranks; faults on inputs unlike the probes; damage smaller than the precision's budget; whether a precision is broken or simply too coarse for the model." }))
             }
         }
     }
