@@ -44,7 +44,7 @@ pub(super) fn explain(
     let status = judge(&exact);
     let Some(cause) = saturation.cause(processor, status) else { return };
     report.reason = Some(match report.reason.take() {
-        Some(reason) => format!("{cause}. Without: {reason}"),
+        Some(reason) => format!("{cause}; as it is: {reason}"),
         None => cause,
     });
     if status == Status::Pass {

@@ -12,13 +12,13 @@ use trtgate::vocabulary::ArtifactKind;
 use crate::context::project;
 
 /// A store of its own that shares the installed environments, so that every conversion is made anew.
-struct Workshop {
-    folder: tempfile::TempDir,
+pub(crate) struct Workshop {
+    pub(crate) folder: tempfile::TempDir,
     store: Store,
 }
 
 impl Workshop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         environment::ensure(environment::EXPORT, &Quiet).unwrap();
         let installed = Store::open(None).unwrap().root().join("environments");
         let folder = tempfile::tempdir().unwrap();
@@ -29,9 +29,14 @@ impl Workshop {
 
     /// Calibration samples of the tiny model's shape, from a generator that needs no library.
     fn calibration(&self, count: usize, fill: impl Fn(usize) -> f32) -> PathBuf {
+        self.calibration_of(&tiny_shape(), count, fill)
+    }
+
+    /// As `calibration`, of samples of another shape.
+    pub(crate) fn calibration_of(&self, shape: &[usize], count: usize, fill: impl Fn(usize) -> f32) -> PathBuf {
         let path = self.folder.path().join("calibration.npy");
-        let mut writer = trtgate::data::npy::NpyWriter::create(&path, &tiny_shape()).unwrap();
-        let size: usize = tiny_shape().iter().product();
+        let mut writer = trtgate::data::npy::NpyWriter::create(&path, shape).unwrap();
+        let size: usize = shape.iter().product();
         for sample in 0..count {
             let values: Vec<f32> = (0..size).map(|index| fill(sample * size + index)).collect();
             writer.push(&values).unwrap();
@@ -40,7 +45,12 @@ impl Workshop {
         path
     }
 
-    fn make(&self, manifest: &Manifest, kind: ArtifactKind, calibration: Option<&Path>) -> Result<Artifact, Error> {
+    pub(crate) fn make(
+        &self,
+        manifest: &Manifest,
+        kind: ArtifactKind,
+        calibration: Option<&Path>,
+    ) -> Result<Artifact, Error> {
         let batch = (kind == ArtifactKind::TfliteInt8).then_some(4);
         artifact(manifest, &self.store, kind, batch, calibration, &Quiet)
     }

@@ -19,20 +19,20 @@ use trtgate::vocabulary::{Library, Status};
 const CLASSES: usize = 7;
 
 /// Numbers in [−1, 1), the same everywhere.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    fn next(&mut self) -> f32 {
+    pub(crate) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
     }
 
-    fn take(&mut self, count: usize, scale: f32) -> Vec<f32> {
+    pub(crate) fn take(&mut self, count: usize, scale: f32) -> Vec<f32> {
         (0..count).map(|_| scale * self.next()).collect()
     }
 }
 
-fn node(name: &str, operator: &str, input: &[&str], output: &str, integers: &[(&str, &[i64])]) -> Node {
+pub(crate) fn node(name: &str, operator: &str, input: &[&str], output: &str, integers: &[(&str, &[i64])]) -> Node {
     let attribute = |&(name, values): &(&str, &[i64])| match values {
         // 2 is the kind of one integer, 7 that of several.
         [value] => Attribute { name: name.to_owned(), i: *value, kind: 2, ..Attribute::default() },
@@ -48,7 +48,7 @@ fn node(name: &str, operator: &str, input: &[&str], output: &str, integers: &[(&
     }
 }
 
-fn stored(name: &str, dims: &[i64], values: &[f32]) -> TensorData {
+pub(crate) fn stored(name: &str, dims: &[i64], values: &[f32]) -> TensorData {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(dims.iter().product::<i64>() as usize, values.len(), "{name}");
     TensorData {
@@ -60,7 +60,7 @@ fn stored(name: &str, dims: &[i64], values: &[f32]) -> TensorData {
     }
 }
 
-fn border(name: &str, sizes: &[i64]) -> ValueInfo {
+pub(crate) fn border(name: &str, sizes: &[i64]) -> ValueInfo {
     let batch = Dimension { dim_value: None, dim_param: Some("images".to_owned()) };
     let fixed = sizes.iter().map(|&size| Dimension { dim_value: Some(size), dim_param: None });
     let shape = Shape { dim: std::iter::once(batch).chain(fixed).collect() };
@@ -70,7 +70,7 @@ fn border(name: &str, sizes: &[i64]) -> ValueInfo {
 
 /// A classifier of pictures `[N, 1, 20, 24]` that says which of seven regions is the brightest: two convolutions with
 /// some noise in their weights, pooling, a dense layer, softmax.
-fn onnx() -> Vec<u8> {
+pub(crate) fn onnx() -> Vec<u8> {
     let mut numbers = Numbers(7);
     // The first channel keeps brightness, the others hold features that the dense layer weighs a little.
     let mut first = numbers.take(12 * 9, 0.3);
