@@ -12,6 +12,7 @@
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
 //! | `determinism` | does it depend on the run?                                                  |
 //! | `precision`   | was it computed in the precision that was asked for?                        |
+//! | `ranges`      | what leaves the range of half precision?                                    |
 //! | `saturation`  | do the answers depend on the processor?                                      |
 //! | `diagnose`    | does the error have a pattern that names its cause?                         |
 //! | `judge`       | all of it for one cell: status, reason, hint                                |
@@ -42,6 +43,7 @@ pub mod movement;
 pub mod outputs_file;
 pub mod pair;
 pub mod precision;
+pub mod ranges;
 pub mod rule;
 pub mod saturation;
 pub mod scales;

@@ -11,6 +11,7 @@
 //! | `capture`    | runs probes through both sides in groups of tensors, and measures                 |
 //! | `distance`   | signal over noise of one tensor                                                   |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
+//! | `ranges`     | what leaves the range of half precision, for FP16 cells that failed               |
 //! | `scales`     | the scales alone, for the gate                                                    |
 //! | `report`     | the explanation as JSON and as a table                                            |
 //!
@@ -32,6 +33,7 @@ mod distance;
 mod divide;
 mod graph;
 mod judge;
+mod ranges;
 mod report;
 #[cfg(test)]
 mod samples_of_graphs;
@@ -54,6 +56,7 @@ use graph::{Counterparts, Step};
 use judge::Floors;
 use side::Side;
 
+pub(crate) use ranges::diagnose as diagnose_ranges;
 pub(crate) use scales::prove as prove_scales;
 
 pub use report::{ConstantRow, Explanation, Fault, Finding, PairRow, SCHEMA, TensorRow};

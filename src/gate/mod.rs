@@ -14,6 +14,7 @@
 //! | `assemble`  | judges what came out                                                     |
 //! | `stopped`   | the report of a run that judged nothing                                  |
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
+//! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
@@ -30,6 +31,7 @@ pub mod inspect;
 pub mod machine;
 pub mod natural;
 mod open;
+mod ranges;
 pub mod samples;
 mod saturated;
 mod stopped;
@@ -202,6 +204,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
         replay: &options.replay,
     };
     let (mut cells, judged_by) = assemble::assemble(&raw, &context);
+    ranges::explain(workspace, &artifacts, &probe_tensor, &raw, &mut cells);
     let mut measured_cells = None;
     // Nothing else runs beside a timing.
     drop((raw, inputs));

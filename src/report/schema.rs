@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::ranges::Ranges;
 use crate::processor::InstructionSet;
 use crate::report::non_finite;
 use crate::report::verdict::Requirements;
@@ -205,6 +206,9 @@ pub struct CellReport {
     /// those of the artifact as it is shipped, which only the proof of precision, its size and timings are about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulated: Option<String>,
+    /// What left the range of half precision, for an FP16 cell that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<Ranges>,
     /// The chain's legs up to this cell, in order.
     #[serde(default)]
     pub legs: Vec<Leg>,
@@ -253,6 +257,7 @@ impl CellReport {
             error: None,
             checks: Vec::new(),
             emulated: None,
+            ranges: None,
             legs: Vec::new(),
             transfers: None,
             accuracy: None,

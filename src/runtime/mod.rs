@@ -148,6 +148,9 @@ pub struct SessionOptions {
     /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model).
     #[serde(default)]
     pub emulate_half: bool,
+    /// Whether the outputs are inner tensors that are only looked at: any shape will do, an empty one too.
+    #[serde(default)]
+    pub inner_tensors: bool,
     /// Whether integer products are summed exactly where the library would saturate them; see
     /// [`crate::convert::onnx::products`].
     #[serde(default)]
@@ -164,6 +167,7 @@ impl Default for SessionOptions {
             device: 0,
             optimize: true,
             emulate_half: false,
+            inner_tensors: false,
             exact_products: false,
         }
     }

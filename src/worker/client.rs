@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Reply, Request, TensorHeader, frame};
+use super::{Extent, Reply, Request, TensorHeader, frame};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
@@ -200,8 +200,18 @@ impl Worker {
 
     /// Runs `input`, `batch` samples at a time; a short last batch is padded where `pad` says so (static models).
     pub fn run(&mut self, input: &Tensor, batch: usize, pad: bool) -> Result<RunOutcome> {
-        let request = Request::Run { input: header(input), batch, pad };
-        let (reply, values) = self.ask("run the samples", &request, &input.values, self.limits.request)?;
+        self.outputs("run the samples", &Request::Run { input: header(input), batch, pad }, input)
+    }
+
+    /// Runs `input`, `batch` samples at a time; of each output, what values it takes, sample by sample.
+    pub(crate) fn survey(&mut self, input: &Tensor, batch: usize) -> Result<Vec<(String, Vec<Extent>)>> {
+        let request = Request::Survey { input: header(input), batch };
+        let outcome = self.outputs("survey the tensors", &request, input)?;
+        Ok(outcome.outputs.into_iter().map(|tensor| (tensor.name.clone(), Extent::read(&tensor.values))).collect())
+    }
+
+    fn outputs(&mut self, what: &str, request: &Request, input: &Tensor) -> Result<RunOutcome> {
+        let (reply, values) = self.ask(what, request, &input.values, self.limits.request)?;
         let Reply::Outputs { outputs, seconds, transfers } = reply else { return Err(unexpected(&reply)) };
         let mut rest = values.as_slice();
         let mut tensors = Vec::new();

@@ -9,11 +9,13 @@ mod client;
 mod fault;
 mod frame;
 mod server;
+mod survey;
 
 pub(crate) use fault::on_demand as fault_on_demand;
 
 pub use client::{Limits, RunOutcome, Worker, WorkerProgram};
 pub use server::serve;
+pub(crate) use survey::Extent;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,8 @@ pub(crate) enum Request {
     Open(Box<OpenRequest>),
     /// Run the samples that follow, `batch` at a time.
     Run { input: TensorHeader, batch: usize, pad: bool },
+    /// Run the samples that follow, `batch` at a time, and say what values the outputs take; see [`Extent`].
+    Survey { input: TensorHeader, batch: usize },
     /// Layers of the loaded artifact.
     Layers,
     /// Measure the samples that follow, `batch` at a time.

@@ -5,11 +5,11 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::time::Instant;
 
 use super::fault::Faults;
-use super::{Reply, Request, TensorHeader, frame};
+use super::{Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
-use crate::runtime::{self, Session, padding};
+use crate::runtime::{self, Session, TransferCount, padding};
 use crate::tensor::Tensor;
 use crate::vocabulary::RuntimeId;
 
@@ -74,6 +74,7 @@ impl State {
                 Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
             }
             Request::Run { input, batch, pad } => self.run(input, values, batch, pad),
+            Request::Survey { input, batch } => self.survey(&input, values, batch),
             Request::Layers => {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
@@ -116,6 +117,25 @@ impl State {
 
     fn session(&mut self) -> Result<&mut Box<dyn Session>> {
         self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))
+    }
+
+    fn survey(&mut self, input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Answer> {
+        self.faults.before("survey");
+        let start = Instant::now();
+        let mut extents: Vec<Tensor> = Vec::new();
+        for part in batches(input, values, batch)? {
+            let answers = self.session()?.run(&part)?;
+            append(&mut extents, answers.iter().map(|answer| survey::extents(answer, part.batch())).collect())?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let header = |tensor: &Tensor| TensorHeader {
+            name: tensor.name.clone(),
+            element_type: tensor.element_type,
+            shape: tensor.shape.clone(),
+        };
+        let outputs = extents.iter().map(header).collect();
+        let reply = Reply::Outputs { outputs, seconds, transfers: TransferCount::default() };
+        Ok((reply, extents.into_iter().map(|tensor| tensor.values).collect()))
     }
 
     fn run(&mut self, input: TensorHeader, mut values: Vec<f32>, batch: usize, pad: bool) -> Result<Answer> {
