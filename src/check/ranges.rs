@@ -187,7 +187,7 @@ mod tests {
     fn the_first_that_reaches_the_output_is_the_cause() {
         let beyond = vec![found("discarded", Some(false)), found("square", Some(true)), found("later", None)];
         let ranges = Ranges { beyond, altered: vec![altered(Some(true))], ..Ranges::default() };
-        insta::assert_snapshot!(ranges.sentence().unwrap(), @"");
+        insta::assert_snapshot!(ranges.sentence().unwrap(), @"the first tensor beyond half precision's range that reaches the output is `square` (Mul `rms/square`): 1.3e6 in sample 17, 12 % of its values beyond 65504");
         assert_eq!(ranges.hint().as_deref(), Some("scale before squaring"));
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn an_altered_constant_that_changes_the_output_is_one_too() {
         let beyond = vec![found("discarded", Some(false))];
         let ranges = Ranges { beyond, altered: vec![altered(Some(true))], ..Ranges::default() };
-        insta::assert_snapshot!(ranges.sentence().unwrap(), @"");
+        insta::assert_snapshot!(ranges.sentence().unwrap(), @"the conversion to half precision altered `mask` (read by Add `masked`): -1e9 became -65504, and the output with it");
         assert_eq!(ranges.hint(), None);
     }
 
@@ -212,6 +212,6 @@ mod tests {
     #[test]
     fn stored_tensors_and_small_shares_are_said_as_such() {
         let stored = RangeFinding { operator: "Stored".to_owned(), sample: None, share: 1e-5, ..found("limit", None) };
-        insta::assert_snapshot!(stored, @"");
+        insta::assert_snapshot!(stored, @"`limit` (stored, read by `rms/square`): 1.3e6, under 0.1 % of its values beyond 65504");
     }
 }

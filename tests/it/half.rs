@@ -13,7 +13,9 @@ use trtgate::convert::onnx::{Attribute, Node};
 use trtgate::convert::store::Store;
 use trtgate::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
 use trtgate::tensor::Tensor;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision};
+use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};
+
+use crate::context::{Context, report};
 
 /// Right answers that may differ, of 64.
 const RIGHT_ANSWERS: usize = 1;
@@ -99,6 +101,91 @@ fn half_precision_is_emulated_as_onnx_computes_it() {
     }
     assert!(names.len() >= 14 && beyond >= 5, "{} models, {beyond} beyond the range", names.len());
     assert!(hidden.len() >= 2, "an ONNX Runtime that shows these by itself needs no emulation: {hidden:?}");
+}
+
+/// Makes `model.onnx`: a classifier of pictures `[N, 3, 12, 12]` that half precision cannot compute. `far` leaves the range where
+/// nobody looks at it, `squares` where it matters; `limit` is a constant that a half cannot hold, and holds nothing back.
+const BEYOND_THE_RANGE: &str = r#"
+import os
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+random = np.random.default_rng(3)
+node = lambda operator, inputs, output, **more: helper.make_node(operator, inputs.split(), [output], output, **more)
+value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+stored = {
+    "kernel": random.normal(0, 0.4, (16, 3, 3, 3)),
+    "large": 1e7,
+    "least": -1.0,
+    "w1": random.normal(0, 200, (16, 24)),
+    "epsilon": 1e-5,
+    "lowest": -1e38,
+    "limit": 1e38,
+    "w2": random.normal(0, 1, (24, 6)),
+}
+nodes = [
+    node("Conv", "x kernel", "conv", pads=[1, 1, 1, 1]),
+    node("Relu", "conv", "relu"),
+    node("GlobalAveragePool", "relu", "pool"),
+    node("Flatten", "pool", "features"),
+    node("Mul", "features large", "far"),
+    node("Greater", "features least", "always"),
+    node("Where", "always features far", "kept"),
+    node("MatMul", "kept w1", "a"),
+    node("Mul", "a a", "squares"),
+    node("ReduceMean", "squares", "mean", axes=[-1]),
+    node("Add", "mean epsilon", "shifted"),
+    node("Sqrt", "shifted", "root"),
+    node("Div", "a root", "normal"),
+    node("Clip", "normal lowest limit", "held"),
+    node("MatMul", "held w2", "raw"),
+]
+
+
+def save(nodes, output):
+    initializers = [numpy_helper.from_array(np.asarray(values, np.float32), name) for name, values in stored.items()]
+    graph = helper.make_graph(nodes, "graph", [value("x", [3, 12, 12])], [value(output, [6])], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    path = os.path.join(sys.argv[1], "model.onnx")
+    onnx.save(model, path)
+    return path
+
+
+session = onnxruntime.InferenceSession(save(nodes, "raw"), providers=["CPUExecutionProvider"])
+stored["centre"] = session.run(None, {"x": random.random((256, 3, 12, 12), np.float32)})[0].mean(0)
+save([*nodes, node("Sub", "raw centre", "y")], "y")
+"#;
+
+#[test]
+fn the_first_tensor_beyond_the_range_that_matters_is_named() {
+    // Artifacts made elsewhere are of the project's own model.
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    python(BEYOND_THE_RANGE, context.folder.path());
+    let init = context.run(&["init", "--onnx", "model.onnx"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    let words = ["--runtime", "onnxruntime", "--precision", "fp32", "--precision", "fp16", "--batch", "32"];
+    let gate = context.run(&[&["gate", "--json", "report.json", "--html", "report.html"][..], &words].concat());
+    assert_eq!(gate.code, 1, "{}", gate.shown());
+    let report = report(&context.path("report.json"));
+    let cell = report.cells.iter().find(|cell| cell.precision == Precision::Fp16).unwrap();
+    assert!(cell.emulated.is_some() && cell.status == Status::Fail, "{}", gate.shown());
+    let ranges = cell.ranges.as_ref().unwrap();
+    let beyond: Vec<_> = ranges.beyond.iter().map(|found| (found.tensor.as_str(), found.reaches_output)).collect();
+    assert_eq!(beyond[..3], [("large", Some(false)), ("far", Some(false)), ("squares", Some(true))], "{ranges:#?}");
+    let cause = ranges.cause().unwrap();
+    assert!(cause.value >= 65_520.0 && cause.share > 0.1 && cause.share <= 1.0 && cause.sample.is_some(), "{cause:?}");
+    assert_eq!(cell.hint.as_deref(), Some("keep Mul and ReduceMean `mean` in FP32, or scale `a` before squaring it"));
+    let reason = cell.reason.as_deref().unwrap();
+    assert!(reason.contains("beyond half precision's range that reaches the output is `squares` (Mul): "), "{reason}");
+    let altered: Vec<&str> = ranges.altered.iter().map(|found| found.tensor.as_str()).collect();
+    assert_eq!(altered, ["large", "lowest", "limit"], "{ranges:#?}");
+    let page = std::fs::read_to_string(context.path("report.html")).unwrap();
+    assert!(page.contains("does not reach the output") && page.contains("fp16 (emulated)"));
 }
 
 /// For each operator and version: the inputs of the same type as each output, or its one type.

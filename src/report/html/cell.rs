@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::{anchor, badge, cell_badge, cell_title, chart, command, evidence, fact, prose};
+use crate::check::ranges::Ranges;
 use crate::report::figures;
 use crate::report::layout;
 use crate::report::schema::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
@@ -71,6 +72,7 @@ fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {
                     (distribution(cell))
                     @if let Some(baseline) = &cell.baseline { (history(cell, cell.timing.as_ref(), baseline)) }
                 }
+                @if let Some(found) = &cell.ranges { (ranges(found)) }
                 (checks(cell))
                 (legs(&cell.legs))
                 (worst(report, cell))
@@ -222,6 +224,28 @@ fn history(cell: &CellReport, timing: Option<&TimingSummary>, baseline: &Baselin
     html! {
         @if let Some(svg) = chart::history(&label, baseline, now) {
             figure { figcaption { "Samples/s over time: " (prose(&baseline.detail)) } (svg) }
+        }
+    }
+}
+
+/// What left the range of half precision.
+fn ranges(found: &Ranges) -> Markup {
+    let effect = |reaches: Option<bool>| match reaches {
+        Some(true) => "; reaches the output",
+        Some(false) => "; does not reach the output",
+        None => "",
+    };
+    html! {
+        h4 { "Range of half precision" }
+        p.muted {
+            (plural(found.tensors, "tensor")) " of an FP32 run on " (plural(found.samples, "sample")) ": "
+            (found.beyond_count) " beyond the range, " (found.near_count) " within one bit of its end, "
+            (plural(found.altered_count, "stored tensor")) " altered by the conversion"
+            @for unseen in &found.unseen { "; " (one_line(unseen)) }
+        }
+        ul.checks {
+            @for tensor in &found.beyond { li { span { (prose(&tensor.to_string())) (effect(tensor.reaches_output)) } } }
+            @for tensor in &found.altered { li { span { (prose(&tensor.to_string())) (effect(tensor.reaches_output)) } } }
         }
     }
 }
