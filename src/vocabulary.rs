@@ -74,6 +74,8 @@ pub enum ArtifactKind {
     SavedModel,
     /// ONNX, FP32 weights and activations.
     OnnxFp32,
+    /// The same in a form that every converter takes; see `convert::onnx_plain`.
+    OnnxPlain,
     /// ONNX, FP16 weights and activations, FP32 input and output.
     OnnxFp16,
     /// ONNX with explicit Q/DQ pairs.
@@ -85,8 +87,8 @@ pub enum ArtifactKind {
     /// TensorRT engine.
     Engine,
 }
-names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxFp16 => "onnx-fp16",
-    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", TfliteInt8 => "tflite-int8", Engine => "engine");
+names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxPlain => "onnx-plain",
+    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", TfliteInt8 => "tflite-int8", Engine => "engine");
 
 /// A library that executes artifacts, without its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -36,7 +36,7 @@ impl fmt::Display for Point {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.artifact {
             ArtifactKind::SavedModel => "SavedModel",
-            ArtifactKind::OnnxFp32 => "ONNX FP32",
+            ArtifactKind::OnnxFp32 | ArtifactKind::OnnxPlain => "ONNX FP32",
             ArtifactKind::OnnxFp16 => "ONNX FP16",
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => "ONNX INT8",
             ArtifactKind::TfliteInt8 => "TFLite INT8",

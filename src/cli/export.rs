@@ -21,7 +21,7 @@ pub struct ExportArguments {
     /// Also copy everything into this folder, with a list that `--artifacts DIR` of other commands reads
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Only this kind of artifact (repeatable): onnx-fp32, onnx-fp16, onnx-int8, onnx-int8-cpu, tflite-int8
+    /// Only this kind of artifact (repeatable): onnx-fp32, onnx-plain, onnx-fp16, onnx-int8, onnx-int8-cpu, tflite-int8
     #[arg(long, value_name = "KIND")]
     only: Vec<ArtifactKind>,
     /// Only this batch size, for artifacts that are made for one (repeatable; default: those of the manifest)
@@ -37,7 +37,11 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
     let manifest = &workspace.manifest;
     let mut made = Vec::new();
     for (kind, batch) in wanted(manifest, &arguments.only, &arguments.batch)? {
-        made.push((batch, workspace.artifact(kind, batch)?));
+        let artifact = workspace.artifact(kind, batch)?;
+        // A model that needs no other form for the converters is listed once.
+        if artifact.kind == kind {
+            made.push((batch, artifact));
+        }
     }
     if let Some(folder) = &arguments.output {
         let needs = |kind| matches!(kind, ArtifactKind::OnnxFp32);
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn everything_that_the_source_allows_is_made() {
-        let onnx = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-cpu"];
+        let onnx = ["onnx-fp32", "onnx-plain", "onnx-fp16", "onnx-int8", "onnx-int8-cpu"];
         let saved_model = "saved-model = \"model\"";
         assert_eq!(names(saved_model, &[], &[]), [&onnx[..], &["tflite-int8@1", "tflite-int8@8"]].concat());
         assert_eq!(names(saved_model, &[ArtifactKind::TfliteInt8], &[32]), ["tflite-int8@32"]);

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::convert::digest::{digest_directory, digest_file};
 use crate::convert::progress::Progress;
 use crate::convert::store::{Key, Store};
-use crate::convert::{environment, onnx, onnx_fp16, onnx_int8, savedmodel_onnx, script::Script, tflite_int8};
+use crate::convert::{
+    environment, onnx, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8,
+};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, ModelSource};
 use crate::vocabulary::ArtifactKind;
@@ -82,10 +84,11 @@ pub fn artifact(
     match kind {
         ArtifactKind::SavedModel => work.saved_model(kind),
         ArtifactKind::OnnxFp32 => work.onnx_fp32(),
-        ArtifactKind::OnnxFp16 => onnx_fp16::convert(&work, &work.onnx_fp32()?),
+        ArtifactKind::OnnxPlain => work.onnx_plain(),
+        ArtifactKind::OnnxFp16 => onnx_fp16::convert(&work, &work.onnx_plain()?),
         ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => {
             let samples = calibration()?;
-            onnx_int8::convert(&work, &work.onnx_fp32()?, samples, kind)
+            onnx_int8::convert(&work, &work.onnx_plain()?, samples, kind)
         }
         ArtifactKind::TfliteInt8 => {
             let batch = batch.ok_or_else(|| Error::usage(format!("`{kind}` needs a batch size")))?;
@@ -117,6 +120,11 @@ impl Work<'_> {
             source if source.kind == ArtifactKind::OnnxFp32 => Ok(source),
             source => savedmodel_onnx::convert(self, &source),
         }
+    }
+
+    /// The FP32 graph that converters start from: the model's own where that needs nothing.
+    fn onnx_plain(&self) -> Result<Artifact> {
+        onnx_plain::convert(self, self.onnx_fp32()?)
     }
 
     /// Key, input and output names, signature: the arguments that all scripts on a SavedModel share.

@@ -192,7 +192,10 @@ impl Bundle {
     /// # Errors
     /// If it is not in the bundle, or differs from the list.
     pub fn artifact(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
-        let entry = self.artifacts.iter().find(|entry| entry.kind == Some(kind) && entry.batch == batch);
+        let listed = |kind| self.artifacts.iter().find(|entry| entry.kind == Some(kind) && entry.batch == batch);
+        // A model that needs no other form has none.
+        let entry = listed(kind).or_else(|| listed(ArtifactKind::OnnxFp32).filter(|_| kind == ArtifactKind::OnnxPlain));
+        let kind = entry.and_then(|entry| entry.kind).unwrap_or(kind);
         let entry = entry.ok_or_else(|| {
             let batch = batch.map_or_else(String::new, |batch| format!(" of batch {batch}"));
             Error::input(format!("`{}` holds no `{kind}`{batch}", self.folder.display()))

@@ -7,6 +7,7 @@ pub mod environment;
 pub mod onnx;
 mod onnx_fp16;
 pub(crate) mod onnx_int8;
+mod onnx_plain;
 pub mod progress;
 pub mod savedmodel_onnx;
 mod script;

@@ -14,6 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// What the scripts share.
 const COMMON: &str = include_str!("python/common.py");
 
+/// What they share about ONNX graphs.
+const GRAPHS: &str = include_str!("python/graphs.py");
+
 /// One script.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Script {
@@ -28,12 +31,13 @@ pub(super) struct Script {
 struct Reported {
     kind: String,
     message: String,
+    hint: Option<String>,
 }
 
 impl Script {
     /// Digest of the script and of what it shares: part of the key of what it makes.
     pub(super) fn digest(self) -> String {
-        digest_bytes(format!("{}\0{COMMON}", self.text).as_bytes())
+        digest_bytes(format!("{}\0{COMMON}\0{GRAPHS}", self.text).as_bytes())
     }
 
     /// Runs the script with `arguments` (`name`, `value`), as `--name value`; `scratch` is a folder for its text.
@@ -53,7 +57,7 @@ impl Script {
             .prefix(".scripts")
             .tempdir_in(scratch)
             .map_err(|error| Error::io("write into", scratch, error))?;
-        for (name, text) in [("common.py", COMMON), (self.name, self.text)] {
+        for (name, text) in [("common.py", COMMON), ("graphs.py", GRAPHS), (self.name, self.text)] {
             let path = folder.path().join(name);
             std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
         }
@@ -74,22 +78,22 @@ impl Script {
 fn explain(failure: tool::Failure) -> Error {
     // A library may still print something while the interpreter ends.
     let reported = failure.lines.iter().rev().find_map(|line| serde_json::from_str::<Reported>(line).ok());
-    match reported {
-        Some(Reported { message, .. }) if failure.error.kind == ErrorKind::Machine => {
+    let Some(Reported { kind, message, hint }) = reported else { return failure.error };
+    let error = match kind.as_str() {
+        _ if failure.error.kind == ErrorKind::Machine => {
             Error { hint: failure.error.hint, ..Error::machine(format!("the converter failed: {message}")) }
         }
-        Some(Reported { kind, message }) if kind == "input" => Error::input(message),
-        Some(Reported { kind, message }) if kind == "missing" => Error::missing(format!(
-            "the converter's Python: {message}"
-        ))
-        .hint(format!("install the packages of `ci/requirements/export.in` there, or unset `{PYTHON_VARIABLE}`")),
-        Some(Reported { message, .. }) => {
-            let mut error = Error::failed(format!("the converter failed: {message}"));
-            error.causes = failure.error.causes;
-            error.causes.retain(|line| serde_json::from_str::<Reported>(line).is_err());
-            error
-        }
-        None => failure.error,
+        "input" => Error::input(message),
+        "unsupported" => Error::unsupported(message),
+        "missing" => Error::missing(format!("the converter's Python: {message}"))
+            .hint(format!("install the packages of `ci/requirements/export.in` there, or unset `{PYTHON_VARIABLE}`")),
+        // Where it happened inside of a library helps few readers, and fills a screen.
+        _ => Error::failed(format!("the converter failed: {message}"))
+            .hint("`-v` shows all that the converter wrote; export the model again where it is at fault"),
+    };
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 
@@ -121,8 +125,14 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Missing);
         assert_eq!(error.message, "the converter's Python: No module named 'no_such_module'");
         let error = run("raise ValueError('shape')").unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Failed, "the converter failed: shape"));
-        assert_eq!(error.causes.last().unwrap(), "ValueError: shape");
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Failed, "the converter failed: ValueError: shape")
+        );
+        assert_eq!(error.causes, Vec::<String>::new());
+        let error = run("raise common.Unsupported('nothing to quantise', 'take `int8` out')").unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unsupported, "nothing to quantise"));
+        assert_eq!(error.hint.as_deref(), Some("take `int8` out"));
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let ladder = Ladder::built_in()?;
     let row = ladder.row(cell.id.runtime.library, cell.id.precision)?;
 
-    let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None)?;
+    let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
     let artifact = workspace.artifact(cell.artifact, None)?;
     let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
     let steps = graph::steps(&fp32_model, &manifest.input.name);

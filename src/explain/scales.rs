@@ -21,7 +21,7 @@ const LEAST_DB: f64 = 20.0;
 /// # Errors
 /// If the FP32 graph, the samples or the store cannot be had or read.
 pub(crate) fn prove(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
-    let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None)?;
+    let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
     let manifest = &workspace.manifest;
     let key = Key::new("scale-proof")
         .with("trtgate", env!("CARGO_PKG_VERSION"))

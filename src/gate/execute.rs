@@ -229,10 +229,11 @@ impl Lane<'_> {
         }
         self.open = None;
         let request = open_request(self.inputs.manifest, cell, installation, artifact);
-        let (signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
+        let (mut signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
             let (signature, seconds) = worker.open(&request)?;
             Ok((signature, seconds, worker.layers()?))
         })?;
+        hold_batch(self.inputs.manifest, &mut signature);
         self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
         Ok(())
     }
@@ -401,6 +402,14 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         signature,
         emulate_half: true,
         ..SessionOptions::default()
+    }
+}
+
+/// Puts the manifest's fixed batch into a signature that leaves it open: some files do, whose graphs take one size only.
+pub(crate) fn hold_batch(manifest: &Manifest, signature: &mut Signature) {
+    let batches = signature.inputs.iter_mut().filter_map(|input| input.shape.first_mut());
+    if let Some(fixed) = manifest.input.fixed_batch {
+        batches.filter(|batch| batch.is_none()).for_each(|batch| *batch = Some(fixed as usize));
     }
 }
 

@@ -69,7 +69,8 @@ impl OpenCell {
             batch: id.batch as usize,
             options: options.clone(),
         };
-        let (signature, _) = worker.open(&request)?;
+        let (mut signature, _) = worker.open(&request)?;
+        execute::hold_batch(&workspace.manifest, &mut signature);
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, artifact })
     }
 

@@ -5,6 +5,8 @@ import os
 import sys
 import traceback
 
+import graphs
+
 # Set before any library is loaded: no accelerator, no log lines, no telemetry, one order of summation.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -12,8 +14,20 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-class InputError(Exception):
-    """What was given cannot be converted; the message is for the user."""
+class Told(Exception):
+    """An error whose message is for the user, with the next step if there is one."""
+
+    def __init__(self, message, hint=None):
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(Told):
+    """What was given cannot be converted."""
+
+
+class Unsupported(Told):
+    """What was given is sound, and known not to convert."""
 
 
 def run(main):
@@ -21,12 +35,12 @@ def run(main):
     try:
         main()
     except Exception as error:
-        if not isinstance(error, InputError):
+        if not isinstance(error, Told):
             traceback.print_exc()
-        kinds = {InputError: "input", ModuleNotFoundError: "missing"}
+        kinds = {InputError: "input", Unsupported: "unsupported", ModuleNotFoundError: "missing"}
         kind = next((name for base, name in kinds.items() if isinstance(error, base)), "failed")
-        message = str(error).strip() or type(error).__name__
-        print(json.dumps({"kind": kind, "message": message}), file=sys.stderr)
+        message = in_words(error) if kind == "failed" else str(error).strip()
+        print(json.dumps({"kind": kind, "message": message, "hint": getattr(error, "hint", None)}), file=sys.stderr)
         sys.exit(1)
 
 
@@ -87,9 +101,12 @@ def save_onnx(model, path):
 
 def sort_nodes(model):
     """Puts every node behind those whose outputs it reads."""
-    from onnxruntime.transformers.onnx_model import OnnxModel
+    graphs.sort_nodes(model.graph)
 
-    OnnxModel.graph_topological_sort(model.graph, is_deterministic=True)
+
+def operator_set(model):
+    """Version of the standard operators; 0 where the model uses none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def load_samples(path, shape, fewest):
@@ -132,3 +149,10 @@ def first_line(error):
     """The first line of an exception's message."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def in_words(error):
+    """A library's error in one line: its type, and what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("==>")]
+    text = ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])
+    return text if len(text) <= 400 else text[:397] + "..."

@@ -19,6 +19,7 @@ import os
 import tempfile
 
 import common
+import graphs
 
 # Operators whose inputs are quantised. ReLU is not among them: the pair stands behind it, where the next one reads.
 QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"]
@@ -88,7 +89,8 @@ def for_tensorrt(model):
     for node in gone:
         graph.node.remove(node)
     # Only what the pairs alone read: a branch or loop may read other constants from within.
-    left = {name for node in gone for name in node.input} - {name for node in graph.node for name in node.input}
+    left = {name for node in gone for name in node.input}
+    left -= {name for node in graph.node for name in graphs.reads(node)}
     for tensor in [tensor for tensor in graph.initializer if tensor.name in left]:
         graph.initializer.remove(tensor)
 
@@ -265,7 +267,7 @@ def for_processors(model, positive_inputs):
     outputs = {value.name for value in graph.output}
     kept = [node for node in graph.node if node.output[0] not in gone]
     while True:
-        read = outputs | {name for node in kept for name in node.input}
+        read = outputs | {name for node in kept for name in graphs.reads(node)}
         left = [node for node in kept if not read.isdisjoint(node.output)]
         if len(left) == len(kept):
             break
@@ -276,6 +278,55 @@ def for_processors(model, positive_inputs):
     graph.initializer.extend(initializers)
 
 
+def check_operator_set(model, path):
+    """Pairs have an axis since operator set 13; older files that could be raised are by now."""
+    from onnx import version_converter
+
+    version = common.operator_set(model)
+    if version >= 13:
+        return
+    try:
+        version_converter.convert_version(model, 13)
+        why = "the file that comes out is not valid"
+    except Exception as error:
+        why = common.first_line(error)
+    raise common.Unsupported(
+        f"INT8 needs operator set 13, the model has {version} and cannot be raised: {why}",
+        "export the model again with operator set 13 or newer",
+    )
+
+
+def prepare(source, folder):
+    """The file that is quantised, optimised by ONNX Runtime where it can, and the nodes that are left in FP32."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    plain, prepared = os.path.join(folder, "plain.onnx"), os.path.join(folder, "prepared.onnx")
+    onnx.save(source, plain)
+    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+    graph = onnx.load(prepared).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    known = graphs.made_in(source.graph)
+    excluded = graphs.exact_nodes(graph) | graphs.fragile_nodes(graph)
+    quantised = []
+    for node in graph.node:
+        computed = [name for name in node.input if name and name not in constants]
+        if node.op_type not in QUANTISED or node.domain not in ("", "ai.onnx"):
+            continue
+        # What the optimiser made of an operator's inside has no range in the FP32 graph that it could be held to.
+        if not known.issuperset(computed):
+            excluded.add(node.name)
+        if node.name not in excluded and computed:
+            quantised.append(node)
+    if not quantised:
+        operators = ", ".join(sorted({node.op_type for node in graph.node}))
+        raise common.Unsupported(
+            f"nothing in the model can be quantised: its operators are {operators}",
+            "take `int8` out of `[matrix.runtimes]`; INT8 is for convolutions, matrix products, sums and pools",
+        )
+    return prepared, sorted(excluded)
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("source", "calibration", "method", "percentile", "fewest", "destination"):
@@ -284,7 +335,6 @@ def main():
 
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     logging.disable(logging.WARNING)
     methods = {
@@ -292,15 +342,19 @@ def main():
         "min-max": CalibrationMethod.MinMax,
         "percentile": CalibrationMethod.Percentile,
     }
-    name, shape = common.only_input(common.load_onnx(arguments.source))
+    source = common.load_onnx(arguments.source)
+    check_operator_set(source, arguments.source)
+    name, shape = common.only_input(source)
     samples = common.load_samples(arguments.calibration, shape, int(arguments.fewest))
     batch = shape[0] or 64
     samples = samples[: len(samples) // batch * batch] if shape[0] else samples
+    graphs.part_names(source)
+    graphs.name_nodes(source.graph)
+    hidden = graphs.Hidden(source)
 
     with tempfile.TemporaryDirectory() as folder:
-        prepared = os.path.join(folder, "prepared.onnx")
         quantised = os.path.join(folder, "quantised.onnx")
-        quant_pre_process(arguments.source, prepared, skip_symbolic_shape=True)
+        prepared, excluded = prepare(source, folder)
         options = {
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
@@ -315,9 +369,10 @@ def main():
         quantize_static(
             prepared,
             quantised,
-            reader(name, samples, batch),
+            reader(hidden[name], samples, batch),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=QUANTISED,
+            nodes_to_exclude=excluded,
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -326,7 +381,7 @@ def main():
         )
         model = onnx.load(quantised)
     del model.graph.value_info[:]
-    positive_inputs = [name] if (samples >= 0).all() else []
+    positive_inputs = [hidden[name]] if (samples >= 0).all() else []
     changes = (
         (for_tensorrt, "model.onnx"),
         (lambda changed: for_processors(changed, positive_inputs), "model-cpu.onnx"),
@@ -334,7 +389,9 @@ def main():
     for change, file in changes:
         changed = copy.deepcopy(model)
         change(changed)
+        hidden.put_back(changed)
         common.sort_nodes(changed)
+        graphs.name_nodes(changed.graph)
         common.save_onnx(changed, os.path.join(arguments.destination, file))
 
 

@@ -61,7 +61,13 @@ pub(super) struct OnnxSession {
 
 impl OnnxSession {
     pub(super) fn open(request: &OpenRequest) -> Result<Self> {
-        let onnx = [ArtifactKind::OnnxFp32, ArtifactKind::OnnxFp16, ArtifactKind::OnnxInt8, ArtifactKind::OnnxInt8Cpu];
+        let onnx = [
+            ArtifactKind::OnnxFp32,
+            ArtifactKind::OnnxPlain,
+            ArtifactKind::OnnxFp16,
+            ArtifactKind::OnnxInt8,
+            ArtifactKind::OnnxInt8Cpu,
+        ];
         if !onnx.contains(&request.kind) {
             return Err(Error::unsupported(format!("onnxruntime runs ONNX models, not `{}`", request.kind)));
         }
