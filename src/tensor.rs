@@ -29,7 +29,9 @@ pub enum ElementType {
     Int64,
     /// Boolean.
     Bool,
-    /// Anything else (strings, 4-bit types): never accepted at the border.
+    /// Text.
+    String,
+    /// Anything else (4-bit types): never accepted at the border, as texts.
     Other,
 }
 
@@ -41,7 +43,7 @@ impl ElementType {
             Self::Float16 | Self::Bfloat16 => Some(2),
             Self::Float32 | Self::Int32 => Some(4),
             Self::Float64 | Self::Int64 => Some(8),
-            Self::Other => None,
+            Self::String | Self::Other => None,
         }
     }
 }
@@ -58,6 +60,7 @@ impl fmt::Display for ElementType {
             Self::Int32 => "int32",
             Self::Int64 => "int64",
             Self::Bool => "bool",
+            Self::String => "string",
             Self::Other => "other",
         })
     }

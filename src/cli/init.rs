@@ -1,6 +1,8 @@
-//! `trtgate init`: a manifest for a model of your own, from its signature.
+//! `trtgate init`: a manifest for a model of your own, from its signature. What the model does not say is asked for, or guessed
+//! aloud.
 
-use std::fmt::Write as _;
+mod template;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,17 +10,19 @@ use clap::Args;
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::progress;
 use crate::convert::store::Store;
-use crate::error::{Error, Result};
-use crate::gate::inspect::{self, Inspected};
-use crate::manifest::Manifest;
-use crate::tensor::{ElementType, shape_text};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::inspect::{self, Inspected, Means};
+use crate::manifest::{Layout, Manifest};
+use crate::tensor::{TensorSpec, shape_text};
 use crate::worker::WorkerProgram;
+use template::Choices;
 
 /// Arguments of `trtgate init`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("model").required(true).args(["saved_model", "onnx"]))]
 pub struct InitArguments {
     /// The model as a TensorFlow SavedModel folder
-    #[arg(long, value_name = "DIR", required_unless_present = "onnx", conflicts_with = "onnx")]
+    #[arg(long, value_name = "DIR")]
     saved_model: Option<PathBuf>,
     /// The model as an ONNX file
     #[arg(long, value_name = "FILE")]
@@ -29,6 +33,9 @@ pub struct InitArguments {
     /// The output to gate, where the model has several
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    /// Sizes that the model leaves open, in their order: height and width of pictures, `224x224`
+    #[arg(long, value_name = "HxW", value_parser = parse_sizes)]
+    size: Option<Sizes>,
     /// The model's name in reports; the file's name if not given
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -40,6 +47,15 @@ pub struct InitArguments {
     force: bool,
 }
 
+/// Sizes as `--size` gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sizes(Vec<usize>);
+
+fn parse_sizes(text: &str) -> Result<Sizes, String> {
+    let sizes = text.split('x').map(|part| part.trim().parse().ok().filter(|&size: &usize| size > 0));
+    sizes.collect::<Option<Vec<_>>>().map(Sizes).ok_or_else(|| "expected sizes like `224x224`".to_owned())
+}
+
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     if arguments.out.exists() && !arguments.force {
@@ -47,17 +63,13 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
     let inspected = match (&arguments.saved_model, &arguments.onnx) {
-        (Some(folder), _) => inspect::saved_model(
-            folder,
-            &arguments.signature,
-            &WorkerProgram::current()?,
-            &Store::open(None)?,
-            &*progress::standard(global.quiet, global.verbose),
-        )?,
-        (None, Some(file)) => inspect::onnx(file)?,
-        (None, None) => return Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
-    };
-    let text = manifest_text(arguments, &inspected)?;
+        (Some(folder), _) => inspect::saved_model(folder, &arguments.signature),
+        (None, Some(file)) => inspect::onnx(file),
+        (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
+    }
+    .map_err(as_wrong_input)?;
+    let chosen = choose(global, arguments, &inspected).map_err(as_wrong_input)?;
+    let text = template::text(&chosen);
     // What is written must read back: a template that does not parse helps nobody.
     let manifest = Manifest::parse(&text, &arguments.out)?;
     crate::data::atomic::write(&arguments.out, text.as_bytes())?;
@@ -70,8 +82,135 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         manifest.output.classes,
         manifest.output.classes
     ));
-    output::note("check the value range and the kind of output in it, then run `trtgate gate`");
+    for told in &chosen.told {
+        output::note(&format!("  {told}"));
+    }
+    for guess in &chosen.guesses {
+        output::note(&format!("  guessed: {guess}"));
+    }
+    output::note("check the guesses in it, then run `trtgate gate`");
     Ok(EXIT_PASS)
+}
+
+/// A model that cannot be gated is a wrong input here: nothing was to be judged.
+fn as_wrong_input(error: Error) -> Error {
+    Error { kind: if error.kind == ErrorKind::Unsupported { ErrorKind::Input } else { error.kind }, ..error }
+}
+
+/// Everything that goes into the manifest.
+fn choose<'a>(global: &Global, arguments: &'a InitArguments, inspected: &'a Inspected) -> Result<Choices<'a>> {
+    let input = &inspected.input;
+    let (chosen, told) = inspected.choose_output(arguments.output.as_deref())?;
+    let classes = inspected.classes(chosen)?;
+    let sample = sample_shape(input, arguments.size.as_ref())?;
+    let mut guesses = Vec::new();
+    let mut told: Vec<String> = told.into_iter().collect();
+    let (layout, certain) = layout_of(&sample);
+    if !certain {
+        guesses.push(format!("`layout = \"{}\"`: the shape {sample:?} does not tell", template::layout_name(layout)));
+    }
+    let range = if inspected.scales_bytes() {
+        told.push("`range = [0.0, 255.0]`: the model scales bytes itself".to_owned());
+        [0.0, 255.0]
+    } else {
+        guesses.push(if layout == Layout::Flat {
+            "`range = [0.0, 1.0]`, the least and the largest value of a feature before `mean` and `std`".to_owned()
+        } else {
+            "`range = [0.0, 1.0]`, what bytes 0 and 255 become before `mean` and `std`; a model that scales bytes itself takes \
+             `[0.0, 255.0]`"
+                .to_owned()
+        });
+        [0.0, 1.0]
+    };
+    let store = Store::open(None)?;
+    let (program, progress) = (WorkerProgram::current()?, progress::standard(global.quiet, global.verbose));
+    let means = Means { program: &program, store: &store, progress: &*progress };
+    let kind = inspected.kind(chosen, &sample, &means);
+    let line = format!("`kind = \"{}\"`: `{}` {}", template::kind_name(kind.kind), chosen.name, kind.why);
+    if kind.certain {
+        told.push(line)
+    } else {
+        guesses.push(line)
+    }
+    let (source, origin) = match (&arguments.saved_model, &arguments.onnx) {
+        (Some(folder), _) => (folder, "saved-model"),
+        (None, Some(file)) => (file, "onnx"),
+        (None, None) => return Err(Error::usage("no model is named")),
+    };
+    Ok(Choices {
+        name: arguments.name.clone().unwrap_or_else(|| name_of(source)),
+        source: (origin, relative_to(source, &arguments.out)?),
+        signature: arguments.saved_model.as_ref().map(|_| arguments.signature.as_str()),
+        sha256: &inspected.sha256,
+        input: &input.name,
+        sample,
+        layout,
+        range,
+        fixed_batch: input.shape.first().copied().flatten(),
+        output: &chosen.name,
+        classes,
+        kind: kind.kind,
+        told,
+        guesses,
+    })
+}
+
+/// The shape of one sample: what the model says, with `sizes` in the place of what it leaves open.
+fn sample_shape(input: &TensorSpec, sizes: Option<&Sizes>) -> Result<Vec<usize>> {
+    let (name, shown) = (&input.name, shape_text(&input.shape));
+    let Some((_, sample)) = input.shape.split_first().filter(|(_, sample)| !sample.is_empty()) else {
+        return Err(Error::unsupported(format!(
+            "input `{name}` has shape {shown}, and a batch of samples has two dimensions or more"
+        )));
+    };
+    let open = sample.iter().filter(|size| size.is_none()).count();
+    let example =
+        if open == 1 { "`--size 30`".to_owned() } else { format!("`--size {}`", vec!["224"; open].join("x")) };
+    let given = match sizes {
+        None if open > 0 => {
+            let what = if open == 2 && sample.len() == 3 {
+                "height and width".to_owned()
+            } else {
+                format!("{open} of the sizes")
+            };
+            return Err(Error::usage(format!("{what} of input `{name}` {shown} are open")).hint(format!(
+                "say at which the model is gated, as in {example}; the manifest holds artifacts and engines to them"
+            )));
+        }
+        Some(Sizes(sizes)) if sizes.len() != open => {
+            return Err(Error::usage(format!(
+                "`--size` gives {} sizes, input `{name}` {shown} leaves {open} open",
+                sizes.len()
+            ))
+            .hint(if open == 0 {
+                "leave `--size` out".to_owned()
+            } else {
+                format!("give one for each, as in {example}")
+            }));
+        }
+        Some(Sizes(sizes)) => sizes.as_slice(),
+        None => &[],
+    };
+    let mut given = given.iter();
+    Ok(sample.iter().filter_map(|size| size.or_else(|| given.next().copied())).collect())
+}
+
+/// The layout that a sample's shape suggests, and whether it leaves no doubt.
+fn layout_of(sample: &[usize]) -> (Layout, bool) {
+    match sample {
+        [first, _, last] if *first <= 4 && *last > 4 => (Layout::Nchw, true),
+        [first, _, last] if *last <= 4 && *first > 4 => (Layout::Nhwc, true),
+        [_, _, _] => (Layout::Nhwc, false),
+        _ => (Layout::Flat, true),
+    }
+}
+
+/// A name for reports, from the model's file or folder.
+fn name_of(source: &Path) -> String {
+    let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let fit = |letter: char| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' };
+    let clean: String = stem.chars().map(fit).collect();
+    if clean.is_empty() { "model".to_owned() } else { clean }
 }
 
 /// The path as it has to stand in a manifest at `out`.
@@ -83,110 +222,48 @@ fn relative_to(path: &Path, out: &Path) -> Result<String> {
     shown.to_str().map(str::to_owned).ok_or_else(|| Error::input(format!("`{}` is not UTF-8", path.display())))
 }
 
-fn manifest_text(arguments: &InitArguments, inspected: &Inspected) -> Result<String> {
-    let input = &inspected.input;
-    if !matches!(input.element_type, ElementType::Float32) {
-        return Err(Error::unsupported(format!("input `{}` is {}", input.name, input.element_type))
-            .hint("trtgate feeds float32 inputs; put the cast into the model"));
-    }
-    let chosen = inspected.choose_output(arguments.output.as_deref())?;
-    let (model_line, default_name) = match (&arguments.saved_model, &arguments.onnx) {
-        (Some(folder), _) => (format!("saved-model = {}", quoted(&relative_to(folder, &arguments.out)?)), folder),
-        (None, Some(file)) => (format!("onnx = {}", quoted(&relative_to(file, &arguments.out)?)), file),
-        (None, None) => return Err(Error::usage("no model is named")),
-    };
-    let name = arguments.name.clone().unwrap_or_else(|| {
-        let stem = default_name.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
-        let clean: String = stem
-            .chars()
-            .map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' })
-            .collect();
-        if clean.is_empty() { "model".to_owned() } else { clean }
-    });
-    let mut sample = Vec::new();
-    let mut guessed = Vec::new();
-    for (index, size) in input.shape.iter().enumerate().skip(1) {
-        sample.push(size.unwrap_or_else(|| {
-            guessed.push(index);
-            224
-        }));
-    }
-    let layout = match sample.as_slice() {
-        [first, _, last] if *first <= 4 && *last > 4 => "nchw",
-        [_, _, _] => "nhwc",
-        _ => "flat",
-    };
-    let fixed = input.shape.first().copied().flatten();
-    let probabilities = inspected.ends_in_softmax.unwrap_or(false);
-    let saved_model = arguments.saved_model.is_some();
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
 
-    let mut text = String::new();
-    let mut line = |part: &str| {
-        let _ = writeln!(text, "{part}");
-    };
-    line("# What trtgate gates. Every key is checked; an unknown one is an error.");
-    line("schema = 1\n");
-    line("[model]");
-    line(&format!("name = {}", quoted(&name)));
-    line(&model_line);
-    if saved_model {
-        line(&format!("signature = {}", quoted(&arguments.signature)));
-    }
-    line("# sha256 = \"…\"                # refuse any other model (printed by `trtgate doctor`)\n");
-    line("[input]");
-    line(&format!("name = {}", quoted(&input.name)));
-    line(&format!(
-        "shape = {sample:?}            # one sample, without the batch{}",
-        if guessed.is_empty() { String::new() } else { format!("; dynamic in the model, 224 is a guess: {guessed:?}") }
-    ));
-    line(&format!("layout = \"{layout}\"              # nhwc, nchw or flat"));
-    line("range = [0.0, 1.0]             # what bytes 0 and 255 stand for, before mean and std");
-    line("# mean = [0.485, 0.456, 0.406] # subtracted per channel");
-    line("# std = [0.229, 0.224, 0.225]  # divides per channel");
-    if let Some(fixed) = fixed {
-        line(&format!("fixed-batch = {fixed}"));
-    }
-    line("\n[output]");
-    line(&format!("name = {}", quoted(&chosen.name)));
-    line(&format!("classes = {}", inspected.classes(chosen)?));
-    line(&format!(
-        "kind = \"{}\"                # logits, or probabilities (softmax){}",
-        if probabilities { "probabilities" } else { "logits" },
-        if inspected.ends_in_softmax.is_none() { ": check this" } else { "" }
-    ));
-    line("# labels = [\"cat\", \"dog\"]      # one a class, for reports\n");
-    line("[probes]                       # the gate's fixed samples, made by `trtgate data probes` from the seed");
-    line("seed = 1");
-    line("count = 256");
-    line("# file = \"probes.bin\"        # keep them when the model changes: `trtgate data probes --out probes.bin`\n");
-    line("[calibration]                  # for INT8; real samples, if you have them, calibrate better");
-    line("seed = 2");
-    line("count = 512");
-    line("method = \"percentile\"          # entropy, min-max or percentile");
-    line("# data = \"calibration.bin\"     # CIFAR-10 record layout, CSV or npy\n");
-    line("[matrix]");
-    match fixed {
-        Some(fixed) => line(&format!("batches = [{fixed}]")),
-        None => line("batches = [1, 8, 16, 32]"),
-    }
-    line("\n[matrix.runtimes]              # which precisions each runtime must give");
-    if saved_model {
-        line("tensorflow = [\"fp32\"]");
-    }
-    line("onnxruntime = [\"fp32\", \"fp16\", \"int8\"]");
-    if saved_model {
-        line("litert = [\"int8\"]");
-    }
-    line("tensorrt = [\"fp32\", \"tf32\", \"fp16\", \"fp16-flag\", \"int8\", \"int8-calibrated\"]");
-    line("# tensorrt-rtx = [\"fp32\", \"fp16\", \"int8\"]\n");
-    line("[agreement]");
-    line("# confident-flips-allowed = { int8 = 0 }   # changed answers that are no near-ties\n");
-    line("[paths]");
-    line("# data = \"labelled.bin\"        # real labelled samples: accuracy is gated too");
-    Ok(text)
-}
+    use super::*;
+    use crate::tensor::ElementType;
 
-/// `text` as a TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    fn input(shape: &[Option<usize>]) -> TensorSpec {
+        TensorSpec { name: "x".to_owned(), element_type: ElementType::Float32, shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn open_sizes_are_asked_for_and_never_guessed() {
+        let pictures = input(&[None, Some(3), None, None]);
+        let error = sample_shape(&pictures, None).unwrap_err();
+        assert_eq!(error.message, "height and width of input `x` [N, 3, N, N] are open");
+        assert!(error.hint.unwrap().contains("`--size 224x224`"));
+        assert_eq!(sample_shape(&pictures, Some(&Sizes(vec![32, 40]))).unwrap(), [3, 32, 40]);
+        let error = sample_shape(&pictures, Some(&Sizes(vec![32]))).unwrap_err();
+        assert_eq!(error.message, "`--size` gives 1 sizes, input `x` [N, 3, N, N] leaves 2 open");
+        assert_eq!(sample_shape(&input(&[None, Some(30)]), None).unwrap(), [30]);
+        assert!(sample_shape(&input(&[None, Some(30)]), Some(&Sizes(vec![30]))).is_err());
+        assert!(sample_shape(&input(&[None]), None).is_err());
+    }
+
+    #[rstest]
+    #[case("224x224", Some(vec![224, 224]))]
+    #[case("30", Some(vec![30]))]
+    #[case("0x4", None)]
+    #[case("big", None)]
+    fn sizes_are_read(#[case] text: &str, #[case] expected: Option<Vec<usize>>) {
+        assert_eq!(parse_sizes(text).ok(), expected.map(Sizes));
+    }
+
+    #[rstest]
+    #[case(&[3, 32, 32], Layout::Nchw, true)]
+    #[case(&[32, 32, 1], Layout::Nhwc, true)]
+    #[case(&[16, 16, 16], Layout::Nhwc, false)]
+    #[case(&[4, 4, 4], Layout::Nhwc, false)]
+    #[case(&[10, 16], Layout::Flat, true)]
+    fn a_shape_in_doubt_is_said_to_be(#[case] sample: &[usize], #[case] layout: Layout, #[case] certain: bool) {
+        assert_eq!(layout_of(sample), (layout, certain));
+    }
 }

@@ -3,6 +3,7 @@
 //! Documentation and metadata are skipped while reading. So an artifact is never written again from what was read here:
 //! outputs are *appended* to its bytes, which protobuf reads as a merge. What is only run once, to look at it, may be.
 
+mod ending;
 mod inline;
 mod messages;
 mod numbers;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
+pub use ending::{Ending, ending, scales_bytes, source_of};
 pub use inline::{consistent, inline};
 pub use messages::{
     Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
@@ -52,6 +54,11 @@ pub fn parse(bytes: &[u8]) -> Result<Model> {
 pub fn valid(model: &Model) -> Result<()> {
     let graph = model.graph.as_ref().ok_or_else(|| Error::input("it has no graph"))?;
     if !model.opset_import.iter().any(OperatorSet::is_standard) {
+        if model.opset_import.iter().any(|set| set.domain == "ai.onnx.ml") {
+            return Err(Error::unsupported("its operators are those of `ai.onnx.ml` alone").hint(
+                "trees and linear classifiers need an engine that computes them, and neither TensorRT nor LiteRT does",
+            ));
+        }
         return Err(Error::input("it names no ONNX operator set"));
     }
     if graph.node.is_empty() || graph.output.is_empty() {

@@ -6,17 +6,47 @@ use crate::manifest::{Manifest, ModelSource};
 use crate::runtime::tensorflow;
 use crate::tensor::{Signature, TensorSpec, shape_text};
 
-/// Holds `[model] signature`, `[input]` and `[output]` to the model. What its files do not tell is left to the runtimes.
+/// What a model's files declare.
+#[derive(Debug)]
+pub(super) struct Declared {
+    signature: Signature,
+    has_functions: bool,
+}
+
+impl Declared {
+    /// Reads them; `None` where they do not tell, which the runtimes then have to.
+    ///
+    /// # Errors
+    /// `Input` where a SavedModel has no such signature.
+    pub(super) fn of(source: &ModelSource) -> Result<Option<Self>> {
+        match source {
+            ModelSource::SavedModel { path, signature } => Ok(tensorflow::declared_signature(path, signature)?
+                .map(|signature| Self { signature, has_functions: false })),
+            ModelSource::Onnx { path } => Ok(onnx::read(path)
+                .ok()
+                .map(|model| Self { signature: onnx::signature(&model), has_functions: !model.functions.is_empty() })),
+        }
+    }
+
+    /// Whether engines are built from `onnx-plain` instead of the model's own graph: TensorRT takes no file that leaves more than
+    /// the batch open, and its older parsers none with functions.
+    pub(super) fn engines_need_plain(&self) -> bool {
+        let open = |input: &TensorSpec| input.shape.iter().skip(1).any(Option::is_none);
+        self.has_functions || self.signature.inputs.iter().any(open)
+    }
+}
+
+/// Holds `[model] signature`, `[input]` and `[output]` to the model; returns what its files declare.
 ///
 /// # Errors
 /// `Input`, naming the key and what the model has.
-pub(super) fn check(manifest: &Manifest) -> Result<()> {
-    let declared = match &manifest.model.source {
-        ModelSource::SavedModel { path, signature } => tensorflow::declared_signature(path, signature)
-            .map_err(|error| error.context(format!("`[model] signature` in `{}`", manifest.path.display())))?,
-        ModelSource::Onnx { path } => onnx::read(path).ok().map(|model| onnx::signature(&model)),
-    };
-    declared.map_or(Ok(()), |signature| check_signature(manifest, &signature))
+pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
+    let declared = Declared::of(&manifest.model.source)
+        .map_err(|error| error.context(format!("`[model] signature` in `{}`", manifest.path.display())))?;
+    if let Some(declared) = &declared {
+        check_signature(manifest, &declared.signature)?;
+    }
+    Ok(declared)
 }
 
 fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {

@@ -1,16 +1,21 @@
-//! The signature of a model that has no manifest yet.
+//! What a model that has no manifest yet says of itself: its signature, and what its output's values are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::convert::onnx;
+use crate::convert::digest::{digest_directory, digest_file};
+use crate::convert::onnx::{self, Ending, Model};
 use crate::convert::progress::Progress;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::gate::discover::discover;
-use crate::runtime::{OpenRequest, SessionOptions};
-use crate::tensor::{Signature, TensorSpec};
+use crate::manifest::OutputKind;
+use crate::runtime::{self, OpenRequest, SessionOptions};
+use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::{Limits, Worker, WorkerProgram};
+
+/// Made-up samples whose answers tell probabilities from other values.
+const SAMPLES: usize = 8;
 
 /// What a model says of itself.
 #[derive(Clone, Debug)]
@@ -19,37 +24,111 @@ pub struct Inspected {
     pub input: TensorSpec,
     /// The outputs.
     pub outputs: Vec<TensorSpec>,
-    /// Whether the graph ends in a softmax, where that can be told.
-    pub ends_in_softmax: Option<bool>,
+    /// Digest of the file or folder, as `[model] sha256` holds it.
+    pub sha256: String,
+    origin: Origin,
+}
+
+/// Where the rest can be asked.
+#[derive(Clone, Debug)]
+enum Origin {
+    Onnx { file: PathBuf, model: Box<Model> },
+    SavedModel { folder: PathBuf, signature: String },
+}
+
+/// What is needed to run a model while it is looked at.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The program that runs workers.
+    pub program: &'a WorkerProgram,
+    /// Where runtimes are installed.
+    pub store: &'a Store,
+    /// Where progress goes.
+    pub progress: &'a dyn Progress,
+}
+
+/// What an output's values are, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundKind {
+    /// Logits or probabilities.
+    pub kind: OutputKind,
+    /// Whether the graph or a run shows it; otherwise it is a guess.
+    pub certain: bool,
+    /// In words, behind "the output".
+    pub why: String,
 }
 
 impl Inspected {
-    fn new(signature: Signature, ends_in_softmax: Option<bool>, path: &Path) -> Result<Self> {
+    fn new(signature: Signature, sha256: String, origin: Origin) -> Result<Self> {
         let Signature { inputs, outputs } = signature;
-        match <[TensorSpec; 1]>::try_from(inputs) {
-            Ok([input]) => Ok(Self { input, outputs, ends_in_softmax }),
-            Err(inputs) => Err(Error::unsupported(format!(
-                "`{}` has {} inputs, and trtgate gates models of one",
-                path.display(),
-                inputs.len()
-            ))),
+        let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        let Ok([input]) = <[TensorSpec; 1]>::try_from(inputs) else {
+            return Err(Error::unsupported(format!("the model has {} inputs: {}", names.len(), names.join(", ")))
+                .hint("models of several inputs are not gated yet; give the model one that it splits itself"));
+        };
+        match input.element_type {
+            ElementType::Float32 => Ok(Self { input, outputs, sha256, origin }),
+            ElementType::String => Err(Error::unsupported(format!("input `{}` takes texts", input.name))
+                .hint("no engine that is gated takes texts; gate the part of the model behind the look-up, which takes numbers")),
+            ElementType::Float16 | ElementType::Bfloat16 | ElementType::Float64 => {
+                Err(Error::unsupported(format!("input `{}` is {}, and trtgate feeds float32", input.name, input.element_type))
+                    .hint("give the model a float32 input that it casts itself"))
+            }
+            other => Err(Error::unsupported(format!("input `{}` is {other}, and trtgate feeds float32", input.name))
+                .hint("inputs of whole numbers are not gated yet; a model that casts a float32 input itself is, and FP16 keeps what is on its way to an index in FP32")),
         }
     }
 
-    /// The output called `name`, or the only one.
+    /// The output called `name`, or the one that can be gated; the second part tells what was chosen among several.
     ///
     /// # Errors
     /// Names the outputs where the choice is open or wrong.
-    pub fn choose_output(&self, name: Option<&str>) -> Result<&TensorSpec> {
-        let names = || self.outputs.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ");
-        match (name, self.outputs.as_slice()) {
-            (Some(name), outputs) => outputs.iter().find(|output| output.name == name).ok_or_else(|| {
-                Error::usage(format!("the model has no output `{name}`")).hint(format!("it has {}", names()))
-            }),
-            (None, [only]) => Ok(only),
-            (None, _) => Err(Error::usage(format!("the model has {} outputs", self.outputs.len()))
-                .hint(format!("choose one with `--output`: {}", names()))),
+    pub fn choose_output(&self, name: Option<&str>) -> Result<(&TensorSpec, Option<String>)> {
+        let listed = |outputs: &[&TensorSpec]| {
+            let shown = outputs.iter().map(|output| format!("`{}` {}", output.name, shape_text(&output.shape)));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        let all: Vec<&TensorSpec> = self.outputs.iter().collect();
+        if let Some(name) = name {
+            let found = all.iter().find(|output| output.name == name).ok_or_else(|| {
+                Error::usage(format!("the model has no output `{name}`")).hint(format!("it has {}", listed(&all)))
+            })?;
+            return Ok((found, None));
         }
+        if let [only] = self.outputs.as_slice() {
+            return Ok((only, None));
+        }
+        let fit: Vec<&TensorSpec> = all.iter().copied().filter(|output| self.classes(output).is_ok()).collect();
+        let told = |chosen: &TensorSpec, why: &str| {
+            let others: Vec<&TensorSpec> = all.iter().copied().filter(|output| output.name != chosen.name).collect();
+            Some(format!("gates `{}`{why}, not {}: `--output NAME` chooses another", chosen.name, listed(&others)))
+        };
+        match fit.as_slice() {
+            [only] => Ok((only, told(only, ""))),
+            [] => Err(Error::unsupported(format!(
+                "none of the model's outputs is a classifier's, [N, classes]: {}",
+                listed(&all)
+            ))
+            .hint("detectors, segmentation and outputs of one value are not gated yet")),
+            several => match self.behind_the_others(several) {
+                Some(chosen) => Ok((chosen, told(chosen, ", which the others are made from"))),
+                None => Err(Error::usage(format!("the model has {} outputs that can be gated", several.len()))
+                    .hint(format!("choose one with `--output`: {}", listed(several)))),
+            },
+        }
+    }
+
+    /// The output that all others are the softmax of, where the graph shows one.
+    fn behind_the_others<'a>(&self, outputs: &[&'a TensorSpec]) -> Option<&'a TensorSpec> {
+        let Origin::Onnx { model, .. } = &self.origin else { return None };
+        let mut logits = outputs.iter().copied().filter(|output| {
+            let source = onnx::source_of(model, &output.name);
+            outputs
+                .iter()
+                .filter(|other| other.name != output.name)
+                .all(|other| matches!(onnx::ending(model, &other.name), Some(Ending::Softmax(of)) if of == source))
+        });
+        logits.next()
     }
 
     /// Classes of `output`: its last dimension.
@@ -57,73 +136,112 @@ impl Inspected {
     /// # Errors
     /// If the output is not `[batch, classes]`.
     pub fn classes(&self, output: &TensorSpec) -> Result<usize> {
+        let wrong = |what: String| Err(Error::unsupported(format!("output `{}` {what}", output.name)));
+        if !matches!(output.element_type, ElementType::Float32 | ElementType::Float16 | ElementType::Float64) {
+            return wrong(format!("is {}, and a classifier's scores are floats", output.element_type));
+        }
         match output.shape.as_slice() {
             [_, Some(classes)] if *classes >= 2 => Ok(*classes),
-            shape => Err(Error::unsupported(format!(
-                "output `{}` has shape {}, and a classifier's is [N, classes]",
-                output.name,
-                crate::tensor::shape_text(shape)
-            ))),
+            [_] | [_, Some(1)] => wrong("is one value a sample".to_owned()).map_err(|error: Error| {
+                error.hint("outputs of one value are not gated yet; give it a column a class: 1 - p and p")
+            }),
+            [_, None] => wrong("has an open number of classes".to_owned())
+                .map_err(|error: Error| error.hint("export the model with the number of classes fixed")),
+            shape => wrong(format!("has shape {}, and a classifier's is [N, classes]", shape_text(shape)))
+                .map_err(|error: Error| error.hint("detectors and segmentation are not gated yet")),
         }
+    }
+
+    /// Whether the graph itself scales bytes of pictures to small values, so that the model takes 0 to 255.
+    pub fn scales_bytes(&self) -> bool {
+        matches!(&self.origin, Origin::Onnx { model, .. } if onnx::scales_bytes(model, &self.input.name))
+    }
+
+    /// What the values of `output` are: told by the graph, or else by what comes out for made-up samples of shape `sample`.
+    pub fn kind(&self, output: &TensorSpec, sample: &[usize], means: &Means<'_>) -> FoundKind {
+        let found = |kind, certain, why: &str| FoundKind { kind, certain, why: why.to_owned() };
+        let ending = match &self.origin {
+            Origin::Onnx { model, .. } => onnx::ending(model, &output.name),
+            Origin::SavedModel { .. } => None,
+        };
+        match ending {
+            Some(Ending::Softmax(_)) => return found(OutputKind::Probabilities, true, "is a softmax"),
+            Some(Ending::Open(operator)) => {
+                return FoundKind { why: format!("ends in `{operator}`"), ..found(OutputKind::Logits, true, "") };
+            }
+            _ => {}
+        }
+        let tail = match ending {
+            Some(Ending::Other(operator)) => format!("ends in `{operator}`, and "),
+            _ => String::new(),
+        };
+        match self.sums_to_one(output, sample, means) {
+            Ok(true) => {
+                found(OutputKind::Probabilities, true, &format!("{tail}sums to 1 in every answer to made-up samples"))
+            }
+            Ok(false) => found(OutputKind::Logits, true, &format!("{tail}does not sum to 1 for made-up samples")),
+            Err(error) => found(OutputKind::Logits, false, &format!("{tail}could not be run to see: {error}")),
+        }
+    }
+
+    /// Whether every answer to made-up samples is a set of probabilities.
+    fn sums_to_one(&self, output: &TensorSpec, sample: &[usize], means: &Means<'_>) -> Result<bool> {
+        let (library, path, kind, signature) = match &self.origin {
+            Origin::Onnx { file, .. } => (Library::Onnxruntime, file, ArtifactKind::OnnxFp32, String::new()),
+            Origin::SavedModel { folder, signature } => {
+                (Library::Tensorflow, folder, ArtifactKind::SavedModel, signature.clone())
+            }
+        };
+        // A SavedModel is gated against TensorFlow, which `gate` installs if this does not.
+        let install = library == Library::Tensorflow;
+        let discovery = discover(None, means.store, &[], install, means.program, means.progress)?;
+        let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
+        let installation = probe.and_then(|probe| probe.found.first()).cloned();
+        let installation =
+            installation.ok_or_else(|| Error::missing(format!("`{library}` is not on this machine yet")))?;
+        let mut worker = Worker::start(means.program, Limits::default())?;
+        let (opened, _) = worker.open(&OpenRequest {
+            installation,
+            artifact: path.clone(),
+            kind,
+            precision: Precision::Fp32,
+            batch: SAMPLES,
+            options: SessionOptions { signature, outputs: vec![output.name.clone()], ..SessionOptions::default() },
+        })?;
+        let batch = opened.inputs.first().and_then(|input| input.shape.first().copied().flatten()).unwrap_or(SAMPLES);
+        let shape = std::iter::once(Some(batch)).chain(sample.iter().copied().map(Some)).collect();
+        let samples = TensorSpec { shape, ..self.input.clone() }.made_up(batch)?;
+        let outcome = worker.run(&samples, batch, false)?;
+        let answers = outcome.outputs.first().ok_or_else(|| Error::failed("nothing came out"))?;
+        let mut rows = (0..answers.batch()).filter_map(|index| answers.row(index));
+        Ok(rows.all(|row| {
+            let sum: f32 = row.iter().sum();
+            row.iter().all(|value| (-1e-6..=1.0 + 1e-3).contains(value)) && (sum - 1.0).abs() < 1e-3
+        }))
     }
 }
 
 /// Reads an ONNX file's signature.
 ///
 /// # Errors
-/// If the file is no complete ONNX model, or not one of one input.
+/// If the file is no complete ONNX model, or not one of one float32 input.
 pub fn onnx(file: &Path) -> Result<Inspected> {
     let model = onnx::read(file)?;
-    let softmax = model.graph.as_ref().and_then(|graph| graph.node.last()).map(|node| node.op_type == "Softmax");
-    Inspected::new(onnx::signature(&model), softmax, file)
+    let signature = onnx::signature(&model);
+    let origin = Origin::Onnx { file: file.to_owned(), model: Box::new(model) };
+    Inspected::new(signature, digest_file(file)?, origin)
 }
 
-/// Reads a SavedModel's signature, by loading it in a TensorFlow worker.
+/// Reads a SavedModel's signature from its files, without TensorFlow.
 ///
 /// # Errors
-/// If TensorFlow cannot be had here, or does not load the folder.
-pub fn saved_model(
-    folder: &Path,
-    signature: &str,
-    program: &WorkerProgram,
-    store: &Store,
-    progress: &dyn Progress,
-) -> Result<Inspected> {
-    let discovery = discover(None, store, &[], true, program, progress)?;
-    let probe = discovery.probes.iter().find(|(library, _)| *library == Library::Tensorflow).map(|(_, probe)| probe);
-    let installation = probe.and_then(|probe| probe.found.first()).cloned().ok_or_else(|| {
-        let obstacle = probe.and_then(|probe| probe.missing.clone());
-        let mut error = Error::missing("reading a SavedModel's signature needs TensorFlow, which is not here");
-        if let Some(obstacle) = obstacle {
-            error.causes = obstacle.tried;
-            error.hint = obstacle.hint;
-        }
-        error
+/// If the folder is no complete SavedModel, has no such signature, or not one of one float32 input.
+pub fn saved_model(folder: &Path, signature: &str) -> Result<Inspected> {
+    runtime::tensorflow::check_folder(folder)?;
+    let declared = runtime::tensorflow::declared_signature(folder, signature)?.ok_or_else(|| {
+        Error::unsupported(format!("`{}` holds no `saved_model.pb`, but another form of it", folder.display()))
+            .hint("save the model again with TensorFlow 2")
     })?;
-    let request = OpenRequest {
-        installation,
-        artifact: folder.to_owned(),
-        kind: ArtifactKind::SavedModel,
-        precision: Precision::Fp32,
-        batch: 2,
-        options: SessionOptions { signature: signature.to_owned(), ..SessionOptions::default() },
-    };
-    let mut worker = Worker::start(program, Limits::default())?;
-    let (signature, _) = worker.open(&request)?;
-    let softmax = sums_to_one(&mut worker, &signature);
-    Inspected::new(signature, softmax, folder)
-}
-
-/// Whether the one output of two made-up samples looks like probabilities; `None` where that cannot be tried.
-fn sums_to_one(worker: &mut Worker, signature: &Signature) -> Option<bool> {
-    let [input] = signature.inputs.as_slice() else { return None };
-    let batch = input.shape.first().copied().flatten().unwrap_or(2);
-    let outcome = worker.run(&input.made_up(batch).ok()?, batch, false).ok()?;
-    let [output] = outcome.outputs.as_slice() else { return None };
-    let rows = (0..output.batch()).filter_map(|index| output.row(index));
-    let mut looks = rows.map(|row| {
-        let sum: f32 = row.iter().sum();
-        row.iter().all(|value| (0.0..=1.0).contains(value)) && (sum - 1.0).abs() < 1e-3
-    });
-    Some(looks.all(|looks| looks))
+    let origin = Origin::SavedModel { folder: folder.to_owned(), signature: signature.to_owned() };
+    Inspected::new(declared, digest_directory(folder)?, origin)
 }

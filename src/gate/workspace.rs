@@ -17,7 +17,7 @@ use crate::gate::discover::{self, Discovery};
 use crate::gate::natural::{self, Natural};
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
-use crate::plan::{Filter, PlannedCell, plan};
+use crate::plan::{Filter, PlannedCell, builds_engines, plan};
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
 
@@ -84,6 +84,8 @@ pub struct Workspace {
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
     bundle: Option<Bundle>,
+    /// Whether engines are built from `onnx-plain`.
+    engines_need_plain: bool,
     calibration: Mutex<Option<PathBuf>>,
     probes: Mutex<Option<ProbeSet>>,
     natural: Mutex<Option<Natural>>,
@@ -116,9 +118,16 @@ impl Workspace {
                 .cause(format!("the manifest has sha256 {expected}, the files have {model_sha256}"))
                 .hint("put the new digest into the manifest if the change is intended, or pass `--trust` once"));
         }
-        border::check(&manifest)?;
+        let declared = border::check(&manifest)?;
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
+        // Artifacts may be all that is here of the model.
+        let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
+        let declared = match carried {
+            Some(carried) => border::Declared::of(&ModelSource::Onnx { path: carried.path })?,
+            None => declared,
+        };
+        let engines_need_plain = declared.is_some_and(|declared| declared.engines_need_plain());
         let store =
             Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress)).installing(options.install);
         let limit = Duration::from_secs(manifest.run.time_limit_seconds);
@@ -145,6 +154,7 @@ impl Workspace {
             limits,
             progress: Arc::clone(&options.progress),
             bundle,
+            engines_need_plain,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
             natural: Mutex::new(None),
@@ -156,7 +166,14 @@ impl Workspace {
     /// # Errors
     /// If the filter names what the manifest does not ask for.
     pub fn plan(&self, filter: &Filter) -> Result<Vec<PlannedCell>> {
-        plan(&self.manifest, &self.discovery.probes, filter)
+        let mut cells = plan(&self.manifest, &self.discovery.probes, filter)?;
+        if self.engines_need_plain {
+            let engines = cells.iter_mut().filter(|cell| builds_engines(cell.id.runtime.library));
+            engines
+                .filter(|cell| cell.artifact == ArtifactKind::OnnxFp32)
+                .for_each(|cell| cell.artifact = ArtifactKind::OnnxPlain);
+        }
+        Ok(cells)
     }
 
     /// The artifact of `kind` (and batch, for static ones): from the bundle, from the store, or converted now.

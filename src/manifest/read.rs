@@ -369,13 +369,16 @@ fn input(source: &Source<'_>, raw: RawInput) -> Result<Input> {
     if let Some(batch) = raw.fixed_batch.filter(|batch| *batch.get_ref() == 0) {
         return Err(source.error(batch.span(), "a batch holds at least 1 sample"));
     }
-    let (_, _, channels) = input.image_size();
+    let (what, channels) = match input.layout {
+        Layout::Flat => ("feature", input.shape.iter().product()),
+        Layout::Nhwc | Layout::Nchw => ("channel", input.image_size().2),
+    };
     for (given, positive) in [(raw.mean, false), (raw.std, true)] {
         let Some(given) = given else { continue };
         let values = given.get_ref();
-        if values.len() != channels {
+        if values.len() != channels && !(input.layout == Layout::Flat && values.len() == 1) {
             return Err(source
-                .error(given.span(), format!("{} values for {channels} channels: give one a channel", values.len())));
+                .error(given.span(), format!("{} values for {channels} {what}s: give one a {what}", values.len())));
         }
         if values.iter().any(|value| !value.is_finite() || (positive && *value <= 0.0)) {
             return Err(source.error(given.span(), "`mean` must be finite, `std` finite and above 0"));

@@ -29,10 +29,14 @@ mod faults;
 mod half;
 /// Integer cells on processors that are not here.
 mod processors;
+/// What `init` writes, says and refuses.
+mod init;
 /// SavedModels as users save them.
 mod saved_models;
 /// Another model, gated by what `init` writes.
 mod second_model;
+/// Models that converters stumble over.
+mod stumbling;
 /// House rules.
 mod tidy;
 /// The scripts that decide whether goldens, baselines and files may land.

@@ -400,6 +400,7 @@ pub(super) const fn element_type(data_type: i32) -> ElementType {
         3 => ElementType::Int8,
         6 => ElementType::Int32,
         7 => ElementType::Int64,
+        8 => ElementType::String,
         9 => ElementType::Bool,
         10 => ElementType::Float16,
         11 => ElementType::Float64,

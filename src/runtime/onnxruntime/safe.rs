@@ -240,6 +240,7 @@ fn element_type(kind: TensorElementType) -> ElementType {
         TensorElementType::Int32 => ElementType::Int32,
         TensorElementType::Int64 => ElementType::Int64,
         TensorElementType::Bool => ElementType::Bool,
+        TensorElementType::String => ElementType::String,
         _ => ElementType::Other,
     }
 }

@@ -42,6 +42,14 @@ pub(crate) fn declared_signature(folder: &std::path::Path, key: &str) -> Result<
     safe::declared_signature(folder, key)
 }
 
+/// Looks at a SavedModel's files, without the library.
+///
+/// # Errors
+/// `Input` where the folder is none, is damaged, has no graph for inference, or has lost its variables.
+pub(crate) fn check_folder(folder: &std::path::Path) -> Result<()> {
+    safe::check_folder(folder)
+}
+
 /// The driver.
 pub struct Tensorflow;
 

@@ -97,7 +97,7 @@ fn read_output(spec: &TensorSpec, answer: &RawTensor) -> Result<Tensor> {
 
 /// Looks at a SavedModel's files before the library does: TensorFlow says little about a folder that is not one, and
 /// loads a model without its variables, to fail at the first run.
-fn check_folder(folder: &Path) -> Result<()> {
+pub(super) fn check_folder(folder: &Path) -> Result<()> {
     let file = folder.join("saved_model.pb");
     if !file.exists() {
         // Two rarer forms, text and split, are left to the library to judge.
@@ -214,6 +214,7 @@ fn element_type(number: i32) -> ElementType {
         3 => ElementType::Int32,
         4 => ElementType::Uint8,
         6 => ElementType::Int8,
+        7 => ElementType::String,
         9 => ElementType::Int64,
         10 => ElementType::Bool,
         14 => ElementType::Bfloat16,

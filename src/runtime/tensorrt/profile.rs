@@ -35,7 +35,7 @@ impl BatchRange {
                     input.name,
                     position + 1
                 ))
-                .hint("export the model with its other dimensions fixed"));
+                .hint("fix the other sizes in the file; `trtgate export --only onnx-plain` writes it with those of the manifest"));
             }
             batches.extend(first);
         }

@@ -1,0 +1,168 @@
+//! The text of a first manifest.
+
+use std::fmt::Write as _;
+
+use crate::manifest::{Layout, OutputKind};
+
+/// What a first manifest says.
+pub(super) struct Choices<'a> {
+    /// The model's name in reports.
+    pub(super) name: String,
+    /// Key and path of the model.
+    pub(super) source: (&'static str, String),
+    /// Key of the signature, for a SavedModel.
+    pub(super) signature: Option<&'a str>,
+    /// Digest of the model.
+    pub(super) sha256: &'a str,
+    /// Name of the input.
+    pub(super) input: &'a str,
+    /// Shape of one sample.
+    pub(super) sample: Vec<usize>,
+    /// Order of its dimensions.
+    pub(super) layout: Layout,
+    /// What bytes 0 and 255 stand for.
+    pub(super) range: [f32; 2],
+    /// The batch of a model that takes one only.
+    pub(super) fixed_batch: Option<usize>,
+    /// Name of the output.
+    pub(super) output: &'a str,
+    /// Its classes.
+    pub(super) classes: usize,
+    /// What its values are.
+    pub(super) kind: OutputKind,
+    /// What was found out, one sentence each.
+    pub(super) told: Vec<String>,
+    /// What was guessed, one sentence each.
+    pub(super) guesses: Vec<String>,
+}
+
+pub(super) const fn layout_name(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Nhwc => "nhwc",
+        Layout::Nchw => "nchw",
+        Layout::Flat => "flat",
+    }
+}
+
+pub(super) const fn kind_name(kind: OutputKind) -> &'static str {
+    match kind {
+        OutputKind::Logits => "logits",
+        OutputKind::Probabilities => "probabilities",
+    }
+}
+
+/// The manifest's text.
+pub(super) fn text(choices: &Choices<'_>) -> String {
+    let mut text = String::new();
+    let mut line = |part: &str| {
+        let _ = writeln!(text, "{part}");
+    };
+    let marked = |key: &str| {
+        let guessed = choices.guesses.iter().any(|guess| guess.starts_with(&format!("`{key} = ")));
+        if guessed { "GUESSED: " } else { "" }
+    };
+    line("# What trtgate gates. Every key is checked; an unknown one is an error.");
+    for guess in &choices.guesses {
+        line(&format!("# GUESSED: {guess}"));
+    }
+    for told in &choices.told {
+        line(&format!("# {told}"));
+    }
+    line("schema = 1\n");
+    line("[model]");
+    line(&format!("name = {}", quoted(&choices.name)));
+    line(&format!("{} = {}", choices.source.0, quoted(&choices.source.1)));
+    if let Some(signature) = choices.signature {
+        line(&format!("signature = {}", quoted(signature)));
+    }
+    line("# The file as `init` met it. With it any other is refused; without it `gate` says what another one moves.");
+    line(&format!("# sha256 = {}\n", quoted(choices.sha256)));
+    line("[input]");
+    line(&format!("name = {}", quoted(choices.input)));
+    line(&format!("shape = {:?}            # one sample, without the batch", choices.sample));
+    line(&format!(
+        "layout = \"{}\"              # {}nhwc, nchw or flat",
+        layout_name(choices.layout),
+        marked("layout")
+    ));
+    line(&format!(
+        "range = {:?}             # {}what bytes 0 and 255 stand for, before mean and std",
+        choices.range,
+        marked("range")
+    ));
+    line("# mean = [0.485, 0.456, 0.406] # subtracted per channel, or per feature of a flat vector");
+    line("# std = [0.229, 0.224, 0.225]  # divides likewise");
+    if let Some(fixed) = choices.fixed_batch {
+        line(&format!("fixed-batch = {fixed}"));
+    }
+    line("\n[output]");
+    line(&format!("name = {}", quoted(choices.output)));
+    line(&format!("classes = {}", choices.classes));
+    line(&format!(
+        "kind = \"{}\"                # {}logits, or probabilities (softmax)",
+        kind_name(choices.kind),
+        marked("kind")
+    ));
+    line("# labels = [\"cat\", \"dog\"]      # one a class, for reports\n");
+    line("[probes]                       # the gate's fixed samples, made by `trtgate data probes` from the seed");
+    line("seed = 1");
+    line("count = 256");
+    line("# file = \"probes.bin\"        # keep them when the model changes: `trtgate data probes --out probes.bin`\n");
+    line("[calibration]                  # for INT8; real samples, if you have them, calibrate better");
+    line("seed = 2");
+    line("count = 512");
+    line("method = \"percentile\"          # entropy, min-max or percentile");
+    line("# data = \"calibration.bin\"     # CIFAR-10 record layout, CSV or npy\n");
+    line("[matrix]");
+    match choices.fixed_batch {
+        Some(fixed) => line(&format!("batches = [{fixed}]")),
+        None => line("batches = [1, 8, 16, 32]"),
+    }
+    let saved_model = choices.signature.is_some();
+    line("\n[matrix.runtimes]              # which precisions each runtime must give");
+    if saved_model {
+        line("tensorflow = [\"fp32\"]");
+    }
+    line("onnxruntime = [\"fp32\", \"fp16\", \"int8\"]");
+    if saved_model {
+        line("litert = [\"int8\"]");
+    }
+    line("tensorrt = [\"fp32\", \"tf32\", \"fp16\", \"fp16-flag\", \"int8\", \"int8-calibrated\"]");
+    line("# tensorrt-rtx = [\"fp32\", \"fp16\", \"int8\"]\n");
+    line("[agreement]");
+    line("# confident-flips-allowed = { int8 = 0 }   # changed answers that are no near-ties\n");
+    line("[paths]");
+    line("# data = \"labelled.bin\"        # real labelled samples: accuracy is gated too");
+    text
+}
+
+/// `text` as a TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_stand_at_the_top_and_where_they_are_made() {
+        let shown = text(&Choices {
+            name: "net".to_owned(),
+            source: ("onnx", "net.onnx".to_owned()),
+            signature: None,
+            sha256: "00",
+            input: "x",
+            sample: vec![4, 4, 4],
+            layout: Layout::Nhwc,
+            range: [0.0, 1.0],
+            fixed_batch: Some(8),
+            output: "y",
+            classes: 3,
+            kind: OutputKind::Probabilities,
+            told: vec!["`kind = \"probabilities\"`: `y` is a softmax".to_owned()],
+            guesses: vec!["`range = [0.0, 1.0]`, of pictures".to_owned()],
+        });
+        insta::assert_snapshot!(shown);
+    }
+}
