@@ -27,10 +27,10 @@ mod explain;
 mod faults;
 /// Half precision on a processor without it.
 mod half;
-/// Integer cells on processors that are not here.
-mod processors;
 /// What `init` writes, says and refuses.
 mod init;
+/// Integer cells on processors that are not here.
+mod processors;
 /// SavedModels as users save them.
 mod saved_models;
 /// Another model, gated by what `init` writes.
