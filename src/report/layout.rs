@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::leads::{points, rough};
-use crate::report::schema::{ArtifactReport, CellReport, CheckResult, Report};
+use crate::report::schema::{ArtifactReport, CellReport, CheckResult, Leg, Report};
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
 
 /// The cells of one runtime and precision, in the report's order.
@@ -218,10 +218,10 @@ pub(super) fn word(cell: &CellReport) -> &'static str {
 /// The word for a cell that was compared with itself.
 pub(super) const REFERENCE: &str = "reference";
 
-/// One sentence about the cells of a runtime and precision, said once however many of their batches it holds for.
+/// One sentence about cells, said once however many of them it holds for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remark<'report> {
-    /// `onnxruntime/int8 at batch 1, 8, 16, 32`.
+    /// `onnxruntime/fp32, onnxruntime/int8 at batch 1, 8, 16, 32`.
     pub(super) about: String,
     /// The sentence.
     pub(super) text: &'report str,
@@ -232,23 +232,34 @@ pub(super) fn remarks<'report>(
     report: &'report Report,
     of: impl Fn(&'report CellReport) -> &'report [String],
 ) -> Vec<Remark<'report>> {
-    let mut found: Vec<(&RuntimeId, Precision, &'report str, Vec<u32>)> = Vec::new();
+    let mut found: Vec<(&'report str, Vec<&'report CellReport>)> = Vec::new();
     for cell in &report.cells {
         for text in of(cell) {
-            let same = |known: &&mut (&RuntimeId, Precision, &str, Vec<u32>)| {
-                *known.0 == cell.runtime && known.1 == cell.precision && known.2 == text
-            };
-            match found.iter_mut().find(same) {
-                Some((.., batches)) => batches.push(cell.batch),
-                None => found.push((&cell.runtime, cell.precision, text, vec![cell.batch])),
+            match found.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, cells)) => cells.push(cell),
+                None => found.push((text, vec![cell])),
             }
         }
     }
-    let remark = |(runtime, precision, text, batches): (&RuntimeId, Precision, &'report str, Vec<u32>)| {
+    found.into_iter().map(|(text, cells)| Remark { about: extent(&cells), text }).collect()
+}
+
+/// `onnxruntime/fp32, onnxruntime/int8 at batch 1, 8; litert/int8 at batch 1`: cells by their batches.
+fn extent(cells: &[&CellReport]) -> String {
+    let mut parts: Vec<(Vec<u32>, Vec<String>)> = Vec::new();
+    for group in groups(cells.iter().copied()) {
+        let batches: Vec<u32> = group.cells.iter().map(|cell| cell.batch).collect();
+        let name = format!("{}/{}", group.runtime, group.precision);
+        match parts.iter_mut().find(|(known, _)| *known == batches) {
+            Some((_, names)) => names.push(name),
+            None => parts.push((batches, vec![name])),
+        }
+    }
+    let part = |(batches, names): (Vec<u32>, Vec<String>)| {
         let batches: Vec<String> = batches.iter().map(u32::to_string).collect();
-        Remark { about: format!("{runtime}/{precision} at batch {}", batches.join(", ")), text }
+        format!("{} at batch {}", names.join(", "), batches.join(", "))
     };
-    found.into_iter().map(remark).collect()
+    parts.into_iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
 /// Losses that the manifest allows instead of the ladder's, one sentence each.
@@ -275,6 +286,16 @@ pub(super) fn named_losses(report: &Report) -> Vec<String> {
 pub(super) fn adds_to_reason(cell: &CellReport, check: &CheckResult) -> bool {
     let told = cell.reason.as_ref().is_some_and(|reason| reason.contains(&check.detail));
     check.gating && check.status != Status::Pass && !told
+}
+
+/// The legs that broke, with what is not in the cell's reason already.
+pub(super) fn broken_legs(cell: &CellReport) -> impl Iterator<Item = (&Leg, Option<&str>)> {
+    let reason = cell.reason.as_deref().unwrap_or_default();
+    let broken = cell.legs.iter().filter(|leg| leg.status == Status::Fail);
+    broken.filter_map(move |leg| match leg.detail.as_deref().filter(|detail| !reason.contains(detail)) {
+        None if leg.detail.is_some() && reason.contains(&leg.name) => None,
+        detail => Some((leg, detail)),
+    })
 }
 
 /// The cells that need a reader: failed first, then invalid, each in the report's order.
@@ -328,7 +349,8 @@ mod tests {
         }
         let found = remarks(&report, |cell| &cell.warnings);
         let about: Vec<&str> = found.iter().map(|remark| remark.about.as_str()).collect();
-        assert_eq!(about[..2], ["onnxruntime/int8 at batch 1, 8, 16, 32", "litert/int8 at batch 1, 8, 16, 32"]);
+        let last = "tensorrt/int8, tensorrt-rtx@1.7.1/int8";
+        assert_eq!(about, [format!("onnxruntime/int8, litert/int8, {last} at batch 1, 8, 16, 32")]);
         assert_eq!(found[0].text, "lossy");
     }
 

@@ -169,8 +169,8 @@ fn failure(cell: &CellReport, open: bool) -> String {
     for check in cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)) {
         text.push_str(&format!("- check {}: {}\n", code(&check.name), outside(&check.detail)));
     }
-    for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {
-        let detail = leg.detail.as_deref().unwrap_or("left its tolerance");
+    for (leg, detail) in layout::broken_legs(cell) {
+        let detail = detail.unwrap_or("left its limits");
         text.push_str(&format!("- leg {}: {}\n", outside(&leg.name), outside(detail)));
     }
     if let Some(leads) = &cell.leads {

@@ -381,8 +381,8 @@ impl Page {
             for check in cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)) {
                 self.labelled(8, "check", DIM, &format!("{}: {}", check.name, check.detail));
             }
-            for leg in cell.legs.iter().filter(|leg| leg.status == Status::Fail) {
-                let detail = leg.detail.as_deref().map_or_else(String::new, |detail| format!(": {detail}"));
+            for (leg, detail) in layout::broken_legs(cell) {
+                let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
                 self.labelled(8, "leg", DIM, &format!("{}{detail}", leg.name));
             }
             if let Some(hint) = &cell.hint {

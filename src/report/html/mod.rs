@@ -172,15 +172,15 @@ fn reason(text: &str) -> Markup {
 /// What broke, in words: failed checks, broken legs, and the hint.
 fn evidence(cell: &CellReport) -> Markup {
     let checks: Vec<&CheckResult> = cell.checks.iter().filter(|check| layout::adds_to_reason(cell, check)).collect();
-    let legs: Vec<_> = cell.legs.iter().filter(|leg| leg.status == Status::Fail).collect();
+    let legs: Vec<_> = layout::broken_legs(cell).collect();
     if checks.is_empty() && legs.is_empty() && cell.hint.is_none() {
         return html! {};
     }
     html! {
         dl.evidence {
             @for check in checks { div { dt { "Check" } dd { b { (one_line(&check.name)) } ": " (prose(&check.detail)) } } }
-            @for leg in legs {
-                div { dt { "Leg" } dd { b { (one_line(&leg.name)) } @if let Some(detail) = &leg.detail { ": " (prose(detail)) } } }
+            @for (leg, detail) in legs {
+                div { dt { "Leg" } dd { b { (one_line(&leg.name)) } @if let Some(detail) = detail { ": " (prose(detail)) } } }
             }
             @if let Some(hint) = &cell.hint { div.hint { dt { "Hint" } dd { (prose(hint)) } } }
         }
