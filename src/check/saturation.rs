@@ -33,6 +33,19 @@ impl Saturation {
         self.products.iter().all(|product| product.sum.fits())
     }
 
+    /// The products that are not proven in `source` already: what a conversion added.
+    #[must_use]
+    pub fn beyond(mut self, source: &Self) -> Self {
+        let brought = |product: &Product| {
+            source
+                .products
+                .iter()
+                .any(|other| !other.sum.fits() && (&other.name, &other.operator) == (&product.name, &product.operator))
+        };
+        self.products.retain(|product| !brought(product));
+        self
+    }
+
     /// The product that overflows by the most, and what it may sum; `None` where none can.
     pub fn worst(&self) -> Option<String> {
         let overflow = |product: &&Product| match product.sum {
@@ -66,16 +79,17 @@ impl Saturation {
         let others = self.products.iter().filter(|product| !product.sum.fits()).count() - 1;
         let others = match others {
             0 => String::new(),
-            others => format!(", and {} of {all} like it", plural(others, "other product")),
+            others => format!(" (so may {others} more of its {})", plural(all, "integer product")),
         };
         let here = match processor {
-            Some(processor) if processor.sums_pairs_in_16_bits() => format!("as this one does ({processor})"),
-            Some(processor) => format!("and answer otherwise than this one ({processor})"),
-            None => "and answer otherwise".to_owned(),
+            Some(processor) if processor.sums_pairs_in_16_bits() => {
+                format!("; this one ({processor}) is such a processor")
+            }
+            Some(processor) => format!("; this one ({processor}) is not, and its answers need not be theirs"),
+            None => String::new(),
         };
-        let detail = format!(
-            "this graph saturates on processors without VNNI: {worst}{others}, more than 16 bits hold; they clip it, {here}"
-        );
+        let detail =
+            format!("this graph saturates on processors without VNNI: {worst}, more than 16 bits hold{others}{here}");
         Some(result(Status::Fail, detail))
     }
 
@@ -131,6 +145,8 @@ mod tests {
             [told("avx2").detail, told("avx512+avx512-vnni").detail, faulty.cause(&set("avx2"), Status::Pass).unwrap()]
                 .join("\n")
         );
+        let source = Saturation { products: vec![narrow("b", 255, (-127, -100)), product("c", PairSum::Wide)] };
+        assert_eq!(faulty.clone().beyond(&source).worst().unwrap(), "`a` (Conv) may sum 255 × (100 + 100) = 51000");
         let unknown = Saturation { products: vec![product("c", PairSum::Unbounded("?"))] };
         assert!(!unknown.is_proven());
         assert_eq!(unknown.worst().unwrap(), "nothing bounds the sums of `c` (Conv)");

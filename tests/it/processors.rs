@@ -228,6 +228,23 @@ fn the_graphs_of_before_saturate(#[case] subject: Subject) {
     }
 }
 
+/// A model that comes with Q/DQ pairs of its own keeps its integers, and its weights become unsigned where they must.
+#[test]
+fn pairs_that_a_model_brings_are_kept_and_made_exact() {
+    let subject = mobile();
+    let own = models::as_before(&subject.artifact);
+    assert!(!Saturation::of(&Model::decode(&*own).unwrap()).is_proven());
+    let again = small(&own, 16, 5, 0.0);
+    assert!(Saturation::of(&again.model()).is_proven());
+    // The integers are those of the graph that `own` was made from.
+    let expected = Answers::of(&WorkerProgram::of(program()), &subject.artifact, &subject.input);
+    let folder = tempfile::tempdir().unwrap();
+    for program in [WorkerProgram::of(program()), emulated(folder.path(), "Haswell")] {
+        let distance = Answers::of(&program, &again.artifact, &again.input).distance(&expected);
+        assert!(distance <= 1e-6, "{distance}");
+    }
+}
+
 /// A cell of `workspace` whose workers are emulated.
 fn cell_on(manifest: PathBuf, artifacts: PathBuf, program: WorkerProgram) -> (CellReport, Option<InstructionSet>) {
     let options = Options { install: false, artifacts: Some(artifacts), ..Options::new(manifest, program) };

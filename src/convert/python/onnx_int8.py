@@ -174,7 +174,17 @@ def for_processors(model, positive_inputs):
             readers.setdefault(name, []).append(node)
     signs = Signs(graph, stored, positive_inputs)
 
+    taken = {name for node in graph.node for name in (*node.input, *node.output)} | set(stored)
+
+    def fresh(name):
+        """`name`, or what comes next where the model has a tensor of that name."""
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
     def store(name, value):
+        name = fresh(name)
         graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
@@ -202,12 +212,19 @@ def for_processors(model, positive_inputs):
             store(f"{name}_scale", scale.astype(numpy.float32)),
             store(f"{name}_zero_point", numpy.zeros(scale.shape, numpy.int32)),
         ]
-        node.input[2] = f"{name}_dequantized"
+        node.input[2] = fresh(f"{name}_dequantized")
         pair = helper.make_node("DequantizeLinear", inputs, [node.input[2]], f"{name}_dequantize", axis=0)
         graph.node.append(pair)
 
+    def is_symmetric(node):
+        """Whether a quantising node is as our quantiser writes them: INT8 with zero point 0, read by pairs alone. A model that
+        comes with pairs of its own may have others, which stay."""
+        zero_point = stored.get(node.input[2]) if len(node.input) > 2 else None
+        paired = all(reader.op_type == "DequantizeLinear" for reader in readers.get(node.output[0], []))
+        return zero_point is not None and zero_point.dtype == numpy.int8 and not zero_point.any() and paired
+
     nodes = list(graph.node)
-    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear"]
+    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear" and is_symmetric(node)]
     positive = {node.output[0] for node in quantisers if signs.never_negative(node.input[0])}
 
     def is_clipped(name):
@@ -218,7 +235,7 @@ def for_processors(model, positive_inputs):
         return node is not None and node.output[0] in positive
 
     def is_unsigned(weights):
-        """Whether stored weights are to be unsigned: see above."""
+        """Whether integer weights are to be unsigned: see above."""
         for dequantised in (pair.output[0] for pair in readers[weights]):
             for node in readers.get(dequantised, []):
                 if node.op_type in PRODUCTS and not (node.input[1] == dequantised and is_clipped(node.input[0])):
@@ -226,7 +243,9 @@ def for_processors(model, positive_inputs):
         return False
 
     # Asked before anything is changed.
+    paired = {node.input[0] for node in nodes if node.op_type == "DequantizeLinear"}
     weights = [node.output[0] for node in quantisers if node.input[0] in stored]
+    weights += [name for name, value in stored.items() if value.dtype == numpy.int8 and name in paired]
     unsigned = set(filter(is_unsigned, weights))
 
     for node in nodes:
@@ -244,24 +263,34 @@ def for_processors(model, positive_inputs):
             shape = [-1 if index == axis else 1 for index in range(stored[source].ndim)] if stored[scale].ndim else []
             integers = numpy.clip(numpy.rint(stored[source] / stored[scale].reshape(shape)), -128, 127)
             if result in unsigned:
-                store(result, (integers + 128).astype(numpy.uint8))
+                graph.initializer.append(numpy_helper.from_array((integers + 128).astype(numpy.uint8), result))
                 shifted = store(f"{result}_zero_point", numpy.full(stored[zero_point].shape, 128, numpy.uint8))
                 for pair in pairs:
                     pair.input[2] = shifted
             else:
-                store(result, integers.astype(numpy.int8))
+                graph.initializer.append(numpy_helper.from_array(integers.astype(numpy.int8), result))
             gone.add(result)
         elif result in positive:
             if is_relu(makers.get(source), stored[scale]):
                 node.input[0] = makers[source].input[0]
             node.input[2] = zero
-            clipped = f"{result}_clipped"
+            clipped = fresh(f"{result}_clipped")
             graph.node.append(helper.make_node("Clip", [result, "", limit], [clipped], f"{result}_clip"))
             for pair in pairs:
                 pair.input[0], pair.input[2] = clipped, zero
         else:
             for part in [node, *pairs]:
                 part.input[2] = middle
+
+    # Weights that the model brought as integers.
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in unsigned and tensor.name in stored]:
+        if any(pair.op_type != "DequantizeLinear" for pair in readers[tensor.name]):
+            continue
+        for pair in readers[tensor.name]:
+            zero_point = stored[pair.input[2]] if len(pair.input) > 2 else numpy.zeros_like(stored[pair.input[1]], numpy.int8)
+            shifted = store(f"{pair.output[0]}_zero_point", (zero_point.astype(numpy.int16) + 128).astype(numpy.uint8))
+            pair.input[:] = [*pair.input[:2], shifted]
+        tensor.CopyFrom(numpy_helper.from_array((stored[tensor.name].astype(numpy.int16) + 128).astype(numpy.uint8), tensor.name))
 
     # What nothing reads any more goes: stored weights in FP32 and their pairs, ReLUs.
     outputs = {value.name for value in graph.output}
