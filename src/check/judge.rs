@@ -235,7 +235,7 @@ fn explain(
         _ if found.status == Status::Invalid => {
             "what was asked for and could not be checked is no pass: mend what the reason names, and run the cell again".to_owned()
         }
-        (Check::BatchInvariance, None) => "run the cell at batch 1: if that passes, the kernel chosen for the larger batch is wrong".to_owned(),
+        (Check::BatchInvariance, None) => "an operator mixes the samples of a batch, or the kernel that was chosen for this batch is wrong".to_owned(),
         (Check::PrecisionProof, None) => "check the builder flags and the graph's own types; `--verbose` prints the builder's log".to_owned(),
         (Check::Scales, None) => "export the artifact again; `trtgate explain` shows the layer and what it costs".to_owned(),
         (Check::Accuracy, None) => "the outputs keep within their limits but answers on real data are lost: compare the real data's preprocessing with the probes'".to_owned(),

@@ -11,6 +11,7 @@
 //! | `accuracy`    | how many right answers on real data were lost?                              |
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
 //! | `determinism` | does it depend on the run?                                                  |
+//! | `contradiction` | does the reference answer one sample in two ways?                         |
 //! | `precision`   | was it computed in the precision that was asked for?                        |
 //! | `ranges`      | what leaves the range of half precision?                                    |
 //! | `saturation`  | do the answers depend on the processor?                                      |
@@ -28,6 +29,7 @@
 pub mod accuracy;
 pub mod agreement;
 pub mod comparison;
+pub mod contradiction;
 pub mod cross;
 pub mod determinism;
 pub mod diagnose;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_PASS, Global, output};
+use crate::convert::environment;
 use crate::convert::store::Store;
 use crate::error::Result;
 use crate::gate::discover::{Discovery, discover};
@@ -85,7 +86,15 @@ fn write_text(
             }
         }
         (None, Some(error)) => writeln!(stream, "  Python environment: {error}")?,
-        (None, None) => writeln!(stream, "  Python environment: not made yet; `trtgate export` makes it")?,
+        (None, None) => match environment::can_be_made() {
+            Ok(()) => writeln!(stream, "  Python environment: not made yet; `trtgate export` makes it")?,
+            Err(error) => {
+                writeln!(stream, "  Python environment: not made yet, and cannot be: {}", error.message)?;
+                if let Some(hint) = &error.hint {
+                    writeln!(stream, "      get it: {hint}")?;
+                }
+            }
+        },
     }
     if let Some(model) = model {
         writeln!(stream, "  model: {model}")?;

@@ -164,6 +164,15 @@ pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<E
     }
 }
 
+/// Whether this machine has what the export environment is made from: a Python of the right version.
+///
+/// # Errors
+/// Why not, and how to get one.
+pub fn can_be_made() -> Result<()> {
+    let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
+    interpreter::find(&shell).map(|_| ())
+}
+
 fn lock_of(name: &str) -> Result<&'static Lock> {
     LOCKS.iter().find(|lock| lock.name == name).ok_or_else(|| {
         let known: Vec<String> = names().map(|name| format!("`{name}`")).collect();

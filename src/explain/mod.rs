@@ -12,6 +12,7 @@
 //! | `distance`   | signal over noise of one tensor                                                   |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
 //! | `ranges`     | what leaves the range of half precision, for FP16 cells that failed               |
+//! | `not_finite` | where values first stop being numbers                                             |
 //! | `scales`     | the scales alone, for the gate                                                    |
 //! | `report`     | the explanation as JSON and as a table                                            |
 //!
@@ -33,6 +34,7 @@ mod distance;
 mod divide;
 mod graph;
 mod judge;
+mod not_finite;
 mod ranges;
 mod report;
 #[cfg(test)]
@@ -56,6 +58,7 @@ use graph::{Counterparts, Step};
 use judge::Floors;
 use side::Side;
 
+pub(crate) use not_finite::first_not_finite;
 pub(crate) use ranges::diagnose as diagnose_ranges;
 pub(crate) use scales::prove as prove_scales;
 

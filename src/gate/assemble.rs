@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::check::comparison::Terms;
-use crate::check::invariance::compare_batches;
+use crate::check::contradiction;
+use crate::check::determinism::Determinism;
+use crate::check::invariance::{Invariance, compare_batches};
 use crate::check::judge::{self, CellJudgement, Evidence};
 use crate::check::ladder::{Check, Ladder, Row, scatter};
 use crate::check::leads::NaturalLeads;
@@ -284,6 +286,9 @@ fn judge_cell(
     let judgement = judge::judge(&inputs);
     let broke = judgement.status == Status::Fail;
     judgement.write_to(report);
+    if broke && is_of_reference(id, context.manifest) {
+        blame_model(report, determinism.as_ref(), invariance.as_ref());
+    }
     // Outputs that are right once and unusable when the same samples are run again are not right.
     if let Err(error) = &ran.behaviour
         && report.status == Status::Pass
@@ -321,6 +326,22 @@ fn judge_cell(
 fn emulated(cell: &PlannedCell) -> Option<&'static str> {
     let half = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
     half.then_some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
+}
+
+/// Says of the reference's own cell that the model contradicts itself, where that is what it failed for.
+fn blame_model(report: &mut CellReport, determinism: Option<&Determinism>, invariance: Option<&Invariance>) {
+    let (words, hint) = if determinism.is_some_and(|found| !found.holds()) {
+        ("the reference's answers are random", contradiction::RANDOM)
+    } else if invariance.is_some_and(|found| !found.holds()) {
+        ("the reference's answers depend on the batch", contradiction::BATCH)
+    } else {
+        return;
+    };
+    report.reason = Some(match report.reason.take() {
+        Some(reason) => format!("{words}: {reason}"),
+        None => words.to_owned(),
+    });
+    report.hint = Some(format!("{hint}; or the runtime is at fault"));
 }
 
 pub(crate) fn confident_allowed(manifest: &Manifest, precision: Precision) -> usize {

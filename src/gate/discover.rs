@@ -85,9 +85,14 @@ pub fn discover(
     }
     if let Some(error) = &environment_error {
         // The search cannot know why the environment is not there.
-        for (_, probe) in &mut probes {
+        for (library, probe) in &mut probes {
+            let brought = matches!(library, Library::Tensorflow | Library::Onnxruntime | Library::Litert);
             if let Some(obstacle) = &mut probe.missing {
                 obstacle.tried.push(format!("trtgate's own environment: {error}"));
+                if brought {
+                    obstacle.reason = format!("{}, and cannot be installed: {}", obstacle.reason, error.message);
+                    obstacle.hint = error.hint.clone().or(obstacle.hint.take());
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::check::pair::select_output;
 use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::assemble::Reference;
-use crate::gate::samples::open_reference;
+use crate::gate::reference::{finite, open_reference};
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
 
@@ -104,8 +104,8 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     let probe_set = workspace.probes()?;
     let samples = probe_set.samples()?;
     let mut reference = open_reference(workspace)?;
-    let outcome = reference.run(&samples.tensor(0..samples.len())?)?;
-    let outputs = select_output(outcome.outputs, &manifest.output.name)?;
+    let input = samples.tensor(0..samples.len())?;
+    let outputs = finite(workspace, &input, select_output(reference.run(&input)?.outputs, &manifest.output.name)?)?;
     let shape = [samples.len(), manifest.output.classes];
     if outputs.shape != shape {
         return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));

@@ -12,6 +12,7 @@
 //! | `behaviour` | batch invariance and determinism of an open session                      |
 //! | `golden`    | the stored golden, and how the reference stands to it                    |
 //! | `assemble`  | judges what came out                                                     |
+//! | `reference` | opens the reference, and finds what is wrong with it                       |
 //! | `stopped`   | the report of a run that judged nothing                                  |
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
@@ -32,6 +33,7 @@ pub mod machine;
 pub mod natural;
 mod open;
 mod ranges;
+mod reference;
 pub mod samples;
 mod saturated;
 mod stopped;
@@ -57,12 +59,13 @@ use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
 use crate::report::verdict::plural;
-use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Stage, Verdict};
+use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Verdict};
 use crate::worker;
 
 pub use golden::golden_now;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
+pub use reference::open_reference;
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 
@@ -139,17 +142,24 @@ pub struct RunOutcome {
 /// # Errors
 /// As [`run`].
 pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
+    let start = Instant::now();
+    run_plan(workspace, options).or_else(|error| match workspace.reference_fault() {
+        // The reference is a cell too, and it has failed.
+        Some(fault) => {
+            let report = stopped::by_reference(workspace, options, &fault)?;
+            let wall_seconds = start.elapsed().as_secs_f64();
+            Ok(RunOutcome { report: Report { wall_seconds, ..report }, bench: None })
+        }
+        None => Err(error),
+    })
+}
+
+fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let (start, waited) = (Instant::now(), crate::meter::waited());
     let started = now();
     let manifest = &workspace.manifest;
-    let plan = workspace.plan(&options.filter)?;
-    // A part of the plan carries the whole plan's cells, so that a merge sees what is lost.
-    let planned = if options.filter == Filter::default() {
-        Vec::new()
-    } else {
-        let whole = Filter { also: options.filter.also.clone(), ..Filter::default() };
-        workspace.plan(&whole)?.into_iter().map(|cell| cell.id).collect()
-    };
+    let mut plan = workspace.plan(&options.filter)?;
+    let planned = planned_beside(workspace, &options.filter)?;
     let labelled = options
         .data
         .clone()
@@ -167,13 +177,20 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     };
     let runs = plan.iter().any(|cell| matches!(cell.ability, Ability::Run));
     let natural = natural::for_judging(workspace, runs);
+    if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
+        return Err(error.clone());
+    }
     let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?;
+    let asked = plan.len();
+    if labelled.is_some() || matches!(reference, Reference::Live) {
+        plan.extend(companion(workspace, &plan));
+    }
     let artifacts = artifacts(workspace, &plan);
     let calibrated = plan
         .iter()
         .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
     let saturation = saturated::of(&artifacts);
-    let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
+    let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
     let inputs = Inputs {
         manifest,
         site: engine::Site::of(workspace, calibrated)?,
@@ -205,6 +222,7 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     };
     let (mut cells, judged_by) = assemble::assemble(&raw, &context);
     ranges::explain(workspace, &artifacts, &probe_tensor, &raw, &mut cells);
+    cells.truncate(asked);
     let mut measured_cells = None;
     // Nothing else runs beside a timing.
     drop((raw, inputs));
@@ -258,6 +276,15 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
     Ok(RunOutcome { report, bench: measured_cells })
 }
 
+/// All cells of the plan that `filter` selects a part of, so that a merge sees what is lost; none for the whole.
+fn planned_beside(workspace: &Workspace, filter: &Filter) -> Result<Vec<CellId>> {
+    if *filter == Filter::default() {
+        return Ok(Vec::new());
+    }
+    let whole = Filter { also: filter.also.clone(), ..Filter::default() };
+    Ok(workspace.plan(&whole)?.into_iter().map(|cell| cell.id).collect())
+}
+
 /// What keeps the verdict from `pass` whatever the cells say.
 fn unmet(reference: &Reference, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
     let mut unmet = Vec::new();
@@ -265,13 +292,36 @@ fn unmet(reference: &Reference, options: &RunOptions, cells: &[CellReport]) -> V
         unmet.push("a golden is required, and none is stored; `trtgate bless` stores one".to_owned());
     }
     let unjudged = |cell: &CellReport| cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_none());
-    if options.data.is_some() && cells.iter().any(unjudged) {
+    if cells.iter().any(unjudged) {
         unmet.push("labelled data was given, and the reference did not run to be compared with on it".to_owned());
     }
     if let Some(fault) = worker::fault_on_demand() {
         unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
     }
     unmet
+}
+
+/// The reference's cell, where `plan` compares cells with it and leaves it out: any part of a plan is judged as the whole
+/// is. It runs beside the others, and is not reported.
+fn companion(workspace: &Workspace, plan: &[PlannedCell]) -> Option<PlannedCell> {
+    let mut cell = samples::reference_cell(&workspace.manifest);
+    let runs = |planned: &&PlannedCell| matches!(planned.ability, Ability::Run);
+    let is_it = |planned: &PlannedCell| {
+        planned.id.runtime.library == cell.runtime.library && planned.id.precision == cell.precision
+    };
+    let wanted = plan.iter().filter(runs);
+    if wanted.clone().any(is_it) {
+        return None;
+    }
+    // As large a batch as any that is compared.
+    cell.batch = wanted.map(|planned| planned.id.batch).max()?;
+    let filter = Filter {
+        runtimes: vec![cell.runtime],
+        precisions: vec![cell.precision],
+        batches: vec![cell.batch],
+        ..Filter::default()
+    };
+    workspace.plan(&filter).ok()?.into_iter().find(|planned| runs(&planned))
 }
 
 /// Every portable artifact that the plan needs, made in the order of the chain.

@@ -15,7 +15,8 @@ use crate::convert::store::Key;
 use crate::data::atomic;
 use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::samples::{open_reference, sample_key};
+use crate::gate::reference::{finite, open_reference};
+use crate::gate::samples::sample_key;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, ModelSource};
 use crate::tensor::Tensor;
@@ -163,7 +164,9 @@ fn key(workspace: &Workspace) -> Key {
 fn take(workspace: &Workspace) -> Result<Natural> {
     let mut reference = open_reference(workspace)?;
     let output = workspace.manifest.output.name.clone();
-    take_with(&workspace.manifest, LIMIT, &mut |input| select_output(reference.run(input)?.outputs, &output))
+    take_with(&workspace.manifest, LIMIT, &mut |input| {
+        finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?)
+    })
 }
 
 fn take_with(manifest: &Manifest, limit: Duration, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {

@@ -7,10 +7,9 @@ use crate::convert::store::Key;
 use crate::data::probes::{ProbeOptions, make_probes, write_calibration};
 use crate::data::{ProbeSet, ReadOptions, SampleReader};
 use crate::error::{Error, Result};
-use crate::gate::open::OpenCell;
+use crate::gate::reference::{finite, open_reference};
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, ModelSource};
-use crate::plan::{Ability, Filter};
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Library, Precision, RuntimeId};
 
@@ -34,23 +33,6 @@ pub(crate) fn reference_cell(manifest: &Manifest) -> CellId {
     }
 }
 
-/// Opens the reference in a worker of its own.
-///
-/// # Errors
-/// If the reference runtime is not here.
-pub fn open_reference(workspace: &Workspace) -> Result<OpenCell> {
-    let cell = reference_cell(&workspace.manifest);
-    let able = workspace
-        .plan(&Filter { runtimes: vec![cell.runtime.clone()], ..Filter::default() })?
-        .iter()
-        .any(|planned| matches!(planned.ability, Ability::Run));
-    if !able {
-        return Err(Error::missing(format!("the reference runtime `{}` is not on this machine", cell.runtime))
-            .hint("`trtgate doctor` says what was looked for and how to get it"));
-    }
-    OpenCell::open(workspace, &cell)
-}
-
 /// Makes a probe set with the reference as the judge of its answers.
 ///
 /// # Errors
@@ -58,7 +40,7 @@ pub fn open_reference(workspace: &Workspace) -> Result<OpenCell> {
 pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, crate::data::probes::ProbeSummary)> {
     let mut reference = open_reference(workspace)?;
     let output = workspace.manifest.output.name.clone();
-    let mut scorer = |input: &Tensor| select_output(reference.run(input)?.outputs, &output);
+    let mut scorer = |input: &Tensor| finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?);
     make_probes(&workspace.manifest, options, &mut scorer)
 }
 

@@ -1,12 +1,16 @@
 //! The report of a run that ended before it judged a cell: a reader of the report learns why.
 
 use crate::check::ladder::Ladder;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::gate::reference::Fault;
+use crate::gate::samples::reference_cell;
 use crate::gate::workspace::{Options, Workspace};
-use crate::gate::{machine, machine_of, now};
+use crate::gate::{RunOptions, machine, machine_of, now, planned_beside};
 use crate::manifest::Manifest;
-use crate::plan::Filter;
-use crate::report::schema::{ModelReport, Report};
+use crate::plan::{Filter, PlannedCell};
+use crate::report::schema::{CellReport, ModelReport, Report};
+use crate::report::verdict::Requirements;
+use crate::vocabulary::{Stage, Status};
 
 /// The report of a run that `error` ended; `workspace` is what was open by then. It has no cells, and its verdict is
 /// `incomplete`.
@@ -30,6 +34,50 @@ pub fn stopped(options: &Options, workspace: Option<&Workspace>, error: &Error, 
     report.requirements.unmet.push(reason(error));
     report.judge();
     report
+}
+
+/// The report of a run whose reference is at fault: its own cells fail, and the others have nothing to be compared with.
+///
+/// # Errors
+/// If there is no plan.
+pub(super) fn by_reference(workspace: &Workspace, options: &RunOptions, fault: &Fault) -> Result<Report> {
+    let reference = reference_cell(&workspace.manifest);
+    let cell = |planned: PlannedCell| {
+        let id = &planned.id;
+        let replay = format!(
+            "trtgate gate{} --runtime {} --precision {} --batch {}",
+            options.replay, id.runtime, id.precision, id.batch
+        );
+        let mut cell = CellReport::new(id, replay);
+        cell.version = planned.installation.as_ref().map(|installation| installation.version.clone());
+        let is_reference = id.runtime.library == reference.runtime.library && id.precision == reference.precision;
+        (cell.status, cell.stage, cell.reason, cell.hint) = match (planned.ability.obstacle(), is_reference) {
+            (Some(obstacle), _) => (obstacle.status, Stage::Load, Some(obstacle.reason.clone()), obstacle.hint.clone()),
+            (None, true) => {
+                cell.is_reference = true;
+                (Status::Fail, fault.stage, Some(fault.error.to_string()), fault.error.hint.clone())
+            }
+            (None, false) => {
+                let reason = format!("there is nothing to compare with: {}", fault.error.message);
+                (Status::Invalid, Stage::Compare, Some(reason), fault.error.hint.clone())
+            }
+        };
+        cell
+    };
+    let cells = workspace.plan(&options.filter)?.into_iter().map(cell).collect();
+    let planned = planned_beside(workspace, &options.filter)?;
+    let model = model(&workspace.manifest, workspace.model_sha256.clone());
+    let mut report = Report::new(model, machine_of(workspace), now());
+    options.command.clone_into(&mut report.command);
+    report.tolerances_sha256 = Ladder::built_in()?.sha256().to_owned();
+    (report.cells, report.planned) = (cells, planned);
+    report.requirements = Requirements {
+        runtimes: options.require.clone(),
+        baseline: options.require_baseline,
+        unmet: vec!["the reference itself is at fault, so nothing was compared with it".to_owned()],
+    };
+    report.judge();
+    Ok(report)
 }
 
 /// What ended the run, and what to do next, as one line.

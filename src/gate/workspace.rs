@@ -1,5 +1,6 @@
 //! What every command stands on: the manifest, the store, what is on this machine, and the artifacts.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +12,11 @@ use crate::convert::progress::{Progress, Quiet};
 use crate::convert::store::Store;
 use crate::convert::{self, Artifact};
 use crate::data::ProbeSet;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
 use crate::gate::natural::{self, Natural};
+use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, builds_engines, plan};
@@ -89,6 +91,10 @@ pub struct Workspace {
     calibration: Mutex<Option<PathBuf>>,
     probes: Mutex<Option<ProbeSet>>,
     natural: Mutex<Option<Natural>>,
+    /// What was found to be wrong with the reference itself.
+    reference_fault: Mutex<Option<Fault>>,
+    /// Why artifacts could not be made, so that none is tried twice.
+    failed: Mutex<BTreeMap<ArtifactKind, Error>>,
 }
 
 impl Workspace {
@@ -158,6 +164,8 @@ impl Workspace {
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
             natural: Mutex::new(None),
+            reference_fault: Mutex::new(None),
+            failed: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -176,16 +184,46 @@ impl Workspace {
         Ok(cells)
     }
 
-    /// The artifact of `kind` (and batch, for static ones): from the bundle, from the store, or converted now.
+    /// Remembers what is wrong with the reference itself; the first finding stays.
+    pub(super) fn blame_reference(&self, fault: Fault) {
+        self.reference_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
+    }
+
+    /// What was found to be wrong with the reference itself.
+    pub(super) fn reference_fault(&self) -> Option<Fault> {
+        self.reference_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The artifact of `kind` (and batch, for static ones): from the bundle, from the store, or converted now. A conversion
+    /// that failed is not tried again, nor one of the same kind for another batch.
     ///
     /// # Errors
     /// If it cannot be had; the error says from where it was wanted.
     pub fn artifact(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
+        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failed().get(&kind) {
+            return Err(error.clone());
+        }
+        let made = self.make(kind, batch);
+        if let Err(error) = &made
+            && self.bundle.is_none()
+            && matches!(error.kind, ErrorKind::Failed | ErrorKind::Input)
+        {
+            failed().insert(kind, error.clone());
+        }
+        made
+    }
+
+    fn make(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
         if kind == ArtifactKind::SavedModel {
             return self.source_artifact();
         }
         if let Some(bundle) = &self.bundle {
             return bundle.artifact(kind, batch);
+        }
+        // What the others are made from fails once, for itself.
+        if matches!(kind, ArtifactKind::OnnxFp16 | ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu) {
+            self.artifact(ArtifactKind::OnnxFp32, None)?;
         }
         let calibration = match kind {
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::TfliteInt8 => Some(self.calibration()?),

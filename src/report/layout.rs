@@ -304,6 +304,41 @@ pub(super) fn troubled(report: &Report) -> Vec<&CellReport> {
     with(Status::Fail).chain(with(Status::Invalid)).collect()
 }
 
+/// The troubled cells, joined where status, stage, reason and hint are the same: one cause is told once.
+pub(super) fn troubles(report: &Report) -> Vec<Vec<&CellReport>> {
+    let mut groups: Vec<Vec<&CellReport>> = Vec::new();
+    let one_cause = |one: &CellReport, other: &CellReport| {
+        (one.status, one.stage, &one.reason, &one.hint) == (other.status, other.stage, &other.reason, &other.hint)
+    };
+    for cell in troubled(report) {
+        match groups.iter_mut().find(|group| group.first().is_some_and(|first| one_cause(first, cell))) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    groups
+}
+
+/// Which cells these are, one line a runtime and set of batches: `onnxruntime · fp32, int8 · batch 1, 8`.
+pub(super) fn extents(cells: &[&CellReport]) -> Vec<String> {
+    let mut lines: Vec<(&RuntimeId, Vec<Precision>, Vec<u32>)> = Vec::new();
+    for group in groups(cells.iter().copied()) {
+        let batches: Vec<u32> = group.cells.iter().map(|cell| cell.batch).collect();
+        match lines.iter_mut().find(|(runtime, _, known)| *runtime == group.runtime && *known == batches) {
+            Some((_, precisions, _)) => precisions.push(group.precision),
+            None => lines.push((group.runtime, vec![group.precision], batches)),
+        }
+    }
+    lines
+        .into_iter()
+        .map(|(runtime, precisions, batches)| {
+            let precisions: Vec<&str> = precisions.iter().map(|precision| precision.as_str()).collect();
+            let batches: Vec<String> = batches.iter().map(u32::to_string).collect();
+            format!("{runtime} · {} · batch {}", precisions.join(", "), batches.join(", "))
+        })
+        .collect()
+}
+
 /// The canonical order of cells: library, version by its numbers, precision, batch.
 pub(super) fn canonical_key(cell: &CellId) -> (crate::vocabulary::Library, Vec<u64>, Precision, u32) {
     let version = cell.runtime.version.as_deref().unwrap_or("");

@@ -115,18 +115,17 @@ fn head(report: &Report) -> String {
 }
 
 fn failures(page: &mut Page, report: &Report) {
-    let troubled = layout::troubled(report);
+    let troubled = layout::troubles(report);
     if troubled.is_empty() {
         return;
     }
     page.push("\n### Failures\n\n");
-    let total = troubled.len();
-    for (index, cell) in troubled.iter().enumerate() {
-        let block = failure(cell, index < 3);
+    for (index, cells) in troubled.iter().enumerate() {
+        let block = failure(cells, index < 3);
         if !page.fits(&block, FAILURES_LIMIT) {
             // The rest one line each, as far as that goes.
-            let rows: Vec<String> = troubled.iter().skip(index).map(|cell| failure_line(cell)).collect();
-            let head = format!("\n<details><summary>{} more</summary>\n\n", total - index);
+            let rows: Vec<String> = troubled.iter().skip(index).flatten().map(|cell| failure_line(cell)).collect();
+            let head = format!("\n<details><summary>{} more</summary>\n\n", rows.len());
             let room = SIZE_LIMIT.saturating_sub(8_000);
             let taken = fitting(&rows, room.saturating_sub(page.text.len() + head.len()));
             page.text.push_str(&head);
@@ -152,16 +151,27 @@ fn fitting(rows: &[String], room: usize) -> usize {
         .count()
 }
 
-fn failure(cell: &CellReport, open: bool) -> String {
+/// Cells that failed for one cause.
+fn failure(cells: &[&CellReport], open: bool) -> String {
+    let Some(cell) = cells.first() else { return String::new() };
+    let others = match cells.len() {
+        1 => String::new(),
+        several => format!(" and {}", verdict::plural(several - 1, "other")),
+    };
     let open = if open { " open" } else { "" };
     let (sentence, excerpt) = sentence_and_excerpt(reason(cell));
     let mut text = format!(
-        "<details{open}><summary>{} {} at {}: {}</summary>\n\n",
+        "<details{open}><summary>{} {}{others} at {}: {}</summary>\n\n",
         sign(cell.status),
         code(&cell.id().to_string()),
         cell.stage,
         outside(&sentence)
     );
+    if cells.len() > 1 {
+        let extents = layout::extents(cells);
+        text.extend(extents.iter().map(|extent| format!("- {}\n", outside(extent))));
+        text.push('\n');
+    }
     if !excerpt.is_empty() {
         let lines: Vec<String> = excerpt.iter().map(|line| escape_code(line, 200)).collect();
         text.push_str(&format!("<pre>{}</pre>\n\n", lines.join("\n")));

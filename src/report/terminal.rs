@@ -70,6 +70,9 @@ const NOISE: usize = 8;
 const RATE: usize = 10;
 const CHANGE: usize = 7;
 
+/// Lines of an excerpt that are shown, the last ones: where a traceback ends is what went wrong.
+const EXCERPT: usize = 6;
+
 impl Page {
     fn paint(&self, style: Ansi, text: &str) -> String {
         if self.style.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
@@ -144,8 +147,13 @@ impl Page {
         self.line(&titles);
         for group in groups {
             self.group_head(&group);
-            for cell in group.cells {
-                self.row(cell, measured);
+            // Cells that stopped for one cause need one row.
+            let one_cause = |one: &&CellReport, other: &&CellReport| {
+                one.leads.is_none()
+                    && (one.status, one.stage, &one.reason) == (other.status, other.stage, &other.reason)
+            };
+            for cells in group.cells.chunk_by(one_cause) {
+                self.row(cells, measured);
             }
         }
     }
@@ -170,7 +178,12 @@ impl Page {
         self.line(&line);
     }
 
-    fn row(&mut self, cell: &CellReport, measured: bool) {
+    fn row(&mut self, cells: &[&CellReport], measured: bool) {
+        let Some(cell) = cells.first() else { return };
+        let batch = match cells.last() {
+            Some(last) if last.batch != cell.batch => format!("{}–{}", cell.batch, last.batch),
+            _ => cell.batch.to_string(),
+        };
         let status = match layout::word(cell) {
             // As wide as a sign and a status.
             word @ layout::REFERENCE => self.paint(DIM, word),
@@ -184,7 +197,7 @@ impl Page {
             |leads| self.leads(leads),
         );
         let fresh = cell.fresh.map_or_else(String::new, |fresh| format!("{}/{}", fresh.same, fresh.samples));
-        let mut line = format!("  {status} {:>BATCH$}  {figures}  {fresh:>FRESH$}", cell.batch);
+        let mut line = format!("  {status} {batch:>BATCH$}  {figures}  {fresh:>FRESH$}");
         if !measured {
             let noise = cell.error.as_ref().map_or_else(String::new, |error| figures::decibels(error.sqnr_db));
             line.push_str(&format!("  {noise:>NOISE$}"));
@@ -308,8 +321,8 @@ impl Page {
 
     /// Without a golden, nothing from before this run vouches for the answers.
     fn without_golden(&mut self, report: &Report) {
-        let ran = report.cells.iter().any(|cell| matches!(cell.status, Status::Pass | Status::Fail));
-        if ran && report.golden_sha256.is_empty() && !self.style.quiet {
+        let compared = report.cells.iter().any(|cell| cell.leads.is_some());
+        if compared && report.golden_sha256.is_empty() && !self.style.quiet {
             self.gap();
             let text = "no golden is stored: cells were compared with the reference of this same run; `trtgate bless` stores one";
             self.labelled(0, "note", DIM, text);
@@ -358,10 +371,15 @@ impl Page {
     }
 
     fn troubled(&mut self, report: &Report) {
-        for cell in layout::troubled(report) {
+        for group in layout::troubles(report) {
+            let Some(cell) = group.first() else { continue };
             self.gap();
             let (label, style) = word(cell.status);
-            let title = format!("{} · {} · batch {}", cell.runtime, cell.precision, cell.batch);
+            let extents = layout::extents(&group);
+            let title = match extents.as_slice() {
+                [one] => one.clone(),
+                _ => verdict::plural(group.len(), "cell"),
+            };
             let head = self.paint(style, label);
             let head = format!(
                 "{head}{} {}  {}",
@@ -370,11 +388,19 @@ impl Page {
                 self.paint(DIM, &format!("at {}", cell.stage))
             );
             self.line(&head);
+            for extent in extents.iter().filter(|_| extents.len() > 1) {
+                self.labelled(8, "in", DIM, extent);
+            }
             let (sentence, excerpt) = sentence_and_excerpt(cell.reason.as_deref().unwrap_or_default());
             for line in wrapped(&sentence, self.style.width.saturating_sub(8)) {
                 self.line(&format!("        {line}"));
             }
-            for line in excerpt {
+            let left_out = excerpt.len().saturating_sub(EXCERPT);
+            if left_out > 0 {
+                let line = self.paint(DIM, &format!("{left_out} lines more are in the JSON report"));
+                self.line(&format!("        | {line}"));
+            }
+            for line in excerpt.into_iter().skip(left_out) {
                 let line = self.paint(DIM, &shortened(&line, self.style.width.saturating_sub(10)));
                 self.line(&format!("        | {line}"));
             }
@@ -495,6 +521,32 @@ mod tests {
         let plain = anstream::adapter::strip_str(&colored).to_string();
         let trimmed: String = plain.lines().map(|line| format!("{}\n", line.trim_end())).collect();
         assert_eq!(trimmed, render(&report, Style::default()));
+    }
+
+    #[test]
+    fn one_cause_takes_at_most_40_lines() {
+        let traceback: Vec<String> = (0..60).map(|line| format!("    line {line} of a traceback")).collect();
+        let mut report = sample::cpu_only();
+        report.cells.retain(|cell| cell.status == Status::Pass);
+        for cell in &mut report.cells {
+            cell.status = Status::Fail;
+            cell.stage = crate::vocabulary::Stage::Convert;
+            cell.reason = Some(format!("the converter failed: shape\n  last lines:\n{}", traceback.join("\n")));
+            cell.hint = Some("look at the last lines of the converter".to_owned());
+            (cell.leads, cell.fresh, cell.error) = (None, None, None);
+            (cell.agreement, cell.checks, cell.legs, cell.notes) = (None, Vec::new(), Vec::new(), Vec::new());
+        }
+        report.judge();
+        assert_eq!(report.cells.len(), 20);
+        let text = render(&report, Style::default());
+        assert!(text.lines().count() <= 40, "{text}");
+        assert!(
+            text.contains("line 59 of a traceback") && text.contains("lines more are in the JSON report"),
+            "{text}"
+        );
+        let quiet = render(&report, QUIET);
+        assert!(quiet.lines().count() <= 25, "{quiet}");
+        insta::assert_snapshot!(quiet);
     }
 
     #[test]

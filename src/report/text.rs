@@ -28,14 +28,16 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     }
 }
 
-/// Most lines of an excerpt that are shown.
+/// Most lines of an excerpt that are shown, the last ones: what went wrong is where a log ends.
 const EXCERPT_LIMIT: usize = 20;
 
 /// A reason as its sentence and the lines after it: what a library or a worker wrote last.
 pub(super) fn sentence_and_excerpt(reason: &str) -> (String, Vec<String>) {
     let mut lines = reason.lines().map(one_line).filter(|line| !line.is_empty());
     let sentence = lines.next().unwrap_or_else(|| "no reason given".to_owned());
-    (sentence, lines.take(EXCERPT_LIMIT).collect())
+    let excerpt: Vec<String> = lines.collect();
+    let left_out = excerpt.len().saturating_sub(EXCERPT_LIMIT);
+    (sentence, excerpt.into_iter().skip(left_out).collect())
 }
 
 /// Words of `text` on lines of at most `width` columns; a longer word has a line to itself. Never empty.

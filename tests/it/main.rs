@@ -29,6 +29,8 @@ mod faults;
 mod half;
 /// What `init` writes, says and refuses.
 mod init;
+/// What is said of models that are broken, of machines that lack something, and how to run a cell again.
+mod messages;
 /// Integer cells on processors that are not here.
 mod processors;
 /// SavedModels as users save them.

@@ -210,3 +210,61 @@ fn pipelines_run_every_image() {
     }
     none("a container that no pipeline runs proves nothing", found);
 }
+
+/// Keys of the manifest as messages name them, `[table] key`, with the file that does.
+fn named_keys() -> Vec<(String, String, String)> {
+    let word = |text: &str| {
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
+        !text.is_empty() && text.chars().all(plain)
+    };
+    let mut named = Vec::new();
+    // `thresholds.toml` has keys of its own.
+    let of_manifest = |file: &str| file.starts_with("src/") && file != "src/measure/thresholds.rs";
+    for (file, text) in rust().into_iter().filter(|(file, _)| of_manifest(file)) {
+        let said = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for quoted in said.flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let Some((table, rest)) = quoted.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { continue };
+            let key = rest.trim();
+            if word(table) && (key.is_empty() || word(key)) {
+                named.push((file.clone(), table.to_owned(), key.to_owned()));
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn keys_that_messages_name_exist() {
+    let named = named_keys();
+    assert!(named.len() > 20, "{named:?}");
+    let mut wrong = Vec::new();
+    for (file, table, key) in named {
+        let line = if key.is_empty() { String::new() } else { format!("{key} = 0\n") };
+        let text = format!("schema = 1\n[{table}]\n{line}");
+        let error = trtgate::manifest::Manifest::parse(&text, Path::new("gate.toml")).unwrap_err().to_string();
+        if error.contains("unknown field") {
+            wrong.push(format!("{file}: `[{table}] {key}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "the manifest has no such keys:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn messages_spell_keys_as_the_manifest_does() {
+    let documented = fs::read_to_string("docs/manifest.md").unwrap();
+    let keys: Vec<String> = documented
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .filter(|key| key.contains('-'))
+        .collect();
+    assert!(keys.len() > 8, "{keys:?}");
+    let mut wrong = Vec::new();
+    for (file, text) in rust().into_iter().filter(|(file, _)| file.starts_with("src/")) {
+        for line in text.lines().filter(|line| line.contains('"') && !line.trim_start().starts_with("//")) {
+            let spelled = keys.iter().map(|key| key.replace('-', "_"));
+            wrong
+                .extend(spelled.filter(|key| line.contains(&format!("`{key}`"))).map(|key| format!("{file}: `{key}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "keys are written with hyphens:\n{}", wrong.join("\n"));
+}

@@ -48,11 +48,17 @@ fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>) -> Res
             None => {}
         }
     }
-    let mut error = Error::missing("no Python 3.11, 3.12 or 3.13 on `PATH`");
-    error.causes = others;
-    Err(error.hint(format!(
-        "install one (Debian, Ubuntu: `apt install python3 python3-venv`), or name an interpreter that has TensorFlow in `{PYTHON_VARIABLE}`"
-    )))
+    let how = if others.is_empty() {
+        "install one (Debian, Ubuntu: `apt install python3 python3-venv`)"
+    } else {
+        // The system's own package would give the same version again.
+        "install one beside it, such as `python3.12` with `python3.12-venv`, where the system has the package, or with `uv python install 3.12`"
+    };
+    let error = Error::missing(match others.as_slice() {
+        [] => "no Python 3.11, 3.12 or 3.13 on `PATH`".to_owned(),
+        _ => format!("no Python 3.11, 3.12 or 3.13 on `PATH` ({})", others.join(", ")),
+    });
+    Err(error.hint(format!("{how}, or name an interpreter that has TensorFlow in `{PYTHON_VARIABLE}`")))
 }
 
 fn version(shell: &Shell, program: &str) -> Option<(u32, u32)> {
@@ -150,8 +156,10 @@ mod tests {
         let error = choose([("python3", Some((3, 9))), ("python3.13", None)].into_iter()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Missing);
         insta::assert_snapshot!(format!("{error}\n{}", error.hint.as_deref().unwrap()), @r"
-        no Python 3.11, 3.12 or 3.13 on `PATH`: `python3` is Python 3.9
-        install one (Debian, Ubuntu: `apt install python3 python3-venv`), or name an interpreter that has TensorFlow in `TRTGATE_PYTHON`
+        no Python 3.11, 3.12 or 3.13 on `PATH` (`python3` is Python 3.9)
+        install one beside it, such as `python3.12` with `python3.12-venv`, where the system has the package, or with `uv python install 3.12`, or name an interpreter that has TensorFlow in `TRTGATE_PYTHON`
         ");
+        let none = choose([("python3", None)].into_iter()).unwrap_err();
+        assert!(none.hint.unwrap().contains("`apt install python3 python3-venv`"));
     }
 }

@@ -1,0 +1,97 @@
+//! The reference, opened and examined: one that contradicts itself, or answers with no numbers, is said to be at fault
+//! before anything is blamed on the probes or on a runtime.
+
+use crate::check::contradiction;
+use crate::check::pair::select_output;
+use crate::data::probes::NaturalSamples;
+use crate::error::{Error, Result};
+use crate::gate::open::OpenCell;
+use crate::gate::samples::reference_cell;
+use crate::gate::workspace::Workspace;
+use crate::plan::{Ability, Filter};
+use crate::tensor::Tensor;
+use crate::vocabulary::Stage;
+
+/// Samples that the reference is examined on.
+const EXAMINED: u64 = 8;
+
+/// What is wrong with the reference itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    /// Where its cell stops.
+    pub(crate) stage: Stage,
+    /// Why.
+    pub(crate) error: Error,
+}
+
+/// Opens the reference in a worker of its own, and examines it on a few samples.
+///
+/// # Errors
+/// If the reference runtime is not here, it cannot load the model, or the model's answers contradict each other or are no
+/// numbers; the workspace remembers the latter two as the reference's fault.
+pub fn open_reference(workspace: &Workspace) -> Result<OpenCell> {
+    let cell = reference_cell(&workspace.manifest);
+    let planned = workspace.plan(&Filter { runtimes: vec![cell.runtime.clone()], ..Filter::default() })?;
+    if !planned.iter().any(|planned| matches!(planned.ability, Ability::Run)) {
+        let obstacle = planned.first().and_then(|planned| planned.ability.obstacle());
+        let reason = obstacle.map_or("it is not on this machine", |obstacle| obstacle.reason.as_str());
+        let mut error = Error::missing(format!("the reference runtime `{}` cannot run here: {reason}", cell.runtime));
+        error.hint = obstacle.and_then(|obstacle| obstacle.hint.clone());
+        return Err(match error.hint {
+            Some(_) => error,
+            None => error.hint("`trtgate doctor` says what was looked for and how to get it"),
+        });
+    }
+    let blame = |stage: Stage| {
+        move |error: Error| {
+            workspace.blame_reference(Fault { stage, error: error.clone() });
+            error
+        }
+    };
+    let mut open = OpenCell::open(workspace, &cell).map_err(blame(Stage::Load))?;
+    examine(workspace, &mut open).map_err(blame(Stage::Run))?;
+    Ok(open)
+}
+
+fn examine(workspace: &Workspace, open: &mut OpenCell) -> Result<()> {
+    let output = &workspace.manifest.output.name;
+    let samples = NaturalSamples::new(&workspace.manifest)?.tensor(0..EXAMINED)?;
+    let mut run = |input: &Tensor| finite(workspace, input, select_output(open.run(input)?.outputs, output)?);
+    match contradiction::find(&mut run, &samples)? {
+        None => Ok(()),
+        Some(found) => Err(found.error()),
+    }
+}
+
+/// The reference's `answers` to `input`, if all of them are numbers.
+///
+/// # Errors
+/// Otherwise, naming the first such sample and, where the graph can be looked into, the first tensor that holds no number.
+pub(crate) fn finite(workspace: &Workspace, input: &Tensor, answers: Tensor) -> Result<Tensor> {
+    let Some(place) = answers.values.iter().position(|value| !value.is_finite()) else { return Ok(answers) };
+    let columns = answers.row_len().max(1);
+    let rows = answers.values.chunks(columns).filter(|row| row.iter().any(|value| !value.is_finite())).count();
+    let (sample, value) = (place / columns, answers.values.get(place).copied().unwrap_or(f32::NAN));
+    let mut error = Error::failed(format!(
+        "the reference's output is not finite for {rows} of {} samples: {value} in class {} of sample {sample}",
+        answers.batch(),
+        place % columns
+    ));
+    let found = only(input, sample).and_then(|sample| crate::explain::first_not_finite(workspace, &sample));
+    error.causes.extend(match found {
+        Ok(found) => found,
+        Err(obstacle) => Some(format!("the graph could not be looked into: {obstacle}")),
+    });
+    let error = error.hint("the model itself is broken there: look at the weights and the operator that are named");
+    workspace.blame_reference(Fault { stage: Stage::Run, error: error.clone() });
+    Err(error)
+}
+
+/// One sample of `input`.
+fn only(input: &Tensor, sample: usize) -> Result<Tensor> {
+    let mut shape = input.shape.clone();
+    if let Some(first) = shape.first_mut() {
+        *first = 1;
+    }
+    Tensor::float32(input.name.clone(), shape, input.row(sample).unwrap_or_default().to_vec())
+}
