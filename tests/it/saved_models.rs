@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use trtgate::check::precision::prove;
 use trtgate::convert::environment::{self, EXPORT, Environment};
 use trtgate::convert::progress::Quiet;
 use trtgate::convert::store::Store;
@@ -50,7 +51,11 @@ impl Models {
             kind,
             precision: if kind == ArtifactKind::TfliteInt8 { Precision::Int8 } else { Precision::Fp32 },
             batch: 4,
-            options: SessionOptions { signature: "serving_default".to_owned(), ..SessionOptions::default() },
+            options: SessionOptions {
+                signature: "serving_default".to_owned(),
+                emulate_half: true,
+                ..SessionOptions::default()
+            },
         })
     }
 
@@ -79,7 +84,7 @@ fn npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
 #[test]
 fn every_kind_of_saved_model_answers_as_python_does() {
     let models = Models::new();
-    for name in ["exported", "saved", "by-name", "module", "plain", "keras-2"] {
+    for name in ["exported", "saved", "by-name", "module", "plain", "control-flow", "keras-2"] {
         let mut session = models
             .open(Library::Tensorflow, &models.path(name), ArtifactKind::SavedModel)
             .unwrap_or_else(|error| panic!("`{name}`: {error}"));
@@ -109,7 +114,7 @@ fn every_kind_of_saved_model_converts() {
         samples.chunks(samples.len() / 4).for_each(|sample| writer.push(sample).unwrap());
     }
     writer.finish().unwrap();
-    for (name, output) in [("saved", "output_0"), ("module", "logits"), ("keras-2", "d")] {
+    for (name, output) in [("saved", "output_0"), ("module", "logits"), ("control-flow", "logits"), ("keras-2", "d")] {
         let session = models.open(Library::Tensorflow, &models.path(name), ArtifactKind::SavedModel).unwrap();
         let input = session.signature().inputs[0].name.clone();
         let text = format!(
@@ -119,14 +124,24 @@ fn every_kind_of_saved_model_converts() {
             models.path(name).display()
         );
         let manifest = Manifest::parse(&text, Path::new("gate.toml")).unwrap();
-        for (kind, library, bound) in
-            [(ArtifactKind::OnnxFp32, Library::Onnxruntime, 1e-5), (ArtifactKind::TfliteInt8, Library::Litert, 0.05)]
-        {
+        for (kind, library, bound) in [
+            (ArtifactKind::OnnxFp32, Library::Onnxruntime, 1e-5),
+            (ArtifactKind::OnnxFp16, Library::Onnxruntime, 0.01),
+            (ArtifactKind::TfliteInt8, Library::Litert, 0.05),
+        ] {
+            // Half precision is of interest behind branches and loops.
+            if kind == ArtifactKind::OnnxFp16 && name != "control-flow" {
+                continue;
+            }
             let made =
                 trtgate::convert::artifact(&manifest, &store, kind, Some(4), Some(&calibration), &Quiet).unwrap();
             let mut session = models.open(library, &made.path, kind).unwrap();
             let difference = models.difference(&mut *session, name);
             assert!(difference <= bound, "`{name}` as `{kind}` differs by {difference}");
+            if kind == ArtifactKind::OnnxFp16 {
+                let proof = prove(Precision::Fp16, &session.layers().unwrap().unwrap(), 1.0);
+                assert!(proof.holds() && proof.compute >= 2, "`{name}`: {}", proof.result(true).detail);
+            }
         }
     }
 }

@@ -6,8 +6,16 @@ import os
 import common
 
 
-def convert(loaded, function, arguments, samples, batch):
-    """The model for batches of `batch` samples."""
+def is_static(model):
+    """Whether every output has a shape: behind a branch or a loop, the converter knows none."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    outputs = Interpreter(model_content=model).get_output_details()
+    return all(size > 0 for output in outputs for size in output["shape_signature"])
+
+
+def convert(loaded, function, arguments, samples, batch, shaped=False):
+    """The model for batches of `batch` samples; `shaped` says its output's shape in the graph."""
     import numpy
     import tensorflow
 
@@ -16,7 +24,10 @@ def convert(loaded, function, arguments, samples, batch):
 
     @tensorflow.function(input_signature=[specification])
     def static(values):
-        return {arguments.output: function(**{arguments.input: values})[arguments.output]}
+        output = function(**{arguments.input: values})[arguments.output]
+        if shaped:
+            output = tensorflow.reshape(output, [batch, *output.shape[1:]])
+        return {arguments.output: output}
 
     def representative():
         for start in range(0, len(samples), batch):
@@ -46,7 +57,10 @@ def main():
         if shape[0] not in (None, batch):
             raise common.InputError(f"the model takes batches of {shape[0]} only, not of {batch}")
         with open(os.path.join(arguments.destination, f"model-batch-{batch}.tflite"), "wb") as file:
-            file.write(convert(loaded, function, arguments, samples, batch))
+            model = convert(loaded, function, arguments, samples, batch)
+            if not is_static(model):
+                model = convert(loaded, function, arguments, samples, batch, shaped=True)
+            file.write(model)
 
 
 common.run(main)
