@@ -23,6 +23,7 @@ fn input() -> Input {
         mean: vec![0.4914, 0.4822, 0.4465],
         std: vec![0.2470, 0.2435, 0.2616],
         fixed_batch: None,
+        resize: None,
     }
 }
 

@@ -4,17 +4,22 @@ mod show;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
 use crate::data::csv::RowWriter;
+use crate::data::probes::own_probes;
 use crate::data::record::FOLDER;
 use crate::data::{Format, ProbeOptions, ProbeSet, ProbeSummary, ReadOptions, SampleReader, Split, archive};
 use crate::error::{Error, Result};
 use crate::gate::{Workspace, samples};
 use crate::manifest::Manifest;
+
+/// Time that probes may take which are compared byte for byte.
+const CHECK_TIME: Duration = Duration::from_secs(3600);
 
 /// Arguments of `trtgate data`.
 #[derive(Debug, Args)]
@@ -36,7 +41,7 @@ enum DataCommand {
     ExportCsv(ExportArguments),
     /// Print samples: labels and statistics, and images on a terminal
     Show(ShowArguments),
-    /// Make the probes: the seed and the reference model alone decide every byte
+    /// Make the probes: the seed and the reference decide every byte, where the time is enough; or take your own samples
     Probes(ProbesArguments),
     /// Write the calibration samples as an npy array
     Calibration {
@@ -77,14 +82,20 @@ struct SourceArguments {
 
 impl SourceArguments {
     fn open(&self, path: &Path, manifest: &Manifest, limit: Option<usize>) -> Result<SampleReader> {
-        let options = ReadOptions { format: self.format, no_label: self.no_label, split: self.split, limit };
-        SampleReader::open(path, &manifest.input, manifest.output.classes, options)
+        let options = ReadOptions {
+            format: self.format,
+            no_label: self.no_label,
+            split: self.split,
+            limit,
+            ..ReadOptions::default()
+        };
+        SampleReader::open_for(path, manifest, options)
     }
 }
 
 #[derive(Debug, Args)]
 struct ExportArguments {
-    /// Samples: CIFAR-10 records (file or folder), CSV or npy
+    /// Samples: CIFAR-10 records (file or folder), CSV, npy, npz, or pictures
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Where the CSV goes
@@ -102,7 +113,7 @@ struct ExportArguments {
 
 #[derive(Debug, Args)]
 struct ShowArguments {
-    /// Samples: CIFAR-10 records (file or folder), CSV or npy; the manifest's probes if not given
+    /// Samples: CIFAR-10 records (file or folder), CSV, npy, npz, or pictures; the manifest's probes if not given
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// The first sample to show, counted from 0
@@ -117,18 +128,24 @@ struct ShowArguments {
 
 #[derive(Debug, Args)]
 struct ProbesArguments {
-    /// Where the probes go; the manifest's `probes.file` if not given
+    /// Where the probes go, `.npz` or `.bin` (records); the manifest's `probes.file` if not given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Take them from these samples of your own, instead of the manifest's `probes.data`
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["seed", "min_per_class", "seconds"])]
+    data: Option<PathBuf>,
     /// Seed of the generator; the manifest's if not given
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Number of probes; the manifest's if not given
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Fewest probes of each class that are accepted [default: 15 of 256 for 10 classes]
+    /// Fail where a class has fewer probes than this; else what is missing is only noted
     #[arg(long, value_name = "N")]
     min_per_class: Option<usize>,
+    /// Longest time of the search; the manifest's if not given, an hour with `--check`
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
     /// Write nothing: compare with the file, and fail if a byte differs
     #[arg(long)]
     check: bool,
@@ -145,9 +162,9 @@ pub fn run(global: &Global, arguments: &DataArguments) -> Result<u8> {
         DataCommand::Show(command) => {
             let manifest = Manifest::load(&global.manifest)?;
             let path =
-                command.data.as_ref().or(manifest.probes.file.as_ref()).ok_or_else(|| {
-                    Error::usage("the manifest names no file of probes to show").hint("give `--data`")
-                })?;
+                command.data.as_ref().or(manifest.probes.file.as_ref()).or(manifest.probes.data.as_ref()).ok_or_else(
+                    || Error::usage("the manifest names no file of probes to show").hint("give `--data`"),
+                )?;
             let last = command.index.saturating_add(command.count);
             let reader = command.source.open(path, &manifest, Some(last))?;
             show::run(global, &manifest, reader.skip(command.index), command.index)
@@ -237,7 +254,9 @@ fn export_csv(global: &Global, arguments: &ExportArguments) -> Result<u8> {
 }
 
 fn probes(global: &Global, arguments: &ProbesArguments) -> Result<u8> {
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let count = arguments.count.unwrap_or(workspace.manifest.probes.count);
+    workspace.manifest.probes.count = count;
     let manifest = &workspace.manifest;
     let out = arguments
         .out
@@ -246,25 +265,42 @@ fn probes(global: &Global, arguments: &ProbesArguments) -> Result<u8> {
         .ok_or_else(|| Error::usage("the manifest names no file for the probes").hint("give `--out`"))?;
     let mut options = ProbeOptions::of(manifest);
     options.seed = arguments.seed.unwrap_or(options.seed);
-    options.count = arguments.count.unwrap_or(options.count);
     options.minimum_per_class = arguments.min_per_class;
-    let step = workspace.progress.begin("making the probes");
-    let (set, summary) = samples::make(&workspace, &options)?;
-    step.finish();
-    if !global.quiet {
-        describe(manifest, &set, &summary);
-    }
+    options.time = match arguments.seconds {
+        Some(seconds) => Duration::from_secs(seconds),
+        // What is compared byte for byte must not depend on the machine's speed.
+        None if arguments.check => options.time.max(CHECK_TIME),
+        None => options.time,
+    };
+    let set = match arguments.data.as_ref().or(manifest.probes.data.as_ref()) {
+        Some(data) => own_probes(manifest, data)?,
+        None => {
+            let (set, summary) = samples::make(&workspace, &options)?;
+            if !global.quiet {
+                describe(manifest, &set, &summary);
+            }
+            set
+        }
+    };
+    set.notes().iter().for_each(|text| output::note(&format!("note: {text}")));
     if arguments.check {
         let stored = std::fs::read(out).map_err(|error| Error::io("read", out, error))?;
-        if stored != set.as_bytes() {
+        if stored != set.encode(out)? {
             output::note(&format!("`{}` differs from what the seed and the reference give now", out.display()));
             return Ok(EXIT_FAIL);
         }
         output::note(&format!("`{}` is what the seed and the reference give, byte for byte", out.display()));
         return Ok(EXIT_PASS);
     }
-    set.save(out)?;
-    output::note(&format!("wrote {} probes to `{}`", set.len(), out.display()));
+    let written = samples::save_probes(&set, out)?;
+    output::note(&format!("wrote {} probes to `{}`", set.len(), written.display()));
+    if written != *out {
+        output::note(&format!(
+            "`{}` would hold records, which need the reference's answer to every probe: `file = \"{}\"` under `[probes]`",
+            out.display(),
+            written.display()
+        ));
+    }
     Ok(EXIT_PASS)
 }
 
@@ -288,11 +324,11 @@ fn describe(manifest: &Manifest, set: &ProbeSet, summary: &ProbeSummary) {
         summary.far,
         summary.far_threshold
     ));
-    output::note(&format!(
-        "cost: {} pictures scored; noise below {:.1e} in the outputs changes no byte",
-        summary.evaluations,
-        summary.slack / 2.0
-    ));
+    let certain = match summary.cut_from {
+        Some(_) => "the time cut the search, another run may differ".to_owned(),
+        None => format!("noise below {:.1e} in the outputs changes no byte", summary.slack / 2.0),
+    };
+    output::note(&format!("cost: {} pictures scored in {:.1} s; {certain}", summary.evaluations, summary.seconds));
     output::note(&format!("sha256: {}", set.sha256()));
 }
 

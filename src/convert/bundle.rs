@@ -114,7 +114,7 @@ impl Bundle {
         let probes = match beside.probes {
             None => None,
             Some(probes) => {
-                let file = format!("{model}.probes.bin");
+                let file = format!("{model}.probes.npz");
                 probes.save(&folder.join(&file))?;
                 Some(listed(file)?)
             }

@@ -28,6 +28,10 @@ pub struct NumberRows {
     width: Option<usize>,
     /// Whether `line` holds a first row that was read to look for a header.
     pending: bool,
+    /// Names of the columns, where the first line has them.
+    header: Vec<String>,
+    /// Fields of the first line.
+    columns: Option<usize>,
 }
 
 impl NumberRows {
@@ -36,10 +40,17 @@ impl NumberRows {
     pub fn open(path: &Path, width: Option<usize>) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
         let reader = BufReader::with_capacity(1 << 16, file);
-        let mut rows = Self { path: path.to_owned(), reader, line: Vec::new(), number: 0, width, pending: false };
+        let path = path.to_owned();
+        let (line, header) = (Vec::new(), Vec::new());
+        let mut rows = Self { path, reader, line, number: 0, width, pending: false, header, columns: None };
         if rows.advance()? {
             let header = fields(&rows.line).next().is_some_and(starts_like_a_name);
             rows.pending = !header;
+            rows.columns = Some(fields(&rows.line).count());
+            if header {
+                let names = fields(&rows.line).map(|field| String::from_utf8_lossy(field).into_owned());
+                rows.header = names.collect();
+            }
             if header && rows.width.is_none() {
                 rows.width = Some(fields(&rows.line).count());
             }
@@ -77,6 +88,16 @@ impl NumberRows {
     /// The number of values in each row, once known.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// The names in the first line, if it holds names.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// Fields of the first line, if there is one.
+    pub fn columns(&self) -> Option<usize> {
+        self.columns
     }
 
     /// An error at `line` of this file.

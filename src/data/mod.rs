@@ -5,6 +5,10 @@
 //! | `preprocess`  | bytes to model values and back: the one place that knows range, mean and std |
 //! | `record`      | the CIFAR-10 binary layout, generalised to any image size and class count    |
 //! | `csv`, `npy`  | the text and NumPy formats                                                   |
+//! | `npz`, `zip`  | NumPy's archives of several arrays                                           |
+//! | `layout`      | whether an array's shape is that of the model's samples                      |
+//! | `pictures`    | folders, a folder a class, and lists of pictures                             |
+//! | `decode`      | PNG and JPEG to the bytes of a sample                                        |
 //! | `reader`      | one streaming reader over all of them                                        |
 //! | `outputs`     | files of model outputs, written by `infer` and read by `compare`             |
 //! | `atomic`      | files that are there whole or not at all                                     |
@@ -16,12 +20,17 @@
 pub mod archive;
 pub mod atomic;
 pub mod csv;
+pub mod decode;
+pub mod layout;
 pub mod npy;
+pub mod npz;
 pub mod outputs;
+pub mod pictures;
 pub mod preprocess;
 pub mod probes;
 pub mod reader;
 pub mod record;
+pub mod zip;
 
 pub use preprocess::Preprocess;
 pub use probes::{ProbeOptions, ProbeSet, ProbeSummary, make_calibration, make_probes, write_calibration};

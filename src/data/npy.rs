@@ -1,6 +1,6 @@
 //! NumPy's npy files: one array, the samples along its first axis.
 //!
-//! The header is parsed by `npyz`; rows are decoded here one at a time, so that memory stays constant and a truncated
+//! The same arrays come as members of an npz archive. The header is parsed by `npyz`; rows are decoded here one at a time, so that memory stays constant and a truncated
 //! row is reported by its number. Format: NEP 1, <https://numpy.org/neps/nep-0001-npy-format.html>.
 
 use std::fs::File;
@@ -10,7 +10,13 @@ use std::path::{Path, PathBuf};
 use npyz::{DType, Endianness, Order, TypeChar};
 
 use crate::data::atomic::AtomicFile;
+use crate::data::zip::{self, Member};
 use crate::error::{Error, Result};
+
+/// Most bytes of one row; bounds the memory that a hostile header can take.
+const MAX_ROW: usize = 1 << 31;
+/// Most bytes of a header.
+const MAX_HEADER: u64 = 1 << 16;
 
 /// Element types that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,15 @@ pub enum Element {
     },
     /// Bytes: pixel values, not yet scaled.
     Uint8,
+    /// Whole numbers of 1, 2, 4 or 8 bytes: labels.
+    Integer {
+        /// Bytes of one.
+        bytes: usize,
+        /// Whether it may be negative.
+        signed: bool,
+        /// Byte order.
+        big: bool,
+    },
 }
 
 impl Element {
@@ -35,16 +50,24 @@ impl Element {
             Self::Float32 { .. } => 4,
             Self::Float64 { .. } => 8,
             Self::Uint8 => 1,
+            Self::Integer { bytes, .. } => bytes,
         }
     }
 }
 
-/// Streams the rows of an npy file; holds one row.
+/// What is read: a file, or a member of an archive.
+trait Source: Read + Send + std::fmt::Debug {}
+impl<T: Read + Send + std::fmt::Debug> Source for T {}
+
+/// Streams the rows of an npy array; holds one row.
 #[derive(Debug)]
 pub struct NpyRows {
+    place: String,
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn Source>,
     element: Element,
+    shape: Vec<u64>,
+    width: usize,
     rows: u64,
     position: u64,
     row: Vec<u8>,
@@ -55,13 +78,32 @@ impl NpyRows {
     pub fn open(path: &Path, width: Option<usize>) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
         let size = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
-        let mut reader = BufReader::with_capacity(1 << 16, file);
-        let wrong = |problem: String| Error::input(format!("`{}`: {problem}", path.display()));
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Self::read(path, format!("`{}`", path.display()), Box::new(reader), size, width, false)
+    }
+
+    /// Opens the array `member` of the npz archive `path`; of whole numbers where it holds `labels`.
+    pub fn open_member(path: &Path, member: &Member, labels: bool) -> Result<Self> {
+        let place = format!("`{}`, `{}`", path.display(), member.name);
+        let reader = BufReader::with_capacity(1 << 16, zip::open(path, member)?);
+        Self::read(path, place, Box::new(reader), member.size, None, labels)
+    }
+
+    fn read(
+        path: &Path,
+        place: String,
+        reader: Box<dyn Source>,
+        size: u64,
+        width: Option<usize>,
+        labels: bool,
+    ) -> Result<Self> {
+        let wrong = |problem: String| Error::input(format!("{place}: {problem}"));
+        let mut reader = Counting { reader, count: 0, most: MAX_HEADER };
         let header = npyz::NpyHeader::from_reader(&mut reader)
             .map_err(|error| wrong("not an npy file, or its header is damaged".to_owned()).because(error))?;
-        let element = element_of(&header.dtype()).ok_or_else(|| {
-            wrong(format!("holds {}, which is not read", header.dtype().descr()))
-                .hint("save it as float32, float64 or uint8")
+        let element = element_of(&header.dtype(), labels).ok_or_else(|| {
+            let hint = if labels { "save labels as whole numbers" } else { "save it as float32, float64 or uint8" };
+            wrong(format!("holds {}, which is not read", header.dtype().descr())).hint(hint)
         })?;
         if header.order() != Order::C && header.shape().len() > 1 {
             return Err(wrong("is in Fortran order".to_owned()).hint("save `numpy.ascontiguousarray(array)`"));
@@ -72,24 +114,46 @@ impl NpyRows {
         let row_len = inner
             .iter()
             .try_fold(1usize, |product, &size| product.checked_mul(usize::try_from(size).ok()?))
-            .filter(|&length| width.is_none_or(|width| width == length));
-        let Some(row_len) = row_len.filter(|&length| length > 0) else {
+            .filter(|&length| width.is_none_or(|width| width == length))
+            .filter(|&length| length > 0 && length.checked_mul(element.size()).is_some_and(|bytes| bytes <= MAX_ROW));
+        let Some(row_len) = row_len else {
             let expected = width.map_or_else(String::new, |width| format!(" of {width} values"));
             return Err(wrong(format!("has shape {:?}, expected one sample{expected} a row", header.shape())));
         };
         if rows == 0 {
             return Err(wrong("is empty".to_owned()));
         }
-        let data = size.saturating_sub(header_len(&mut reader, path)?);
+        let data = size.saturating_sub(reader.count);
         let expected = rows.checked_mul(row_len as u64).and_then(|count| count.checked_mul(element.size() as u64));
         if expected != Some(data) {
             let row_bytes = (row_len * element.size()) as u64;
             let record = if data / row_bytes < rows { data / row_bytes + 1 } else { rows };
             let problem = if data / row_bytes < rows { "truncated" } else { "more data than its shape says" };
-            return Err(Error::input(format!("`{}`, record {record}: {problem}", path.display())));
+            return Err(Error::input(format!("{place}, record {record}: {problem}")));
         }
-        let row = vec![0; row_len * element.size()];
-        Ok(Self { path: path.to_owned(), reader, element, rows, position: 0, row })
+        let shape = inner.to_vec();
+        let reader = reader.reader;
+        Ok(Self {
+            place,
+            path: path.to_owned(),
+            reader,
+            element,
+            shape,
+            width: row_len,
+            rows,
+            position: 0,
+            row: Vec::new(),
+        })
+    }
+
+    /// Shape of one row: the array's without its first axis.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// The array's place: its file, and its name in an archive.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Rows of the file.
@@ -99,7 +163,7 @@ impl NpyRows {
 
     /// Values of one row.
     pub fn width(&self) -> usize {
-        self.row.len() / self.element.size()
+        self.width
     }
 
     /// What the rows hold.
@@ -113,9 +177,13 @@ impl NpyRows {
             return Ok(None);
         }
         self.position += 1;
+        self.row.resize(self.width * self.element.size(), 0);
         self.reader.read_exact(&mut self.row).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
-                Error::input(format!("`{}`, record {}: truncated", self.path.display(), self.position))
+                Error::input(format!("{}, record {}: truncated", self.place, self.position))
+            }
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
+                Error::input(format!("{}, record {}: damaged", self.place, self.position)).because(error)
             }
             _ => Error::io("read", &self.path, error),
         })?;
@@ -130,6 +198,9 @@ impl NpyRows {
         let Some(bytes) = self.next_bytes()? else { return Ok(false) };
         match element {
             Element::Uint8 => values.extend(bytes.iter().map(|&byte| f32::from(byte))),
+            Element::Integer { bytes: size, signed, big } => {
+                values.extend(bytes.chunks_exact(size).map(|bytes| whole(bytes, signed, big) as f32));
+            }
             Element::Float32 { big } => values.extend(
                 bytes
                     .as_chunks::<4>()
@@ -148,8 +219,8 @@ impl NpyRows {
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(true),
             Some(index) => Err(Error::input(format!(
-                "`{}`, record {}: value {} is not finite",
-                self.path.display(),
+                "{}, record {}: value {} is not finite",
+                self.place,
                 self.position,
                 index + 1
             ))),
@@ -157,13 +228,33 @@ impl NpyRows {
     }
 }
 
-fn element_of(dtype: &DType) -> Option<Element> {
+/// A whole number of 1 to 8 bytes.
+fn whole(bytes: &[u8], signed: bool, big: bool) -> i128 {
+    let mut wide = [0; 16];
+    for (place, byte) in wide.iter_mut().zip(bytes.iter().rev()) {
+        *place = *byte;
+    }
+    if !big {
+        for (place, byte) in wide.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+    }
+    let bits = 128 - 8 * bytes.len() as u32;
+    let value = i128::from_le_bytes(wide);
+    // Up and down again: the sign moves along.
+    if signed { value << bits >> bits } else { value }
+}
+
+fn element_of(dtype: &DType, labels: bool) -> Option<Element> {
     let DType::Plain(name) = dtype else { return None };
     let big = match name.endianness() {
         Endianness::Big => true,
         Endianness::Little | Endianness::Irrelevant => false,
     };
     match (name.type_char(), name.size_field()) {
+        (kind @ (TypeChar::Int | TypeChar::Uint), bytes @ (1 | 2 | 4 | 8)) if labels => {
+            Some(Element::Integer { bytes: bytes as usize, signed: kind == TypeChar::Int, big })
+        }
         (TypeChar::Float, 4) => Some(Element::Float32 { big }),
         (TypeChar::Float, 8) => Some(Element::Float64 { big }),
         (TypeChar::Uint, 1) => Some(Element::Uint8),
@@ -171,9 +262,20 @@ fn element_of(dtype: &DType) -> Option<Element> {
     }
 }
 
-/// Bytes before the data: where the reader stands after the header.
-fn header_len(reader: &mut BufReader<File>, path: &Path) -> Result<u64> {
-    std::io::Seek::stream_position(reader).map_err(|error| Error::io("read", path, error))
+/// Counts what is read, and reads no more than a header may have: its length is where the data begin.
+struct Counting {
+    reader: Box<dyn Source>,
+    count: u64,
+    most: u64,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = usize::try_from(self.most.saturating_sub(self.count)).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.reader.read(buffer.get_mut(..left).unwrap_or_default())?;
+        self.count += count as u64;
+        Ok(count)
+    }
 }
 
 /// Bytes of the header that [`NpyWriter`] reserves: magic, version, length and a padded dictionary.
@@ -213,18 +315,37 @@ impl NpyWriter {
 
     /// Writes the header, syncs the file and gives it its name.
     pub fn finish(mut self) -> Result<()> {
-        let shape: String = self.row_shape.iter().map(|size| format!(" {size},")).collect();
-        let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},{shape}), }}", self.rows);
-        let length = HEADER_LEN - 10;
-        if dictionary.len() >= length {
-            return Err(Error::unsupported(format!("shape {:?} is too long for an npy header", self.row_shape)));
-        }
-        let mut header = b"\x93NUMPY\x01\x00".to_vec();
-        header.extend((length as u16).to_le_bytes());
-        header.extend(format!("{dictionary:<width$}\n", width = length - 1).into_bytes());
+        let shape =
+            [&[self.rows], self.row_shape.iter().map(|&size| size as u64).collect::<Vec<_>>().as_slice()].concat();
+        let header = header("<f4", &shape)?;
         self.file.overwrite_start(&header)?;
         self.file.commit()
     }
+}
+
+/// A header of [`HEADER_LEN`] bytes.
+fn header(descr: &str, shape: &[u64]) -> Result<Vec<u8>> {
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
+    let length = HEADER_LEN - 10;
+    if dictionary.len() >= length {
+        return Err(Error::unsupported(format!("shape {shape:?} is too long for an npy header")));
+    }
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((length as u16).to_le_bytes());
+    header.extend(format!("{dictionary:<width$}\n", width = length - 1).into_bytes());
+    Ok(header)
+}
+
+/// A whole array of elements `descr` (`|u1`, `<f4`, `<i8`), whose bytes are `data`.
+///
+/// # Errors
+/// If the shape does not fit into a header.
+pub fn array(descr: &str, shape: &[usize], data: &[u8]) -> Result<Vec<u8>> {
+    let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+    let mut bytes = header(descr, &shape)?;
+    bytes.extend_from_slice(data);
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -270,6 +391,32 @@ mod tests {
         for shape in ["(2, 2)", "(2, 1, 2, 1)"] {
             assert_eq!(read(&npy(descr, "False", shape, &data), Some(2)).unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
         }
+    }
+
+    #[rstest]
+    #[case::byte("|u1", vec![3, 255], &[3, 255])]
+    #[case::signed_byte("|i1", vec![3, 255], &[3, -1])]
+    #[case::little("<i8", [3i64.to_le_bytes(), (-2i64).to_le_bytes()].concat(), &[3, -2])]
+    #[case::big(">u2", vec![1, 2, 0, 9], &[258, 9])]
+    fn labels_are_whole_numbers(#[case] descr: &str, #[case] data: Vec<u8>, #[case] expected: &[i32]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.npz");
+        let array = npy(descr, "False", "(2,)", &data);
+        std::fs::write(
+            &path,
+            zip::pack(&[("y.npy", &array), ("half.npy", &npy("<f4", "False", "(2,)", &[0; 8]))]).unwrap(),
+        )
+        .unwrap();
+        let members = zip::members(&path).unwrap();
+        let mut rows = NpyRows::open_member(&path, &members[0], true).unwrap();
+        let (mut all, mut row) = (Vec::new(), Vec::new());
+        while rows.next_row(&mut row).unwrap() {
+            all.push(row[0] as i32);
+        }
+        assert_eq!(all, expected);
+        assert!(rows.shape().is_empty());
+        let other = NpyRows::open_member(&path, &members[1], true).unwrap();
+        assert_eq!(other.element(), Element::Float32 { big: false });
     }
 
     #[rstest]

@@ -43,7 +43,7 @@ impl OutputWriter {
                 Sink::Csv(writer)
             }
             Format::Npy => Sink::Npy(NpyWriter::create(path, &[classes])?),
-            Format::Records => {
+            Format::Records | Format::Npz | Format::Pictures => {
                 return Err(Error::usage(format!("outputs are not written to `{}`", path.display()))
                     .hint("name it `.csv` or `.npy`"));
             }
@@ -191,7 +191,9 @@ pub fn read_outputs(path: &Path, classes: Option<usize>) -> Result<Outputs> {
             }
             found
         }
-        Format::Records => return Err(Error::usage(format!("`{}` is not a file of outputs", path.display()))),
+        Format::Records | Format::Npz | Format::Pictures => {
+            return Err(Error::usage(format!("`{}` is not a file of outputs", path.display())));
+        }
     };
     if rows == 0 {
         return Err(Error::input(format!("`{}` holds no outputs", path.display())));

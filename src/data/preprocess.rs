@@ -105,13 +105,24 @@ impl Preprocess {
     /// Values in the model's order to the nearest planar bytes: the inverse of
     /// [`planar_to_values`](Self::planar_to_values). A value more than half a step outside the range is an error.
     pub fn values_to_planar(&self, values: &[f32]) -> Result<Vec<u8>> {
-        let ordered = self.values_to_ordered(values)?;
+        Ok(self.ordered_to_planar(&self.values_to_ordered(values)?))
+    }
+
+    /// Bytes in the model's order to planar ones.
+    pub fn ordered_to_planar(&self, ordered: &[u8]) -> Vec<u8> {
         if self.layout != Layout::Nhwc {
-            return Ok(ordered);
+            return ordered.to_vec();
         }
-        let planar =
-            (0..self.channels).flat_map(|channel| ordered.iter().skip(channel).step_by(self.channels).copied());
-        Ok(planar.collect())
+        (0..self.channels).flat_map(|channel| ordered.iter().skip(channel).step_by(self.channels).copied()).collect()
+    }
+
+    /// Planar bytes to those in the model's order.
+    pub fn planar_to_ordered(&self, planar: &[u8]) -> Vec<u8> {
+        if self.layout != Layout::Nhwc {
+            return planar.to_vec();
+        }
+        let pixels = self.height * self.width;
+        (0..pixels).flat_map(|pixel| planar.iter().skip(pixel).step_by(pixels).copied()).collect()
     }
 
     /// Values to the nearest bytes, both in the model's order.
@@ -235,7 +246,8 @@ mod tests {
             let preprocess = Preprocess::new(&input).unwrap();
             let mut values = Vec::new();
             preprocess.planar_to_values(&planar, &mut values);
-            prop_assert_eq!(preprocess.values_to_planar(&values).unwrap(), planar);
+            prop_assert_eq!(&preprocess.values_to_planar(&values).unwrap(), &planar);
+            prop_assert_eq!(preprocess.ordered_to_planar(&preprocess.planar_to_ordered(&planar)), planar);
         }
     }
 }

@@ -4,12 +4,19 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::data::csv::NumberRows;
+use crate::data::decode;
+use crate::data::layout::check_layout;
 use crate::data::npy::{Element, NpyRows};
+use crate::data::npz;
+use crate::data::pictures::{PictureList, is_folder_of_pictures, is_list_of_pictures};
 use crate::data::preprocess::Preprocess;
 use crate::data::record::{RecordLayout, RecordReader};
 use crate::error::{Error, Result};
-use crate::manifest::Input;
+use crate::manifest::{Input, Manifest};
 use crate::tensor::Tensor;
+
+/// A label as data gives it, before it is held against the number of classes.
+pub type Label = i64;
 
 /// File formats of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,19 +27,25 @@ pub enum Format {
     Csv,
     /// A NumPy array `[N, …]`: float32 and float64 already normalised, uint8 as pixels; no labels.
     Npy,
+    /// A NumPy archive of the array `x` and, where there are labels, `y`.
+    Npz,
+    /// PNG and JPEG pictures: a folder, a folder a class, or a CSV of `path,label`.
+    Pictures,
 }
 
 impl Format {
-    /// The format of a path, by its kind and extension; `.bin` and folders are records.
+    /// The format of a path, by its kind and ending; folders and CSV files by what they hold.
     pub fn of(path: &Path) -> Result<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         match extension.as_deref() {
-            _ if path.is_dir() => Ok(Self::Records),
+            _ if path.is_dir() => Ok(if is_folder_of_pictures(path) { Self::Pictures } else { Self::Records }),
             Some("bin") => Ok(Self::Records),
-            Some("csv") => Ok(Self::Csv),
+            Some("csv") => Ok(if is_list_of_pictures(path) { Self::Pictures } else { Self::Csv }),
             Some("npy") => Ok(Self::Npy),
+            Some("npz") => Ok(Self::Npz),
+            Some("png" | "jpg" | "jpeg") => Ok(Self::Pictures),
             _ => Err(Error::usage(format!("cannot tell the format of `{}` from its name", path.display()))
-                .hint("rename it to end in `.bin`, `.csv` or `.npy`")),
+                .hint("rename it to end in `.bin`, `.csv`, `.npy`, `.npz`, `.png` or `.jpg`")),
         }
     }
 }
@@ -56,10 +69,14 @@ pub struct ReadOptions {
     pub format: Option<Format>,
     /// CSV rows hold values only.
     pub no_label: bool,
+    /// Labels are not wanted: they are left out where there are some.
+    pub ignore_labels: bool,
     /// Which files of a folder are read.
     pub split: Split,
     /// At most this many samples are read.
     pub limit: Option<usize>,
+    /// At most this many samples are read, evenly spread over all: data in the order of its classes gives some of each.
+    pub spread: Option<usize>,
 }
 
 /// One sample, ready for the model.
@@ -74,27 +91,69 @@ pub struct Sample {
 #[derive(Debug)]
 enum Source {
     Records(RecordReader),
-    Csv(NumberRows),
-    Npy(NpyRows),
+    Csv {
+        rows: NumberRows,
+        /// The column of the labels.
+        label: Option<usize>,
+    },
+    Npy {
+        rows: NpyRows,
+        labels: Option<NpyRows>,
+    },
+    Pictures(PictureList),
 }
 
 /// Streams samples from any format; holds one sample. After an error it ends.
 #[derive(Debug)]
 pub struct SampleReader {
     path: PathBuf,
-    input_name: String,
-    shape: Vec<usize>,
+    input: Input,
     classes: usize,
     preprocess: Preprocess,
     source: Source,
-    no_label: bool,
+    ignore_labels: bool,
     remaining: usize,
     read: usize,
+    /// How many samples are spread over how many, and how many of the latter were passed.
+    spread: Option<Spread>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    wanted: u64,
+    total: u64,
+    passed: u64,
+}
+
+impl Spread {
+    /// Whether sample `number` is wanted: one of each of `wanted` equal stretches, at a place that looks random and is
+    /// always the same. A fixed place would take one class of samples that come in turns.
+    fn wants(&self, number: u64) -> bool {
+        let (wanted, total) = (u128::from(self.wanted), u128::from(self.total.max(1)));
+        let stretch = u128::from(number) * wanted / total;
+        let bound = |stretch: u128| (stretch * total).div_ceil(wanted.max(1));
+        let (start, end) = (bound(stretch), bound(stretch + 1));
+        // SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
+        let mut mixed = (stretch as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        u128::from(number) == start + u128::from(mixed) % (end - start).max(1)
+    }
 }
 
 impl SampleReader {
     /// Opens `path` for a model's input and number of classes.
     pub fn open(path: &Path, input: &Input, classes: usize, options: ReadOptions) -> Result<Self> {
+        Self::open_named(path, input, classes, &[], options)
+    }
+
+    /// As [`SampleReader::open`], for a manifest: its classes' names are known as labels.
+    pub fn open_for(path: &Path, manifest: &Manifest, options: ReadOptions) -> Result<Self> {
+        Self::open_named(path, &manifest.input, manifest.output.classes, &manifest.output.labels, options)
+    }
+
+    fn open_named(path: &Path, input: &Input, classes: usize, names: &[String], options: ReadOptions) -> Result<Self> {
         let preprocess = Preprocess::new(input)?;
         let width = preprocess.sample_len();
         std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?;
@@ -103,39 +162,94 @@ impl SampleReader {
             Format::Records => {
                 Source::Records(RecordReader::open(path, RecordLayout::new(input, classes)?, options.split)?)
             }
-            Format::Csv => Source::Csv(NumberRows::open(path, Some(width + usize::from(!options.no_label)))?),
-            Format::Npy => Source::Npy(NpyRows::open(path, Some(width))?),
+            Format::Csv => open_csv(path, width, options)?,
+            Format::Npy => {
+                let rows = NpyRows::open(path, None)?;
+                check_layout(&rows, input)?;
+                Source::Npy { rows, labels: None }
+            }
+            Format::Npz => {
+                let (rows, labels) = npz::open(path, input, !options.ignore_labels)?;
+                Source::Npy { rows, labels }
+            }
+            Format::Pictures => Source::Pictures(PictureList::open(path, classes, names, !options.ignore_labels)?),
         };
-        Ok(Self {
+        let mut reader = Self {
             path: path.to_owned(),
-            input_name: input.name.clone(),
-            shape: input.shape.clone(),
+            input: input.clone(),
             classes,
             preprocess,
             source,
-            no_label: options.no_label,
+            ignore_labels: options.ignore_labels,
             remaining: options.limit.unwrap_or(usize::MAX),
             read: 0,
-        })
+            spread: None,
+        };
+        if let Some(wanted) = options.spread {
+            let total = match reader.total() {
+                Some(total) => total,
+                None => count_rows(path)?,
+            };
+            let wanted = (wanted as u64).min(total);
+            reader.spread = Some(Spread { wanted, total, passed: 0 });
+        }
+        Ok(reader)
     }
 
     /// Samples that the whole source holds within the limit, where that is known without reading it.
     pub fn total(&self) -> Option<u64> {
         let limit = (self.read + self.remaining.min(usize::MAX - self.read)) as u64;
+        if let Some(spread) = self.spread {
+            return Some(spread.wanted.min(limit));
+        }
         match &self.source {
             Source::Records(reader) => Some(reader.total().min(limit)),
-            Source::Npy(reader) => Some(reader.total().min(limit)),
-            Source::Csv(_) => None,
+            Source::Npy { rows, .. } => Some(rows.total().min(limit)),
+            Source::Pictures(list) => Some(list.total().min(limit)),
+            Source::Csv { .. } => None,
         }
     }
 
     /// Up to `count` samples together, or `None` at the end. An empty source is an error.
     pub fn next_batch(&mut self, count: usize) -> Result<Option<Samples>> {
-        let mut batch = Samples::empty(&self.input_name, &self.shape);
+        let mut batch = Samples::empty(&self.input.name, &self.input.shape);
         for sample in self.take(count) {
             batch.push(sample?)?;
         }
         Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// The next sample that is wanted.
+    fn next_wanted(&mut self) -> Result<Option<Sample>> {
+        while let Some(spread) = self.spread {
+            self.spread = Some(Spread { passed: spread.passed + 1, ..spread });
+            if spread.passed >= spread.total {
+                return Ok(None);
+            }
+            if spread.wants(spread.passed) {
+                break;
+            }
+            if !self.pass()? {
+                return Ok(None);
+            }
+        }
+        self.next_sample()
+    }
+
+    /// Passes a sample without making anything of it; `false` at the end.
+    fn pass(&mut self) -> Result<bool> {
+        let mut values = Vec::new();
+        match &mut self.source {
+            Source::Records(reader) => Ok(reader.next_record()?.is_some()),
+            Source::Csv { rows, .. } => Ok(rows.next_row(&mut values)?.is_some()),
+            Source::Npy { rows, labels } => {
+                if let Some(labels) = labels {
+                    labels.next_bytes()?;
+                }
+                Ok(rows.next_bytes()?.is_some())
+            }
+            Source::Pictures(list) => Ok(list.next_path().is_some()),
+        }
     }
 
     fn next_sample(&mut self) -> Result<Option<Sample>> {
@@ -148,36 +262,62 @@ impl SampleReader {
                     Some(label)
                 }
             },
-            Source::Npy(reader) if reader.element() == Element::Uint8 => match reader.next_bytes()? {
-                None => return Ok(None),
-                Some(bytes) => {
+            Source::Npy { rows, labels } => {
+                if rows.element() == Element::Uint8 {
+                    let Some(bytes) = rows.next_bytes()? else { return Ok(None) };
                     self.preprocess.ordered_to_values(bytes, &mut values);
-                    None
-                }
-            },
-            Source::Npy(reader) => {
-                if !reader.next_row(&mut values)? {
+                } else if !rows.next_row(&mut values)? {
                     return Ok(None);
                 }
-                None
+                match labels {
+                    None => None,
+                    Some(labels) => {
+                        let mut number = Vec::with_capacity(1);
+                        labels.next_row(&mut number)?;
+                        let number = number.first().copied().unwrap_or(f32::NAN);
+                        let wrong = |problem: String| {
+                            one_based(Error::input(format!("{}: {problem}", labels.place())), number, self.classes)
+                        };
+                        Some(label_of(number, self.classes).map_err(wrong)?)
+                    }
+                }
             }
-            Source::Csv(rows) => {
+            Source::Csv { rows, label } => {
                 let Some(line) = rows.next_row(&mut values).map_err(|error| hint_width(error, &self.preprocess))?
                 else {
                     return Ok(None);
                 };
-                if self.no_label {
-                    None
-                } else {
-                    let number = values.remove(0);
-                    let label = label_of(number, self.classes).ok_or_else(|| {
-                        rows.wrong(line, format_args!("label {number} is not one of {} classes", self.classes))
-                    })?;
-                    Some(label)
+                match label.filter(|column| *column < values.len()) {
+                    None => None,
+                    Some(column) => {
+                        let number = values.remove(column);
+                        if self.ignore_labels {
+                            None
+                        } else {
+                            let wrong = |problem: String| one_based(rows.wrong(line, problem), number, self.classes);
+                            Some(label_of(number, self.classes).map_err(wrong)?)
+                        }
+                    }
                 }
             }
+            Source::Pictures(list) => {
+                let Some((path, label)) = list.next_path() else { return Ok(None) };
+                let label = match label {
+                    None => None,
+                    Some(label) => {
+                        let wrong = |problem: String| Error::input(format!("`{}`: {problem}", path.display()));
+                        let number = label as f32;
+                        Some(
+                            label_of(number, self.classes)
+                                .map_err(|problem| one_based(wrong(problem), number, self.classes))?,
+                        )
+                    }
+                };
+                self.preprocess.planar_to_values(&decode::picture(path, &self.input)?, &mut values);
+                label
+            }
         };
-        Ok(Some(Sample { label, values }))
+        Ok(Some(Sample { label: label.filter(|_| !self.ignore_labels), values }))
     }
 }
 
@@ -188,7 +328,7 @@ impl Iterator for SampleReader {
         if self.remaining == 0 {
             return None;
         }
-        match self.next_sample() {
+        match self.next_wanted() {
             Ok(Some(sample)) => {
                 self.remaining -= 1;
                 self.read += 1;
@@ -207,9 +347,47 @@ impl Iterator for SampleReader {
     }
 }
 
-/// A whole number below `classes`, as tools also write it: `3` or `3.0`.
-fn label_of(number: f32, classes: usize) -> Option<u32> {
-    (number.fract() == 0.0 && number >= 0.0 && (number as usize) < classes).then_some(number as u32)
+/// Names of a CSV's column of labels.
+const LABEL_NAMES: [&str; 5] = ["label", "class", "target", "y", "category"];
+
+/// A CSV of numbers: the label stands first, or where the first line says.
+fn open_csv(path: &Path, width: usize, options: ReadOptions) -> Result<Source> {
+    let labelled = if options.ignore_labels {
+        // Either will do where labels are not wanted.
+        NumberRows::open(path, None)?.columns() == Some(width + 1)
+    } else {
+        !options.no_label
+    };
+    let rows = NumberRows::open(path, Some(width + usize::from(labelled)))?;
+    let named = rows.header().iter().position(|name| LABEL_NAMES.contains(&name.to_ascii_lowercase().as_str()));
+    Ok(Source::Csv { rows, label: labelled.then(|| named.unwrap_or(0)) })
+}
+
+/// Rows of a CSV, by reading it.
+fn count_rows(path: &Path) -> Result<u64> {
+    let (mut rows, mut values, mut count) = (NumberRows::open(path, None)?, Vec::new(), 0);
+    while rows.next_row(&mut values)?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// A whole number below `classes`, as tools also write it: `3` or `3.0`; else what is wrong with it.
+fn label_of(number: f32, classes: usize) -> std::result::Result<u32, String> {
+    if number.fract() == 0.0 && number >= 0.0 && (number as usize) < classes {
+        Ok(number as u32)
+    } else {
+        Err(format!("label {number} is not one of {classes} classes"))
+    }
+}
+
+/// Says what a label that is one too large usually means.
+fn one_based(error: Error, number: f32, classes: usize) -> Error {
+    if number == classes as f32 {
+        error.hint(format!("labels run from 0 to {}; these seem to begin at 1: subtract 1 from each", classes - 1))
+    } else {
+        error
+    }
 }
 
 fn hint_width(error: Error, preprocess: &Preprocess) -> Error {
@@ -315,116 +493,4 @@ pub fn read_all(path: &Path, input: &Input, classes: usize, options: ReadOptions
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
-    use rstest::rstest;
-
-    use super::*;
-    use crate::data::csv::RowWriter;
-    use crate::data::npy::NpyWriter;
-    use crate::data::record::RecordWriter;
-    use crate::manifest::Layout;
-
-    /// An input in 0..1 without normalisation.
-    pub(crate) fn input(shape: &[usize], layout: Layout) -> Input {
-        Input {
-            name: "input_1".to_owned(),
-            shape: shape.to_vec(),
-            layout,
-            range: [0.0, 1.0],
-            mean: Vec::new(),
-            std: Vec::new(),
-            fixed_batch: None,
-        }
-    }
-
-    #[test]
-    fn every_format_gives_the_same_samples() {
-        let folder = tempfile::tempdir().unwrap();
-        let input = input(&[2, 2, 3], Layout::Nhwc);
-        let records = folder.path().join("data.bin");
-        let mut writer = RecordWriter::create(&records, RecordLayout::new(&input, 10).unwrap()).unwrap();
-        for label in 0..5u8 {
-            let planar: Vec<u8> = (0..12).map(|place| place * 17 + label * 13).collect();
-            writer.push(u32::from(label), &planar).unwrap();
-        }
-        writer.finish().unwrap();
-        let original = read_all(&records, &input, 10, ReadOptions::default()).unwrap();
-        assert_eq!((original.len(), original.labels.as_deref()), (5, Some([0, 1, 2, 3, 4].as_slice())));
-
-        let (csv, npy) = (folder.path().join("data.csv"), folder.path().join("data.npy"));
-        let mut rows = RowWriter::create(&csv).unwrap();
-        let mut array = NpyWriter::create(&npy, &input.shape).unwrap();
-        for index in 0..5 {
-            rows.row(&[index as i64], original.row(index).unwrap()).unwrap();
-            array.push(original.row(index).unwrap()).unwrap();
-        }
-        rows.finish().unwrap();
-        array.finish().unwrap();
-        assert_eq!(read_all(&csv, &input, 10, ReadOptions::default()).unwrap(), original);
-        let unlabelled = read_all(&npy, &input, 10, ReadOptions::default()).unwrap();
-        assert_eq!((unlabelled.values, unlabelled.labels), (original.values, None));
-    }
-
-    #[rstest]
-    #[case::label_over_the_class_count("10,0.5,0.5\n", false, "line 1: label 10 is not one of 10 classes")]
-    #[case::negative_label("1,0,0\n-1,0.5,0.5\n", false, "line 2: label -1 is not one of 10 classes")]
-    #[case::fractional_label("0.5,0.5,0.5\n", false, "line 1: label 0.5 is not one of 10 classes")]
-    #[case::no_label_expected("1,0.5,0.5\n", true, "line 1: 3 values, expected 2")]
-    #[case::label_expected("0.5,0.5\n", false, "line 1: 2 values, expected 3")]
-    #[case::empty("", false, "holds no sample")]
-    #[case::header_only("label,a,b\n", false, "holds no sample")]
-    fn malformed_csv_is_refused(#[case] text: &str, #[case] no_label: bool, #[case] expected: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.csv");
-        std::fs::write(&path, text).unwrap();
-        let options = ReadOptions { no_label, ..ReadOptions::default() };
-        let error = read_all(&path, &input(&[2], Layout::Flat), 10, options).unwrap_err();
-        assert!(error.message.contains("data.csv") && error.message.ends_with(expected), "{error}");
-        assert_eq!(error.hint.is_some(), expected.contains(", expected"));
-    }
-
-    #[test]
-    fn limit_and_batches_cut_the_stream() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.csv");
-        std::fs::write(&path, "0,0.5\n1,0.5\n2,0.5\n3,0.5\n").unwrap();
-        let options = ReadOptions { limit: Some(3), ..ReadOptions::default() };
-        let mut reader = SampleReader::open(&path, &input(&[1], Layout::Flat), 10, options).unwrap();
-        let first = reader.next_batch(2).unwrap().unwrap();
-        assert_eq!((first.tensor(0..2).unwrap().shape, first.labels), (vec![2, 1], Some(vec![0, 1])));
-        assert_eq!(reader.next_batch(2).unwrap().unwrap().labels, Some(vec![2]));
-        assert!(reader.next_batch(2).unwrap().is_none());
-    }
-
-    #[test]
-    fn bytes_of_npy_are_scaled_like_pixels() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.npy");
-        let mut bytes = b"\x93NUMPY\x01\x00v\x00".to_vec();
-        bytes.extend(format!("{:<117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2), }").into_bytes());
-        bytes.extend([51, 255]);
-        std::fs::write(&path, bytes).unwrap();
-        let samples = read_all(&path, &input(&[2], Layout::Flat), 10, ReadOptions::default()).unwrap();
-        assert_eq!(samples.values, [0.2, 1.0]);
-    }
-
-    #[test]
-    fn tensor_refuses_what_is_not_there() {
-        let mut samples = Samples::empty("x", &[2]);
-        samples.push(Sample { label: None, values: vec![1.0, 2.0] }).unwrap();
-        assert_eq!(samples.tensor(0..1).unwrap().shape, [1, 2]);
-        assert!(samples.tensor(0..2).is_err());
-        assert!(samples.tensor(1..1).is_err());
-        assert!(samples.push(Sample { label: Some(1), values: vec![1.0, 2.0] }).is_err());
-        assert!(samples.push(Sample { label: None, values: vec![1.0] }).is_err());
-    }
-
-    #[test]
-    fn unknown_extension_is_refused() {
-        let error = Format::of(Path::new("data.txt")).unwrap_err();
-        assert!(error.hint.unwrap().contains("`.npy`"));
-        let missing = SampleReader::open(Path::new("missing"), &input(&[1], Layout::Flat), 2, ReadOptions::default());
-        assert!(missing.unwrap_err().message.starts_with("cannot read `missing`"));
-    }
-}
+pub(crate) mod tests;

@@ -130,18 +130,28 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
 /// The probe set as a golden keeps it.
 fn kept(set: &ProbeSet, manifest: &Manifest) -> Result<Probes> {
     let layout = set.layout();
-    let bytes: Vec<u8> = set.records().flat_map(|(_, planar)| planar.iter().copied()).collect();
-    let shape = vec![set.len(), layout.channels, layout.height, layout.width];
+    let (reading, tensor) = match set.values() {
+        None => {
+            let shape = vec![set.len(), layout.channels, layout.height, layout.width];
+            let bytes = set.pictures().flat_map(|planar| planar.iter().copied()).collect();
+            (Reading::of(&manifest.input), Typed::new(Dtype::U8, shape, bytes)?)
+        }
+        Some(values) => {
+            let shape = [&[set.len()], manifest.input.shape.as_slice()].concat();
+            (Reading::Values, Typed::float32(shape, values)?)
+        }
+    };
+    let made = manifest.probes.file.is_none() && manifest.probes.data.is_none();
     Ok(Probes {
         sha256: set.sha256(),
         count: set.len(),
-        seed: manifest.probes.file.is_none().then_some(manifest.probes.seed),
-        labels: Some(set.labels()),
+        seed: made.then_some(manifest.probes.seed),
+        labels: set.labels().map(<[u32]>::to_vec),
         inputs: vec![ProbeInput {
             name: manifest.input.name.clone(),
-            reading: Reading::of(&manifest.input),
+            reading,
             batch_axis: Some(0),
-            tensors: vec![Typed::new(Dtype::U8, shape, bytes)?],
+            tensors: vec![tensor],
         }],
     })
 }

@@ -252,6 +252,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
         reasons: Vec::new(),
+        notes: samples::notes(workspace, &probe_set)?,
         model: ModelReport {
             name: manifest.model.name.clone(),
             sha256: workspace.model_sha256.clone(),
@@ -380,7 +381,7 @@ fn images(probes: &crate::data::ProbeSet, cells: &[CellReport]) -> BTreeMap<usiz
         }
     }
     let layout = probes.layout();
-    let records: Vec<&[u8]> = probes.records().map(|(_, planar)| planar).collect();
+    let records: Vec<&[u8]> = probes.pictures().collect();
     wanted
         .into_iter()
         .filter_map(|probe| {

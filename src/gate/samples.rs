@@ -1,10 +1,11 @@
 //! The samples of a gate: probes, calibration samples, labelled data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
-use crate::data::probes::{ProbeOptions, make_probes, write_calibration};
+use crate::data::probes::{ProbeOptions, ProbeProgress, ProbeSummary, make_probes, own_probes, write_calibration};
 use crate::data::{ProbeSet, ReadOptions, SampleReader};
 use crate::error::{Error, Result};
 use crate::gate::reference::{finite, open_reference};
@@ -33,18 +34,27 @@ pub(crate) fn reference_cell(manifest: &Manifest) -> CellId {
     }
 }
 
-/// Makes a probe set with the reference as the judge of its answers.
+/// Makes a probe set with the reference as the judge of its answers, within the time of `options`, loading the reference
+/// included.
 ///
 /// # Errors
-/// If the reference cannot run, or does not give enough different answers.
-pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, crate::data::probes::ProbeSummary)> {
+/// If the reference cannot run, or answers every picture alike.
+pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, ProbeSummary)> {
+    let start = Instant::now();
+    let step = workspace.progress.begin(&format!("making the probes, within {} s", options.time.as_secs()));
     let mut reference = open_reference(workspace)?;
     let output = workspace.manifest.output.name.clone();
     let mut scorer = |input: &Tensor| finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?);
-    make_probes(&workspace.manifest, options, &mut scorer)
+    // Even where loading took all the time, some pictures are scored.
+    let left = options.time.saturating_sub(start.elapsed()).max(options.time / 10);
+    let options = ProbeOptions { time: left, ..*options };
+    let mut watch = |progress: ProbeProgress| step.detail(&progress.to_string());
+    let made = make_probes(&workspace.manifest, &options, &mut scorer, &mut watch)?;
+    step.finish();
+    Ok(made)
 }
 
-/// The manifest's probe set: its file, or made once into the store.
+/// The manifest's probe set: its file, samples of the team's own, or made once into the store.
 pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
     let manifest = &workspace.manifest;
     if let Some(path) = &manifest.probes.file {
@@ -57,24 +67,59 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
         return ProbeSet::load(&path, manifest)
             .map_err(|error| error.context("cannot read the probes among the artifacts"));
     }
+    if let Some(path) = &manifest.probes.data {
+        return own_probes(manifest, path)
+            .map_err(|error| error.context("cannot take the probes from `[probes] data`"));
+    }
     let key = sample_key("probes", manifest)
+        .with("format", "npz")
         .with("model", &workspace.model_sha256)
+        .with("output", &manifest.output.name)
+        .with("kind", format!("{:?}", manifest.output.kind))
         .with("seed", manifest.probes.seed)
-        .with("count", manifest.probes.count);
+        .with("count", manifest.probes.count)
+        .with("seconds", manifest.probes.time.as_secs());
     let entry = workspace.store.get_or_make(&key, |folder| {
-        let step = workspace.progress.begin("making the probe set, once");
-        let options = ProbeOptions::of(manifest);
-        let (set, _) = make(workspace, &options)?;
-        step.finish();
-        set.save(&folder.join("probes.bin"))
+        let (set, _) = make(workspace, &ProbeOptions::of(manifest))?;
+        set.save(&folder.join("probes.npz"))
     })?;
-    ProbeSet::load(&entry.file("probes.bin")?.0, manifest)
+    ProbeSet::load(&entry.file("probes.npz")?.0, manifest)
+}
+
+/// What is to be known of the run's samples: what was not found when the probes were made, or what they lack.
+///
+/// # Errors
+/// If the calibration samples cannot be read again.
+pub(crate) fn notes(workspace: &Workspace, probes: &ProbeSet) -> Result<Vec<String>> {
+    let manifest = &workspace.manifest;
+    let mut notes: Vec<String> = probes.notes().iter().map(|note| format!("probes: {note}")).collect();
+    // Records have no place for notes.
+    if notes.is_empty() {
+        notes.extend(probes.missing_classes(manifest).map(|note| format!("probes: {note}")));
+    }
+    Ok(notes)
+}
+
+/// Writes the probes to `path`; beside it, as an archive, where its name asks for records and they cannot be some.
+/// Returns where they are.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save_probes(probes: &ProbeSet, path: &Path) -> Result<PathBuf> {
+    let records = crate::data::Format::of(path)? == crate::data::Format::Records;
+    let path = match probes.records() {
+        Err(_) if records => path.with_extension("npz"),
+        _ => path.to_owned(),
+    };
+    probes.save(&path)?;
+    Ok(path)
 }
 
 /// The calibration samples as an npy file in the store.
 pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<PathBuf> {
     let manifest = &workspace.manifest;
     let mut key = sample_key("calibration-samples", manifest)
+        .with("choice", "own stream, spread over data")
         .with("seed", manifest.calibration.seed)
         .with("count", manifest.calibration.count)
         .with("probes", probes.sha256());
@@ -84,7 +129,7 @@ pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<Pa
         } else {
             crate::convert::digest::digest_file(data)?
         };
-        key = key.with("data", digest);
+        key = key.with("data", digest).with("resize", format!("{:?}", manifest.input.resize));
     }
     let entry = workspace
         .store
@@ -122,7 +167,7 @@ impl LabelledData {
     }
 
     fn reader(&self, manifest: &Manifest) -> Result<SampleReader> {
-        SampleReader::open(&self.path, &manifest.input, manifest.output.classes, ReadOptions::default())
+        SampleReader::open_for(&self.path, manifest, ReadOptions::default())
     }
 
     /// Runs every sample through `run`; returns how many there are and how many answers are right.

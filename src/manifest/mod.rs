@@ -1,10 +1,12 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
+mod raw;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +45,7 @@ pub struct Manifest {
     pub confident_flips_allowed: Vec<(Precision, usize)>,
     /// Accuracy that may be lost on ordinary inputs, a share per precision; the tolerance ladder's where absent.
     pub losses_allowed: Vec<(Precision, f64)>,
-    /// Real, labelled data: a CIFAR-10-layout file or folder.
+    /// Real, labelled data (every format of `data::reader` that has labels).
     pub data: Option<PathBuf>,
     /// How cells are run.
     pub run: RunOptions,
@@ -133,6 +135,18 @@ pub struct Input {
     pub std: Vec<f32>,
     /// Fixed batch size of the model, where it has one.
     pub fixed_batch: Option<u32>,
+    /// How pictures of another size are brought to the model's; absent refuses them.
+    pub resize: Option<Resize>,
+}
+
+/// How a picture of another size is brought to the model's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// The whole picture, its proportions changed where they are others.
+    Stretch,
+    /// The largest part of the model's proportions, from the middle.
+    Crop,
 }
 
 impl Input {
@@ -175,10 +189,16 @@ pub struct Output {
 pub struct Probes {
     /// Shipped file; without one, probes are made into the store.
     pub file: Option<PathBuf>,
+    /// The team's own samples, which are the probes then.
+    pub data: Option<PathBuf>,
     /// Seed of the generator.
     pub seed: u64,
-    /// Number of probes.
+    /// Number of probes; the most of own samples that are taken.
     pub count: usize,
+    /// Whether the manifest names the number: a file must hold as many then.
+    pub exact: bool,
+    /// Time that making them may take.
+    pub time: Duration,
 }
 
 /// How activations are calibrated for INT8.
@@ -207,7 +227,7 @@ impl CalibrationMethod {
 /// The calibration set and method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calibration {
-    /// Real samples to calibrate on (a CIFAR-10-layout file or folder); without, procedural samples.
+    /// Real samples to calibrate on (every format of `data::reader`); without, procedural samples.
     pub data: Option<PathBuf>,
     /// Seed of the generator.
     pub seed: u64,

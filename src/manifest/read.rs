@@ -3,143 +3,22 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use serde::Deserialize;
 use toml::Spanned;
 
+use super::raw::{Raw, RawEngine, RawInput, RawModel, RawOutput};
 use super::{
     Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model, ModelSource, Output,
-    OutputKind, Probes, RunOptions, TimingCacheMode,
+    OutputKind, Probes, RunOptions,
 };
 use crate::convert::environment;
 use crate::error::{Error, Result};
 use crate::vocabulary::{Library, Precision};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Raw {
-    schema: Spanned<u32>,
-    model: RawModel,
-    input: RawInput,
-    output: RawOutput,
-    #[serde(default)]
-    probes: RawProbes,
-    #[serde(default)]
-    calibration: RawCalibration,
-    #[serde(default)]
-    matrix: RawMatrix,
-    #[serde(default)]
-    engine: RawEngine,
-    #[serde(default)]
-    agreement: RawAgreement,
-    #[serde(default)]
-    run: RawRun,
-    #[serde(default)]
-    paths: RawPaths,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawModel {
-    name: Spanned<String>,
-    saved_model: Option<Spanned<PathBuf>>,
-    onnx: Option<Spanned<PathBuf>>,
-    signature: Option<Spanned<String>>,
-    sha256: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawInput {
-    name: Spanned<String>,
-    shape: Spanned<Vec<usize>>,
-    layout: Option<Spanned<Layout>>,
-    range: Option<Spanned<[f32; 2]>>,
-    mean: Option<Spanned<Vec<f32>>>,
-    std: Option<Spanned<Vec<f32>>>,
-    fixed_batch: Option<Spanned<u32>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawOutput {
-    name: Spanned<String>,
-    classes: Spanned<usize>,
-    kind: Option<OutputKind>,
-    labels: Option<Spanned<Vec<String>>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawProbes {
-    file: Option<PathBuf>,
-    seed: Option<u64>,
-    count: Option<Spanned<usize>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawCalibration {
-    data: Option<PathBuf>,
-    seed: Option<u64>,
-    count: Option<Spanned<usize>>,
-    method: Option<CalibrationMethod>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawMatrix {
-    batches: Option<Spanned<Vec<u32>>>,
-    #[serde(default)]
-    fetch: Vec<Spanned<String>>,
-    #[serde(default)]
-    runtimes: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawEngine {
-    min_batch: Option<Spanned<u32>>,
-    opt_batch: Option<Spanned<u32>>,
-    max_batch: Option<Spanned<u32>>,
-    profiles: Option<Spanned<u32>>,
-    workspace_mebibytes: Option<u64>,
-    optimization_level: Option<Spanned<u32>>,
-    timing_iterations: Option<Spanned<u32>>,
-    candidates: Option<Spanned<u32>>,
-    tactic_sources: Option<Vec<String>>,
-    timing_cache: Option<TimingCacheMode>,
-}
-
 /// Largest loss that a manifest may name: half of all answers wrong is no conversion.
 const LARGEST_LOSS: f64 = 0.5;
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawAgreement {
-    #[serde(default)]
-    confident_flips_allowed: BTreeMap<Spanned<String>, usize>,
-    #[serde(default)]
-    loss: BTreeMap<Spanned<String>, Spanned<f64>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawRun {
-    intra_threads: Option<usize>,
-    inter_threads: Option<usize>,
-    time_limit_seconds: Option<Spanned<u64>>,
-    build_limit_seconds: Option<Spanned<u64>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawPaths {
-    snapshots: Option<PathBuf>,
-    baselines: Option<PathBuf>,
-    data: Option<PathBuf>,
-}
 
 /// Text and name of the manifest, to point at a place in it.
 struct Source<'a> {
@@ -200,10 +79,21 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         Some(given) => Ok(*given.get_ref()),
         None => Ok(default.max(least)),
     };
+    let limit = |given: Option<Spanned<u64>>, default: u64| match given {
+        Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
+        Some(given) => Ok(*given.get_ref()),
+        None => Ok(default),
+    };
+    if let (Some(_), Some(data)) = (&raw.probes.file, &raw.probes.data) {
+        return Err(source.error(data.span(), "the probes have both a `file` and `data` of their own; keep one"));
+    }
     let probes = Probes {
         file: raw.probes.file.as_deref().map(resolve),
+        data: raw.probes.data.map(|data| resolve(data.get_ref())),
         seed: raw.probes.seed.unwrap_or(1),
         count: count(&raw.probes.count, 256, 16, "the probe set")?,
+        exact: raw.probes.count.is_some(),
+        time: Duration::from_secs(limit(raw.probes.seconds, 60)?),
     };
     let calibration = Calibration {
         data: raw.calibration.data.as_deref().map(resolve),
@@ -211,14 +101,6 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         count: count(&raw.calibration.count, 512, 512, "calibration")?,
         method: raw.calibration.method.unwrap_or(CalibrationMethod::Percentile),
     };
-    if calibration.seed == probes.seed && calibration.data.is_none() {
-        return Err(Error::usage(format!(
-            "{}: probes and calibration have the same seed {}",
-            path.display(),
-            probes.seed
-        ))
-        .hint("a gate that calibrates on its own probes proves nothing; give `[calibration] seed` another value"));
-    }
     let batches = batches(&source, raw.matrix.batches, input.fixed_batch)?;
     let mut fetch = Vec::new();
     for name in raw.matrix.fetch {
@@ -252,11 +134,6 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         }
         losses_allowed.push((precision, share));
     }
-    let limit = |given: Option<Spanned<u64>>, default: u64| match given {
-        Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
-        Some(given) => Ok(*given.get_ref()),
-        None => Ok(default),
-    };
     Ok(Manifest {
         path: path.to_owned(),
         model,
@@ -365,6 +242,7 @@ fn input(source: &Source<'_>, raw: RawInput) -> Result<Input> {
         mean: Vec::new(),
         std: Vec::new(),
         fixed_batch: raw.fixed_batch.as_ref().map(|batch| *batch.get_ref()),
+        resize: raw.resize,
     };
     if let Some(batch) = raw.fixed_batch.filter(|batch| *batch.get_ref() == 0) {
         return Err(source.error(batch.span(), "a batch holds at least 1 sample"));

@@ -108,7 +108,12 @@ fn every_key_is_documented() {
 }
 
 #[test]
-fn calibrating_on_the_probes_is_refused() {
-    let error = parse(&TEXT.replacen("seed = 2", "seed = 1", 1)).unwrap_err();
-    assert!(error.message.contains("probes and calibration have the same seed 1"), "{error}");
+fn probes_have_one_source_and_a_time() {
+    let manifest = parse(&TEXT.replacen("seed = 1", "seed = 2\nseconds = 5", 1)).unwrap();
+    // Probes and calibration draw from streams of their own: one seed serves both.
+    assert_eq!((manifest.probes.seed, manifest.calibration.seed, manifest.probes.time.as_secs()), (2, 2, 5));
+    let error = parse(&TEXT.replacen("seed = 1", "seconds = 0", 1)).unwrap_err();
+    assert!(error.message.contains("a time limit of 0"), "{error}");
+    let error = parse(&TEXT.replacen("seed = 1", "data = \"samples\"", 1)).unwrap_err();
+    assert!(error.message.contains("both a `file` and `data`"), "{error}");
 }

@@ -40,3 +40,23 @@ fn a_report_and_its_page_are_kept(#[case] name: &str, #[case] report: Report) {
 fn the_markdown_of_the_failing_run_is_kept() {
     hold("failing.md", &markdown::render(&sample::failing()));
 }
+
+#[test]
+fn notes_are_told_and_decide_nothing() {
+    let mut report = sample::passing();
+    report.notes = vec!["probes: no probe is answered with 1 of 10 classes: 7 (`horse`)".to_owned()];
+    let text = super::terminal::render(&report, super::terminal::Style::default());
+    assert!(
+        text.contains("note    probes: no probe is answered with 1 of 10 classes") && text.contains("PASS"),
+        "{text}"
+    );
+    assert!(
+        !super::terminal::render(&report, super::terminal::Style { quiet: true, ..Default::default() })
+            .contains("note")
+    );
+    report.judge();
+    assert_eq!(report.verdict, crate::vocabulary::Verdict::Pass);
+    for text in [super::markdown::render(&report), super::html::render(&report)] {
+        assert!(text.contains("no probe is answered with 1 of 10 classes"), "{text}");
+    }
+}

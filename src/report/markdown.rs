@@ -111,6 +111,9 @@ fn head(report: &Report) -> String {
     for reason in report.reasons.iter().filter(|reason| !verdict::is_told_by_cells(reason)).take(10) {
         text.push_str(&format!("- ⚠️ {}\n", outside(reason)));
     }
+    for note in report.notes.iter().take(10) {
+        text.push_str(&format!("- {}\n", outside(note)));
+    }
     text
 }
 

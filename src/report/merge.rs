@@ -90,6 +90,11 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         }
     }
     report.requirements.unmet.clear();
+    for note in shards.iter().flat_map(|(_, shard)| &shard.notes) {
+        if !report.notes.contains(note) {
+            report.notes.push(note.clone());
+        }
+    }
     for (name, shard) in shards {
         report.requirements.baseline |= shard.requirements.baseline;
         for unmet in &shard.requirements.unmet {

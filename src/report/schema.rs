@@ -24,6 +24,9 @@ pub struct Report {
     /// Why the verdict is not `pass`, one sentence each.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// What is to be known of the run and decides nothing, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The model that was gated.
     pub model: ModelReport,
     /// The machine that ran it.
@@ -72,6 +75,7 @@ impl Report {
             schema: SCHEMA.to_owned(),
             verdict: Verdict::Incomplete,
             reasons: Vec::new(),
+            notes: Vec::new(),
             model,
             machine,
             started: started.into(),

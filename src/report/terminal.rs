@@ -305,10 +305,15 @@ impl Page {
 
     /// What the columns mean, and what a reader should know about the figures.
     fn notes(&mut self, report: &Report) {
-        if report.cells.iter().all(|cell| cell.leads.is_none()) {
+        let without_leads = report.cells.iter().all(|cell| cell.leads.is_none());
+        if without_leads && report.notes.is_empty() {
             return;
         }
         self.gap();
+        report.notes.iter().for_each(|note| self.labelled(0, "note", DIM, note));
+        if without_leads {
+            return;
+        }
         for text in layout::named_losses(report) {
             self.labelled(0, "note", color(AnsiColor::Yellow).bold(), &text);
         }

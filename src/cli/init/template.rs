@@ -107,12 +107,12 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     line("[probes]                       # the gate's fixed samples, made by `trtgate data probes` from the seed");
     line("seed = 1");
     line("count = 256");
-    line("# file = \"probes.bin\"        # keep them when the model changes: `trtgate data probes --out probes.bin`\n");
+    line("# file = \"probes.npz\"        # keep them when the model changes: `trtgate data probes --out probes.npz`\n");
     line("[calibration]                  # for INT8; real samples, if you have them, calibrate better");
     line("seed = 2");
     line("count = 512");
     line("method = \"percentile\"          # entropy, min-max or percentile");
-    line("# data = \"calibration.bin\"     # CIFAR-10 record layout, CSV or npy\n");
+    line("# data = \"calibration\"         # pictures, npz, npy, CSV or CIFAR-10 records\n");
     line("[matrix]");
     match choices.fixed_batch {
         Some(fixed) => line(&format!("batches = [{fixed}]")),

@@ -60,7 +60,8 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn new(input: &Input, seed: u64) -> Self {
+    /// The pictures of `seed` for `purpose`; another purpose has other pictures.
+    pub(super) fn new(input: &Input, seed: u64, purpose: Purpose) -> Self {
         let (mut height, mut width, channels) = input.image_size();
         let mut arrangement = Arrangement::Planes(channels);
         if input.layout == Layout::Flat {
@@ -71,12 +72,12 @@ impl Generator {
                 (height, width, arrangement) = (side, side, Arrangement::Interleaved);
             }
         }
-        Self { seed, purpose: Purpose::Picture, height, width, arrangement }
+        Self { seed, purpose, height, width, arrangement }
     }
 
     /// Pictures of a stream of their own, which no seed reaches.
     pub(super) fn natural(input: &Input) -> Self {
-        Self { purpose: Purpose::Natural, ..Self::new(input, 0) }
+        Self::new(input, 0, Purpose::Natural)
     }
 
     /// Number of pictures after which every family has come.
@@ -285,7 +286,7 @@ mod tests {
     #[case(&[13], Layout::Flat)]
     #[case(&[1], Layout::Flat)]
     fn pictures_fill_any_input(#[case] shape: &[usize], #[case] layout: Layout) {
-        let generator = Generator::new(&input(shape, layout), 1);
+        let generator = Generator::new(&input(shape, layout), 1, Purpose::Picture);
         for index in 0..2 * Generator::round() as u64 {
             assert_eq!(generator.bytes(index).len(), shape.iter().product::<usize>());
         }
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn pictures_are_pinned() {
-        let generator = Generator::new(&input(&[32, 32, 3], Layout::Nhwc), 1);
+        let generator = Generator::new(&input(&[32, 32, 3], Layout::Nhwc), 1, Purpose::Picture);
         let round: Vec<u8> = (0..Generator::round() as u64).flat_map(|index| generator.bytes(index)).collect();
         let digest = hex::encode(Sha256::digest(round));
         assert_eq!(digest, PINNED, "the pictures changed: every probe set would change with them");
@@ -302,11 +303,21 @@ mod tests {
     const PINNED: &str = "a8c490497eae497184d1fe8de00272dc14186595e5a53442045c1616707272b0";
 
     #[test]
+    fn calibration_pictures_are_others_than_probes() {
+        let input = input(&[8, 8, 3], Layout::Nhwc);
+        let of = |purpose| -> HashSet<Vec<u8>> {
+            let generator = Generator::new(&input, 2, purpose);
+            (0..200).map(|index| generator.bytes(index)).collect()
+        };
+        assert!(of(Purpose::Picture).is_disjoint(&of(Purpose::Calibration)));
+    }
+
+    #[test]
     fn pictures_differ_between_numbers_and_seeds() {
         let input = input(&[8, 8, 3], Layout::Nhwc);
         let all: HashSet<Vec<u8>> = (1..=2)
             .flat_map(|seed| (0..200).map(move |index| (seed, index)))
-            .map(|(seed, index)| Generator::new(&input, seed).bytes(index))
+            .map(|(seed, index)| Generator::new(&input, seed, Purpose::Picture).bytes(index))
             .collect();
         assert_eq!(all.len(), 400);
     }

@@ -9,8 +9,14 @@
 //! | `mutate`      | small changes of a picture                                           |
 //! | `judge`       | the reference's answers, and every threshold that decides on them    |
 //! | `plan`        | how many probes of which kind, at what cost                          |
-//! | `search`      | explore, breed, bisect, choose                                       |
-//! | `set`         | the probe set as a file                                              |
+//! | `clock`       | the time that making them may take                                   |
+//! | `search`      | explore, then breed, bisect and choose                               |
+//! | `breed`       | offspring of rare classes                                            |
+//! | `boundary`    | pictures near a decision boundary                                    |
+//! | `choose`      | quotas, variety, order                                               |
+//! | `summary`     | what the set holds, and what was not found                           |
+//! | `set`, `file` | the probe set, in memory and as a file                               |
+//! | `own`         | probes from the team's own samples                                   |
 //! | `calibration` | the calibration set, which shares nothing with the probes            |
 //! | `natural`     | pictures as they come, for the leads of ordinary inputs              |
 //!
@@ -18,59 +24,75 @@
 //! are kept; they differ by some 1e-6 between machines, so each decision keeps clear of its threshold, and
 //! [`ProbeSummary::slack`] tells by how much.
 
+mod boundary;
+mod breed;
 mod calibration;
+mod choose;
+mod clock;
 mod family;
+mod file;
 mod judge;
 mod mutate;
 mod natural;
+mod own;
 mod picture;
 mod plan;
 mod random;
 mod scene;
 mod search;
 mod set;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 pub use calibration::{make_calibration, write_calibration};
+pub use clock::{ProbeProgress, Watch};
 pub use judge::Scorer;
 pub use natural::{NATURAL_VERSION, NaturalSamples};
+pub use own::own_probes;
 pub use plan::ProbeOptions;
-pub use set::{ProbeSet, ProbeSummary};
+pub use set::{ProbeSet, ValueRange};
+pub use summary::ProbeSummary;
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use family::Generator;
 use judge::Judge;
 use plan::{Budget, MINIMUM_COUNT};
-use search::Search;
+use random::Purpose;
+use search::{Outcome, Search};
 
-/// Makes probes for a model: pictures to which the reference gives every answer, a quarter of them near a decision
-/// boundary and a quarter far from every one, labelled with the reference's answers.
+/// Makes probes for a model within `options.time`: pictures to which the reference gives every answer, a quarter of them
+/// near a decision boundary and a quarter far from every one, labelled with the reference's answers. What is not found is
+/// noted, and never a reason to give none.
 ///
-/// The same manifest, options and reference give the same bytes.
+/// The same manifest, options and reference give the same bytes, unless the time was too short for the search;
+/// [`ProbeSummary::cut_from`] says so. `watch` hears of the progress.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid) where the model cannot be brought to enough answers, with the counts of each
-/// class; any error of the scorer; [`Failed`](crate::ErrorKind::Failed) where its outputs have another shape or are
-/// not finite.
+/// [`Invalid`](crate::ErrorKind::Invalid) where the reference answers every picture alike or contradicts itself, or has
+/// fewer probes of a class than the options demand; any error of the scorer; [`Failed`](crate::ErrorKind::Failed) where
+/// its outputs have another shape or are not finite.
 pub fn make_probes(
     manifest: &Manifest,
     options: &ProbeOptions,
     scorer: &mut Scorer<'_>,
+    watch: &mut Watch<'_>,
 ) -> Result<(ProbeSet, ProbeSummary)> {
     if options.count < MINIMUM_COUNT {
         return Err(Error::usage(format!("{} probes are too few, at least {MINIMUM_COUNT} are needed", options.count)));
     }
-    let mut set = ProbeSet::empty(manifest)?;
-    let mut judge = Judge::new(manifest, scorer)?;
-    let generator = Generator::new(&manifest.input, options.seed);
-    let budget = Budget::of(set.layout().image_len(), options.count);
+    let empty = ProbeSet::of_pixels(manifest, Vec::new(), None)?;
+    let mut judge = Judge::new(manifest, scorer, watch, options.time)?;
+    let generator = Generator::new(&manifest.input, options.seed, Purpose::Picture);
+    let budget = Budget::of(empty.layout().image_len(), options.count);
     let search = Search::new(&mut judge, generator, *options, budget, manifest.output.classes);
-    let (picks, bounds) = search.run()?;
-    for pick in picks {
-        set.push(pick.label, &pick.planar)?;
-    }
-    let summary = set.measure_with(&mut judge, bounds)?;
+    let Outcome { picks, bounds, cut_from } = search.run()?;
+    let summary = summary::sum_up(&picks, manifest, options, (bounds, cut_from), &mut judge)?;
+    options.check(&summary.per_class)?;
+    let labels: Option<Vec<u32>> =
+        picks.iter().map(|pick| pick.label.and_then(|label| u32::try_from(label).ok())).collect();
+    let pixels = picks.into_iter().flat_map(|pick| pick.planar).collect();
+    let set = ProbeSet::of_pixels(manifest, pixels, labels)?.noting(summary.notes.iter().cloned());
     Ok((set, summary))
 }

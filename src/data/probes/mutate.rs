@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn offspring_keep_the_size_and_differ() {
-        let generator = Generator::new(&input(&[8, 8, 3], Layout::Nhwc), 1);
+        let generator = Generator::new(&input(&[8, 8, 3], Layout::Nhwc), 1, Purpose::Picture);
         let parent = generator.bytes(0);
         let mut random = Random::new(1, Purpose::Search, 0);
         let children: Vec<Vec<u8>> =

@@ -59,6 +59,7 @@ impl NaturalSamples {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::data::probes::random::Purpose;
     use crate::data::probes::tests::manifest;
 
     #[test]
@@ -75,8 +76,10 @@ mod tests {
         let natural = Generator::natural(&manifest.input);
         let known: std::collections::HashSet<Vec<u8>> = (0..64).map(|number| natural.bytes(number)).collect();
         for seed in [0, 1, 2, 7] {
-            let other = Generator::new(&manifest.input, seed);
-            assert!((0..256).all(|number| !known.contains(&other.bytes(number))), "seed {seed}");
+            for purpose in [Purpose::Picture, Purpose::Calibration] {
+                let other = Generator::new(&manifest.input, seed, purpose);
+                assert!((0..256).all(|number| !known.contains(&other.bytes(number))), "seed {seed}");
+            }
         }
     }
 }

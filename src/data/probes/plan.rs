@@ -1,6 +1,12 @@
 //! How many probes of which kind are wanted, and how much the search for them may cost.
 
+use std::time::Duration;
+
+use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+
+/// Most classes whose counts an error lists.
+const LISTED: usize = 64;
 
 /// What to make probes of, beside the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,18 +15,46 @@ pub struct ProbeOptions {
     pub seed: u64,
     /// Number of probes.
     pub count: usize,
-    /// Fewest probes that a class may have; `None` asks for what `count` has room for (15 of 256 for 10 classes). A
-    /// smaller number accepts a model that procedural pictures cannot bring to every answer.
+    /// Fewest probes that a class must have, or there is no set; `None` looks for what `count` has room for (15 of 256
+    /// for 10 classes) and takes what is found.
     pub minimum_per_class: Option<usize>,
+    /// Time that the search may take.
+    pub time: Duration,
 }
 
 impl ProbeOptions {
     /// The manifest's probes.
     pub fn of(manifest: &Manifest) -> Self {
-        Self { seed: manifest.probes.seed, count: manifest.probes.count, minimum_per_class: None }
+        Self {
+            seed: manifest.probes.seed,
+            count: manifest.probes.count,
+            minimum_per_class: None,
+            time: manifest.probes.time,
+        }
     }
 
-    /// Fewest probes of each class: `count / (1.7 * classes)`, at most 15 and at least 1; 0 where `count` has no room
+    /// Holds the probes of each class to the number that was demanded.
+    ///
+    /// # Errors
+    /// If a class has fewer.
+    pub(super) fn check(&self, per_class: &[usize]) -> Result<()> {
+        let Some(minimum) = self.minimum_per_class else { return Ok(()) };
+        let scarce = per_class.iter().filter(|count| **count < minimum).count();
+        if scarce == 0 {
+            return Ok(());
+        }
+        let lowest = per_class.iter().min().copied().unwrap_or(0);
+        let counts: Vec<String> = per_class.iter().take(LISTED).map(usize::to_string).collect();
+        let more = if per_class.len() > LISTED { " …" } else { "" };
+        Err(Error::invalid(format!(
+            "the reference answers {scarce} of {} classes to fewer than {minimum} probes",
+            per_class.len()
+        ))
+        .cause(format!("probes of each class: {}{more}", counts.join(" ")))
+        .hint(format!("ask for `--min-per-class {lowest}`, or leave it out and take what is found")))
+    }
+
+    /// Fewest probes of each class that are looked for: `count / (1.7 * classes)`, at most 15 and at least 1; 0 where `count` has no room
     /// for two of each class.
     pub fn minimum(&self, classes: usize) -> usize {
         let room = if classes.saturating_mul(2) > self.count { 0 } else { 1 };
@@ -96,6 +130,25 @@ impl Budget {
         let all = (count * 94 * 3072 / sample_len.max(1)).clamp(count * 16, count * 94);
         Self { explore: all / 2, search: all / 4, bisect: all / 4 }
     }
+
+    /// The largest of this budget, its half, its quarter and so on that has at most `affordable` pictures. Halving keeps
+    /// to a few sizes, so that a machine whose speed varies a little still makes the same probes.
+    pub(super) fn within(self, affordable: usize) -> Self {
+        let halved = |times: u32| Self {
+            explore: (self.explore >> times).max(1),
+            search: self.search >> times,
+            bisect: self.bisect >> times,
+        };
+        (0..usize::BITS)
+            .map(halved)
+            .find(|budget| budget.all() <= affordable)
+            .unwrap_or_else(|| halved(usize::BITS - 1))
+    }
+
+    /// Pictures of all three.
+    pub(super) fn all(self) -> usize {
+        self.explore + self.search + self.bisect
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +166,7 @@ mod tests {
     #[case(2048, 1000, 1)]
     #[case(64, 10, 3)]
     fn minimum_follows_the_room(#[case] count: usize, #[case] classes: usize, #[case] expected: usize) {
-        let options = ProbeOptions { seed: 1, count, minimum_per_class: None };
+        let options = ProbeOptions { seed: 1, count, minimum_per_class: None, time: Duration::from_secs(60) };
         assert_eq!(options.minimum(classes), expected);
         assert_eq!(ProbeOptions { minimum_per_class: Some(0), ..options }.minimum(classes), 0);
     }
@@ -148,5 +201,14 @@ mod tests {
     fn large_images_cost_less() {
         assert_eq!(Budget::of(3072, 256), Budget { explore: 12_032, search: 6_016, bisect: 6_016 });
         assert_eq!(Budget::of(224 * 224 * 3, 256).explore, 2048);
+    }
+
+    #[rstest]
+    #[case(24_064, 24_064)]
+    #[case(24_063, 12_032)]
+    #[case(6_100, 6_016)]
+    #[case(0, 1)]
+    fn budgets_halve_until_they_fit(#[case] affordable: usize, #[case] all: usize) {
+        assert_eq!(Budget::of(3072, 256).within(affordable).all(), all);
     }
 }

@@ -12,6 +12,8 @@ pub(super) enum Purpose {
     Search,
     /// Natural sample number n.
     Natural,
+    /// Calibration picture number n of a seed.
+    Calibration,
 }
 
 /// ChaCha8 keyed by seed and purpose, one stream a number. Only integers are drawn from it.
@@ -83,6 +85,7 @@ mod tests {
         let base = first(1, Purpose::Picture, 1);
         assert_ne!(base, first(2, Purpose::Picture, 1));
         assert_ne!(base, first(1, Purpose::Search, 1));
+        assert_ne!(base, first(1, Purpose::Calibration, 1));
         assert_ne!(base, first(1, Purpose::Picture, 2));
         assert_eq!(base, first(1, Purpose::Picture, 1));
     }

@@ -2,54 +2,64 @@
 
 use std::collections::HashSet;
 
+use super::choose::{Choice, Distance, Pick, interleave, share_out, spread};
 use super::family::Generator;
-use super::judge::Judge;
-use super::mutate::{between, offspring};
+use super::judge::{Answer, Judge};
 use super::plan::{Bounds, Budget, ProbeOptions, Quota, quotas};
-use super::random::{Purpose, Random};
 use crate::error::{Error, Result};
 
 /// Pictures scored before it is looked whether there are enough.
 const ROUND: usize = 512;
-/// Offspring scored before the next parent is chosen.
-const LITTER: usize = 32;
-/// Steps from one picture to another.
-const STEPS: u32 = 1024;
-/// Pictures of a class that boundaries are searched from.
-const ANCHORS: usize = 24;
-/// First picture number that is mixed into offspring: pictures numbered from here are never candidates themselves.
-const FRESH: u64 = 1 << 40;
-
-/// A chosen picture.
-pub(super) struct Pick {
-    pub(super) label: usize,
-    pub(super) planar: Vec<u8>,
-}
+/// Pictures after which the speed is known well enough to say how many there is time for.
+const TIMED: usize = 64;
+/// Share of the time after which the speed is known well enough, however few pictures were scored.
+const TIMED_SHARE: f64 = 0.1;
+/// Share of the time that is planned for; the rest is for a machine that slows down.
+const PLANNED_SHARE: f64 = 0.85;
+/// Pictures drawn for one that is missing before the input is taken to have no more different ones.
+const DRAWS: u64 = 64;
 
 /// What exploring found of one class: numbers of pictures, in order.
 #[derive(Clone, Debug, Default)]
-struct Found {
-    far: Vec<u64>,
-    middle: Vec<u64>,
-    near: usize,
+pub(super) struct Found {
+    pub(super) far: Vec<u64>,
+    pub(super) middle: Vec<u64>,
+    pub(super) near: Vec<u64>,
     /// While nothing is found: the picture that comes closest, its lead, and the second best lead.
-    closest: Option<(u64, f64, f64)>,
+    pub(super) closest: Option<(u64, f64, f64)>,
 }
 
 impl Found {
-    fn all(&self) -> usize {
-        self.far.len() + self.middle.len() + self.near
+    pub(super) fn all(&self) -> usize {
+        self.far.len() + self.middle.len() + self.near.len()
     }
 }
 
 /// The search's state.
 pub(super) struct Search<'judge, 'run, 'scorer> {
-    judge: &'judge mut Judge<'run, 'scorer>,
-    generator: Generator,
-    options: ProbeOptions,
-    budget: Budget,
-    found: Vec<Found>,
-    bounds: Bounds,
+    pub(super) judge: &'judge mut Judge<'run, 'scorer>,
+    pub(super) generator: Generator,
+    pub(super) options: ProbeOptions,
+    pub(super) budget: Budget,
+    pub(super) found: Vec<Found>,
+    pub(super) bounds: Bounds,
+    /// First picture number that was not looked at.
+    next: u64,
+    /// The budget of a model that is fast enough.
+    whole: Budget,
+    /// Whether the budget was held against the model's speed.
+    timed: bool,
+    /// Whether something was not found that a larger budget might have found.
+    limited: bool,
+}
+
+/// What a search ended with.
+pub(super) struct Outcome {
+    /// In their final order.
+    pub(super) picks: Vec<Pick>,
+    pub(super) bounds: Bounds,
+    /// Pictures of the whole budget, where the time had no room for them and something was not found.
+    pub(super) cut_from: Option<usize>,
 }
 
 impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
@@ -61,215 +71,155 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         classes: usize,
     ) -> Self {
         let found = vec![Found::default(); classes];
-        Self { judge, generator, options, budget, found, bounds: Bounds::DEFAULT }
+        let bounds = Bounds::DEFAULT;
+        let whole = budget;
+        Self { judge, generator, options, budget, found, bounds, next: 0, whole, timed: false, limited: false }
     }
 
-    /// Probes in their final order, and the bounds that were used.
-    pub(super) fn run(mut self) -> Result<(Vec<Pick>, Bounds)> {
+    /// The probes and the bounds that were used.
+    pub(super) fn run(mut self) -> Result<Outcome> {
         self.explore()?;
         let minimum = self.options.minimum(self.found.len());
         // Without a minimum, classes that were not met are left out.
         let wanted: Vec<usize> = (0..self.found.len())
             .filter(|&class| minimum > 0 || self.found.get(class).is_some_and(|found| found.all() > 0))
             .collect();
+        let mut plan = self.plan(&wanted);
+        let bred = self.breed(&plan)?;
+        // The quotas of classes that are out of reach go to the others.
+        let met = |class: usize| self.found.get(class).is_some_and(|found| found.all() > 0);
+        let is_bred = |class: usize| bred.get(class).is_some_and(|bred| !bred.is_empty());
+        let reached: Vec<usize> = wanted.iter().copied().filter(|&class| met(class) || is_bred(class)).collect();
+        if reached.len() < wanted.len() {
+            plan = self.plan(&reached);
+        }
+        let near = self.bisect(&plan, &bred)?;
+        let mut picks = self.choose(&plan, near, bred);
+        self.fill_up(&mut picks)?;
+        let limited = self.limited || self.judge.cut;
+        Ok(Outcome { picks, bounds: self.bounds, cut_from: limited.then(|| self.whole.all()) })
+    }
+
+    /// Quotas of these classes, by class.
+    fn plan(&self, wanted: &[usize]) -> Vec<Quota> {
         let mut plan = vec![Quota::default(); self.found.len()];
-        for (class, quota) in wanted.iter().zip(quotas(self.options.count, wanted.len())) {
-            if let Some(place) = plan.get_mut(*class) {
-                *place = quota;
+        if !wanted.is_empty() {
+            for (class, quota) in wanted.iter().zip(quotas(self.options.count, wanted.len())) {
+                if let Some(place) = plan.get_mut(*class) {
+                    *place = quota;
+                }
             }
         }
-        let bred = self.breed(&plan)?;
-        let near = self.bisect(&plan, &bred)?;
-        let picks = self.choose(&plan, near, bred);
-        self.check(&picks, minimum)?;
-        Ok((picks.into_iter().map(|(pick, _)| pick).collect(), self.bounds))
+        plan
+    }
+
+    /// Notes that a part of the search came to its end without having found everything.
+    pub(super) fn note_end(&mut self) {
+        self.limited |= self.budget != self.whole;
     }
 
     /// Scores pictures of the generator until every class has what its quota needs, or the budget is spent.
     fn explore(&mut self) -> Result<()> {
         let plan = quotas(self.options.count, self.found.len());
         let minimum = self.options.minimum(self.found.len());
-        let mut next = 0u64;
-        while (next as usize) < self.budget.explore {
-            let numbers: Vec<u64> = (next..next + ROUND as u64).collect();
-            next += ROUND as u64;
-            let pictures: Vec<Vec<u8>> = numbers.iter().map(|&number| self.generator.bytes(number)).collect();
-            let answers = self.judge.answers(&pictures)?;
-            if numbers.first() == Some(&0) {
-                let margins: Vec<f64> = answers.iter().map(|answer| answer.margin).collect();
+        // Scores of all classes are looked at only to find the way to a class that is not met.
+        self.judge.keep_scores = minimum > 0;
+        while (self.next as usize) < self.budget.explore && !self.judge.cut {
+            let first = self.next == 0;
+            let round = self.explore_round()?;
+            if first {
+                let margins: Vec<f64> = round.iter().map(|(_, answer)| answer.margin).collect();
+                if !self.judge.varied {
+                    return Err(Error::invalid("the reference gives the same scores whatever the picture")
+                        .cause(format!("{} pictures were tried", round.len()))
+                        .hint("check the input's `range` and `layout` in the manifest"));
+                }
                 self.bounds = Bounds::for_margins(&margins).ok_or_else(|| {
                     Error::invalid("the reference gives the same scores to all classes, whatever the picture")
-                        .hint("check the input's range and layout in the manifest")
+                        .hint("check the input's `range` and `layout` in the manifest")
                 })?;
             }
-            for (number, answer) in numbers.into_iter().zip(answers) {
-                let far = self.judge.reaches(answer.margin, self.bounds.far);
-                let middle = !far && self.judge.reaches(answer.margin, self.bounds.near);
-                for (class, found) in self.found.iter_mut().enumerate() {
-                    if class == answer.label {
-                        match (far, middle) {
-                            (true, _) => found.far.push(number),
-                            (_, true) => found.middle.push(number),
-                            _ => found.near += 1,
-                        }
-                    } else if minimum > 0 && found.far.is_empty() && found.middle.is_empty() {
-                        let lead = answer.behind(class);
-                        found.closest = match found.closest {
-                            Some((best, first, second)) if lead <= first => Some((best, first, second.max(lead))),
-                            Some((_, first, _)) => Some((number, lead, first)),
-                            None => Some((number, lead, f64::NEG_INFINITY)),
-                        };
-                    }
-                }
+            for (number, answer) in round {
+                self.sort(number, &answer, minimum > 0);
             }
             let enough = |(found, quota): (&Found, &Quota)| {
                 found.far.len() >= quota.far && found.far.len() + found.middle.len() >= quota.all - quota.near
             };
             if minimum > 0 && self.found.iter().zip(&plan).all(enough) {
-                break;
+                return Ok(());
             }
         }
+        self.note_end();
         Ok(())
     }
 
-    /// Offspring of the classes that exploring met too rarely.
-    fn breed(&mut self, plan: &[Quota]) -> Result<Vec<Vec<Vec<u8>>>> {
-        let missing: Vec<usize> = plan
-            .iter()
-            .zip(&self.found)
-            .map(|(quota, found)| (quota.all - quota.near).saturating_sub(found.far.len() + found.middle.len()))
-            .collect();
-        let rare = missing.iter().filter(|missing| **missing > 0).count().max(1);
-        let mut bred = vec![Vec::new(); plan.len()];
-        for (class, (missing, litter)) in missing.into_iter().zip(&mut bred).enumerate() {
-            if missing > 0 {
-                *litter = self.breed_class(class, missing, self.budget.search / rare)?;
+    /// Scores the next pictures, at most [`ROUND`] and as many as the budget has; chooses the budget once the speed is
+    /// known.
+    fn explore_round(&mut self) -> Result<Vec<(u64, Answer)>> {
+        let mut round = Vec::new();
+        let mut end = self.next + ROUND as u64;
+        while self.next < end && !self.judge.cut {
+            self.judge.stage = ("exploring", self.budget.all());
+            let step = (self.judge.step() as u64).min(end - self.next);
+            let numbers: Vec<u64> = (self.next..self.next + step).collect();
+            let pictures: Vec<Vec<u8>> = numbers.iter().map(|&number| self.generator.bytes(number)).collect();
+            let answers = self.judge.answers(&pictures)?;
+            self.next += answers.len() as u64;
+            round.extend(numbers.into_iter().zip(answers));
+            self.fit_budget();
+            if self.budget != self.whole {
+                end = end.min(self.budget.explore as u64).max(self.next);
             }
         }
-        Ok(bred)
+        Ok(round)
     }
 
-    fn breed_class(&mut self, class: usize, missing: usize, budget: usize) -> Result<Vec<Vec<u8>>> {
-        let Some(found) = self.found.get(class) else { return Ok(Vec::new()) };
-        let mut parents: Vec<Vec<u8>> =
-            found.far.iter().chain(&found.middle).map(|&number| self.generator.bytes(number)).collect();
-        let mut climbing = None;
-        if parents.is_empty() {
-            let Some((number, lead, second)) = found.closest else { return Ok(Vec::new()) };
-            self.judge.reaches(lead, second);
-            parents.push(self.generator.bytes(number));
-            climbing = Some(lead);
+    /// Halves the budget until it fits into the time, once the speed is known.
+    fn fit_budget(&mut self) {
+        let spent = self.judge.clock.spent().as_secs_f64() / self.judge.clock.limit().as_secs_f64();
+        if self.timed || (self.judge.evaluations < TIMED && spent < TIMED_SHARE) {
+            return;
         }
-        let lowest = self.bounds.window().0;
-        let mut random = Random::new(self.options.seed, Purpose::Search, 1 + class as u64);
-        let (mut bred, mut spent) = (Vec::new(), 0);
-        let mut fresh = FRESH + ((class as u64) << 24);
-        while bred.len() < missing && spent < budget {
-            let mut children = Vec::with_capacity(LITTER);
-            for _ in 0..LITTER {
-                let parent = parents.get(random.index(parents.len())).map_or(&[][..], Vec::as_slice);
-                children.push(offspring(&mut random, &self.generator, parent, fresh));
-                fresh += 1;
-            }
-            let answers = self.judge.answers(&children)?;
-            spent += children.len();
-            let mut best: Option<(Vec<u8>, f64)> = None;
-            for (child, answer) in children.into_iter().zip(answers) {
-                let lead = answer.lead_of(class);
-                if let Some(before) = climbing {
-                    // Still on the way to the class: only the best child counts.
-                    let known = best.as_ref().map_or(before, |(_, lead)| *lead);
-                    if self.judge.reaches(lead, known) && lead > known {
-                        best = Some((child, lead));
-                    }
-                } else if self.judge.reaches(lead, lowest) && bred.len() < missing && !parents.contains(&child) {
-                    parents.push(child.clone());
-                    bred.push(child);
-                }
-            }
-            if let Some((child, lead)) = best {
-                parents = vec![child.clone()];
-                climbing = Some(lead);
-                if self.judge.reaches(lead, lowest) {
-                    bred.push(child);
-                    climbing = None;
-                }
-            }
+        self.timed = true;
+        // At the end every probe is asked again, where that is a small part of the whole.
+        let all = (self.judge.affordable() as f64 * PLANNED_SHARE) as usize;
+        let all = all.saturating_add(self.judge.evaluations);
+        let affordable = all.saturating_sub(self.options.count.min(all / 4));
+        self.budget = self.whole.within(affordable);
+        // With hardly more pictures than probes, boundaries are not looked for.
+        if self.budget != self.whole && self.budget.all() < self.options.count {
+            self.budget = Budget { explore: affordable.min(self.options.count), search: 0, bisect: 0 };
         }
-        Ok(bred)
     }
 
-    /// Pictures close to a decision boundary, each found between two pictures of different answers.
-    fn bisect(&mut self, plan: &[Quota], bred: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<Vec<u8>>>> {
-        let anchors: Vec<Vec<Vec<u8>>> = self
-            .found
-            .iter()
-            .zip(bred)
-            .map(|(found, bred)| {
-                let explored = found.far.iter().chain(&found.middle).take(ANCHORS);
-                explored.map(|&number| self.generator.bytes(number)).chain(bred.iter().cloned()).collect()
-            })
-            .collect();
-        let reached: Vec<usize> =
-            (0..anchors.len()).filter(|&class| anchors.get(class).is_some_and(|list| !list.is_empty())).collect();
-        let mut near: Vec<Vec<Vec<u8>>> = vec![Vec::new(); plan.len()];
-        if reached.len() < 2 {
-            return Ok(near);
-        }
-        let (lowest, highest) = self.bounds.window();
-        let mut random = Random::new(self.options.seed, Purpose::Search, 0);
-        let mut choose = |class: usize| {
-            let list = anchors.get(class).map_or(&[][..], Vec::as_slice);
-            list.get(random.index(list.len())).map_or(&[][..], Vec::as_slice)
-        };
-        let mut partner = Random::new(self.options.seed, Purpose::Search, u64::MAX);
-        let mut spent = 0;
-        while spent < self.budget.bisect {
-            let mut brackets = Vec::new();
-            for (class, (quota, near)) in plan.iter().zip(&near).enumerate() {
-                for _ in near.len()..quota.near {
-                    if reached.contains(&class) {
-                        let others = reached.iter().filter(|other| **other != class);
-                        let other = others.copied().nth(partner.index(reached.len() - 1)).unwrap_or(class);
-                        brackets.push(Bracket {
-                            first: choose(class),
-                            second: choose(other),
-                            label: class,
-                            low: 0,
-                            high: STEPS,
-                        });
-                    }
-                }
-            }
-            if brackets.is_empty() {
-                break;
-            }
-            while !brackets.is_empty() && spent < self.budget.bisect {
-                let pictures: Vec<Vec<u8>> = brackets.iter().map(Bracket::middle).collect();
-                let answers = self.judge.answers(&pictures)?;
-                spent += pictures.len();
-                let mut open = Vec::new();
-                for ((mut bracket, picture), answer) in brackets.into_iter().zip(pictures).zip(answers) {
-                    if self.judge.reaches(answer.margin, highest) {
-                        if bracket.narrow(answer.label) {
-                            open.push(bracket);
-                        }
-                    } else if self.judge.reaches(answer.margin, lowest)
-                        && let (Some(list), Some(quota)) = (near.get_mut(answer.label), plan.get(answer.label))
-                        && list.len() < quota.near
-                        && !list.contains(&picture)
-                    {
-                        list.push(picture);
-                    }
-                }
-                brackets = open;
+    /// Puts picture `number` to those of its class, or notes how close it came to classes that are not met.
+    fn sort(&mut self, number: u64, answer: &Answer, look_for_all: bool) {
+        let far = self.judge.reaches(answer.margin, self.bounds.far);
+        let middle = !far && self.judge.reaches(answer.margin, self.bounds.near);
+        if let Some(found) = self.found.get_mut(answer.label) {
+            match (far, middle) {
+                (true, _) => found.far.push(number),
+                (_, true) => found.middle.push(number),
+                _ => found.near.push(number),
             }
         }
-        Ok(near)
+        if !look_for_all {
+            return;
+        }
+        for (class, found) in self.found.iter_mut().enumerate() {
+            if class != answer.label && found.far.is_empty() && found.middle.is_empty() {
+                let lead = answer.behind(class);
+                found.closest = match found.closest {
+                    Some((best, first, second)) if lead <= first => Some((best, first, second.max(lead))),
+                    Some((_, first, _)) => Some((number, lead, first)),
+                    None => Some((number, lead, f64::NEG_INFINITY)),
+                };
+            }
+        }
     }
 
     /// Fills the quotas: near, far, then the middle; what a class lacks comes from the others.
-    fn choose(&self, plan: &[Quota], near: Vec<Vec<Vec<u8>>>, bred: Vec<Vec<Vec<u8>>>) -> Vec<(Pick, Distance)> {
+    fn choose(&self, plan: &[Quota], near: Vec<Vec<Vec<u8>>>, bred: Vec<Vec<Vec<u8>>>) -> Vec<Pick> {
         let mut classes: Vec<Choice> = Vec::with_capacity(plan.len());
         for (((quota, found), near), bred) in plan.iter().zip(&self.found).zip(near).zip(bred) {
             let mut choice = Choice::default();
@@ -295,222 +245,51 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         interleave(classes.into_iter().map(|choice| choice.chosen).collect(), self.options.count)
     }
 
-    /// Refuses a set that is not what was asked for, and says what was found.
-    fn check(&self, picks: &[(Pick, Distance)], minimum: usize) -> Result<()> {
-        let mut counts = vec![0usize; self.found.len()];
-        for (pick, _) in picks {
-            if let Some(count) = counts.get_mut(pick.label) {
-                *count += 1;
+    /// Adds pictures that were not looked at where there are too few different ones: asked where there is time, else
+    /// as they are.
+    fn fill_up(&mut self, picks: &mut Vec<Pick>) -> Result<()> {
+        let count = self.options.count;
+        let mut seen: HashSet<Vec<u8>> = picks.iter().map(|pick| pick.planar.clone()).collect();
+        // First those that exploring met near a boundary.
+        let near =
+            self.found.iter().enumerate().flat_map(|(class, found)| found.near.iter().map(move |near| (*near, class)));
+        let mut near: Vec<(u64, usize)> = near.collect();
+        near.sort_unstable();
+        for (number, class) in near {
+            if picks.len() == count {
+                break;
+            }
+            let planar = self.generator.bytes(number);
+            if seen.insert(planar.clone()) {
+                picks.push(Pick { label: Some(class), planar, distance: Distance::Near });
             }
         }
-        let scarce = counts.iter().filter(|count| **count < minimum).count();
-        if scarce > 0 {
-            let list = |counts: &mut dyn Iterator<Item = usize>| {
-                counts.map(|count| count.to_string()).collect::<Vec<_>>().join(" ")
-            };
-            let explored = list(&mut self.found.iter().map(Found::all));
-            let lowest = counts.iter().min().copied().unwrap_or(0);
-            return Err(Error::invalid(format!(
-                "the reference answers {scarce} of {} classes to fewer than {minimum} probes",
-                counts.len()
-            ))
-            .cause(format!("probes of each class: {}", list(&mut counts.iter().copied())))
-            .cause(format!("procedural pictures of each class: {explored}"))
-            .hint(format!(
-                "accept fewer with `trtgate data probes --min-per-class {lowest} --out probes.bin`, and set \
-                 `file = \"probes.bin\"` under `[probes]` in the manifest"
-            )));
-        }
-        let quarter = self.options.count.div_ceil(4);
-        for (distance, what) in
-            [(Distance::Near, "near a decision boundary"), (Distance::Far, "far from every decision boundary")]
-        {
-            let found = picks.iter().filter(|(_, own)| *own == distance).count();
-            if found < quarter || picks.len() < self.options.count {
-                return Err(Error::invalid(format!(
-                    "{found} of {} probes lie {what}, expected at least {quarter} of {}",
-                    picks.len(),
-                    self.options.count
-                ))
-                .hint("try another seed, or fewer probes"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A stretch between two pictures of different answers.
-struct Bracket<'picture> {
-    first: &'picture [u8],
-    second: &'picture [u8],
-    /// The answer at `low`.
-    label: usize,
-    low: u32,
-    high: u32,
-}
-
-impl Bracket<'_> {
-    fn middle(&self) -> Vec<u8> {
-        between(self.first, self.second, self.low.midpoint(self.high), STEPS)
-    }
-
-    /// Goes on in the half that holds the boundary; `false` when there is nothing between any more.
-    fn narrow(&mut self, label: usize) -> bool {
-        let middle = self.low.midpoint(self.high);
-        if label == self.label {
-            self.low = middle;
-        } else {
-            self.high = middle;
-        }
-        self.high - self.low > 1
-    }
-}
-
-/// Where a probe lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Distance {
-    Near,
-    Middle,
-    Far,
-}
-
-/// Candidates of one class, the next one last, and what was chosen of them.
-#[derive(Default)]
-struct Choice {
-    far: Vec<u64>,
-    middle: Vec<u64>,
-    bred: Vec<Vec<u8>>,
-    chosen: Vec<(Vec<u8>, Distance)>,
-    taken_far: usize,
-}
-
-impl Choice {
-    fn take_far(&mut self, generator: &Generator) -> bool {
-        let Some(number) = self.far.pop() else { return false };
-        self.chosen.push((generator.bytes(number), Distance::Far));
-        self.taken_far += 1;
-        true
-    }
-
-    /// Takes a middle one, else an offspring, else a far one.
-    fn take_any(&mut self, generator: &Generator) -> bool {
-        if let Some(number) = self.middle.pop() {
-            self.chosen.push((generator.bytes(number), Distance::Middle));
-        } else if let Some(planar) = self.bred.pop() {
-            self.chosen.push((planar, Distance::Middle));
-        } else {
-            return self.take_far(generator);
-        }
-        true
-    }
-}
-
-/// Takes `missing` more, one at a time from the class with the fewest so far that still has one to `take`.
-fn share_out(classes: &mut [Choice], missing: usize, take: impl Fn(&mut Choice) -> bool) {
-    let mut empty = vec![false; classes.len()];
-    let mut taken = 0;
-    while taken < missing {
-        let open = classes.iter_mut().zip(&mut empty).filter(|(_, empty)| !**empty);
-        let Some((choice, empty)) = open.min_by_key(|(choice, _)| choice.chosen.len()) else { return };
-        if take(choice) {
-            taken += 1;
-        } else {
-            *empty = true;
-        }
-    }
-}
-
-/// The picture numbers in reverse order of choice: first few of each family, so that no family crowds out the others,
-/// then the rest in order.
-fn spread(numbers: &[u64], wanted: usize) -> Vec<u64> {
-    let most = (wanted / 5).max(1);
-    let mut taken = vec![0usize; Generator::round()];
-    let (mut first, mut rest) = (Vec::new(), Vec::new());
-    for &number in numbers {
-        match taken.get_mut((number % Generator::round() as u64) as usize) {
-            Some(count) if *count < most => {
-                *count += 1;
-                first.push(number);
-            }
-            _ => rest.push(number),
-        }
-    }
-    first.extend(rest);
-    first.reverse();
-    first
-}
-
-/// One of each class in turn, and within a class one of each distance in turn, so that any stretch of probes is mixed;
-/// pictures that are equal byte by byte are taken once.
-fn interleave(classes: Vec<Vec<(Vec<u8>, Distance)>>, count: usize) -> Vec<(Pick, Distance)> {
-    let mut queues: Vec<_> = classes
-        .into_iter()
-        .map(|chosen| {
-            let mut kinds: [Vec<(Vec<u8>, Distance)>; 3] = Default::default();
-            for (planar, distance) in chosen {
-                let kind = match distance {
-                    Distance::Far => &mut kinds[0],
-                    Distance::Near => &mut kinds[1],
-                    Distance::Middle => &mut kinds[2],
-                };
-                kind.push((planar, distance));
-            }
-            round_robin(kinds.map(Vec::into_iter)).into_iter()
-        })
-        .collect();
-    let mut seen = HashSet::new();
-    let (mut picks, mut any) = (Vec::with_capacity(count), true);
-    while any {
-        any = false;
-        for (label, queue) in queues.iter_mut().enumerate() {
-            if let Some((planar, distance)) = queue.next() {
-                any = true;
-                if picks.len() < count && seen.insert(planar.clone()) {
-                    picks.push((Pick { label, planar }, distance));
+        self.judge.stage = ("filling up", self.judge.evaluations + count.saturating_sub(picks.len()));
+        let mut left = DRAWS * count.saturating_sub(picks.len()) as u64;
+        while picks.len() < count && left > 0 {
+            let mut pictures = Vec::new();
+            while pictures.len() < self.judge.step().min(count - picks.len()) && left > 0 {
+                let picture = self.generator.bytes(self.next);
+                (self.next, left) = (self.next + 1, left - 1);
+                if seen.insert(picture.clone()) {
+                    pictures.push(picture);
                 }
             }
+            let answers = if self.judge.cut { Vec::new() } else { self.judge.answers(&pictures)? };
+            for (index, planar) in pictures.into_iter().enumerate() {
+                let answer = answers.get(index);
+                let distance = answer.map_or(Distance::Unknown, |answer| match answer.margin {
+                    margin if margin >= self.bounds.far => Distance::Far,
+                    margin if margin <= self.bounds.near => Distance::Near,
+                    _ => Distance::Middle,
+                });
+                picks.push(Pick { label: answer.map(|answer| answer.label), planar, distance });
+            }
         }
-    }
-    picks
-}
-
-fn round_robin<T, const N: usize>(mut queues: [std::vec::IntoIter<T>; N]) -> Vec<T> {
-    let mut all = Vec::new();
-    loop {
-        let before = all.len();
-        all.extend(queues.iter_mut().filter_map(Iterator::next));
-        if all.len() == before {
-            return all;
+        if picks.len() < count {
+            return Err(Error::invalid(format!("{} different pictures were found of {count}", picks.len()))
+                .hint("an input of so few values has no more; ask for fewer with `count` under `[probes]`"));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spread_takes_few_of_each_family_first() {
-        // Family 0 three times, then family 1: the last element is chosen first.
-        assert_eq!(spread(&[0, 16, 32, 1], 5), [32, 16, 1, 0]);
-    }
-
-    #[test]
-    fn interleaving_mixes_classes_and_drops_equal_pictures() {
-        let one = vec![(vec![1], Distance::Far), (vec![2], Distance::Middle), (vec![3], Distance::Near)];
-        let two = vec![(vec![4], Distance::Near), (vec![1], Distance::Near)];
-        let picks = interleave(vec![one, two], 10);
-        let order: Vec<(usize, u8)> = picks.iter().map(|(pick, _)| (pick.label, pick.planar[0])).collect();
-        assert_eq!(order, [(0, 1), (1, 4), (0, 3), (0, 2)]);
-    }
-
-    #[test]
-    fn brackets_close_in_on_the_boundary() {
-        let mut bracket = Bracket { first: &[0], second: &[255], label: 0, low: 0, high: STEPS };
-        let mut steps = 0;
-        while bracket.narrow(usize::from(bracket.middle() > vec![100])) {
-            steps += 1;
-        }
-        assert!(steps <= 10 && bracket.middle()[0].abs_diff(100) <= 1);
+        Ok(())
     }
 }

@@ -1,102 +1,142 @@
-//! The probe set: pictures with the reference's answers, as a file of records.
+//! The probe set: samples, and the reference's answers to them where they are known.
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::judge::{Judge, Scorer};
-use super::plan::Bounds;
-use crate::data::atomic;
+use super::summary::missing_classes;
 use crate::data::preprocess::Preprocess;
-use crate::data::reader::{Sample, Samples, Split};
-use crate::data::record::{RecordLayout, RecordReader};
+use crate::data::reader::{Sample, Samples};
+use crate::data::record::RecordLayout;
 use crate::error::{Error, Result};
 use crate::manifest::{Input, Manifest};
 
-/// Probes and the reference's answers to them, in the record layout of CIFAR-10.
+/// The samples' numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProbeSet {
-    layout: RecordLayout,
-    input: Input,
-    /// Records, one after the other.
-    bytes: Vec<u8>,
+pub(super) enum Content {
+    /// Planar bytes, one sample after the other.
+    Pixels(Vec<u8>),
+    /// The model's values, one sample after the other: samples that are no pictures.
+    Values(Vec<f32>),
 }
 
-/// What a probe set holds, measured with the reference.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProbeSummary {
-    /// Probes of each class.
-    pub per_class: Vec<usize>,
-    /// Probes whose margin is at most [`near_threshold`](Self::near_threshold).
-    pub near: usize,
-    /// Probes whose margin is at least [`far_threshold`](Self::far_threshold).
-    pub far: usize,
-    /// Largest margin of a probe near a decision boundary: 0.5, less where the model's margins are small.
-    pub near_threshold: f64,
-    /// Smallest margin of a probe far from every decision boundary: 3, halved until enough pictures reach it.
-    pub far_threshold: f64,
-    /// Pictures that the reference answered.
-    pub evaluations: usize,
-    /// Smallest distance of any number that decided something from its threshold: noise of the reference below this
-    /// leaves every byte of the set as it is.
-    pub slack: f64,
+/// The gate's fixed samples.
+#[derive(Clone, PartialEq)]
+pub struct ProbeSet {
+    pub(super) layout: RecordLayout,
+    pub(super) input: Input,
+    pub(super) content: Content,
+    /// The reference's answers, where it was asked about every probe.
+    pub(super) labels: Option<Vec<u32>>,
+    /// What is to be known of them, a sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+impl std::fmt::Debug for ProbeSet {
+    /// Without the samples, which nobody can read.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("ProbeSet");
+        shown.field("len", &self.len()).field("shape", &self.input.shape).field("labels", &self.labels);
+        shown.field("notes", &self.notes).field("sha256", &self.sha256()).finish_non_exhaustive()
+    }
+}
+
+/// The least and the largest value of some samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueRange {
+    /// The least.
+    pub low: f32,
+    /// The largest.
+    pub high: f32,
+}
+
+impl ValueRange {
+    /// Of finite values; nothing of none.
+    pub fn of<'value>(values: impl IntoIterator<Item = &'value f32>) -> Option<Self> {
+        values.into_iter().fold(None, |range, &value| {
+            let Self { low, high } = range.unwrap_or(Self { low: value, high: value });
+            Some(Self { low: low.min(value), high: high.max(value) })
+        })
+    }
 }
 
 impl ProbeSet {
-    /// No probes yet.
-    pub(super) fn empty(manifest: &Manifest) -> Result<Self> {
+    /// Pictures as planar bytes, with the reference's answers where it was asked about all of them.
+    pub(super) fn of_pixels(manifest: &Manifest, pixels: Vec<u8>, labels: Option<Vec<u32>>) -> Result<Self> {
         let layout = RecordLayout::new(&manifest.input, manifest.output.classes)?;
-        Ok(Self { layout, input: manifest.input.clone(), bytes: Vec::new() })
-    }
-
-    pub(super) fn push(&mut self, label: usize, planar: &[u8]) -> Result<()> {
-        let label = u32::try_from(label).map_err(|error| Error::input("a label is too large").because(error))?;
-        self.layout.join(label, planar, &mut self.bytes)
-    }
-
-    /// Reads a file of probes and checks it against the manifest: record size, labels, and the number of probes.
-    pub fn load(path: &Path, manifest: &Manifest) -> Result<Self> {
-        let mut set = Self::empty(manifest)?;
-        let mut reader = RecordReader::open(path, set.layout, Split::Test)?;
-        while let Some((label, planar)) = reader.next_record()? {
-            set.layout.join(label, planar, &mut set.bytes)?;
+        if !pixels.len().is_multiple_of(layout.image_len().max(1)) {
+            return Err(Error::input(format!("{} bytes are no whole samples of {}", pixels.len(), layout.image_len())));
         }
-        if set.len() != manifest.probes.count {
-            return Err(Error::invalid(format!(
-                "`{}` holds {} probes, the manifest asks for {}",
-                path.display(),
-                set.len(),
-                manifest.probes.count
-            ))
-            .hint("make them again with `trtgate data probes`"));
+        let set =
+            Self { layout, input: manifest.input.clone(), content: Content::Pixels(pixels), labels, notes: Vec::new() };
+        if let Some(labels) = &set.labels {
+            if labels.len() != set.len() {
+                return Err(Error::input(format!("{} labels for {} probes", labels.len(), set.len())));
+            }
+            if let Some(label) = labels.iter().find(|label| **label as usize >= layout.classes) {
+                return Err(Error::input(format!("label {label}, but there are {} classes", layout.classes)));
+            }
         }
         Ok(set)
     }
 
-    /// Writes the records to `path`, whole or not at all.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        atomic::write(path, &self.bytes)
+    /// Samples as the model takes them; kept as bytes where they are pictures.
+    pub(super) fn of_values(manifest: &Manifest, values: Vec<f32>) -> Result<Self> {
+        let preprocess = Preprocess::new(&manifest.input)?;
+        let layout = RecordLayout::new(&manifest.input, manifest.output.classes)?;
+        if !values.len().is_multiple_of(layout.image_len().max(1)) {
+            return Err(Error::input(format!(
+                "{} values are no whole samples of {}",
+                values.len(),
+                layout.image_len()
+            )));
+        }
+        let content = match pixels_of(&preprocess, &values) {
+            Some(pixels) => Content::Pixels(pixels),
+            None => Content::Values(values),
+        };
+        Ok(Self { layout, input: manifest.input.clone(), content, labels: None, notes: Vec::new() })
     }
 
-    /// The file's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    /// With something that is to be known of it.
+    pub(super) fn noting(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
     }
 
-    /// SHA-256 of the file's bytes, in hexadecimal.
+    /// What makes the set what it is, in hexadecimal: SHA-256 of its records where it is of labelled pictures, which is
+    /// that of the file; else of its samples. How a file is packed does not count, nor what is noted in it.
     pub fn sha256(&self) -> String {
-        hex::encode(Sha256::digest(&self.bytes))
+        let mut digest = Sha256::new();
+        match (&self.content, &self.labels) {
+            (Content::Pixels(pixels), Some(labels)) => {
+                for (label, planar) in labels.iter().zip(pixels.chunks_exact(self.layout.image_len().max(1))) {
+                    digest.update(label.to_le_bytes().get(..self.layout.label_bytes).unwrap_or_default());
+                    digest.update(planar);
+                }
+            }
+            (Content::Pixels(pixels), None) => {
+                digest.update(format!("pixels {:?}\n", self.input.shape));
+                digest.update(pixels);
+            }
+            (Content::Values(values), _) => {
+                digest.update(format!("values {:?}\n", self.input.shape));
+                values.iter().for_each(|value| digest.update(value.to_le_bytes()));
+            }
+        }
+        hex::encode(digest.finalize())
     }
 
     /// Number of probes.
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.layout.record_len()
+        let numbers = match &self.content {
+            Content::Pixels(pixels) => pixels.len(),
+            Content::Values(values) => values.len(),
+        };
+        numbers / self.layout.image_len().max(1)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// The record layout.
@@ -104,59 +144,76 @@ impl ProbeSet {
         self.layout
     }
 
-    /// Label and planar bytes of each probe, in order.
-    pub fn records(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.bytes.chunks_exact(self.layout.record_len()).filter_map(|record| self.layout.split(record).ok())
+    /// Planar bytes of each probe, in order; nothing where they are no pictures.
+    pub fn pictures(&self) -> impl Iterator<Item = &[u8]> {
+        let pixels = match &self.content {
+            Content::Pixels(pixels) => pixels.as_slice(),
+            Content::Values(_) => &[],
+        };
+        pixels.chunks_exact(self.layout.image_len().max(1))
     }
 
-    /// The reference's answers, in order.
-    pub fn labels(&self) -> Vec<u32> {
-        self.records().map(|(label, _)| label).collect()
-    }
-
-    /// The probes as the model's values, with their labels.
-    pub fn samples(&self) -> Result<Samples> {
-        let preprocess = Preprocess::new(&self.input)?;
-        let mut samples = Samples::empty(&self.input.name, &self.input.shape);
-        for (label, planar) in self.records() {
-            let mut values = Vec::with_capacity(preprocess.sample_len());
-            preprocess.planar_to_values(planar, &mut values);
-            samples.push(Sample { label: Some(label), values })?;
+    /// The values of all probes, one after the other, where they are no pictures.
+    pub fn values(&self) -> Option<&[f32]> {
+        match &self.content {
+            Content::Pixels(_) => None,
+            Content::Values(values) => Some(values),
         }
-        Ok(samples)
     }
 
-    /// Asks the reference again and counts what the set holds; a probe whose label is not the reference's answer is an
-    /// error that names it.
-    pub fn measure(&self, manifest: &Manifest, scorer: &mut Scorer<'_>) -> Result<ProbeSummary> {
-        let mut judge = Judge::new(manifest, scorer)?;
-        self.measure_with(&mut judge, Bounds::DEFAULT)
+    /// The reference's answers, in order, where it was asked about every probe when the set was made.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
     }
 
-    pub(super) fn measure_with(&self, judge: &mut Judge<'_, '_>, bounds: Bounds) -> Result<ProbeSummary> {
-        let (labels, planar): (Vec<u32>, Vec<&[u8]>) = self.records().unzip();
-        let answers = judge.answers(&planar)?;
-        let mut per_class = vec![0; self.layout.classes];
-        for (index, (answer, label)) in answers.iter().zip(&labels).enumerate() {
-            if answer.label != *label as usize {
-                return Err(Error::invalid(format!(
-                    "probe {index} is labelled {label}, but the reference answers {}",
-                    answer.label
-                ))
-                .hint("the probes belong to another model; make them again with `trtgate data probes`"));
-            }
-            if let Some(count) = per_class.get_mut(answer.label) {
+    /// What is to be known of the probes, a sentence each: what was not found when they were made.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// A sentence on the classes that no probe is answered with, where the answers are known and some are missing.
+    pub fn missing_classes(&self, manifest: &Manifest) -> Option<String> {
+        let labels = self.labels.as_ref().filter(|labels| labels.len() >= manifest.output.classes)?;
+        let mut per_class = vec![0; manifest.output.classes];
+        for label in labels {
+            if let Some(count) = per_class.get_mut(*label as usize) {
                 *count += 1;
             }
         }
-        Ok(ProbeSummary {
-            per_class,
-            near: answers.iter().filter(|answer| answer.margin <= bounds.near).count(),
-            far: answers.iter().filter(|answer| answer.margin >= bounds.far).count(),
-            near_threshold: bounds.near,
-            far_threshold: bounds.far,
-            evaluations: judge.evaluations,
-            slack: judge.slack,
-        })
+        missing_classes(&per_class, manifest)
     }
+
+    /// The probes as the model's values.
+    pub fn samples(&self) -> Result<Samples> {
+        let preprocess = Preprocess::new(&self.input)?;
+        let mut samples = Samples::empty(&self.input.name, &self.input.shape);
+        match &self.content {
+            Content::Pixels(_) => {
+                for planar in self.pictures() {
+                    let mut values = Vec::with_capacity(preprocess.sample_len());
+                    preprocess.planar_to_values(planar, &mut values);
+                    samples.push(Sample { label: None, values })?;
+                }
+            }
+            Content::Values(values) => samples.values.clone_from(values),
+        }
+        samples.labels.clone_from(&self.labels);
+        Ok(samples)
+    }
+}
+
+/// Planar bytes that become exactly these values, where there are some.
+fn pixels_of(preprocess: &Preprocess, values: &[f32]) -> Option<Vec<u8>> {
+    let mut pixels = Vec::with_capacity(values.len());
+    let mut again = Vec::new();
+    for sample in values.chunks_exact(preprocess.sample_len()) {
+        let planar = preprocess.values_to_planar(sample).ok()?;
+        again.clear();
+        preprocess.planar_to_values(&planar, &mut again);
+        if again != sample {
+            return None;
+        }
+        pixels.extend(planar);
+    }
+    Some(pixels)
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use rstest::rstest;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::error::ErrorKind;
@@ -43,7 +45,11 @@ fn stripes(classes: usize, scale: f32, noise: f32) -> impl FnMut(&Tensor) -> Res
 }
 
 fn options(count: usize) -> ProbeOptions {
-    ProbeOptions { seed: 1, count, minimum_per_class: None }
+    ProbeOptions { seed: 1, count, minimum_per_class: None, time: Duration::from_secs(600) }
+}
+
+fn made(manifest: &Manifest, options: &ProbeOptions, scorer: &mut Scorer<'_>) -> Result<(ProbeSet, ProbeSummary)> {
+    make_probes(manifest, options, scorer, &mut |_| {})
 }
 
 #[rstest]
@@ -55,12 +61,12 @@ fn options(count: usize) -> ProbeOptions {
 fn every_class_near_and_far_is_there(#[case] shape: &[usize], #[case] classes: usize, #[case] count: usize) {
     let mut manifest = manifest(shape, classes);
     manifest.probes.count = count;
-    let (set, summary) = make_probes(&manifest, &options(count), &mut stripes(classes, 20.0, 0.0)).unwrap();
+    let (set, summary) = made(&manifest, &options(count), &mut stripes(classes, 20.0, 0.0)).unwrap();
     assert_eq!(set.len(), count);
     assert_eq!(summary.per_class.iter().sum::<usize>(), count);
     assert!(summary.per_class.iter().all(|&found| found >= options(count).minimum(classes)), "{summary:?}");
     assert!(summary.near >= count / 4 && summary.far >= count / 4, "{summary:?}");
-    assert_eq!(set.measure(&manifest, &mut stripes(classes, 20.0, 0.0)).unwrap().per_class, summary.per_class);
+    assert_eq!((summary.cut_from, summary.unknown, summary.notes.len()), (None, 0, 0), "{:?}", summary.notes);
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn rebuilding_gives_the_same_bytes_under_noise() {
     let manifest = manifest(&[8, 8, 3], 4);
     let make = |seed, noise| {
         let options = ProbeOptions { seed, ..options(32) };
-        make_probes(&manifest, &options, &mut stripes(4, 20.0, noise)).unwrap()
+        made(&manifest, &options, &mut stripes(4, 20.0, noise)).unwrap()
     };
     // Some seeds have a decision that is closer to its threshold than others.
     let (seed, set, slack) = (1..20)
@@ -83,7 +89,7 @@ fn rebuilding_gives_the_same_bytes_under_noise() {
 #[test]
 fn probabilities_and_small_margins_work_too() {
     let mut small = manifest(&[8, 8, 3], 4);
-    let (_, summary) = make_probes(&small, &options(32), &mut stripes(4, 0.05, 0.0)).unwrap();
+    let (_, summary) = made(&small, &options(32), &mut stripes(4, 0.05, 0.0)).unwrap();
     assert!(summary.far_threshold < 0.1 && summary.near >= 8 && summary.far >= 8, "{summary:?}");
 
     small.output.kind = OutputKind::Probabilities;
@@ -96,7 +102,7 @@ fn probabilities_and_small_margins_work_too() {
         }
         Ok(scores)
     };
-    let (_, summary) = make_probes(&small, &options(32), &mut softmax).unwrap();
+    let (_, summary) = made(&small, &options(32), &mut softmax).unwrap();
     assert!(summary.near >= 8 && summary.far >= 8 && summary.per_class.iter().all(|&found| found >= 4), "{summary:?}");
 }
 
@@ -114,45 +120,125 @@ fn reluctant(input: &Tensor) -> Result<Tensor> {
 #[test]
 fn rare_classes_are_bred() {
     let manifest = manifest(&[64], 2);
-    let (_, summary) = make_probes(&manifest, &options(32), &mut reluctant).unwrap();
+    let (_, summary) = made(&manifest, &options(32), &mut reluctant).unwrap();
     assert!(summary.per_class.iter().all(|&found| found >= 9), "{summary:?}");
 }
 
+/// Never answers 2, however near it comes.
+fn never_two(input: &Tensor) -> Result<Tensor> {
+    let mut scores = stripes(3, 20.0, 0.0)(input)?;
+    scores.values.iter_mut().skip(2).step_by(3).for_each(|score| *score = -50.0);
+    Ok(scores)
+}
+
 #[test]
-fn classes_out_of_reach_are_named_unless_fewer_are_accepted() {
-    let manifest = manifest(&[8, 8, 3], 3);
-    let mut never_two = |input: &Tensor| {
-        let mut scores = stripes(3, 20.0, 0.0)(input)?;
-        scores.values.iter_mut().skip(2).step_by(3).for_each(|score| *score = -50.0);
+fn classes_out_of_reach_are_a_note() {
+    let mut manifest = manifest(&[8, 8, 3], 3);
+    let (set, summary) = made(&manifest, &options(32), &mut never_two).unwrap();
+    assert_eq!((set.len(), summary.per_class[2], summary.cut_from), (32, 0, None));
+    assert_eq!(summary.notes, ["no probe is answered with 1 of 3 classes: 2"]);
+    assert_eq!(set.notes(), summary.notes);
+    assert!(summary.near >= 8 && summary.far >= 8, "{summary:?}");
+    manifest.output.labels = ["cat", "dog", "axolotl"].map(str::to_owned).to_vec();
+    let (_, summary) = made(&manifest, &options(32), &mut never_two).unwrap();
+    assert_eq!(summary.notes, ["no probe is answered with 1 of 3 classes: 2 (`axolotl`)"]);
+
+    // A number that is demanded is held to.
+    let strict = ProbeOptions { minimum_per_class: Some(1), ..options(32) };
+    let error = made(&manifest, &strict, &mut never_two).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!(error.message, "the reference answers 1 of 3 classes to fewer than 1 probes");
+    assert!(error.hint.as_deref().unwrap().contains("`--min-per-class 0`"), "{error}");
+}
+
+/// Class 0 whatever the picture, by a lead that the picture decides.
+fn always_zero(input: &Tensor) -> Result<Tensor> {
+    let scores = (0..input.batch()).flat_map(|row| {
+        let values = input.row(row).unwrap();
+        [9.0 + values[0], 1.0 + values[1], values[2]]
+    });
+    Tensor::float32("y", vec![input.batch(), 3], scores.collect())
+}
+
+#[test]
+fn one_answer_for_everything_is_said() {
+    let (set, summary) = made(&manifest(&[8, 8, 3], 3), &options(32), &mut always_zero).unwrap();
+    assert_eq!((set.len(), summary.per_class.as_slice()), (32, &[32, 0, 0][..]));
+    assert_eq!(
+        summary.notes,
+        [
+            "the reference answers every probe with class 0",
+            "0 of 32 probes lie near a decision boundary (margin at most 0.5), 8 were looked for"
+        ]
+    );
+}
+
+#[rstest]
+#[case::random(|calls: usize, _: usize| calls % 2 == 1, "are random")]
+#[case::by_the_batch(|_: usize, batch: usize| batch == 32, "depend on the batch")]
+fn contradictions_are_told_apart(#[case] swaps: fn(usize, usize) -> bool, #[case] expected: &str) {
+    // The 32 probes are asked again together, as nothing before.
+    let mut calls = 0;
+    let mut scorer = |input: &Tensor| {
+        calls += 1;
+        let mut scores = stripes(2, 20.0, 0.0)(input)?;
+        if swaps(calls, input.batch()) {
+            scores.values.chunks_mut(2).for_each(|row| row.swap(0, 1));
+        }
         Ok(scores)
     };
-    let error = make_probes(&manifest, &options(32), &mut never_two).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Invalid);
-    assert_eq!(error.message, "the reference answers 1 of 3 classes to fewer than 6 probes");
-    assert!(
-        error.causes[0].ends_with(" 0") && error.hint.as_deref().unwrap().contains("--min-per-class 0 "),
-        "{error}"
-    );
-    let fewer = ProbeOptions { minimum_per_class: Some(0), ..options(32) };
-    let (set, summary) = make_probes(&manifest, &fewer, &mut never_two).unwrap();
-    assert_eq!((set.len(), summary.per_class[2]), (32, 0));
+    let error = made(&manifest(&[8, 8, 3], 2), &options(32), &mut scorer).unwrap_err();
+    assert!(error.message.contains(expected) && error.hint.is_some(), "{error}");
+}
+
+/// A classifier that takes `each` for a picture.
+fn slow(each: Duration) -> impl FnMut(&Tensor) -> Result<Tensor> {
+    move |input| {
+        std::thread::sleep(each * input.batch() as u32);
+        stripes(4, 20.0, 0.0)(input)
+    }
+}
+
+#[rstest]
+#[case::a_quarter_of_the_pictures(4, 0)]
+#[case::fewer_pictures_than_probes(100, 1)]
+fn slow_models_end_in_time(#[case] milliseconds: u64, #[case] unknown: usize) {
+    let time = Duration::from_millis(1500);
+    let options = ProbeOptions { time, ..options(64) };
+    let start = std::time::Instant::now();
+    let mut seen = Vec::new();
+    let mut watch = |progress: ProbeProgress| seen.push(progress);
+    let mut scorer = slow(Duration::from_millis(milliseconds));
+    let (set, summary) = make_probes(&manifest(&[8, 8, 3], 4), &options, &mut scorer, &mut watch).unwrap();
+    assert!(start.elapsed() < time + Duration::from_millis(500), "{:?}", start.elapsed());
+    assert_eq!(set.len(), 64);
+    assert_eq!(set.pictures().collect::<std::collections::HashSet<_>>().len(), 64);
+    assert_eq!(summary.unknown.min(1), unknown, "{summary:?}");
+    assert_eq!((set.labels().is_none(), set.records().is_err()), (unknown == 1, unknown == 1));
+    if unknown == 1 {
+        let text = summary.notes.last().unwrap();
+        assert!(text.starts_with("the search ended at its time of 1.5 s"), "{text}");
+        assert!(text.contains(&format!("{} probes were not asked about", summary.unknown)), "{text}");
+    }
+    assert!(seen.iter().any(|progress| progress.left > Duration::ZERO && progress.planned >= progress.scored));
 }
 
 #[test]
 fn more_classes_than_probes_leave_some_out() {
     let manifest = manifest(&[10, 10, 3], 100);
-    let (set, summary) = make_probes(&manifest, &options(32), &mut stripes(100, 20.0, 0.0)).unwrap();
+    let (set, summary) = made(&manifest, &options(32), &mut stripes(100, 20.0, 0.0)).unwrap();
     assert_eq!(set.len(), 32);
     assert!(summary.per_class.iter().filter(|&&found| found > 0).count() >= 16, "{summary:?}");
 }
 
 #[rstest]
 #[case::constant(|input: &Tensor| Tensor::float32("y", vec![input.batch(), 2], vec![1.0; 2 * input.batch()]), "the same scores")]
-#[case::one_answer(|input: &Tensor| Tensor::float32("y", vec![input.batch(), 2], [5.0, 1.0].repeat(input.batch())), "1 of 2 classes")]
+#[case::one_answer(|input: &Tensor| Tensor::float32("y", vec![input.batch(), 2], [5.0, 1.0].repeat(input.batch())), "the same scores whatever the picture")]
+#[case::ties(|input: &Tensor| Tensor::float32("y", vec![input.batch(), 2], (0..input.batch()).flat_map(|row| [row as f32; 2]).collect()), "the same scores to all classes")]
 #[case::not_finite(|input: &Tensor| Tensor::float32("y", vec![input.batch(), 2], vec![f32::NAN; 2 * input.batch()]), "not finite")]
 #[case::broken(|_: &Tensor| Err(Error::failed("the runtime died")), "the runtime died")]
 fn useless_references_are_refused(#[case] mut scorer: fn(&Tensor) -> Result<Tensor>, #[case] expected: &str) {
-    let error = make_probes(&manifest(&[6, 6, 1], 2), &options(32), &mut scorer).unwrap_err();
+    let error = made(&manifest(&[6, 6, 1], 2), &options(32), &mut scorer).unwrap_err();
     assert!(error.message.contains(expected), "{error}");
 }
 
@@ -161,14 +247,20 @@ fn sets_are_saved_loaded_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("probes.bin");
     let mut manifest = manifest(&[8, 8, 3], 4);
-    let (set, _) = make_probes(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
+    let (set, _) = made(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
     set.save(&path).unwrap();
     assert_eq!(ProbeSet::load(&path, &manifest).unwrap(), set);
     let samples = set.samples().unwrap();
-    assert_eq!((samples.len(), samples.labels.as_deref()), (32, Some(set.labels().as_slice())));
+    assert_eq!((samples.len(), samples.labels.as_deref()), (32, set.labels()));
+    // Packed otherwise they are the same probes.
+    let archive = folder.path().join("probes.npz");
+    let noted = set.clone().noting(["one thing".to_owned()]);
+    noted.save(&archive).unwrap();
+    let read = ProbeSet::load(&archive, &manifest).unwrap();
+    assert_eq!((read.sha256(), read.notes()), (set.sha256(), noted.notes()));
+    assert_eq!(read, noted);
+    assert_eq!(set.sha256(), hex::encode(Sha256::digest(std::fs::read(&path).unwrap())));
 
-    let error = set.measure(&manifest, &mut stripes(4, -20.0, 0.0)).unwrap_err();
-    assert!(error.message.contains("is labelled"), "{error}");
     manifest.probes.count = 33;
     assert!(
         ProbeSet::load(&path, &manifest).unwrap_err().message.contains("holds 32 probes, the manifest asks for 33")
@@ -180,24 +272,25 @@ fn calibration_shares_nothing_with_the_probes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calibration.npy");
     let mut manifest = manifest(&[8, 8, 3], 4);
-    let (set, _) = make_probes(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
+    let (set, _) = made(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
     let samples = make_calibration(&manifest, &set).unwrap();
     assert_eq!((samples.len(), samples.labels.as_ref()), (512, None));
     assert_eq!(write_calibration(&manifest, &set, &path).unwrap(), 512);
     let read = crate::data::reader::read_all(&path, &manifest.input, 4, Default::default()).unwrap();
     assert_eq!(read, samples);
 
-    // The same seed is refused at once; the probes themselves as calibration data are found out.
+    // The same seed gives other pictures all the same.
     manifest.calibration.seed = manifest.probes.seed;
-    assert!(
-        make_calibration(&manifest, &set).unwrap_err().message.contains("makes the probes and the calibration set")
-    );
+    let own = make_calibration(&manifest, &set).unwrap();
+    let known = set.samples().unwrap();
+    assert!((0..own.len()).all(|index| (0..known.len()).all(|probe| own.row(index) != known.row(probe))));
+    assert_ne!(own.values, samples.values);
+    // The probes themselves calibrate nothing.
     let probes = folder.path().join("probes.bin");
-    let mut many = set.as_bytes().to_vec();
-    many.extend(set.as_bytes().repeat(16));
-    std::fs::write(&probes, many).unwrap();
+    std::fs::write(&probes, set.records().unwrap().repeat(17)).unwrap();
     manifest.calibration.data = Some(probes);
-    assert_eq!(make_calibration(&manifest, &set).unwrap_err().message, "calibration sample 0 is also a probe");
+    let error = make_calibration(&manifest, &set).unwrap_err();
+    assert!(error.message.contains("holds 0 samples to calibrate on that are no probes"), "{error}");
     manifest.calibration.count = 100;
     assert!(make_calibration(&manifest, &set).unwrap_err().message.contains("at least 512"));
 }
@@ -207,7 +300,7 @@ fn calibration_data_must_not_be_the_accuracy_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.bin");
     let mut manifest = manifest(&[4], 4);
-    let (set, _) = make_probes(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
+    let (set, _) = made(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
     // Pixels that no probe has: probes of this model are hardly ever this dark.
     let records: Vec<u8> =
         (0..600u16).flat_map(|number| [0, 3, 1, (number / 256) as u8, (number % 256) as u8]).collect();
@@ -216,7 +309,7 @@ fn calibration_data_must_not_be_the_accuracy_data() {
     assert_eq!(make_calibration(&manifest, &set).unwrap().len(), 512);
     manifest.data = Some(path);
     let error = make_calibration(&manifest, &set).unwrap_err();
-    assert!(error.message.contains("sample 0 of") && error.message.contains("is also a calibration sample"), "{error}");
+    assert!(error.message.contains("sample ") && error.message.contains("is also a calibration sample"), "{error}");
 }
 
 #[test]
@@ -224,8 +317,9 @@ fn shipped_probes_are_whole() {
     let root = Path::new(".");
     let manifest = Manifest::load(&root.join("gate.toml")).unwrap();
     let set = ProbeSet::load(&root.join("models/cifar10/probes.bin"), &manifest).unwrap();
-    let labels = set.labels();
+    let labels = set.labels().unwrap();
     assert_eq!(labels.len(), 256);
-    assert!((0..10).all(|class| labels.iter().filter(|&&label| label == class).count() >= 15));
+    assert!((0..10).all(|class| labels.iter().filter(|label| **label == class).count() >= 15));
     assert_eq!(set.layout().record_len(), 3073);
+    assert_eq!(set.sha256(), crate::convert::digest::digest_file(Path::new("models/cifar10/probes.bin")).unwrap());
 }

@@ -115,6 +115,9 @@ fn head(report: &Report) -> Markup {
                 @if !reasons.is_empty() {
                     ul.reasons { @for reason in reasons { li { (prose(reason)) } } }
                 }
+                @if !report.notes.is_empty() {
+                    ul.notes aria-label="Notes" { @for note in &report.notes { li { (prose(note)) } } }
+                }
                 ul.counts aria-label="Cells by status" {
                     @for (count, status, word) in counts.words() {
                         li.(status_class(status)).none[count == 0] { span.number { (count) } " " span.label { (word) } }

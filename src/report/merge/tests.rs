@@ -149,9 +149,11 @@ fn foreign_reports_are_refused(#[case] change: fn(&mut Report), #[case] what: &s
 fn requirements_are_joined_and_judged_again() {
     let mut shards = deal(&sample::cpu_only(), 2);
     shards[1].1.requirements.runtimes.push("tensorrt".parse().unwrap());
+    shards.iter_mut().for_each(|(_, shard)| shard.notes.push("the same".to_owned()));
     let merged = merge(&shards, None, None).unwrap().report;
     assert_eq!(merged.verdict, Verdict::Incomplete);
     assert!(merged.reasons[0].starts_with("required runtime `tensorrt` did not run"), "{:?}", merged.reasons);
+    assert_eq!(merged.notes, ["the same"]);
 }
 
 #[test]
