@@ -29,6 +29,9 @@ pub struct PrecisionProof {
     /// Compute layers proven by what the graph declares although the processor computes in another precision, by that
     /// precision.
     pub stand_ins: BTreeMap<String, usize>,
+    /// Compute layers inside of branches and loops that an INT8 graph leaves in floats, and are counted here alone: no
+    /// quantiser reaches them.
+    pub left: usize,
     /// Names of the compute layers that do not run in the asked precision, with what they run in.
     pub others: Vec<(String, String)>,
     /// Least share of proven layers.
@@ -44,6 +47,7 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
         proven: 0,
         delivered: BTreeMap::new(),
         stand_ins: BTreeMap::new(),
+        left: 0,
         others: Vec::new(),
         floor,
     };
@@ -52,6 +56,10 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
         // Only wider arithmetic may stand in for what the graph declares: FP32 computed in half would be a fault.
         let declared = layer.declared.as_deref().filter(|_| computed == Delivered::Fp32).map(Delivered::named);
         let delivered = declared.unwrap_or(computed);
+        if asked == Precision::Int8 && layer.inside && matches!(delivered, Delivered::Fp32 | Delivered::Fp16) {
+            proof.left += 1;
+            continue;
+        }
         proof.compute += 1;
         *proof.delivered.entry(delivered.as_str().to_owned()).or_default() += 1;
         if delivered.serves(asked) {
@@ -72,15 +80,16 @@ impl PrecisionProof {
         if self.compute == 0 { 0.0 } else { self.proven as f64 / self.compute as f64 }
     }
 
-    /// Whether the share reaches the floor; never without any compute layer.
+    /// Whether the share reaches the floor; never without any compute layer, and not where more are left in floats inside of
+    /// branches and loops than are proven.
     pub fn holds(&self) -> bool {
-        self.compute > 0 && self.share() >= self.floor
+        self.compute > 0 && self.share() >= self.floor && self.left <= self.proven
     }
 
     /// The check of the report. Layers of which none computes prove nothing: `invalid`.
     pub fn result(&self, gating: bool) -> CheckResult {
         let name = Check::PrecisionProof.as_str().to_owned();
-        if self.compute == 0 {
+        if self.compute == 0 && self.left == 0 {
             let detail = "the runtime lists no compute layer: the precision cannot be proven".to_owned();
             return CheckResult { name, status: Status::Invalid, gating, detail };
         }
@@ -92,8 +101,16 @@ impl PrecisionProof {
             let stand_ins = stand_ins.collect::<Vec<_>>().join(", ");
             format!("{proven} of {compute} compute layers are {asked} in the graph; the processor computes {stand_ins}")
         };
+        let left = match self.left {
+            0 => String::new(),
+            left => format!("; {left} inside of branches and loops stay in floats, where no quantiser reaches"),
+        };
         if self.holds() {
-            return CheckResult { name, status: Status::Pass, gating, detail: share };
+            return CheckResult { name, status: Status::Pass, gating, detail: format!("{share}{left}") };
+        }
+        if self.compute == 0 || self.share() >= self.floor {
+            let detail = format!("{asked} was asked, but only {proven} compute layers run in it{left}");
+            return CheckResult { name, status: Status::Fail, gating, detail };
         }
         let delivered = self.delivered.iter().map(|(precision, count)| format!("{count} in {precision}"));
         let delivered = delivered.collect::<Vec<_>>().join(", ");
@@ -101,7 +118,7 @@ impl PrecisionProof {
         let more = self.others.len().saturating_sub(LAYERS_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let detail = format!(
-            "{asked} was asked, but of {compute} compute layers run {delivered} (at least {:.0} % must run in {asked}): {}{more}",
+            "{asked} was asked, but of {compute} compute layers run {delivered} (at least {:.0} % must run in {asked}): {}{more}{left}",
             self.floor * 100.0,
             named.collect::<Vec<_>>().join(", ")
         );
@@ -217,6 +234,7 @@ mod tests {
             kind: "Convolution".to_owned(),
             precision: precision.map(str::to_owned),
             declared: None,
+            inside: false,
             tactic: tactic.map(str::to_owned),
             compute,
             outputs: Vec::new(),
@@ -289,6 +307,26 @@ mod tests {
     fn the_message_tells_what_stood_in() {
         let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8).result(true).detail;
         insta::assert_snapshot!(detail, @"6 of 6 compute layers are int8 in the graph; the processor computes 6 in fp32");
+    }
+
+    #[rstest]
+    #[case::few(2, 2, Status::Pass)]
+    #[case::most(2, 3, Status::Fail)]
+    #[case::all(0, 3, Status::Fail)]
+    fn what_no_quantiser_reaches_is_told_apart(
+        #[case] quantised: usize,
+        #[case] inside: usize,
+        #[case] status: Status,
+    ) {
+        let one = |precision: &str, inside| Layer { inside, ..layer("conv", Some(precision), None, true) };
+        let layers: Vec<Layer> = std::iter::repeat_n(one("int8", false), quantised)
+            .chain(std::iter::repeat_n(one("fp32", true), inside))
+            .collect();
+        let found = prove(Precision::Int8, &layers, 0.8).result(true);
+        assert_eq!(found.status, status, "{}", found.detail);
+        assert!(found.detail.ends_with("stay in floats, where no quantiser reaches"), "{}", found.detail);
+        // Every other precision reaches into branches.
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8).result(true).status, Status::Fail);
     }
 
     #[rstest]

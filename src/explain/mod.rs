@@ -290,6 +290,7 @@ mod tests {
             kind: String::new(),
             precision: None,
             declared: None,
+            inside: false,
             tactic: None,
             compute: false,
             outputs: vec![output.to_owned()],

@@ -201,6 +201,9 @@ pub struct Layer {
     pub declared: Option<String>,
     /// Tactic or kernel name.
     pub tactic: Option<String>,
+    /// Whether it stands inside of a branch or a loop.
+    #[serde(default)]
+    pub inside: bool,
     /// Whether it is one of the heavy layers (convolution, matrix product) that the proof of precision counts.
     pub compute: bool,
     /// Names of its outputs.

@@ -231,6 +231,7 @@ fn layers(precision: &str) -> Vec<Layer> {
         kind: "Convolution".to_owned(),
         precision: Some(precision.to_owned()),
         declared: None,
+        inside: false,
         tactic: None,
         compute: true,
         outputs: Vec::new(),

@@ -54,7 +54,7 @@ pub(crate) fn diagnose(
     first: &[usize],
 ) -> Result<Ranges> {
     let installation = side::onnxruntime(workspace)?;
-    let fp32 = read(&workspace.artifact(ArtifactKind::OnnxFp32, None)?)?;
+    let fp32 = read(&workspace.artifact(ArtifactKind::OnnxPlain, None)?)?;
     let half = half.map(read).transpose()?;
     let network = Network::of(graph_of(&fp32)?);
     let survey = Survey::run(workspace, &installation, &fp32, &network, probes, first)?;

@@ -248,6 +248,7 @@ fn layer(operator: Operator) -> Layer {
         kind: operators::name(operator.code),
         precision: precision.map(str::to_owned),
         declared: None,
+        inside: false,
         tactic: None,
         compute: operators::is_compute(operator.code),
         outputs: operator.output_names,

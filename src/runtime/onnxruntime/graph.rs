@@ -29,6 +29,7 @@ pub(super) fn layers(optimised: Vec<u8>, artifact: Vec<u8>) -> Result<Vec<Layer>
             precision: precision(node, place).map(str::to_owned),
             declared: declarations.find(node, declared(node, place)).map(str::to_owned),
             tactic: None,
+            inside: place.outer.is_some(),
             compute: is_compute(node),
             outputs: node.output.iter().filter(|output| !output.is_empty()).cloned().collect(),
         });
@@ -400,6 +401,7 @@ mod tests {
             compute.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(),
             ["inner_a", "inner_b", "behind"]
         );
+        assert_eq!(compute.iter().map(|layer| layer.inside).collect::<Vec<_>>(), [true, true, false]);
         assert!(compute.iter().all(|layer| layer.precision.as_deref() == Some("fp16")), "{compute:?}");
         assert!(compute.iter().all(|layer| layer.declared.as_deref() == Some("fp16")), "{compute:?}");
     }

@@ -44,6 +44,7 @@ fn layer(value: &Value) -> Layer {
         kind,
         precision,
         declared: None,
+        inside: false,
         tactic,
         compute,
         outputs: outputs.iter().filter_map(|output| Some(output.get("Name")?.as_str()?.to_owned())).collect(),
