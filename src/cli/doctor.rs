@@ -63,7 +63,9 @@ fn write_text(
     let heading = |text: &str| format!("\x1b[1m{text}\x1b[0m");
     writeln!(stream, "{}", heading("machine"))?;
     let memory = machine.memory_bytes as f64 / f64::from(1 << 30);
-    writeln!(stream, "  {} {}, {} cores, {memory:.1} GiB, {}", machine.os, machine.arch, machine.cores, machine.cpu)?;
+    let set = machine.instruction_set.as_ref().map_or_else(String::new, |set| format!(" ({set})"));
+    let (os, architecture, cores, processor) = (&machine.os, &machine.arch, machine.cores, &machine.cpu);
+    writeln!(stream, "  {os} {architecture}, {cores} cores, {memory:.1} GiB, {processor}{set}")?;
     match &discovery.device {
         Ok(device) => {
             let (major, minor) = device.compute_capability;

@@ -146,7 +146,7 @@ impl Page {
         let titles = self.paint(DIM, &titles);
         self.line(&titles);
         for group in groups {
-            self.group_head(&group);
+            self.group_head(&group, report);
             // Cells that stopped for one cause need one row.
             let one_cause = |one: &&CellReport, other: &&CellReport| {
                 one.leads.is_none()
@@ -158,8 +158,13 @@ impl Page {
         }
     }
 
-    fn group_head(&mut self, group: &Group<'_>) {
-        let left = format!("{} · {}", group.runtime_name(), group.precision_name());
+    fn group_head(&mut self, group: &Group<'_>, report: &Report) {
+        let mut left = format!("{} · {}", group.runtime_name(), group.precision_name());
+        // An emulated worker, or another machine of a merged report.
+        let mut sets = group.cells.iter().filter_map(|cell| cell.instruction_set.as_ref());
+        if let Some(set) = sets.find(|set| Some(*set) != report.machine.instruction_set.as_ref()) {
+            left.push_str(&format!(" · on {}", one_line(set.as_str())));
+        }
         let artifacts = group.artifacts();
         let right = match artifacts.as_slice() {
             [] => String::new(),
@@ -516,6 +521,21 @@ mod tests {
                 assert!(line.width() <= 80, "{} columns: {line}", line.width());
             }
         }
+    }
+
+    #[test]
+    fn an_instruction_set_is_told_once_and_another_where_it_ran() {
+        let set = |name: &str| serde_json::from_value(serde_json::Value::from(name)).unwrap();
+        let mut report = sample::cpu_only();
+        report.machine.instruction_set = Some(set("avx512+avx512-vnni"));
+        for cell in &mut report.cells {
+            cell.instruction_set.clone_from(&report.machine.instruction_set);
+        }
+        assert_eq!(render(&report, Style::default()).matches("(avx512+avx512-vnni)").count(), 1);
+        assert!(!render(&report, Style::default()).contains(" · on "));
+        let int8 = report.cells.iter_mut().filter(|cell| cell.precision == crate::vocabulary::Precision::Int8);
+        int8.for_each(|cell| cell.instruction_set = Some(set("avx2")));
+        assert!(render(&report, Style::default()).contains("· int8 · on avx2"));
     }
 
     #[test]
