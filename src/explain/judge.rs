@@ -4,6 +4,7 @@ use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::explain::constants::SCALE_FACTOR;
 use crate::explain::distance;
 use crate::explain::graph::Step;
+use crate::explain::output::Verdict;
 use crate::explain::report::{ConstantRow, Fault, Finding, TensorRow};
 
 /// How far below the output's floor an inner tensor may be, dB: twice the noise.
@@ -21,6 +22,8 @@ pub(super) struct Floors<'a> {
     pub(super) output_name: &'a str,
     /// Whether the output is a softmax, whose ratio says little and is not judged.
     pub(super) probabilities: bool,
+    /// What the gate's rule says of the output.
+    pub(super) verdict: &'a Verdict,
 }
 
 impl Floors<'_> {
@@ -30,6 +33,12 @@ impl Floors<'_> {
     }
 
     fn of(&self, row: &TensorRow) -> Option<f64> {
+        // Answers tell nothing of noise that the output's limits have room for; an output that leaves them is told by its rule.
+        match self.verdict {
+            Verdict::Keeps(_) => return None,
+            Verdict::Leaves(..) if row.tensor == self.output_name => return None,
+            Verdict::Leaves(..) | Verdict::Unknown => {}
+        }
         match (row.tensor == self.output_name, self.probabilities) {
             (_, true) if row.operator == "Softmax" || row.tensor == self.output_name => None,
             (true, _) => Some(self.output),
@@ -121,6 +130,11 @@ fn fault(row: &TensorRow, floors: Floors<'_>) -> Option<(Fault, String)> {
             return Some((Fault::Scale, format!("{reason}{change}")));
         }
     }
+    if let Verdict::Leaves(_, reason) = floors.verdict
+        && row.tensor == floors.output_name
+    {
+        return Some((Fault::Error, reason.clone()));
+    }
     let (after, floor) = (row.sqnr_db?, floor?);
     (after < floor).then(|| {
         let reason = format!("signal over noise is {after:.1} dB behind its Q/DQ pair, the floor {floor:.1} dB");
@@ -190,7 +204,8 @@ mod tests {
     use crate::explain::report::PairRow;
     use crate::explain::samples_of_graphs::fp32;
 
-    const FLOORS: Floors<'_> = Floors { output: 17.0, output_name: "logits", probabilities: false };
+    const FLOORS: Floors<'_> =
+        Floors { output: 17.0, output_name: "logits", probabilities: false, verdict: &Verdict::Unknown };
 
     /// Rows of a sound network of three layers.
     fn sound() -> (Vec<Step>, Vec<TensorRow>) {
@@ -257,6 +272,28 @@ mod tests {
         let (steps, mut rows) = sound();
         rows[3].sqnr_db = Some(1.0);
         assert_eq!(judge(&steps, &mut rows, Floors { probabilities: true, ..FLOORS }), None);
+    }
+
+    #[test]
+    fn noise_inside_is_no_fault_where_the_output_keeps_within_its_limits() {
+        let (steps, mut rows) = sound();
+        rows[1].sqnr_db = Some(3.0);
+        let keeps = Verdict::Keeps(crate::report::schema::LeadFigures::default());
+        assert_eq!(judge(&steps, &mut rows, Floors { verdict: &keeps, ..FLOORS }), None);
+        // A stored weight or a scale that is off is one all the same.
+        rows[1].constants[0].scale_ratio = Some(2.0);
+        let found = judge(&steps, &mut rows, Floors { verdict: &keeps, ..FLOORS }).unwrap();
+        assert_eq!((found.tensor.as_str(), found.fault), ("conv:0", Fault::Constant));
+    }
+
+    #[test]
+    fn an_output_that_leaves_its_limits_is_named_where_no_noise_is() {
+        let (steps, mut rows) = sound();
+        inherit(&steps, &mut rows);
+        let leaves = Verdict::Leaves(None, "leads are off by 0.9 of a typical one, 0.5 allowed".to_owned());
+        let found = judge(&steps, &mut rows, Floors { verdict: &leaves, ..FLOORS }).unwrap();
+        assert_eq!((found.tensor.as_str(), found.fault), ("logits", Fault::Error));
+        assert!(found.reason.starts_with("leads are off by 0.9 of a typical one, 0.5 allowed"), "{}", found.reason);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `divide`     | several engines where one cannot show all tensors                                 |
 //! | `capture`    | runs probes through both sides in groups of tensors, and measures                 |
 //! | `distance`   | signal over noise of one tensor                                                   |
+//! | `output`     | the output by the gate's own rule                                                  |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
 //! | `ranges`     | what leaves the range of half precision, for FP16 cells that failed               |
 //! | `not_finite` | where values first stop being numbers                                             |
@@ -21,8 +22,9 @@
 //! 1. A stored constant that the layer reads is not the FP32 graph's: its signal over noise is below the floor, or its
 //!    scale is more than half a bit from that of its range.
 //! 2. A value is not finite where FP32's is.
-//! 3. Its signal over noise is below the floor: that of the tolerance ladder for the output, 6 dB less for inner tensors
-//!    (twice the noise), whose errors the layers behind average out.
+//! 3. Its signal over noise is below the floor, 6 dB less than sound outputs have (twice the noise), whose errors the layers
+//!    behind average out; or it is the output, and leaves the limits of the gate's rule. Where the output keeps within them,
+//!    noise inside is no fault.
 //! 4. A Q/DQ pair on it has a scale more than half a bit from that which its calibration gives. Noise alone does not tell
 //!    this: at 8 bits sound scales of one network lie up to 10 dB from the best one, by method and by tensor, while a
 //!    doubled scale costs 6 dB. The range that the calibration samples give is reproduced to a few percent.
@@ -35,6 +37,7 @@ mod divide;
 mod graph;
 mod judge;
 mod not_finite;
+mod output;
 mod ranges;
 mod report;
 #[cfg(test)]
@@ -138,10 +141,12 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
     }
     judge::inherit(&steps, &mut rows);
+    let verdict = output::judge(workspace, &cell.id, &mut expected, &mut actual, &probes, &mut notes);
     let floors = Floors {
         output: row.sqnr_db,
         output_name: &manifest.output.name,
         probabilities: manifest.output.kind == OutputKind::Probabilities,
+        verdict: &verdict,
     };
     let found = judge::judge(&steps, &mut rows, floors);
     progress.finish();
@@ -156,6 +161,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         probes: probes.batch(),
         floor_db: floors.inner(),
         output_floor_db: floors.output,
+        leads: verdict.leads().cloned(),
         found,
         tensors: rows,
         notes,

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::explain::graph::Step;
+use crate::report::schema::LeadFigures;
 use crate::vocabulary::{ArtifactKind, CellId};
 
 /// The schema's name.
@@ -38,6 +39,9 @@ pub struct Explanation {
     pub floor_db: f64,
     /// Least signal over noise of the output, dB.
     pub output_floor_db: f64,
+    /// What the output costs on ordinary inputs, by these few probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads: Option<LeadFigures>,
     /// The first tensor that leaves the ladder; `null` if none does.
     pub found: Option<Finding>,
     /// Every tensor, in the network's order.
@@ -202,6 +206,9 @@ impl Explanation {
     /// The answer in a few lines.
     pub fn verdict(&self) -> String {
         let mut text = String::new();
+        if let Some(leads) = &self.leads {
+            let _ = writeln!(text, "at the output: {} ({} probes)", leads.sentence(), self.probes);
+        }
         match &self.found {
             Some(found) => {
                 let (tensor, maker, operator) = (&found.tensor, &found.made_by, &found.operator);
@@ -366,6 +373,7 @@ mod tests {
             probes: 32,
             floor_db: 11.0,
             output_floor_db: 17.0,
+            leads: None,
             found: found.then(|| Finding {
                 index: 7,
                 tensor: "model/conv_7:0".to_owned(),
