@@ -4,6 +4,7 @@
 /// The other build is measured as this one is.
 mod against;
 /// Engines, killed in the middle and built again.
+mod budget;
 mod builds;
 /// Runs the program as users do.
 mod context;
