@@ -146,3 +146,24 @@ fn the_builder_gets_the_options_and_the_engine_keeps_them() {
     // TensorRT for RTX times nothing while it builds: a second engine would be the same.
     assert_eq!((metadata["options"]["candidates"].as_u64(), metadata.get("candidates")), (Some(2), None));
 }
+
+/// Height and width that the file leaves open are those of the manifest, for an engine too.
+#[test]
+fn an_engine_of_open_sizes_is_built_for_those_of_the_manifest() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let script = crate::context::project().join("tests/fixtures/conversion/make.py");
+    let environment = trtgate::convert::environment::ensure(
+        trtgate::convert::environment::EXPORT,
+        &trtgate::convert::progress::Quiet,
+    );
+    let python = environment.unwrap().python.unwrap();
+    let made = std::process::Command::new(python).arg(script).arg(context.folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let init = context.run(&["init", "--onnx", "open-sizes.onnx", "--size", "16x16"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    let text = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    context.write("gate.toml", &text.replace("# tensorrt-rtx", "tensorrt-rtx"));
+    let build = context.run(&["build", "--runtime", "tensorrt-rtx@1.7", "--precision", "fp32", "--out", "net.engine"]);
+    assert_eq!(build.code, 0, "{}", build.shown());
+    assert!(context.path("net.engine").is_file(), "{}", build.shown());
+}

@@ -102,7 +102,7 @@ fn models_that_converters_stumble_over_convert() {
     let folder = stumbling_stones(&workshop);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files.len(), 16, "{files:?}");
+    assert_eq!(files.len(), 18, "{files:?}");
     let mut shown = String::new();
     for file in &files {
         let (manifest, calibration) = stumbling_stone(&workshop, file);
@@ -113,7 +113,7 @@ fn models_that_converters_stumble_over_convert() {
         {
             let made = match workshop.make(&manifest, kind, Some(&calibration)) {
                 Ok(made) => made,
-                Err(error) if name == "nothing-to-quantise" => {
+                Err(error) if ["nothing-to-quantise", "cannot-be-raised"].contains(&name.as_str()) => {
                     shown.push_str(&format!(
                         "{name}: {:?}: {error}\n  {}\n",
                         error.kind,

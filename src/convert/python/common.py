@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import traceback
 
@@ -152,7 +153,9 @@ def first_line(error):
 
 
 def in_words(error):
-    """A library's error in one line: its type, and what it says."""
+    """A library's error in one line: its type where that tells something, and what it says, without places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("==>")]
-    text = ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])
+    said = re.sub(r"\S+\.(h|cc|cpp|py):\d+:? ?(\S+\(.*?\):? )?(Assertion `[^`]*` failed: )?", "", " ".join(lines))
+    kind = [] if type(error) in (RuntimeError, Exception) and said else [type(error).__name__]
+    text = ": ".join([*kind, *([said] if said else [])])
     return text if len(text) <= 400 else text[:397] + "..."

@@ -20,6 +20,7 @@ import tempfile
 
 import common
 import graphs
+import operators
 
 # Operators whose inputs are quantised. ReLU is not among them: the pair stands behind it, where the next one reads.
 QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"]
@@ -307,22 +308,15 @@ def for_processors(model, positive_inputs):
     graph.initializer.extend(initializers)
 
 
-def check_operator_set(model, path):
+def check_operator_set(model, shape):
     """Pairs have an axis since operator set 13; older files that could be raised are by now."""
-    from onnx import version_converter
-
     version = common.operator_set(model)
-    if version >= 13:
-        return
-    try:
-        version_converter.convert_version(model, 13)
-        why = "the file that comes out is not valid"
-    except Exception as error:
-        why = common.first_line(error)
-    raise common.Unsupported(
-        f"INT8 needs operator set 13, the model has {version} and cannot be raised: {why}",
-        "export the model again with operator set 13 or newer",
-    )
+    _, why = operators.raised(model, [size or 2 for size in shape])
+    if why:
+        raise common.Unsupported(
+            f"INT8 needs operator set {operators.OLDEST}, the model has {version} and cannot be raised: {why}",
+            f"export the model again with operator set {operators.OLDEST} or newer",
+        )
 
 
 def prepare(source, folder):
@@ -372,8 +366,8 @@ def main():
         "percentile": CalibrationMethod.Percentile,
     }
     source = common.load_onnx(arguments.source)
-    check_operator_set(source, arguments.source)
     name, shape = common.only_input(source)
+    check_operator_set(source, shape)
     samples = common.load_samples(arguments.calibration, shape, int(arguments.fewest))
     batch = shape[0] or 64
     samples = samples[: len(samples) // batch * batch] if shape[0] else samples

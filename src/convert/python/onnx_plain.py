@@ -7,10 +7,7 @@ import os
 
 import common
 import graphs
-
-# The oldest operator set with pairs that have an axis.
-OLDEST = 13
-
+import operators
 
 def without_functions(model):
     """The model with its functions' bodies in the place of the calls."""
@@ -29,23 +26,6 @@ def with_plain_inputs(model):
     for value in [value for value in model.graph.input if value.name in weights]:
         model.graph.input.remove(value)
     model.ir_version = max(model.ir_version, 4)
-
-
-def raised(model):
-    """The model in operator set 13, where it is older and can be raised."""
-    import onnx
-    from onnx import version_converter
-
-    if common.operator_set(model) >= OLDEST:
-        return model
-    try:
-        newer = version_converter.convert_version(model, OLDEST)
-        newer.ir_version = max(newer.ir_version, 7)
-        onnx.checker.check_model(newer, full_check=True)
-        return newer
-    except Exception:
-        # FP16 needs no newer one; what does says so.
-        return model
 
 
 def attribute(node, name, default):
@@ -101,7 +81,8 @@ def fold_normalisations(model):
         scale, shift, mean, variance = map(values, node.input[1:5])
         weights = values(product.input[1])
         bias = values(product.input[2]) if len(product.input) > 2 else numpy.zeros(scale.shape)
-        if any(stored[name].data_type != 1 for name in constants) or bias.shape != scale.shape:
+        fits = scale.shape == bias.shape == (weights.shape[axis],)
+        if not fits or any(stored[name].data_type != 1 for name in constants):
             continue
         factor = scale / numpy.sqrt(variance + attribute(node, "epsilon", 1e-5))
         folded = weights * factor.reshape([-1 if index == axis else 1 for index in range(weights.ndim)])
@@ -155,9 +136,11 @@ def main():
 
     model = without_functions(common.load_onnx(arguments.source))
     with_plain_inputs(model)
-    model = raised(model)
+    batch, sizes = int(arguments.batch), [int(size) for size in arguments.sizes.split(",")]
+    # FP16 needs no newer operator set; what does says why it cannot be had.
+    model, _ = operators.raised(model, [batch or 2, *sizes])
     fold_normalisations(model)
-    pin(model, int(arguments.batch), [int(size) for size in arguments.sizes.split(",")])
+    pin(model, batch, sizes)
     graphs.sort_nodes(model.graph)
     common.save_onnx(model, os.path.join(arguments.destination, "model.onnx"))
 

@@ -4,6 +4,22 @@ import argparse
 import os
 
 import common
+import graphs
+
+
+def check_operators(model):
+    """tf2onnx leaves what it cannot convert in the graph, under TensorFlow's name."""
+    from onnx import defs
+
+    known = {schema.name for schema in defs.get_all_schemas_with_history()}
+    nodes = [node for graph in graphs.all_graphs(model.graph) for node in graph.node]
+    unknown = {node.op_type: node.name for node in nodes if node.domain in ("", "ai.onnx") and node.op_type not in known}
+    if unknown:
+        named = ", ".join(f"`{operator}` (node `{name}`)" for operator, name in sorted(unknown.items()))
+        raise common.InputError(
+            f"ONNX has no operator for TensorFlow's {named}",
+            "compute it from other operators in the model, or gate `tensorflow` and `litert` alone",
+        )
 
 
 def main():
@@ -35,6 +51,7 @@ def main():
             initialized_tables=tables,
         )
 
+    check_operators(model)
     for value in [*model.graph.input, *model.graph.output]:
         shape = value.type.tensor_type.shape.dim
         if shape and not shape[0].HasField("dim_value"):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 
 import common
 
@@ -40,7 +41,16 @@ def convert(loaded, function, arguments, samples, batch, shaped=False):
     converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tensorflow.int8
     converter.inference_output_type = tensorflow.int8
-    return converter.convert()
+    try:
+        return converter.convert()
+    except Exception as error:
+        unknown = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
+        if not unknown:
+            raise
+        raise common.InputError(
+            "TFLite has no operator for TensorFlow's " + ", ".join(f"`{name}`" for name in unknown),
+            "compute it from other operators in the model, or take `litert` out of `[matrix.runtimes]`",
+        ) from error
 
 
 def main():
