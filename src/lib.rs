@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod convert;
 pub mod data;
+pub mod drill;
 pub mod error;
 pub mod explain;
 pub mod gate;

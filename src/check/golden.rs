@@ -371,6 +371,21 @@ impl Output {
         }
     }
 
+    /// The same output with each probe's values at the probe before it: other answers, for a drill.
+    ///
+    /// # Errors
+    /// Those of [`Output::tensor`], and an unsupported one where it is not a classification.
+    pub(crate) fn of_others(&self) -> Result<Self> {
+        let mut values = self.tensor()?.values;
+        let row = self.row_len();
+        let (Task::Classification(kind), false) = (self.task, row == 0) else {
+            return Err(Error::unsupported(format!("output `{}` is no classification", self.name)));
+        };
+        values.rotate_left(row);
+        let moved = Self::classification(&self.name, kind, [values.len() / row, row], &values)?;
+        Ok(Self { leads: self.leads.clone(), ..moved })
+    }
+
     /// The answer for each probe, where this is a classification.
     pub fn answers(&self) -> Vec<usize> {
         let values = self.values().unwrap_or_default();

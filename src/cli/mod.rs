@@ -10,6 +10,7 @@ mod compare_all;
 mod completions;
 mod data;
 mod doctor;
+mod drill;
 mod explain;
 mod export;
 mod gate;
@@ -105,6 +106,8 @@ pub enum Command {
     Report(report::ReportArguments),
     /// Join the reports of shards
     Merge(merge::MergeArguments),
+    /// Plant faults in the model's own artifacts, and say which the gate catches
+    Drill(drill::DrillArguments),
     /// Find the first tensor that went wrong
     Explain(explain::ExplainArguments),
     /// Print completions for a shell
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => data::run(global, command),
         Command::Report(command) => report::run(global, command),
         Command::Merge(command) => merge::run(global, command),
+        Command::Drill(command) => drill::run(global, command),
         Command::Explain(command) => explain::run(global, command),
         Command::Completions(command) => completions::run(global, command),
         Command::Man(command) => man::run(global, command),
@@ -166,7 +170,7 @@ impl Command {
     const fn exit_code(&self, kind: ErrorKind) -> u8 {
         match (self, kind) {
             // Nothing was judged.
-            (Self::Gate(_) | Self::Bench(_) | Self::Merge(_), ErrorKind::Failed) => EXIT_INCOMPLETE,
+            (Self::Gate(_) | Self::Bench(_) | Self::Merge(_) | Self::Drill(_), ErrorKind::Failed) => EXIT_INCOMPLETE,
             // A model that cannot be gated is a wrong input.
             (Self::Init(_), ErrorKind::Unsupported | ErrorKind::Failed) => EXIT_USAGE,
             _ => exit_code(kind),

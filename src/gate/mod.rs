@@ -63,6 +63,7 @@ use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Verdi
 use crate::worker;
 
 pub use golden::golden_now;
+pub(crate) use golden::path_of as golden_path;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
 pub use reference::open_reference;

@@ -1,0 +1,289 @@
+"""Plants one fault in an ONNX file, for `trtgate drill`: what a broken converter, exporter or export script leaves behind.
+
+Each fault says in `Unsupported` why it cannot be planted, so that nothing is counted as caught that was never there.
+"""
+
+import argparse
+import os
+
+import common
+import numpy
+
+PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def load(path):
+    import onnx
+
+    return onnx.load(path)
+
+
+def initializers(model):
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def replace(tensor, values):
+    from onnx import numpy_helper
+
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def array(tensor):
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor).copy()
+
+
+def weights(model):
+    """Stored weights of products, in the graph's order: (node, tensor)."""
+    stored = initializers(model)
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in PRODUCTS:
+            continue
+        for name in node.input[:2]:
+            tensor = stored.get(name)
+            if tensor is not None and len(tensor.dims) >= 2:
+                found.append((node, tensor))
+    return found
+
+
+def dequantised_weights(model):
+    """Scales of stored integers, in the graph's order: (node, tensor of the scale)."""
+    stored = initializers(model)
+    return [
+        (node, stored[node.input[1]])
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in stored
+        and node.input[1] in stored
+        and len(stored[node.input[0]].dims) >= 2
+    ]
+
+
+def middle(found, what):
+    if not found:
+        raise common.Unsupported(f"the graph stores no {what}")
+    return found[len(found) // 2]
+
+
+def plant_weight(model, arguments):
+    """Every other number of one weight tensor off by `amount`; of a quantised one, every other scale."""
+    scales = dequantised_weights(model)
+    node, tensor = middle(scales, "weights") if scales else middle(weights(model), "weights")
+    values = array(tensor)
+    flat = values.reshape(-1)
+    flat[::2] = flat[::2] * (1 + arguments.amount)
+    replace(tensor, values)
+    return f"`{tensor.name}` ({node.op_type})"
+
+
+def plant_not_a_number(model, arguments):
+    """One weight is not a number; of a quantised tensor, one scale."""
+    scales = dequantised_weights(model)
+    node, tensor = middle(scales, "weights") if scales else middle(weights(model), "weights")
+    values = array(tensor)
+    values.reshape(-1)[0] = numpy.nan
+    replace(tensor, values)
+    return f"`{tensor.name}` ({node.op_type})"
+
+
+def plant_channel(model, arguments):
+    """Two output channels of one layer change places, and its reader does not know."""
+    for node, tensor in weights(model)[:-1]:
+        axis = 0
+        if node.op_type == "MatMul":
+            axis = len(tensor.dims) - 1
+        elif node.op_type == "Gemm":
+            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            axis = 0 if transposed else 1
+        elif node.op_type == "ConvTranspose":
+            continue
+        if tensor.dims[axis] < 2 or list(node.input).index(tensor.name) != 1:
+            continue
+        values = array(tensor)
+        order = list(range(values.shape[axis]))
+        order[0], order[1] = 1, 0
+        replace(tensor, numpy.take(values, order, axis))
+        return f"`{tensor.name}` ({node.op_type})"
+    raise common.Unsupported("the graph has no inner layer with two channels")
+
+
+def plant_bias(model, arguments):
+    """The last bias is lost."""
+    stored = initializers(model)
+    for node in reversed(model.graph.node):
+        bias = None
+        if node.op_type in PRODUCTS - {"MatMul"} and len(node.input) > 2:
+            bias = stored.get(node.input[2])
+        elif node.op_type == "Add":
+            bias = next((stored[name] for name in node.input if name in stored), None)
+        if bias is not None and numpy.any(array(bias)):
+            replace(bias, numpy.zeros_like(array(bias)))
+            return f"`{bias.name}` ({node.op_type})"
+    raise common.Unsupported("the graph stores no bias")
+
+
+def plant_scale(model, arguments):
+    """The scale of one stored weight tensor is doubled."""
+    node, tensor = middle(dequantised_weights(model), "quantised weights")
+    replace(tensor, array(tensor) * numpy.float32(2))
+    return f"`{tensor.name}` ({node.op_type})"
+
+
+def free_name(model, wanted):
+    used = {name for node in model.graph.node for name in [*node.input, *node.output, node.name]}
+    used.update(initializers(model))
+    used.update(value.name for value in [*model.graph.input, *model.graph.output])
+    while wanted in used:
+        wanted += "_"
+    return wanted
+
+
+def behind_output(model, name, build):
+    """Puts what `build` makes of the inner tensor's name between the tensor and the graph's output `name`."""
+    inner = free_name(model, f"{name}_before_drill")
+    found = False
+    for node in model.graph.node:
+        for index, output in enumerate(node.output):
+            if output == name:
+                node.output[index] = inner
+                found = True
+        for index, read in enumerate(node.input):
+            if read == name:
+                node.input[index] = inner
+    if not found:
+        raise common.Unsupported(f"no node makes the output `{name}`")
+    model.graph.node.extend(build(inner))
+
+
+def plant_classes(model, arguments):
+    """Two classes change places."""
+    from onnx import helper, numpy_helper
+
+    output = next((value for value in model.graph.output if value.name == arguments.output), model.graph.output[0])
+    order = numpy.arange(arguments.classes)
+    order[[arguments.first, arguments.second]] = order[[arguments.second, arguments.first]]
+    indices = free_name(model, "drill_order")
+    model.graph.initializer.append(numpy_helper.from_array(order.astype(numpy.int64), indices))
+    behind_output(
+        model, output.name, lambda inner: [helper.make_node("Gather", [inner, indices], [output.name], axis=-1)]
+    )
+    return f"output `{output.name}`, classes {arguments.first} and {arguments.second}"
+
+
+def at_input(model, build):
+    """Puts what `build` makes behind the input; returns the input's name."""
+    constants = set(initializers(model))
+    value = next(value for value in model.graph.input if value.name not in constants)
+    fed = free_name(model, f"{value.name}_after_drill")
+    for node in model.graph.node:
+        for index, read in enumerate(node.input):
+            if read == value.name:
+                node.input[index] = fed
+    nodes = build(value, fed)
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return value.name
+
+
+def plant_preprocessing(model, arguments):
+    """The input is read twice as large as it is."""
+    from onnx import helper, numpy_helper
+
+    def build(value, fed):
+        kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        factor = free_name(model, "drill_factor")
+        model.graph.initializer.append(numpy_helper.from_array(numpy.array(2, kind), factor))
+        return [helper.make_node("Mul", [value.name, factor], [fed])]
+
+    return f"input `{at_input(model, build)}`"
+
+
+def plant_channel_order(model, arguments):
+    """Red and blue change places in the picture."""
+    from onnx import helper, numpy_helper
+
+    def build(value, fed):
+        dims = value.type.tensor_type.shape.dim
+        if arguments.axis < 0 or len(dims) <= arguments.axis or dims[arguments.axis].dim_value != 3:
+            raise common.Unsupported("the input has no three colours")
+        indices = free_name(model, "drill_colours")
+        model.graph.initializer.append(numpy_helper.from_array(numpy.array([2, 1, 0], numpy.int64), indices))
+        return [helper.make_node("Gather", [value.name, indices], [fed], axis=arguments.axis)]
+
+    return f"input `{at_input(model, build)}`"
+
+
+def plant_overflow(model, arguments):
+    """One half tensor is multiplied beyond the range of half precision and divided again, as a normalisation does."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    halves = {
+        value.name
+        for value in inferred.graph.value_info
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16
+    }
+    made = [(place, node) for place, node in enumerate(model.graph.node) if node.output[0] in halves]
+    place, node = middle(made, "half-precision tensors")
+    name = node.output[0]
+    inner = free_name(model, f"{name}_before_drill")
+    node.output[0] = inner
+    up, down = free_name(model, "drill_up"), free_name(model, "drill_down")
+    for constant, value in ((up, 2.0**15), (down, 2.0**-15)):
+        model.graph.initializer.append(numpy_helper.from_array(numpy.array(value, numpy.float16), constant))
+    steps = [inner, *(free_name(model, f"{name}_drill_{step}") for step in range(3)), name]
+    for step, constant in enumerate((up, up, down, down)):
+        added = helper.make_node("Mul", [steps[step], constant], [steps[step + 1]])
+        model.graph.node.insert(place + 1 + step, added)
+    return f"`{name}` ({node.op_type})"
+
+
+FAULTS = {
+    "weight": plant_weight,
+    "not-a-number": plant_not_a_number,
+    "channel": plant_channel,
+    "bias": plant_bias,
+    "scale": plant_scale,
+    "classes": plant_classes,
+    "preprocessing": plant_preprocessing,
+    "colours": plant_channel_order,
+    "overflow": plant_overflow,
+}
+
+
+def noise(arguments):
+    """Calibration samples that look like nothing the model will see: a thousandth of the real ones' range."""
+    samples = numpy.load(arguments.source, allow_pickle=False)
+    generator = numpy.random.default_rng(1)
+    amplitude = numpy.float32(1e-3) * (numpy.abs(samples).max() or 1)
+    made = (generator.random(samples.shape, dtype=numpy.float32) * amplitude).astype(numpy.float32)
+    numpy.save(os.path.join(arguments.destination, "noise.npy"), made)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fault", required=True)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--destination", required=True)
+    parser.add_argument("--output", default="")
+    parser.add_argument("--amount", type=float, default=0.0)
+    parser.add_argument("--classes", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--second", type=int, default=1)
+    parser.add_argument("--axis", type=int, default=-1)
+    arguments = parser.parse_args()
+    if arguments.fault == "noise":
+        noise(arguments)
+        return
+    model = load(arguments.source)
+    place = FAULTS[arguments.fault](model, arguments)
+    with open(os.path.join(arguments.destination, "model.onnx"), "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+    with open(os.path.join(arguments.destination, "place.txt"), "w", encoding="utf-8") as file:
+        file.write(place)
+
+
+common.run(main)

@@ -1,0 +1,85 @@
+//! The faults of the drill, as data: what goes wrong in conversion chains, and which cells have to notice.
+
+use crate::vocabulary::{ArtifactKind, Precision};
+
+/// How a fault comes into the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// `python/drill.py` plants it in the artifact of the cell's precision.
+    Artifact(&'static str),
+    /// The INT8 artifact is made again from calibration samples of noise.
+    CalibratedOnNoise,
+    /// The FP32 graph stands where the artifact of the cell's precision should.
+    FallsBack,
+    /// The golden holds, for each probe, the answer of the next.
+    StaleGolden,
+    /// The worker swaps the answers of the first two samples of a batch.
+    Slots,
+}
+
+/// A fault of the drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name on the command line and in the report.
+    pub name: &'static str,
+    /// What goes wrong, in words.
+    pub what: &'static str,
+    /// How it is planted.
+    pub how: How,
+    /// The precisions whose cells have to catch it.
+    pub precisions: &'static [Precision],
+}
+
+const ALL: &[Precision] = &[Precision::Fp32, Precision::Fp16, Precision::Int8];
+const FLOATS: &[Precision] = &[Precision::Fp32, Precision::Fp16];
+const FP32: &[Precision] = &[Precision::Fp32];
+const FP16: &[Precision] = &[Precision::Fp16];
+const INT8: &[Precision] = &[Precision::Int8];
+
+const fn fault(name: &'static str, what: &'static str, how: How, precisions: &'static [Precision]) -> Fault {
+    Fault { name, what, how, precisions }
+}
+
+/// Every fault, in the order in which they are planted. A wrong weight has to be noticed in FP32 alone: in a coarser
+/// precision it may cost less than the precision does, which [`super::Scan`] measures.
+pub const FAULTS: &[Fault] = &[
+    fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32),
+    fault("not-a-number", "one weight is not a number", How::Artifact("not-a-number"), ALL),
+    fault("classes", "two classes change places", How::Artifact("classes"), ALL),
+    fault("channel", "two channels of an inner layer change places", How::Artifact("channel"), FLOATS),
+    fault("bias", "the last bias is lost", How::Artifact("bias"), FP32),
+    fault("preprocessing", "the input is read twice as large", How::Artifact("preprocessing"), ALL),
+    fault("colours", "red and blue change places", How::Artifact("colours"), ALL),
+    fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16),
+    fault("scale", "the scale of one weight tensor is doubled", How::Artifact("scale"), INT8),
+    fault("calibration", "INT8 is calibrated on noise", How::CalibratedOnNoise, INT8),
+    fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]),
+    fault("slots", "the first two answers of a batch change places", How::Slots, FP32),
+    fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32),
+];
+
+/// Shares by which the scan of weights changes one tensor, the largest first.
+pub const AMOUNTS: &[f64] = &[0.1, 0.03, 0.01, 0.003, 0.001];
+
+/// The artifact that ONNX Runtime's cells of a precision start from.
+pub const fn artifact_of(precision: Precision) -> ArtifactKind {
+    match precision {
+        Precision::Fp32 | Precision::Tf32 => ArtifactKind::OnnxFp32,
+        Precision::Fp16 | Precision::Fp16Flag => ArtifactKind::OnnxFp16,
+        Precision::Int8 | Precision::Int8Calibrated => ArtifactKind::OnnxInt8Cpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_name_of_its_own_and_a_cell_that_must_notice() {
+        for (index, fault) in FAULTS.iter().enumerate() {
+            assert!(FAULTS.iter().skip(index + 1).all(|other| other.name != fault.name), "{}", fault.name);
+            assert!(!fault.precisions.is_empty() && !fault.what.is_empty(), "{}", fault.name);
+        }
+        assert!(AMOUNTS.windows(2).all(|pair| pair[0] > pair[1]));
+    }
+}
