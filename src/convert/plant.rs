@@ -35,8 +35,7 @@ pub(crate) fn plant(
 ) -> Result<Planted> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?;
     let environment = environment::ensure_in(store, environment::EXPORT, progress)?;
-    let mut all =
-        vec![("fault", name.to_owned()), ("source", text_of(source)?), ("destination", text_of(folder)?)];
+    let mut all = vec![("fault", name.to_owned()), ("source", text_of(source)?), ("destination", text_of(folder)?)];
     all.extend(arguments.iter().cloned());
     let step = progress.begin(&format!("planting `{name}`"));
     SCRIPT.run(&environment, folder, &all, progress, &*step)?;

@@ -223,7 +223,14 @@ impl Field {
 /// An artifact of a file that the store does not hold.
 fn artifact(kind: ArtifactKind, path: &Path) -> Result<Artifact> {
     let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
-    Ok(Artifact { kind, path: PathBuf::from(path), sha256: digest_file(path)?, bytes, build_seconds: 0.0, cached: false })
+    Ok(Artifact {
+        kind,
+        path: PathBuf::from(path),
+        sha256: digest_file(path)?,
+        bytes,
+        build_seconds: 0.0,
+        cached: false,
+    })
 }
 
 /// Removes what is not needed any more; what stays goes with the drill's own folder.

@@ -60,7 +60,9 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
     if !drill.not_clean.is_empty() {
         return Ok(drill);
     }
-    for fault in FAULTS.iter().filter(|fault| wanted.faults.is_empty() || wanted.faults.iter().any(|name| name == fault.name)) {
+    for fault in
+        FAULTS.iter().filter(|fault| wanted.faults.is_empty() || wanted.faults.iter().any(|name| name == fault.name))
+    {
         for &precision in fault.precisions.iter().filter(|precision| precisions.contains(precision)) {
             drill.catches.push(outcome(&field, fault, precision)?);
         }
@@ -77,7 +79,9 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
 fn outcome(field: &Field, fault: &Fault, precision: Precision) -> Result<Catch> {
     let (place, outcome) = match field.gate_with(fault, precision) {
         Ok((place, outcome)) => (place, outcome),
-        Err(error) if error.kind == ErrorKind::Unsupported => (String::new(), Outcome::NotPlanted(error.message)),
+        Err(error) if error.kind == ErrorKind::Unsupported => {
+            (String::new(), Outcome::NotPlanted { reason: error.message })
+        }
         Err(error) => return Err(error.context(format!("cannot plant `{}` in {precision}", fault.name))),
     };
     Ok(Catch { fault: fault.name.to_owned(), what: fault.what.to_owned(), precision, place, outcome })

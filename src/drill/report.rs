@@ -28,9 +28,11 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
-    /// The model has no place for it, and why.
-    #[serde(untagged)]
-    NotPlanted(String),
+    /// The model has no place for it.
+    NotPlanted {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Outcome {
@@ -164,7 +166,7 @@ impl Drill {
                 }
                 Outcome::Passed => writeln!(text, "  ✗ {precision:<5} PASSED{place}"),
                 Outcome::NotRun { reason } => writeln!(text, "  ? {precision:<5} not run: {}", shortened(reason)),
-                Outcome::NotPlanted(why) => writeln!(text, "  – {precision:<5} not planted: {why}"),
+                Outcome::NotPlanted { reason } => writeln!(text, "  – {precision:<5} not planted: {reason}"),
             };
         }
         if !self.scans.is_empty() && !quiet {
@@ -179,7 +181,7 @@ impl Drill {
 
     fn summary(&self) -> String {
         let count = |wanted: fn(&Outcome) -> bool| self.catches.iter().filter(|catch| wanted(&catch.outcome)).count();
-        let planted = count(|outcome| !matches!(outcome, Outcome::NotPlanted(_)));
+        let planted = count(|outcome| !matches!(outcome, Outcome::NotPlanted { .. }));
         let caught = count(Outcome::is_caught);
         let verdict = match self.verdict() {
             DrillVerdict::AllCaught => "PASS",
@@ -248,7 +250,10 @@ mod tests {
     #[test]
     fn a_drill_that_planted_nothing_is_no_success() {
         assert_eq!(drill(Vec::new()).verdict(), DrillVerdict::Incomplete);
-        assert_eq!(drill(vec![Outcome::NotPlanted("no bias".to_owned())]).verdict(), DrillVerdict::Incomplete);
+        assert_eq!(
+            drill(vec![Outcome::NotPlanted { reason: "no bias".to_owned() }]).verdict(),
+            DrillVerdict::Incomplete
+        );
         let unclean = Drill { not_clean: vec!["fp32 is `fail`".to_owned()], ..drill(vec![caught()]) };
         assert_eq!(unclean.verdict(), DrillVerdict::Incomplete);
     }
@@ -268,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_table_says_what_was_caught_by_what() {
-        let mut drill = drill(vec![caught(), Outcome::Passed, Outcome::NotPlanted("no bias".to_owned())]);
+        let mut drill = drill(vec![caught(), Outcome::Passed, Outcome::NotPlanted { reason: "no bias".to_owned() }]);
         drill.scans.push(Scan {
             precision: Precision::Int8,
             place: "`w` (Conv)".to_owned(),

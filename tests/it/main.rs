@@ -12,6 +12,8 @@ mod context;
 mod conversion;
 /// The data command as users see it, its memory, and what a kill leaves.
 mod data;
+/// Faults planted in a model of its own.
+mod drill;
 /// Where the drivers' tests find libraries and the tiny model.
 mod drivers;
 /// LiteRT against Python's interpreter, and its faults.
