@@ -46,6 +46,11 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
             trials.push(Trial::test(format!("{selector} is here"), move || Err(Failed::from(message))));
         }
     }
+    let golden = Arc::clone(&workspace);
+    trials.push(Trial::test("the golden stands", move || match gate::golden_gaps(&golden)? {
+        gaps if gaps.is_empty() => Ok(()),
+        gaps => Err(Failed::from(gaps.join("\n"))),
+    }));
     let mut not_run = Vec::new();
     let mut built: Vec<(RuntimeId, Precision)> = Vec::new();
     let mut reasons: Vec<(RuntimeId, Obstacle)> = Vec::new();

@@ -3,6 +3,7 @@
 //! | file     | subject                                                                       |
 //! |----------|-------------------------------------------------------------------------------|
 //! | `binary` | `trtgate.golden/v2`, what is written: safetensors with a JSON document inside |
+//! | `probes` | the samples that were answered, and how their bytes are read                   |
 //! | `text`   | `trtgate.golden/v1`, still read: one output as text, no probes                |
 //! | `typed`  | a tensor of any element type                                                  |
 //!
@@ -10,21 +11,22 @@
 //! program does not know is told apart from a damaged one: it asks for a newer program, and is never overwritten by itself.
 
 mod binary;
+mod probes;
 mod text;
 mod typed;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::check::agreement::answer;
+use crate::check::leads::NaturalLeads;
 use crate::data::atomic;
 use crate::error::{Error, Result};
-use crate::manifest::{Input, Layout, OutputKind};
+use crate::manifest::OutputKind;
 use crate::tensor::{ElementType, Tensor};
 use crate::vocabulary::{Precision, RuntimeId};
 
 pub use binary::SCHEMA;
+pub use probes::{ProbeInput, Probes, Reading};
 pub use typed::Typed;
 
 /// The next step where a golden does not fit or is damaged.
@@ -83,69 +85,7 @@ pub struct Output {
     /// The values: one tensor with all samples, or one a sample where their shapes differ.
     pub tensors: Vec<Typed>,
     /// The reference's leads on natural samples, where it is a classification.
-    pub leads: Option<serde_json::Value>,
-}
-
-/// How stored samples become what the model is fed with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "encoding", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Reading {
-    /// Bytes, planes of channels, row by row: scaled to `range`, less `mean`, over `std`, in the order of `layout`.
-    Bytes {
-        /// Shape of one sample as the model takes it.
-        shape: Vec<usize>,
-        /// Order of its dimensions.
-        layout: Layout,
-        /// Values that bytes 0 and 255 stand for.
-        range: [f32; 2],
-        /// Subtracted; empty means 0.
-        mean: Vec<f32>,
-        /// Divides; empty means 1.
-        std: Vec<f32>,
-    },
-    /// The values themselves.
-    Values,
-}
-
-impl Reading {
-    /// How the manifest's input reads bytes.
-    pub fn of(input: &Input) -> Self {
-        Self::Bytes {
-            shape: input.shape.clone(),
-            layout: input.layout,
-            range: input.range,
-            mean: input.mean.clone(),
-            std: input.std.clone(),
-        }
-    }
-}
-
-/// The samples of one input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProbeInput {
-    /// The input's name.
-    pub name: String,
-    /// How its samples are read.
-    pub reading: Reading,
-    /// Dimension along which samples are stacked; `None` for an input without one.
-    pub batch_axis: Option<usize>,
-    /// The samples: one tensor with all, or one a sample where their shapes differ.
-    pub tensors: Vec<Typed>,
-}
-
-/// The probes that a golden was made with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probes {
-    /// Digest of the probe set.
-    pub sha256: String,
-    /// Number of probes.
-    pub count: usize,
-    /// The seed that they were made from, where they were not a file.
-    pub seed: Option<u64>,
-    /// The reference's answers, where they are kept with the samples.
-    pub labels: Option<Vec<u32>>,
-    /// The samples; empty in older files, which name the probe set only.
-    pub inputs: Vec<ProbeInput>,
+    pub leads: Option<NaturalLeads>,
 }
 
 /// The stored outputs of every probe, with their origin.
@@ -354,6 +294,9 @@ impl Output {
     fn check_scores(&self, count: usize) -> Result<()> {
         if self.kind().is_none() {
             return Ok(());
+        }
+        if let Some(leads) = &self.leads {
+            leads.check()?;
         }
         let name = &self.name;
         let values = self.values().filter(|_| self.batch_axis == Some(0) && self.row_len() > 0);

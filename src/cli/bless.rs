@@ -2,13 +2,11 @@
 
 use clap::Args;
 
-use crate::check::golden::Golden;
-use crate::check::ladder::Ladder;
-use crate::check::movement::difference;
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
-use crate::cli::{EXIT_PASS, Global, output};
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::error::{Error, Result};
-use crate::gate::{self, RunOptions, Workspace};
+use crate::gate::{self, GoldenBlessing, RunOptions, Workspace};
+use crate::manifest::edit;
 use crate::vocabulary::Verdict;
 use crate::worker;
 
@@ -27,9 +25,15 @@ pub struct BlessArguments {
     /// Show what would change, and store nothing
     #[arg(long)]
     dry_run: bool,
-    /// Store although cells fail or the measurement is in doubt; the doubts are stored too
+    /// Store although something stands against it: nothing was compared, cells fail, the measurement is in doubt
     #[arg(long)]
     force: bool,
+    /// Write the model's digest into the manifest (`[model] sha256`), where it is another one or none
+    #[arg(long, conflicts_with = "baselines")]
+    accept_digest: bool,
+    /// Make new probes from the model, instead of keeping those of the stored golden
+    #[arg(long, conflicts_with = "baselines")]
+    fresh_probes: bool,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -47,7 +51,10 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
         return Err(Error::usage(format!("nothing is accepted while a fault is provoked on demand (`{fault}`)"))
             .hint("unset the variable"));
     }
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut options = arguments.workspace.options(global)?;
+    options.trust |= arguments.accept_digest;
+    options.fresh_probes = arguments.fresh_probes;
+    let workspace = Workspace::open(&options)?;
     if !arguments.baselines {
         return golden(&workspace, arguments);
     }
@@ -62,32 +69,27 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
 
 fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let manifest = &workspace.manifest;
-    let path = Golden::path(&manifest.snapshots, &manifest.model.name);
-    let new = gate::golden_now(workspace, arguments.reason.trim())?;
-    let mut lines = Vec::new();
-    let mut moved = true;
-    match Golden::read(&path) {
-        Ok(old) => {
-            let ladder = Ladder::built_in()?;
-            let movement = difference(&old, &new, ladder.row(new.origin.runtime.library, new.origin.precision)?);
-            moved = !movement.is_none();
-            lines.extend(movement.lines());
-        }
-        Err(_) if !path.exists() => lines.push(format!("new golden: {} probes", new.probes.count)),
-        // A damaged golden is what a bless repairs; how far it moved cannot be told.
-        Err(error) => lines.push(format!("the old golden is not comparable: {error}")),
-    }
-    show(&lines)?;
-    if !moved {
-        output::note(&format!("`{}` is up to date", path.display()));
-        return Ok(EXIT_PASS);
+    let blessing = GoldenBlessing::plan(workspace, arguments.reason.trim())?;
+    show(&blessing.lines)?;
+    for doubt in &blessing.doubts {
+        output::note(&format!("against it: {doubt}"));
     }
     if arguments.dry_run {
         output::note("nothing stored (`--dry-run`)");
-        return Ok(EXIT_PASS);
+        return Ok(match (blessing.doubts.is_empty(), blessing.moved) {
+            (_, true) => EXIT_FAIL,
+            (false, false) => EXIT_INCOMPLETE,
+            (true, false) => EXIT_PASS,
+        });
     }
-    new.write(&path)?;
-    output::note(&format!("stored `{}`", path.display()));
+    if blessing.changes || !blessing.doubts.is_empty() {
+        blessing.store(manifest, arguments.force)?.iter().for_each(|line| output::note(line));
+    } else {
+        output::note(&format!("`{}` is up to date", blessing.path.display()));
+    }
+    if arguments.accept_digest && edit::accept_digest(&manifest.path, &workspace.model_sha256)? {
+        output::note(&format!("`[model] sha256` of `{}` is {}", manifest.path.display(), workspace.model_sha256));
+    }
     Ok(EXIT_PASS)
 }
 

@@ -58,10 +58,11 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     // A required version that is not here must be in the plan, to be reported as missing.
     if filter.runtimes.is_empty() {
         filter.also.clone_from(&arguments.require);
+        filter.also.extend(workspace.manifest.require.runtimes.iter().cloned());
     }
     if let Some(path) = &arguments.plan_json {
         let mut plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
-        plan.require.clone_from(&arguments.require);
+        plan.require.extend(arguments.require.iter().cloned());
         file::write_plan(&plan, path)?;
         output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
         return Ok(EXIT_PASS);

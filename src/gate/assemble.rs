@@ -29,6 +29,8 @@ use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status}
 pub(crate) enum Reference {
     /// The answers of the stored golden.
     Golden(Tensor),
+    /// The reference's answers of now: the stored golden is of a model that answers otherwise, or of other probes.
+    Current(Tensor),
     /// No golden is stored: the reference's answers of this run.
     Live,
     /// There is a golden, and it is stale, foreign or damaged.
@@ -36,10 +38,18 @@ pub(crate) enum Reference {
 }
 
 impl Reference {
+    /// Why the golden judges nothing, where that is so.
+    pub(crate) const fn refused(&self) -> Option<&Error> {
+        match self {
+            Self::Refused(error) => Some(error),
+            Self::Golden(_) | Self::Current(_) | Self::Live => None,
+        }
+    }
+
     /// Scatter of the golden's outputs, where there is a valid one.
     pub(crate) fn scatter(&self) -> Option<f64> {
         match self {
-            Self::Golden(golden) => Some(scatter(&golden.values, golden.row_len())),
+            Self::Golden(known) | Self::Current(known) => Some(scatter(&known.values, known.row_len())),
             Self::Live | Self::Refused(_) => None,
         }
     }
@@ -71,7 +81,7 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
     let live = outputs.live_reference(context.manifest);
     let is_live = matches!(context.reference, Reference::Live);
     let reference = match context.reference {
-        Reference::Golden(golden) => Ok(golden.clone()),
+        Reference::Golden(known) | Reference::Current(known) => Ok(known.clone()),
         // Whatever is wrong with the golden's file, no cell has failed: there is nothing to hold it to.
         Reference::Refused(error) => Err(Error { kind: ErrorKind::Invalid, ..error.clone() }),
         Reference::Live => live.ok_or_else(|| {

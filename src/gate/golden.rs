@@ -8,10 +8,12 @@ use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, 
 use crate::check::pair::select_output;
 use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::assemble::Reference;
-use crate::gate::reference::{finite, open_reference};
+use crate::gate::open::OpenCell;
+use crate::gate::reference::{finite, open_reference, open_unexamined};
+use crate::gate::samples::reference_cell;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
+use crate::tensor::Tensor;
 
 /// The golden's file.
 pub(crate) fn path_of(manifest: &Manifest) -> PathBuf {
@@ -28,47 +30,6 @@ pub(crate) fn stored(path: &Path) -> Result<Option<Golden>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         _ => Golden::read(path).map(Some),
     }
-}
-
-/// What cells are compared with: the stored golden of the model, if it is of this model and these probes.
-pub(crate) fn reference(workspace: &Workspace, probes_sha256: &str, count: usize) -> Reference {
-    let path = path_of(&workspace.manifest);
-    match stored(&path) {
-        Ok(None) => Reference::Live,
-        Ok(Some(golden)) => match fitting(&golden, workspace, probes_sha256, count, &path) {
-            Ok(output) => output.tensor().map_or_else(Reference::Refused, Reference::Golden),
-            Err(error) => Reference::Refused(error),
-        },
-        Err(error) => Reference::Refused(error),
-    }
-}
-
-/// The gated output of `golden`, if the golden is of the workspace's model and the probes in use.
-fn fitting<'a>(
-    golden: &'a Golden,
-    workspace: &Workspace,
-    probes_sha256: &str,
-    count: usize,
-    path: &Path,
-) -> Result<&'a Output> {
-    let output = gated_output(golden, &workspace.manifest, path)?;
-    let foreign = |what: String| {
-        let message = format!("golden `{}` {what}", path.display());
-        Err(Error::invalid(message).hint("make it again with `trtgate bless`, and review how far it moved"))
-    };
-    let (origin, probes) = (&golden.origin, &golden.probes);
-    if origin.model_sha256 != workspace.model_sha256 {
-        let (golden, gated) = (short(&origin.model_sha256), short(&workspace.model_sha256));
-        return foreign(format!("is of another model: `{}` ({golden}), the gated one is {gated}", origin.model));
-    }
-    if probes.sha256 != probes_sha256 {
-        let (golden, used) = (short(&probes.sha256), short(probes_sha256));
-        return foreign(format!("is of another probe set: {golden}, the one in use is {used}"));
-    }
-    if probes.count != count {
-        return foreign(format!("holds {} probes, {count} are in use", probes.count));
-    }
-    Ok(output)
 }
 
 /// The output of `golden` that `manifest` gates.
@@ -91,8 +52,57 @@ pub(crate) fn gated_output<'a>(golden: &'a Golden, manifest: &Manifest, path: &P
     Ok(output)
 }
 
-fn short(digest: &str) -> String {
-    format!("sha256 {}", digest.get(..12).unwrap_or(digest))
+/// The probes that `golden` keeps, where they are whole and fit the manifest's input and classes.
+pub(crate) fn embedded(golden: &Golden, manifest: &Manifest) -> Option<ProbeSet> {
+    let input = golden.probes.inputs.iter().find(|input| input.name == manifest.input.name)?;
+    let [tensor] = input.tensors.as_slice() else { return None };
+    let set = match &input.reading {
+        Reading::Bytes { shape, layout, .. } => {
+            let fits = *shape == manifest.input.shape && *layout == manifest.input.layout;
+            if !fits || tensor.element() != Dtype::U8 {
+                return None;
+            }
+            ProbeSet::of_pixels(manifest, tensor.bytes().to_vec(), golden.probes.labels.clone()).ok()?
+        }
+        Reading::Values => {
+            if tensor.shape().get(1..) != Some(&manifest.input.shape) {
+                return None;
+            }
+            ProbeSet::of_values(manifest, tensor.to_float32()?).ok()?
+        }
+    };
+    (set.sha256() == golden.probes.sha256 && set.len() == golden.probes.count).then_some(set)
+}
+
+/// The probes of the stored golden, where the manifest would have them made from the model: what was blessed stays
+/// comparable when the model changes. `None` where the manifest names samples, or asks for others by their number or seed.
+pub(crate) fn kept_probes(manifest: &Manifest) -> Option<ProbeSet> {
+    if manifest.probes.data.is_some() {
+        return None;
+    }
+    let golden = stored(&path_of(manifest)).ok()??;
+    let asked = golden.probes.count == manifest.probes.count
+        && golden.probes.seed.is_none_or(|seed| seed == manifest.probes.seed);
+    embedded(&golden, manifest).filter(|_| asked)
+}
+
+/// What the reference answers to `probes` now, and the full version of its runtime.
+///
+/// # Errors
+/// If the reference runtime is not here, does not run, contradicts itself, or has outputs of another shape.
+pub(crate) fn answers(workspace: &Workspace, probes: &ProbeSet) -> Result<(Tensor, String)> {
+    ask(workspace, open_reference(workspace)?, probes)
+}
+
+fn ask(workspace: &Workspace, mut reference: OpenCell, probes: &ProbeSet) -> Result<(Tensor, String)> {
+    let manifest = &workspace.manifest;
+    let samples = probes.samples()?;
+    let input = samples.tensor(0..samples.len())?;
+    let outputs = finite(workspace, &input, select_output(reference.run(&input)?.outputs, &manifest.output.name)?)?;
+    if outputs.shape != [samples.len(), manifest.output.classes] {
+        return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));
+    }
+    Ok((outputs, reference.version().to_owned()))
 }
 
 /// The golden made of the reference's answers now; not stored.
@@ -102,26 +112,23 @@ fn short(digest: &str) -> String {
 pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     let manifest = &workspace.manifest;
     let probe_set = workspace.probes()?;
-    let samples = probe_set.samples()?;
-    let mut reference = open_reference(workspace)?;
-    let input = samples.tensor(0..samples.len())?;
-    let outputs = finite(workspace, &input, select_output(reference.run(&input)?.outputs, &manifest.output.name)?)?;
-    let shape = [samples.len(), manifest.output.classes];
-    if outputs.shape != shape {
-        return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));
-    }
+    let (outputs, version) = ask(workspace, open_unexamined(workspace)?, &probe_set)?;
+    let cell = reference_cell(manifest);
     let origin = Origin {
         model: manifest.model.name.clone(),
         model_sha256: workspace.model_sha256.clone(),
         manifest: relative(&manifest.path, &manifest.snapshots),
-        runtime: reference.id().runtime.clone(),
-        version: reference.version().to_owned(),
-        precision: reference.id().precision,
+        runtime: cell.runtime,
+        version,
+        precision: cell.precision,
         trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
         created: super::now(),
         reason: reason.to_owned(),
     };
-    let output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.values)?;
+    let shape = [probe_set.len(), manifest.output.classes];
+    let mut output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.values)?;
+    // A golden without leads is a golden all the same; who needs them says why there are none.
+    output.leads = workspace.natural().ok().map(|natural| natural.leads);
     let golden = Golden { origin, outputs: vec![output], probes: kept(&probe_set, manifest)? };
     golden.check()?;
     Ok(golden)

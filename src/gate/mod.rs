@@ -10,7 +10,11 @@
 //! | `execute`   | runs the cells in workers, unjudged                                      |
 //! | `engine`    | engines out of ONNX, kept in the store                                   |
 //! | `behaviour` | batch invariance and determinism of an open session                      |
-//! | `golden`    | the stored golden, and how the reference stands to it                    |
+//! | `golden`    | the stored golden: reading it, making it                                 |
+//! | `blessing`  | accepting the reference's answers as the golden                          |
+//! | `reading`   | whether another preprocessing explains what moved                        |
+//! | `orphans`   | goldens that no manifest names                                           |
+//! | `standing`  | how the reference stands to the golden                                   |
 //! | `assemble`  | judges what came out                                                     |
 //! | `reference` | opens the reference, and finds what is wrong with it                       |
 //! | `stopped`   | the report of a run that judged nothing                                  |
@@ -23,6 +27,7 @@
 
 mod assemble;
 mod behaviour;
+mod blessing;
 mod border;
 pub mod discover;
 pub(crate) mod engine;
@@ -32,10 +37,13 @@ pub mod inspect;
 pub mod machine;
 pub mod natural;
 mod open;
+mod orphans;
 mod ranges;
+mod reading;
 mod reference;
 pub mod samples;
 mod saturated;
+mod standing;
 mod stopped;
 pub mod timing;
 mod workspace;
@@ -51,17 +59,18 @@ use time::format_description::well_known::Rfc3339;
 use crate::check::cross;
 use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
-use crate::convert::digest::digest_file;
 use crate::error::Result;
+use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
 use crate::report::verdict::plural;
-use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Verdict};
+use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
 use crate::worker;
 
+pub use blessing::GoldenBlessing;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
 pub(crate) use open::planned;
@@ -73,6 +82,7 @@ pub use workspace::{Options, Workspace};
 use assemble::{Context, Reference};
 use execute::{Artifacts, Inputs};
 use samples::LabelledData;
+use standing::Standing;
 use timing::{Timing, TimingOptions};
 
 /// Most probes that a report shows as images.
@@ -117,7 +127,21 @@ pub fn plan_file(workspace: &Workspace, cells: &[PlannedCell]) -> PlanFile {
             },
         })
         .collect();
-    PlanFile::new(model, cells)
+    let mut plan = PlanFile::new(model, cells);
+    plan.require.clone_from(&workspace.manifest.require.runtimes);
+    plan
+}
+
+/// What keeps the golden from judging anything, or the model from standing to it as it was blessed; empty where all is well.
+///
+/// # Errors
+/// If the probes cannot be had, or the reference fails on them.
+pub fn golden_gaps(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut standing = Standing::of(workspace, &workspace.probes()?)?;
+    let mut gaps = standing.unmet(&workspace.manifest, false);
+    gaps.extend(standing.reference.refused().map(ToString::to_string));
+    gaps.extend(standing.rule(&[]).filter(|rule| rule.status != Status::Pass).map(|rule| rule.detail));
+    Ok(gaps)
 }
 
 /// Runs every planned cell that `options` wants, and judges it.
@@ -171,11 +195,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let probe_set = workspace.probes()?;
     let probes = probe_set.samples()?;
     let probe_tensor = probes.tensor(0..probes.len())?;
-    let reference = golden::reference(workspace, &probe_set.sha256(), probes.len());
-    let golden_sha256 = match &reference {
-        Reference::Golden(_) => digest_file(&golden::path_of(manifest))?,
-        Reference::Live | Reference::Refused(_) => String::new(),
-    };
+    let mut standing = Standing::of(workspace, &probe_set)?;
     let runs = plan.iter().any(|cell| matches!(cell.ability, Ability::Run));
     let natural = natural::for_judging(workspace, runs);
     if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
@@ -183,7 +203,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     }
     let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?;
     let asked = plan.len();
-    if labelled.is_some() || matches!(reference, Reference::Live) {
+    if labelled.is_some() || matches!(standing.reference, Reference::Live) {
         plan.extend(companion(workspace, &plan));
     }
     let artifacts = artifacts(workspace, &plan);
@@ -199,7 +219,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         saturation: &saturation,
         probes: &probe_tensor,
         labelled: labelled.as_ref(),
-        scatter: reference.scatter(),
+        scatter: standing.reference.scatter(),
         fresh: fresh.as_ref(),
         ladder: &ladder,
         program: &workspace.program,
@@ -208,12 +228,16 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let raw = execute::execute(&plan, &inputs);
     let scales = scales(workspace, &artifacts);
-    let leads = natural.as_ref().map(|natural| natural.leads.clone()).map_err(Clone::clone);
+    // A golden keeps the leads of its reference, for machines that cannot ask one.
+    let leads = match &natural {
+        Ok(natural) => Ok(natural.leads.clone()),
+        Err(error) => standing.leads.clone().ok_or_else(|| error.clone()),
+    };
     let context = Context {
         manifest,
         ladder: &ladder,
         artifacts: &artifacts,
-        reference: &reference,
+        reference: &standing.reference,
         natural: &leads,
         fresh: natural.as_ref().map_or(&[], |natural| natural.answers.as_slice()),
         scales: &scales,
@@ -246,9 +270,10 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         measured_cells = Some(bench);
     }
     let mut cross = cross::check(&cells);
+    cross.extend(standing.rule(&cells));
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
-    let unmet = unmet(&reference, options, &cells);
+    let unmet = unmet(manifest, &standing, options, &cells);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
@@ -268,9 +293,14 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         cells,
         cross,
         probe_images,
-        requirements: Requirements { runtimes: options.require.clone(), baseline: options.require_baseline, unmet },
+        requirements: Requirements {
+            runtimes: required(manifest, options),
+            baseline: options.require_baseline || (manifest.require.baselines && options.timing.is_some()),
+            unmet,
+        },
         tolerances_sha256: ladder.sha256().to_owned(),
-        golden_sha256,
+        golden_sha256: standing.sha256,
+        golden: standing.golden,
         shards: Vec::new(),
         planned,
     };
@@ -287,12 +317,23 @@ fn planned_beside(workspace: &Workspace, filter: &Filter) -> Result<Vec<CellId>>
     Ok(workspace.plan(&whole)?.into_iter().map(|cell| cell.id).collect())
 }
 
+/// Runtimes that must have run: those that were asked for and, of a whole plan, those of the manifest. A part of a plan leaves
+/// these to the merge, which finds them in the plan's file.
+fn required(manifest: &Manifest, options: &RunOptions) -> Vec<RuntimeId> {
+    let mut required = options.require.clone();
+    let whole = Filter { also: Vec::new(), ..options.filter.clone() } == Filter::default();
+    required.extend(
+        if whole { manifest.require.runtimes.as_slice() } else { &[] }
+            .iter()
+            .filter(|runtime| !options.require.contains(runtime))
+            .cloned(),
+    );
+    required
+}
+
 /// What keeps the verdict from `pass` whatever the cells say.
-fn unmet(reference: &Reference, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
-    let mut unmet = Vec::new();
-    if options.require_golden && matches!(reference, Reference::Live) {
-        unmet.push("a golden is required, and none is stored; `trtgate bless` stores one".to_owned());
-    }
+fn unmet(manifest: &Manifest, standing: &Standing, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
+    let mut unmet = standing.unmet(manifest, options.require_golden);
     let unjudged = |cell: &CellReport| cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_none());
     if cells.iter().any(unjudged) {
         unmet.push("labelled data was given, and the reference did not run to be compared with on it".to_owned());

@@ -30,6 +30,16 @@ pub(crate) struct Fault {
 /// If the reference runtime is not here, it cannot load the model, or the model's answers contradict each other or are no
 /// numbers; the workspace remembers the latter two as the reference's fault.
 pub fn open_reference(workspace: &Workspace) -> Result<OpenCell> {
+    let mut open = open_unexamined(workspace)?;
+    examine(workspace, &mut open).map_err(|error| blamed(workspace, Stage::Run, error))?;
+    Ok(open)
+}
+
+/// Opens the reference in a worker of its own, whatever it answers.
+///
+/// # Errors
+/// If the reference runtime is not here, or it cannot load the model, which the workspace remembers as the reference's fault.
+pub(crate) fn open_unexamined(workspace: &Workspace) -> Result<OpenCell> {
     let cell = reference_cell(&workspace.manifest);
     let planned = workspace.plan(&Filter { runtimes: vec![cell.runtime.clone()], ..Filter::default() })?;
     if !planned.iter().any(|planned| matches!(planned.ability, Ability::Run)) {
@@ -42,15 +52,13 @@ pub fn open_reference(workspace: &Workspace) -> Result<OpenCell> {
             None => error.hint("`trtgate doctor` says what was looked for and how to get it"),
         });
     }
-    let blame = |stage: Stage| {
-        move |error: Error| {
-            workspace.blame_reference(Fault { stage, error: error.clone() });
-            error
-        }
-    };
-    let mut open = OpenCell::open(workspace, &cell).map_err(blame(Stage::Load))?;
-    examine(workspace, &mut open).map_err(blame(Stage::Run))?;
-    Ok(open)
+    OpenCell::open(workspace, &cell).map_err(|error| blamed(workspace, Stage::Load, error))
+}
+
+/// `error`, which the workspace remembers as the reference's fault.
+fn blamed(workspace: &Workspace, stage: Stage, error: Error) -> Error {
+    workspace.blame_reference(Fault { stage, error: error.clone() });
+    error
 }
 
 fn examine(workspace: &Workspace, open: &mut OpenCell) -> Result<()> {

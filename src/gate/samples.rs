@@ -54,7 +54,7 @@ pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, 
     Ok(made)
 }
 
-/// The manifest's probe set: its file, samples of the team's own, or made once into the store.
+/// The manifest's probe set: its file, that of the stored golden, samples of the team's own, or made once into the store.
 pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
     let manifest = &workspace.manifest;
     if let Some(path) = &manifest.probes.file {
@@ -62,6 +62,9 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
             let hint = error.hint.clone().unwrap_or_else(|| "`trtgate data probes` makes the file".to_owned());
             error.context("cannot read the probes").hint(hint)
         });
+    }
+    if let Some(kept) = workspace.kept_probes() {
+        return Ok(kept);
     }
     if let Some(path) = workspace.carried_probes()? {
         return ProbeSet::load(&path, manifest)

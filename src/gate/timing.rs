@@ -303,7 +303,7 @@ impl<'a> Timing<'a> {
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
         let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
-        bench.sizes = bench::sizes(built, &self.context())?;
+        bench.sizes = bench::sizes(built, &self.context());
         step.finish();
         Ok(bench)
     }

@@ -15,6 +15,7 @@ use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
+use crate::gate::golden;
 use crate::gate::natural::{self, Natural};
 use crate::gate::reference::Fault;
 use crate::gate::samples;
@@ -44,6 +45,8 @@ pub struct Options {
     pub inter_threads: Option<usize>,
     /// Accepts a model whose digest is not the manifest's.
     pub trust: bool,
+    /// Makes new probes where the manifest names no file, instead of keeping those of the golden.
+    pub fresh_probes: bool,
     /// The program that runs workers.
     pub program: WorkerProgram,
     /// Where progress goes.
@@ -63,6 +66,7 @@ impl Options {
             intra_threads: None,
             inter_threads: None,
             trust: false,
+            fresh_probes: false,
             program,
             progress: Arc::new(Quiet),
         }
@@ -85,6 +89,7 @@ pub struct Workspace {
     pub limits: Limits,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
+    fresh_probes: bool,
     bundle: Option<Bundle>,
     /// Whether engines are built from `onnx-plain`.
     engines_need_plain: bool,
@@ -122,7 +127,9 @@ impl Workspace {
         {
             return Err(Error::input(format!("the model `{}` is not the one in the manifest", manifest.model.name))
                 .cause(format!("the manifest has sha256 {expected}, the files have {model_sha256}"))
-                .hint("put the new digest into the manifest if the change is intended, or pass `--trust` once"));
+                .hint(
+                    "`--trust` runs it once and judges it on the golden's probes; `trtgate bless --accept-digest --reason TEXT` accepts it",
+                ));
         }
         let declared = border::check(&manifest)?;
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
@@ -159,6 +166,7 @@ impl Workspace {
             program: options.program.clone(),
             limits,
             progress: Arc::clone(&options.progress),
+            fresh_probes: options.fresh_probes,
             bundle,
             engines_need_plain,
             calibration: Mutex::new(None),
@@ -246,12 +254,17 @@ impl Workspace {
         }
     }
 
+    /// Probes that the stored golden keeps, unless new ones are asked for.
+    pub(super) fn kept_probes(&self) -> Option<ProbeSet> {
+        if self.fresh_probes { None } else { golden::kept_probes(&self.manifest) }
+    }
+
     /// Probes that came with the artifacts.
     pub(super) fn carried_probes(&self) -> Result<Option<PathBuf>> {
         self.bundle.as_ref().map_or(Ok(None), Bundle::probes)
     }
 
-    /// The probe set: the manifest's file, that of the artifacts, or made once from the reference.
+    /// The probe set: the manifest's file, that of the stored golden, that of the artifacts, or made once from the reference.
     ///
     /// # Errors
     /// If the file is wrong, or the reference cannot run.

@@ -1,5 +1,6 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
+pub mod edit;
 mod raw;
 mod read;
 #[cfg(test)]
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-use crate::vocabulary::{Library, Precision};
+use crate::vocabulary::{Library, Precision, RuntimeId};
 
 /// A validated manifest; every path is absolute or relative to the process's working directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,8 @@ pub struct Manifest {
     pub losses_allowed: Vec<(Precision, f64)>,
     /// Real, labelled data (every format of `data::reader` that has labels).
     pub data: Option<PathBuf>,
+    /// What has to have been judged for a pass.
+    pub require: Require,
     /// How cells are run.
     pub run: RunOptions,
 }
@@ -321,6 +324,19 @@ const fn one() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_one(candidates: &u32) -> bool {
     *candidates == 1
+}
+
+/// What has to have been judged for a pass, beside what runs anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Require {
+    /// Runtimes that must run.
+    pub runtimes: Vec<RuntimeId>,
+    /// Whether a golden must be stored.
+    pub golden: bool,
+    /// Whether every measured cell must have a baseline.
+    pub baselines: bool,
+    /// Whether labelled data must have been judged.
+    pub accuracy: bool,
 }
 
 /// How cells are run.

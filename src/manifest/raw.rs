@@ -26,6 +26,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) agreement: RawAgreement,
     #[serde(default)]
+    pub(super) require: RawRequire,
+    #[serde(default)]
     pub(super) run: RawRun,
     #[serde(default)]
     pub(super) paths: RawPaths,
@@ -114,6 +116,19 @@ pub(super) struct RawAgreement {
     pub(super) confident_flips_allowed: BTreeMap<Spanned<String>, usize>,
     #[serde(default)]
     pub(super) loss: BTreeMap<Spanned<String>, Spanned<f64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawRequire {
+    #[serde(default)]
+    pub(super) runtimes: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) golden: bool,
+    #[serde(default)]
+    pub(super) baselines: bool,
+    #[serde(default)]
+    pub(super) accuracy: bool,
 }
 
 #[derive(Default, Deserialize)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
-use super::raw::{Raw, RawEngine, RawInput, RawModel, RawOutput};
+use super::raw::{Raw, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
 use super::{
     Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model, ModelSource, Output,
-    OutputKind, Probes, RunOptions,
+    OutputKind, Probes, Require, RunOptions,
 };
 use crate::convert::environment;
 use crate::error::{Error, Result};
@@ -150,6 +150,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         confident_flips_allowed,
         losses_allowed,
         data: raw.paths.data.as_deref().map(resolve),
+        require: require(&source, raw.require)?,
         run: RunOptions {
             intra_threads: raw.run.intra_threads.unwrap_or(0),
             inter_threads: raw.run.inter_threads.unwrap_or(0),
@@ -157,6 +158,14 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
             build_limit_seconds: limit(raw.run.build_limit_seconds, 900)?,
         },
     })
+}
+
+fn require(source: &Source<'_>, raw: RawRequire) -> Result<Require> {
+    let mut runtimes = Vec::new();
+    for name in raw.runtimes {
+        runtimes.push(name.get_ref().parse().map_err(|error: Error| pointed(source, name.span(), error))?);
+    }
+    Ok(Require { runtimes, golden: raw.golden, baselines: raw.baselines, accuracy: raw.accuracy })
 }
 
 /// An error of a word, with the place where the word stands.

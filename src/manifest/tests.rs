@@ -76,6 +76,7 @@ fn engine_options_are_read() {
 #[case::level("min-batch = 1", "min-batch = 1\noptimization-level = 6", "builder optimization levels are 0 to 5")]
 #[case::iterations("min-batch = 1", "min-batch = 1\ntiming-iterations = 0", "tactics are timed 1 to 100 times")]
 #[case::no_candidate("min-batch = 1", "min-batch = 1\ncandidates = 0", "chosen from 1 to 16 candidates")]
+#[case::required("golden = true", "runtimes = [\"tensort\"]", "tensort")]
 #[case::no_time("[engine]", "[run]\ntime-limit-seconds = 0\n[engine]", "a time limit of 0 lets nothing run")]
 fn faults_are_named_with_their_place(#[case] old: &str, #[case] new: &str, #[case] words: &str) {
     assert!(TEXT.contains(old), "`{old}` is not in the manifest");
@@ -90,9 +91,19 @@ fn faults_are_named_with_their_place(#[case] old: &str, #[case] new: &str, #[cas
 fn every_key_is_documented() {
     let document = include_str!("../../docs/manifest.md");
     let mut described = 0;
-    for section in
-        ["model", "input", "output", "probes", "calibration", "matrix", "engine", "agreement", "run", "paths"]
-    {
+    for section in [
+        "model",
+        "input",
+        "output",
+        "probes",
+        "calibration",
+        "matrix",
+        "engine",
+        "agreement",
+        "require",
+        "run",
+        "paths",
+    ] {
         let mut table: toml::Table = TEXT.parse().unwrap();
         let own = table.entry(section).or_insert_with(|| toml::Table::new().into());
         own.as_table_mut().unwrap().insert("colour".to_owned(), 1.into());
@@ -104,7 +115,7 @@ fn every_key_is_documented() {
             described += 1;
         }
     }
-    assert!(described >= 43, "{described}");
+    assert!(described >= 47, "{described}");
 }
 
 #[test]

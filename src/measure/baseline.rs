@@ -8,7 +8,8 @@
 //!
 //! A series holds entries of several environments and levels. A level is a stretch of entries without a change of
 //! speed: accepting a run within the limits adds to the level, and so to the knowledge of its noise; accepting one
-//! that is slower or faster than the limits opens the next level. Runs are judged by the last level of their own environment.
+//! that is slower or faster than the limits opens the next level. Runs are judged by the last level of comparable entries:
+//! those of the same machine, cell and contract, whatever the model's digest and the versions that are told beside.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,7 +22,7 @@ use crate::measure::contract::{TimingContract, TimingMode};
 use crate::measure::environment::{Environment, mode_name, slug};
 use crate::measure::rule::{Reference, run_value};
 use crate::report::schema::TimingSummary;
-use crate::vocabulary::{ArtifactKind, CellId};
+use crate::vocabulary::{ArtifactKind, CellId, RuntimeId};
 
 /// The files' schema.
 pub const SCHEMA: &str = "trtgate.baseline/v1";
@@ -109,9 +110,17 @@ pub struct Entry {
     /// The artifact, where there is one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactRecord>,
+    /// Whether the run was within the limits of the level before it, although its model or a version is another one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joins: bool,
     /// What was overridden to accept it, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Entry {
@@ -195,17 +204,27 @@ impl Series {
         Ok(())
     }
 
-    /// Entries of the last level of `environment`, in order.
+    /// Entries that runs in `environment` are judged by, in order: those of the last level of all that are comparable.
     pub fn level(&self, environment: &Environment) -> Vec<&Entry> {
-        let key = environment.key();
-        let mut entries: Vec<&Entry> = self.entries.iter().filter(|entry| entry.environment_key == key).collect();
-        if let Some(level) = entries.last().map(|entry| entry.level) {
-            entries.retain(|entry| entry.level == level);
-        }
-        entries
+        let comparable: Vec<&Entry> =
+            self.entries.iter().filter(|entry| environment.is_comparable(&entry.environment)).collect();
+        let breaks = |pair: &[&Entry]| match pair {
+            // An entry of another model or version belongs to the level before only where it was found to.
+            [before, entry] => {
+                entry.level != before.level || (!entry.joins && entry.environment_key != before.environment_key)
+            }
+            _ => false,
+        };
+        let start = comparable.windows(2).rposition(breaks).map_or(0, |place| place + 1);
+        comparable.get(start..).unwrap_or_default().to_vec()
     }
 
-    /// What a clean run in `environment` looks like; `None` when no run of that environment was accepted.
+    /// What is told beside the baseline of `environment`, where it differs from this run's; see [`Environment::beside`].
+    pub fn beside(&self, environment: &Environment) -> String {
+        self.level(environment).last().map(|entry| environment.beside(&entry.environment)).unwrap_or_default()
+    }
+
+    /// What a clean run in `environment` looks like; `None` when no comparable run was accepted.
     ///
     /// # Errors
     ///
@@ -222,8 +241,7 @@ impl Series {
 
     /// Earlier values in `environment`, oldest first: (date, value).
     pub fn history(&self, environment: &Environment) -> Vec<(String, f64)> {
-        let key = environment.key();
-        let entries = self.entries.iter().filter(|entry| entry.environment_key == key);
+        let entries = self.entries.iter().filter(|entry| environment.is_comparable(&entry.environment));
         entries.filter_map(|entry| Some((entry.date.clone(), entry.value().ok()?))).collect()
     }
 
@@ -262,6 +280,38 @@ impl BaselineStore {
     /// The file of the sizes of what `cell`'s runtime builds in its precision.
     pub fn size_path(&self, device: &str, model: &str, cell: &CellId) -> PathBuf {
         self.folder(device, model, &cell.runtime.to_string()).join(format!("{}-size.json", cell.precision))
+    }
+
+    /// The series of `subject` at `path` or, where a versioned runtime has none there, that of the nearest version of the same
+    /// library and major version: a new release is judged by the figures of the one before it until it has its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Series::read`].
+    pub fn find(&self, path: &Path, runtime: &RuntimeId, subject: &str, quantity: Quantity) -> Result<Option<Series>> {
+        let own = Series::read(path, subject, quantity)?;
+        if own.is_some() || runtime.version.is_none() {
+            return Ok(own);
+        }
+        let (Some(file), Some(folder)) = (path.file_name(), path.parent().and_then(Path::parent)) else {
+            return Ok(own);
+        };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<RuntimeId>().ok());
+        let own = numbers(runtime);
+        let mut relatives: Vec<RuntimeId> =
+            named.filter(|other| other.library == runtime.library && numbers(other).first() == own.first()).collect();
+        // The ones before this version, the latest first; then the ones after it.
+        relatives.sort_by_key(numbers);
+        let (before, after): (Vec<&RuntimeId>, Vec<&RuntimeId>) =
+            relatives.iter().partition(|other| numbers(other) < own);
+        for relative in before.into_iter().rev().chain(after) {
+            let subject = subject.replace(&runtime.to_string(), &relative.to_string());
+            if let Some(series) = Series::read(&folder.join(relative.to_string()).join(file), &subject, quantity)? {
+                return Ok(Some(series));
+            }
+        }
+        Ok(None)
     }
 
     fn folder(&self, device: &str, model: &str, runtime: &str) -> PathBuf {
@@ -303,6 +353,12 @@ impl BaselineStore {
     }
 }
 
+/// The numbers of a runtime's version, the major first.
+fn numbers(runtime: &RuntimeId) -> Vec<u32> {
+    let version = runtime.version.as_deref().unwrap_or_default();
+    version.split('.').map_while(|part| part.parse().ok()).collect()
+}
+
 /// Writes the series to a temporary file, makes it durable, and renames it into place.
 fn write(path: &Path, series: &Series) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -320,141 +376,4 @@ fn write(path: &Path, series: &Series) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rstest::rstest;
-
-    use super::*;
-    use crate::measure::environment::CellEnvironment;
-    use crate::report::schema::Machine;
-
-    pub(crate) const CELL: &str = "onnxruntime/fp32/batch-32";
-
-    pub(crate) fn environment(cores: usize) -> Environment {
-        Environment::of_cell(&CellEnvironment {
-            machine: &Machine { cores, cpu: "a cpu".to_owned(), ..Machine::default() },
-            cell: &CELL.parse().unwrap(),
-            runtime_version: "1.32.0",
-            instruction_set: None,
-            model_sha256: "abc",
-            contract: &TimingContract::host(),
-            repetitions: 2,
-            intra_threads: 1,
-            inter_threads: 1,
-        })
-    }
-
-    pub(crate) fn entry(cores: usize, level: u32, value: f64) -> Entry {
-        let environment = environment(cores);
-        Entry {
-            date: "2026-01-01T00:00:00Z".to_owned(),
-            reason: "a test".to_owned(),
-            level,
-            environment_key: environment.key(),
-            environment,
-            repetitions: vec![value * 0.99, value],
-            contract: Some(TimingContract::host()),
-            distribution: None,
-            artifact: Some(ArtifactRecord { kind: ArtifactKind::OnnxFp32, sha256: "def".to_owned(), bytes: 1000 }),
-            forced: Vec::new(),
-        }
-    }
-
-    fn stored(entries: Vec<Entry>) -> (tempfile::TempDir, BaselineStore, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = BaselineStore::new(folder.path());
-        let path = store.cell_path("A CPU", "cifar10", &CELL.parse().unwrap(), TimingMode::Latency);
-        for entry in entries {
-            store.append(&path, CELL, Quantity::SamplesPerSecond, &mut |_| Ok(entry.clone())).unwrap();
-        }
-        (folder, store, path)
-    }
-
-    #[test]
-    fn paths_name_device_model_runtime_and_cell() {
-        let store = BaselineStore::new("baselines");
-        let cell = "tensorrt@8.5.3/int8/batch-32".parse().unwrap();
-        let path = store.cell_path("NVIDIA H200", "cifar10", &cell, TimingMode::Throughput);
-        let expected = "baselines/nvidia-h200/cifar10/tensorrt@8.5.3/int8-batch-32-throughput.json";
-        assert_eq!(path, Path::new(expected));
-        let path = store.ratio_path("NVIDIA H200", "cifar10", "tensorrt@8.5.3", "int8 over fp32", TimingMode::Latency);
-        let expected = "baselines/nvidia-h200/cifar10/tensorrt@8.5.3/ratio-int8-over-fp32-latency.json";
-        assert_eq!(path, Path::new(expected));
-    }
-
-    #[test]
-    fn history_is_appended_and_read_back() {
-        let (_folder, _store, path) = stored(vec![entry(2, 1, 100.0), entry(2, 1, 101.0)]);
-        let series = Series::read(&path, CELL, Quantity::SamplesPerSecond).unwrap().unwrap();
-        assert_eq!(series.entries, [entry(2, 1, 100.0), entry(2, 1, 101.0)]);
-        assert_eq!(series.history(&environment(2)).len(), 2);
-        let leftovers = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
-        assert_eq!(leftovers, 1);
-    }
-
-    #[test]
-    fn runs_are_judged_by_the_last_level_of_their_environment() {
-        let entries =
-            vec![entry(2, 1, 100.0), entry(4, 1, 500.0), entry(2, 2, 200.0), entry(2, 2, 202.0), entry(4, 2, 900.0)];
-        let (_folder, _store, path) = stored(entries);
-        let series = Series::read(&path, CELL, Quantity::SamplesPerSecond).unwrap().unwrap();
-        let reference = series.reference(&environment(2), 10, 0.01).unwrap().unwrap();
-        assert_eq!((reference.value, reference.runs), (201.0, 2));
-        assert_eq!(series.reference(&environment(8), 10, 0.01).unwrap(), None);
-        assert_eq!(series.why_no_baseline(&environment(8)), "cores is `8`, the baseline's `4`");
-    }
-
-    #[test]
-    fn an_absent_file_is_no_series() {
-        assert_eq!(Series::read(Path::new("/nowhere/x.json"), CELL, Quantity::SamplesPerSecond).unwrap(), None);
-    }
-
-    #[rstest]
-    #[case::schema("trtgate.baseline/v1", "trtgate.baseline/v2", "its schema is")]
-    #[case::subject("onnxruntime/fp32/batch-32\",\n  \"quantity", "litert/fp32/batch-32\",\n  \"quantity", "it is of")]
-    #[case::key("\"cores\": \"2\"", "\"cores\": \"3\"", "changed by hand")]
-    #[case::unknown("\"reason\"", "\"raison\"", "unknown field")]
-    #[case::level("\"level\": 1", "\"level\": 0", "level is 0")]
-    #[case::negative("100.0", "-100.0", "not positive")]
-    #[case::truncated("}\n", "\n", "expected")]
-    fn damaged_files_are_refused(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
-        let (_folder, store, path) = stored(vec![entry(2, 1, 100.0)]);
-        let text = std::fs::read_to_string(&path).unwrap();
-        let damaged = text.replace(from, to);
-        assert_ne!(text, damaged);
-        std::fs::write(&path, &damaged).unwrap();
-        let error = Series::read(&path, CELL, Quantity::SamplesPerSecond).unwrap_err();
-        assert_eq!(error.kind, crate::error::ErrorKind::Input);
-        assert!(error.to_string().contains(expected), "{error}");
-        // Nothing is appended to it either.
-        let appended = store.append(&path, CELL, Quantity::SamplesPerSecond, &mut |_| Ok(entry(2, 1, 1.0)));
-        assert!(appended.is_err());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
-    }
-
-    #[test]
-    fn what_is_no_number_is_not_stored() {
-        let (_folder, store, path) = stored(Vec::new());
-        for value in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
-            let stored = store.append(&path, CELL, Quantity::SamplesPerSecond, &mut |_| Ok(entry(2, 1, value)));
-            assert!(stored.is_err());
-        }
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn two_writers_at_once_lose_nothing() {
-        let (_folder, store, path) = stored(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..10 {
-                        store.append(&path, CELL, Quantity::SamplesPerSecond, &mut |_| Ok(entry(2, 1, 100.0))).unwrap();
-                    }
-                });
-            }
-        });
-        let series = Series::read(&path, CELL, Quantity::SamplesPerSecond).unwrap().unwrap();
-        assert_eq!(series.entries.len(), 40);
-    }
-}
+pub(crate) mod tests;

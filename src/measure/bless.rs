@@ -39,6 +39,8 @@ pub struct Line {
     pub quantity: Quantity,
     /// Level that the entry belongs to.
     pub level: u32,
+    /// What the current baseline is of, where that is another model or version.
+    pub beside: String,
     /// Why it is refused, one sentence each.
     pub doubts: Vec<String>,
 }
@@ -59,7 +61,8 @@ impl fmt::Display for Line {
                     "{subject}: {} -> {} (x {ratio:.4}, {change:+.2} %)",
                     significant(*old),
                     significant(*new)
-                )
+                )?;
+                if self.beside.is_empty() { Ok(()) } else { write!(formatter, ", the old one of {}", self.beside) }
             }
             _ => write!(formatter, "{subject}: none -> {}", significant(*new)),
         }
@@ -88,6 +91,7 @@ pub fn plan(series: &Series, candidate: &mut Candidate, thresholds: &Thresholds)
     let new = candidate.entry.value()?;
     let environment = &candidate.entry.environment;
     let reference = series.reference(environment, thresholds.known_after, candidate.assumed_noise)?;
+    let beside = series.beside(environment);
     let level = series.level(environment).last().map_or(0, |entry| entry.level);
     let joins = match &reference {
         // A size has no noise to be told from: within the band it is the same level.
@@ -103,6 +107,7 @@ pub fn plan(series: &Series, candidate: &mut Candidate, thresholds: &Thresholds)
         None => false,
     };
     candidate.entry.level = if joins { level } else { level + 1 };
+    candidate.entry.joins = joins && !beside.is_empty();
     let old = reference.map(|reference| reference.value);
     Ok(Line {
         subject: candidate.subject.clone(),
@@ -111,6 +116,7 @@ pub fn plan(series: &Series, candidate: &mut Candidate, thresholds: &Thresholds)
         ratio: old.map(|old| new / old),
         quantity: series.quantity,
         level: candidate.entry.level,
+        beside,
         doubts: candidate.doubts.clone(),
     })
 }

@@ -72,6 +72,16 @@ pub struct CellEnvironment<'a> {
     pub inter_threads: usize,
 }
 
+/// What is told beside a number and does not choose its baseline: a change of it is what a baseline is there to judge. A model
+/// that was trained anew, or a driver that was updated, is compared with what was accepted before, and named.
+const BESIDE: [(&str, &str); 5] = [
+    ("model-sha256", "model"),
+    ("runtime", "runtime"),
+    ("runtime-version", "version"),
+    ("driver", "driver"),
+    ("cuda", "CUDA"),
+];
+
 /// Named fields with their values, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -168,14 +178,31 @@ impl Environment {
         hex::encode(Sha256::digest(format!("{{{}}}", pairs.join(","))))
     }
 
-    /// Which fields differ, as sentences: ``driver is `580.1`, the baseline's `570.2` ``.
+    /// Whether a number of `self` is judged by one of `baseline`: all fields are the same but those that are only told beside.
+    pub fn is_comparable(&self, baseline: &Self) -> bool {
+        self.differences(baseline).is_empty()
+    }
+
+    /// What is told beside a baseline, where it differs from this run's: `model 03f5c0ffee12, version 1.31.0`. Empty where it
+    /// does not.
+    pub fn beside(&self, baseline: &Self) -> String {
+        let digest = |value: &str| value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let told = BESIDE.iter().filter_map(|(name, word)| {
+            let (here, there) = (self.0.get(*name)?, baseline.0.get(*name)?);
+            let shown = if digest(there) { there.get(..12)? } else { there };
+            (here != there).then(|| format!("{word} {shown}"))
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which fields that choose a baseline differ, as sentences: ``cores is `4`, the baseline's `2` ``.
     pub fn differences(&self, baseline: &Self) -> Vec<String> {
         let names: std::collections::BTreeSet<&String> = self.0.keys().chain(baseline.0.keys()).collect();
         let absent = "absent".to_owned();
         let side = |environment: &Self, name: &String| environment.0.get(name).unwrap_or(&absent).clone();
         let pairs = names.into_iter().map(|name| (name, side(self, name), side(baseline, name)));
         pairs
-            .filter(|(_, here, there)| here != there)
+            .filter(|(name, here, there)| here != there && BESIDE.iter().all(|(beside, _)| beside != name))
             .map(|(name, here, there)| format!("{name} is `{here}`, the baseline's `{there}`"))
             .collect()
     }
@@ -261,8 +288,22 @@ mod tests {
         for (cell, moves) in [("tensorrt@8.5.3/fp16/batch-32", moves_gpu), ("onnxruntime/fp32/batch-1", moves_cpu)] {
             let (before, after) = (environment(cell, |_, _| ()), environment(cell, change));
             assert_eq!(before.key() != after.key(), moves, "{cell}");
-            assert_eq!(after.differences(&before).len(), usize::from(moves), "{cell}");
+            let told = after.differences(&before).len() + usize::from(!after.beside(&before).is_empty());
+            assert_eq!(told, usize::from(moves), "{cell}");
         }
+    }
+
+    /// What a baseline is there to judge does not hide it.
+    #[rstest]
+    #[case::driver(|machine: &mut Machine, _: &mut TimingContract| machine.driver = Some("570.2".to_owned()), true)]
+    #[case::cuda(|machine: &mut Machine, _: &mut TimingContract| machine.cuda = None, true)]
+    #[case::gpu(|machine: &mut Machine, _: &mut TimingContract| machine.gpu = Some("NVIDIA L4".to_owned()), false)]
+    #[case::graph(|_: &mut Machine, contract: &mut TimingContract| contract.graph = true, false)]
+    fn what_chooses_a_baseline(#[case] change: fn(&mut Machine, &mut TimingContract), #[case] comparable: bool) {
+        let cell = "tensorrt@8.5.3/fp16/batch-32";
+        let (before, after) = (environment(cell, |_, _| ()), environment(cell, change));
+        assert_eq!(after.is_comparable(&before), comparable);
+        assert_eq!(after.beside(&before).is_empty(), !comparable);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::report::figures;
 use crate::report::layout::{self, Counts};
 use crate::report::leads::points;
 use crate::report::markdown_text::{escape, escape_code};
-use crate::report::schema::{CellReport, LeadFigures, Report};
+use crate::report::schema::{CellReport, GoldenStanding, LeadFigures, Report};
 use crate::report::text::{sentence_and_excerpt, shortened};
 use crate::report::verdict;
 use crate::vocabulary::{Status, Verdict};
@@ -108,6 +108,9 @@ fn head(report: &Report) -> String {
         text.push_str(&format!(" · merged from {} reports", report.shards.len()));
     }
     text.push_str("\n\n");
+    if let Some(golden) = report.golden.as_ref().filter(|golden| golden.standing == GoldenStanding::Equal) {
+        text.push_str(&format!("- ℹ️ golden: {}\n", outside(&golden.detail)));
+    }
     for reason in report.reasons.iter().filter(|reason| !verdict::is_told_by_cells(reason)).take(10) {
         text.push_str(&format!("- ⚠️ {}\n", outside(reason)));
     }

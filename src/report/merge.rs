@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 use crate::report::layout::canonical_key;
 use crate::report::plan_file::PlanFile;
-use crate::report::schema::{CellReport, CheckResult, Report, Shard};
-use crate::vocabulary::{ArtifactKind, CellId, Stage};
+use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, Report, Shard};
+use crate::vocabulary::{ArtifactKind, CellId, Stage, Status};
 
 /// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by
 /// another rule (a measured ratio) is kept.
@@ -107,6 +107,9 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
             report.probe_images.entry(*probe).or_insert_with(|| image.clone());
         }
     }
+    // What one shard found out about the golden holds for all.
+    let golden = shards.iter().filter_map(|(_, shard)| shard.golden.as_ref());
+    report.golden = golden.max_by_key(|golden| golden.standing).cloned();
     report.cross = joined_cross(shards, cross.map(|rules| rules(&report.cells)).unwrap_or_default());
     report.judge();
     Ok(Merged { report, lost })
@@ -316,8 +319,12 @@ fn shard(name: &str, report: &Report, cells: Vec<CellId>) -> Vec<Shard> {
 fn joined_cross(shards: &[(String, Report)], evaluated: Vec<CheckResult>) -> Vec<CheckResult> {
     let names: BTreeSet<String> = evaluated.iter().map(|result| result.name.clone()).collect();
     let mut results = evaluated;
+    // A shard that has no reference leaves the question of the golden to one that has.
+    let mut found = shards.iter().flat_map(|(_, report)| &report.cross);
+    let judged = found.any(|result| result.name == GOLDEN_RULE && result.status != Status::Invalid);
     for result in shards.iter().flat_map(|(_, report)| &report.cross) {
-        if !names.contains(&result.name) && !results.contains(result) {
+        let unasked = judged && result.name == GOLDEN_RULE && result.status == Status::Invalid;
+        if !unasked && !names.contains(&result.name) && !results.contains(result) {
             results.push(result.clone());
         }
     }

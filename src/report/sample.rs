@@ -489,6 +489,7 @@ fn report(cells: Vec<CellReport>, machine: Machine, command: &str) -> Report {
         cells,
         tolerances_sha256: digest("tolerances"),
         golden_sha256: digest("golden"),
+        golden: None,
         probe_images: shown.into_iter().map(|probe| (probe, image(probe))).collect(),
         ..Report::new(model, machine, "2026-03-01T12:00:00Z")
     }

@@ -1,5 +1,8 @@
 //! The JSON report, `trtgate.report/v1`. Keys may be added, never renamed.
 
+mod golden;
+mod timing;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,9 @@ use crate::report::non_finite;
 use crate::report::verdict::Requirements;
 use crate::runtime::TransferCount;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
+
+pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
+pub use timing::{BaselineVerdict, TimingSummary};
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.report/v1";
@@ -56,6 +62,9 @@ pub struct Report {
     /// reference's answers of the same run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub golden_sha256: String,
+    /// The golden and how the model stands to it; absent where none is stored, or none that can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<GoldenReport>,
     /// All cells of the plan, in its order, where this report is a shard of it; empty for a report of a whole plan.
     /// Lets a merge find lost cells without the plan's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +96,7 @@ impl Report {
             requirements: Requirements::default(),
             tolerances_sha256: String::new(),
             golden_sha256: String::new(),
+            golden: None,
             planned: Vec::new(),
             shards: Vec::new(),
             probe_images: BTreeMap::new(),
@@ -476,73 +486,4 @@ pub struct CellSeconds {
     pub load: f64,
     /// Running the probes.
     pub run: f64,
-}
-
-/// A measurement in figures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TimingSummary {
-    /// What was timed and how.
-    pub contract: crate::measure::contract::TimingContract,
-    /// Samples per second.
-    pub samples_per_second: f64,
-    /// Median time of a batch, milliseconds (GPU clock where there is one, host clock else).
-    pub median_milliseconds: f64,
-    /// 90th percentile.
-    pub p90_milliseconds: f64,
-    /// 95th percentile.
-    pub p95_milliseconds: f64,
-    /// 99th percentile.
-    pub p99_milliseconds: f64,
-    /// Coefficient of variation, 0.01 is 1 %.
-    pub variation: f64,
-    /// Batches timed.
-    pub iterations: u64,
-    /// Host cost per batch, microseconds.
-    #[serde(default)]
-    pub enqueue_microseconds: Option<f64>,
-    /// The clock that the median, percentiles and variation were read from.
-    #[serde(default)]
-    pub clock: Option<crate::measure::statistics::Clock>,
-    /// How the GPU was used, its state before and after, and its limits; `None` on CPU.
-    #[serde(default)]
-    pub device: Option<Box<crate::measure::device::DeviceMeasurement>>,
-    /// Each repetition (a process of its own) of the measurement; the figures above are of the fastest.
-    #[serde(default)]
-    pub repetitions: Vec<crate::measure::statistics::Repetition>,
-}
-
-impl TimingSummary {
-    /// Samples per second at the typical time of the fastest repetition, which is what verdicts go by; the plain
-    /// quotient for a report that holds no repetitions.
-    pub fn typical_samples_per_second(&self) -> f64 {
-        let typical = self.repetitions.iter().map(|repetition| repetition.typical_samples_per_second);
-        typical.reduce(f64::max).unwrap_or(self.samples_per_second)
-    }
-}
-
-/// A cell judged against its baseline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BaselineVerdict {
-    /// `ok`, `warn`, `fail`, `improved`, `no-baseline`, `unstable`.
-    pub verdict: String,
-    /// The same ratio of the confirming run, where there was one.
-    #[serde(default)]
-    pub confirming_ratio: Option<f64>,
-    /// The series' own noise: standard deviation of the logarithm of a run's samples per second; 0.01 is 1 %.
-    #[serde(default)]
-    pub noise: Option<f64>,
-    /// The smallest slowdown that this series catches at least 99 times in 100; 0.03 is 3 %.
-    #[serde(default)]
-    pub detectable_slowdown: Option<f64>,
-    /// Samples per second over the baseline's; below 1 is slower.
-    pub ratio: Option<f64>,
-    /// The baseline's samples per second.
-    pub baseline_samples_per_second: Option<f64>,
-    /// The threshold that applied, as a ratio (0.95: fails below).
-    pub threshold: Option<f64>,
-    /// One sentence.
-    pub detail: String,
-    /// Earlier values of this series, oldest first: (date, samples per second).
-    #[serde(default)]
-    pub history: Vec<(String, f64)>,
 }

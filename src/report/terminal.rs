@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Color, Style as Ansi};
 use crate::report::figures;
 use crate::report::layout::{self, Counts, Group};
 use crate::report::leads::{changed, rough, rough_points};
-use crate::report::schema::{CellReport, CheckResult, LeadFigures, Report};
+use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, GoldenStanding, LeadFigures, Report};
 use crate::report::text::{one_line, padding, sentence_and_excerpt, shortened, wrapped};
 use crate::report::verdict;
 use crate::vocabulary::{CellId, Status, Verdict};
@@ -45,7 +45,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.warnings(report);
         page.notes(report);
         page.without_baseline(report);
-        page.without_golden(report);
+        page.golden(report);
     }
     page.cross(report);
     page.troubled(report);
@@ -329,13 +329,17 @@ impl Page {
         self.labelled(0, "note", DIM, text);
     }
 
-    /// Without a golden, nothing from before this run vouches for the answers.
-    fn without_golden(&mut self, report: &Report) {
+    /// Without a golden, nothing from before this run vouches for the answers; with one of other files, it was asked about.
+    fn golden(&mut self, report: &Report) {
         let compared = report.cells.iter().any(|cell| cell.leads.is_some());
         if compared && report.golden_sha256.is_empty() && !self.style.quiet {
             self.gap();
             let text = "no golden is stored: cells were compared with the reference of this same run; `trtgate bless` stores one";
             self.labelled(0, "note", DIM, text);
+        }
+        if let Some(golden) = report.golden.as_ref().filter(|golden| golden.standing == GoldenStanding::Equal) {
+            self.gap();
+            self.labelled(0, "note", DIM, &format!("golden: {}", golden.detail));
         }
     }
 
@@ -376,7 +380,8 @@ impl Page {
         for rule in rules {
             let (label, style) =
                 if rule.gating { word(rule.status) } else { ("warn", color(AnsiColor::Yellow).bold()) };
-            self.labelled(0, label, style, &format!("across cells, {}: {}", rule.name, rule.detail));
+            let place = if rule.name == GOLDEN_RULE { "" } else { "across cells, " };
+            self.labelled(0, label, style, &format!("{place}{}: {}", rule.name, rule.detail));
         }
     }
 

@@ -30,6 +30,8 @@ mod explain;
 mod faults;
 /// Half precision on a processor without it.
 mod half;
+/// Other files of a model, other models, goldens that are gone, newer or left behind.
+mod identity;
 /// What `init` writes, says and refuses.
 mod init;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.

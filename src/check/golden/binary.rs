@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Flaw, Golden, Origin, Output, ProbeInput, Probes, Reading, Task, Typed};
+use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
 use crate::vocabulary::{Precision, RuntimeId};
@@ -55,7 +56,7 @@ struct OutputEntry {
     kind: Option<OutputKind>,
     batch_axis: Option<usize>,
     tensors: Vec<String>,
-    natural_leads: Option<serde_json::Value>,
+    natural_leads: Option<NaturalLeads>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use safetensors::Dtype;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::manifest::Layout;
 use crate::vocabulary::Library;
 
 /// Three probes of one pixel with two channels, and the two scores of each.
@@ -64,7 +65,8 @@ fn several() -> Golden {
         tensors,
         leads: None,
     };
-    golden.outputs[0].leads = Some(serde_json::json!({ "typical": 1.5, "quantiles": [0.1, 3.0], "samples": 1024 }));
+    let scores: Vec<f32> = (0..300).map(|place| (place * 37 % 101) as f32 * 0.1).collect();
+    golden.outputs[0].leads = Some(NaturalLeads::of(&scores, 2, OutputKind::Logits).unwrap());
     golden.outputs.extend([
         output("count", Some(0), vec![tensor(Dtype::I64, &[3], 24)]),
         output("mask", Some(1), vec![tensor(Dtype::BOOL, &[4, 3], 12)]),

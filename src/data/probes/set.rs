@@ -60,7 +60,7 @@ impl ValueRange {
 
 impl ProbeSet {
     /// Pictures as planar bytes, with the reference's answers where it was asked about all of them.
-    pub(super) fn of_pixels(manifest: &Manifest, pixels: Vec<u8>, labels: Option<Vec<u32>>) -> Result<Self> {
+    pub(crate) fn of_pixels(manifest: &Manifest, pixels: Vec<u8>, labels: Option<Vec<u32>>) -> Result<Self> {
         let layout = RecordLayout::new(&manifest.input, manifest.output.classes)?;
         if !pixels.len().is_multiple_of(layout.image_len().max(1)) {
             return Err(Error::input(format!("{} bytes are no whole samples of {}", pixels.len(), layout.image_len())));
@@ -79,7 +79,7 @@ impl ProbeSet {
     }
 
     /// Samples as the model takes them; kept as bytes where they are pictures.
-    pub(super) fn of_values(manifest: &Manifest, values: Vec<f32>) -> Result<Self> {
+    pub(crate) fn of_values(manifest: &Manifest, values: Vec<f32>) -> Result<Self> {
         let preprocess = Preprocess::new(&manifest.input)?;
         let layout = RecordLayout::new(&manifest.input, manifest.output.classes)?;
         if !values.len().is_multiple_of(layout.image_len().max(1)) {

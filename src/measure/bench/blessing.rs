@@ -77,6 +77,7 @@ fn entry(subject: &Subject, repetitions: Vec<f64>, date: &str, reason: &str) -> 
         contract: None,
         distribution: None,
         artifact: None,
+        joins: false,
         forced: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value}
 use crate::measure::statistics::{Settled, median, stable_majority, summary};
 use crate::measure::thresholds::Thresholds;
 use crate::report::schema::{BaselineVerdict, CheckResult, TimingSummary};
-use crate::vocabulary::{ArtifactKind, CellId, Library};
+use crate::vocabulary::{ArtifactKind, CellId, Library, RuntimeId};
 
 /// The verdict's word while a second run is still owed; never leaves [`super::run`].
 pub(super) const CONFIRM: &str = "confirm";
@@ -27,17 +27,33 @@ pub(super) struct Subject {
     pub(super) name: String,
     pub(super) quantity: Quantity,
     pub(super) library: Library,
+    pub(super) runtime: RuntimeId,
     pub(super) batch: u32,
     pub(super) environment: Environment,
     pub(super) path: PathBuf,
     pub(super) limits: Limits,
 }
 
-/// Judges finished runs: `first` of every cell, and `second` of those that the first found too slow.
+impl Subject {
+    /// What was accepted of it, or of the nearest version of its runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Series::read`].
+    pub(super) fn series(&self, context: &BenchContext<'_>) -> Result<Option<Series>> {
+        context.store.find(&self.path, &self.runtime, &self.name, self.quantity)
+    }
+}
+
+/// The verdict's word where the baseline cannot be read.
+pub(super) const DAMAGED: &str = "damaged";
+
+/// Judges finished runs: `first` of every cell, and `second` of those that the first found too slow. A baseline that cannot be
+/// read costs the verdict of its own quantity.
 ///
 /// # Errors
 ///
-/// For baselines that cannot be read.
+/// `Invalid` for a run that is no number.
 pub(super) fn judge_all(
     cells: &[BenchCell],
     context: &BenchContext<'_>,
@@ -81,8 +97,15 @@ pub(super) fn judge_all(
         let waited_share = waited_share(&stable)?;
         values.insert(cell.id.clone(), (value, confirming, waited_share));
         let subject = cell_subject(cell, context);
-        let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
         let timing = timing(&stable, run)?;
+        let series = match subject.series(context) {
+            Ok(series) => series,
+            Err(error) => {
+                let (baseline, timing) = (Some(damaged_verdict(&error)), Some(timing));
+                benches.push(CellBench { timing, baseline, repetitions, ..unjudged(cell, error) });
+                continue;
+            }
+        };
         let run = Judged { repetitions: &repetitions, confirming, waited_share };
         let mut baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
         if baseline.verdict == word(Decision::Fail) || baseline.verdict == word(Decision::Warn) {
@@ -103,12 +126,14 @@ pub(super) fn judge_all(
         let (Some(top), Some(bottom)) = (values.get(&pair.numerator), values.get(&pair.denominator)) else { continue };
         let subject = ratio_subject(&pair, cells, context);
         let Some(subject) = subject else { continue };
-        let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
         let value = top.0 / bottom.0;
         // Both sides of a suspect ratio were measured again.
         let confirming = top.1.zip(bottom.1).map(|(top, bottom)| top / bottom);
         let run = Judged { repetitions: &[value], confirming, waited_share: top.2.max(bottom.2) };
-        let baseline = judge(&subject, series.as_ref(), context.thresholds, &run)?;
+        let baseline = match subject.series(context) {
+            Ok(series) => judge(&subject, series.as_ref(), context.thresholds, &run)?,
+            Err(error) => damaged_verdict(&error),
+        };
         ratios.push(RatioBench { name: pair.name, value, baseline, subject });
     }
     Ok(Bench { cells: benches, ratios, sizes: Vec::new() })
@@ -160,11 +185,17 @@ pub(super) fn cell_subject(cell: &BenchCell, context: &BenchContext<'_>) -> Subj
         name: format!("{} {}", cell.id, mode_name(cell.contract.mode)),
         quantity: Quantity::SamplesPerSecond,
         library,
+        runtime: cell.id.runtime.clone(),
         batch: cell.id.batch,
         environment: Environment::of_cell(&context.facts(cell)),
         path: context.store.cell_path(&device, context.model, &cell.id, cell.contract.mode),
         limits: Limits::of_time(context.thresholds, library),
     }
+}
+
+/// The verdict on a quantity whose baseline cannot be read.
+fn damaged_verdict(error: &Error) -> BaselineVerdict {
+    BaselineVerdict { verdict: DAMAGED.to_owned(), detail: format!("no verdict: {error}"), ..empty_verdict() }
 }
 
 pub(super) fn empty_verdict() -> BaselineVerdict {
@@ -239,7 +270,12 @@ pub(super) fn judge(
         ));
     }
     let decision = decide(&reference, limits, *batch, value, confirming)?;
-    let detail = detail(subject.quantity, &reference, limits, value, confirming);
+    let beside = series.map(|series| series.beside(environment)).unwrap_or_default();
+    let detail = against(&beside, &reference, value)
+        .into_iter()
+        .chain([detail(subject.quantity, &reference, limits, value, confirming)])
+        .collect::<Vec<_>>()
+        .join(": ");
     if decision == Decision::Fail && waited_share > thresholds.crowded {
         let share = waited_share * 100.0;
         return no_verdict(format!("{detail}, but {share:.0} % of the time a thread had no processor"));
@@ -261,6 +297,21 @@ pub(super) const fn word(decision: Decision) -> &'static str {
         Decision::Confirm => CONFIRM,
         Decision::Fail => "fail",
     }
+}
+
+/// That the baseline is of another model or version, and by how much this one is slower or faster; `None` where it is not.
+fn against(beside: &str, reference: &Reference, value: f64) -> Option<String> {
+    if beside.is_empty() {
+        return None;
+    }
+    let ratio = reference.value / value;
+    let times =
+        |factor: f64| format!("{} ×", if factor < 10.0 { format!("{factor:.1}") } else { format!("{factor:.0}") });
+    Some(match ratio {
+        _ if ratio >= 1.5 => format!("{} slower than the baseline of {beside}", times(ratio)),
+        _ if ratio <= 1.0 / 1.5 => format!("{} faster than the baseline of {beside}", times(1.0 / ratio)),
+        _ => format!("against the baseline of {beside}"),
+    })
 }
 
 pub(super) fn detail(

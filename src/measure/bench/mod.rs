@@ -24,7 +24,7 @@ use crate::processor::InstructionSet;
 use crate::report::schema::{BaselineVerdict, CellReport, CheckResult, Machine, TimingSummary};
 use crate::vocabulary::{CellId, Stage, Status};
 
-use judge::{CONFIRM, Subject, UNSTABLE, judge_all};
+use judge::{CONFIRM, DAMAGED, Subject, UNSTABLE, judge_all};
 use ratio::pairs;
 
 /// Runs cells under the clock.
@@ -137,6 +137,10 @@ impl CellBench {
         } else if let Some(baseline) = self.baseline.as_ref().filter(|baseline| baseline.verdict == "fail") {
             report.status = Status::Fail;
             report.reason = Some(baseline.detail.clone());
+            report.hint = Some(
+                "`trtgate bless --baselines --reason TEXT` accepts an intended change; nothing else moves a baseline"
+                    .to_owned(),
+            );
         } else if let Some(baseline) = self.baseline.as_ref().filter(|baseline| baseline.verdict == UNSTABLE) {
             report.status = Status::Invalid;
             report.reason = Some(baseline.detail.clone());
@@ -175,7 +179,7 @@ impl RatioBench {
     pub fn check(&self) -> CheckResult {
         let status = match self.baseline.verdict.as_str() {
             "fail" => Status::Fail,
-            UNSTABLE => Status::Invalid,
+            UNSTABLE | DAMAGED => Status::Invalid,
             _ => Status::Pass,
         };
         CheckResult {
@@ -229,8 +233,8 @@ type Runs = Vec<Result<Vec<Settled>>>;
 ///
 /// # Errors
 ///
-/// For baselines that cannot be read. What keeps one cell from being measured or judged is that cell's
-/// [`CellBench::error`].
+/// `Invalid` for a run that is no number. What keeps one cell from being measured or judged, a damaged baseline among it, is
+/// that cell's [`CellBench::error`].
 pub fn run(
     cells: &[BenchCell],
     context: &BenchContext<'_>,

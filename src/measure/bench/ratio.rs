@@ -54,6 +54,7 @@ pub(super) fn ratio_subject(pair: &Pair, cells: &[BenchCell], context: &BenchCon
         name: format!("{} {}", pair.name, mode_name(pair.mode)),
         quantity: Quantity::Ratio,
         library,
+        runtime: cell.id.runtime.clone(),
         batch: 1,
         environment: Environment::of_ratio(&context.facts(cell), &pair.numerator, &pair.denominator),
         path: context.store.ratio_path(&device, context.model, &runtime, name, pair.mode),

@@ -2,11 +2,12 @@
 
 use super::judge::{Subject, size};
 use super::{BenchContext, SizeBench};
-use crate::error::Result;
-use crate::measure::baseline::{ArtifactRecord, Quantity, Series};
+use crate::check::ladder::Check;
+use crate::measure::baseline::{ArtifactRecord, Quantity};
 use crate::measure::environment::{Environment, device_name};
 use crate::measure::rule::Limits;
-use crate::vocabulary::CellId;
+use crate::report::schema::CheckResult;
+use crate::vocabulary::{CellId, Status};
 
 /// An artifact that was made for cells which could not run.
 #[derive(Clone, Debug)]
@@ -19,21 +20,25 @@ pub struct BuiltArtifact {
     pub artifact: ArtifactRecord,
 }
 
-/// Judges the size of each of `built` against its baseline, where there is one.
-///
-/// # Errors
-///
-/// For baselines that cannot be read.
-pub fn sizes(built: &[BuiltArtifact], context: &BenchContext<'_>) -> Result<Vec<SizeBench>> {
+/// Judges the size of each of `built` against its baseline, where there is one; a baseline that cannot be read leaves its
+/// size without a verdict.
+pub fn sizes(built: &[BuiltArtifact], context: &BenchContext<'_>) -> Vec<SizeBench> {
     let mut sizes = Vec::new();
     for built in built {
         let Some(cell) = built.cells.first() else { continue };
         let subject = subject(cell, built, context);
-        let series = Series::read(&subject.path, &subject.name, subject.quantity)?;
-        let check = size(Some(&built.artifact), series.as_ref(), &subject, context.thresholds);
+        let check = match subject.series(context) {
+            Ok(series) => size(Some(&built.artifact), series.as_ref(), &subject, context.thresholds),
+            Err(error) => Some(CheckResult {
+                name: Check::Size.as_str().to_owned(),
+                status: Status::Invalid,
+                gating: true,
+                detail: format!("no verdict: {error}"),
+            }),
+        };
         sizes.push(SizeBench { built: built.clone(), check, subject });
     }
-    Ok(sizes)
+    sizes
 }
 
 fn subject(cell: &CellId, built: &BuiltArtifact, context: &BenchContext<'_>) -> Subject {
@@ -43,6 +48,7 @@ fn subject(cell: &CellId, built: &BuiltArtifact, context: &BenchContext<'_>) -> 
         name: format!("{}/{} size", cell.runtime, cell.precision),
         quantity: Quantity::Bytes,
         library,
+        runtime: cell.runtime.clone(),
         batch: 1,
         environment: Environment::of_size(context.machine, cell, &built.runtime_version, context.model_sha256),
         path: context.store.size_path(&device, context.model, cell),

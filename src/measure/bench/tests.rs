@@ -381,7 +381,7 @@ fn an_engine_that_cannot_run_is_held_to_its_size() {
         let artifact = ArtifactRecord { kind: ArtifactKind::Engine, sha256: bytes.to_string(), bytes };
         [BuiltArtifact { cells: vec![id.clone()], runtime_version: "1.7.1.116".to_owned(), artifact }]
     };
-    let judge = |bytes: u64| sizes(&built(bytes), &site.context()).unwrap().remove(0);
+    let judge = |bytes: u64| sizes(&built(bytes), &site.context()).remove(0);
     let bless = |bytes: u64| {
         let bench = Bench { cells: Vec::new(), ratios: Vec::new(), sizes: vec![judge(bytes)] };
         let blessing = plan_blessing(&bench, &site.context(), "2026-01-01T00:00:00Z", "why").unwrap();
@@ -404,4 +404,56 @@ fn an_engine_that_cannot_run_is_held_to_its_size() {
     assert_eq!(bless(1050), (line.to_owned(), 1));
     assert_eq!(bless(2000).1, 2);
     assert_eq!(judge(2000).check.unwrap().status, Status::Pass);
+}
+
+/// A model that was trained anew is judged by what was accepted of the one before; only a blessing moves that.
+#[test]
+fn another_model_is_judged_by_the_baseline_of_the_one_before() {
+    let site = Site::new();
+    let cells = [cell(FP32)];
+    site.bless(&cells);
+    let other = "b2".repeat(32);
+    let context = BenchContext { model_sha256: &other, ..site.context() };
+    let mut slower = Fake { factors: [(FP32.parse().unwrap(), vec![30.0; 6])].into(), ..Fake::default() };
+    let bench = run(&cells, &context, &mut slower, &mut |_| ()).unwrap();
+    assert_eq!(verdicts(&bench), ["fail"]);
+    let detail = &bench.cells[0].baseline.as_ref().unwrap().detail;
+    assert!(detail.starts_with("30 × slower than the baseline of model abc: "), "{detail}");
+    let mut report = crate::report::sample::cell_with_status("onnxruntime", "fp32", 32, Status::Pass);
+    bench.cells[0].write_to(&mut report);
+    assert_eq!(report.status, Status::Fail);
+    assert!(report.hint.unwrap().contains("trtgate bless --baselines"));
+    // The same speed is no failure, and is told to be another model's.
+    let bench = run(&cells, &context, &mut Fake::default(), &mut |_| ()).unwrap();
+    assert_eq!(verdicts(&bench), ["ok"]);
+    assert!(bench.cells[0].baseline.as_ref().unwrap().detail.starts_with("against the baseline of model abc: "));
+    // Accepted, the slower model is the baseline, and the level of the one before is over.
+    let mut slower = Fake { factors: [(FP32.parse().unwrap(), vec![30.0; 6])].into(), ..Fake::default() };
+    let bench = run(&cells, &context, &mut slower, &mut |_| ()).unwrap();
+    let blessing = plan_blessing(&bench, &context, "2026-01-02T00:00:00Z", "wider").unwrap();
+    assert!(blessing.lines[0].to_string().ends_with(", the old one of model abc"), "{}", blessing.lines[0]);
+    blessing.store(&context, "wider", false).unwrap();
+    let mut slower = Fake { factors: [(FP32.parse().unwrap(), vec![30.0; 6])].into(), ..Fake::default() };
+    let bench = run(&cells, &context, &mut slower, &mut |_| ()).unwrap();
+    assert_eq!(verdicts(&bench), ["ok"]);
+}
+
+#[test]
+fn a_damaged_baseline_costs_its_own_verdict_only() {
+    let site = Site::new();
+    let cells = [cell(FP32), cell(INT8)];
+    site.bless(&cells);
+    let device = crate::measure::environment::device_name(&site.machine, crate::vocabulary::Library::Onnxruntime);
+    let path = site.store.cell_path(&device, "cifar10", &cells[0].id, TimingContract::host().mode);
+    std::fs::write(&path, "{").unwrap();
+    let bench = site.bench(&cells, &mut Fake::default());
+    assert_eq!(verdicts(&bench), ["damaged", "ok"]);
+    assert!(bench.cells[0].timing.is_some());
+    let mut report = crate::report::sample::cell_with_status("onnxruntime", "fp32", 32, Status::Pass);
+    bench.cells[0].write_to(&mut report);
+    assert_eq!(report.status, Status::Invalid);
+    assert!(report.reason.unwrap().contains("is not a baseline of"));
+    assert!(report.timing.is_some());
+    // Nothing is accepted over it.
+    assert!(plan_blessing(&bench, &site.context(), "2026-01-02T00:00:00Z", "r").is_err());
 }

@@ -297,6 +297,12 @@ fn environment(report: &Report) -> Markup {
                     @if report.golden_sha256.is_empty() { "none stored: compared with the reference of the same run" }
                     @else { code { (one_line(&report.golden_sha256)) } }
                 }))
+                @if let Some(golden) = &report.golden {
+                    (fact("Golden", html! {
+                        "blessed " (one_line(&golden.created)) " with " (golden.runtime) " " (one_line(&golden.version)) ": " (one_line(&golden.reason))
+                        @if !golden.detail.is_empty() { br; (prose(&golden.detail)) }
+                    }))
+                }
                 (fact("GPU", html! { (known(&machine.gpu)) }))
                 @if machine.gpu.is_some() {
                     (fact("Compute capability", html! { (known(&machine.compute_capability)) }))

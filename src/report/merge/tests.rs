@@ -20,6 +20,25 @@ fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
         .collect()
 }
 
+/// A shard on a machine without the reference cannot ask about the golden; one that could decides for both.
+#[rstest::rstest]
+#[case(Status::Pass, Verdict::Pass)]
+#[case(Status::Fail, Verdict::Fail)]
+#[case(Status::Invalid, Verdict::Incomplete)]
+fn the_golden_is_judged_where_the_reference_is(#[case] found: Status, #[case] verdict: Verdict) {
+    let rule = |status| CheckResult {
+        name: GOLDEN_RULE.to_owned(),
+        status,
+        gating: true,
+        detail: format!("another file of the model: {status}"),
+    };
+    let mut shards = deal(&sample::passing(), 2);
+    for ((_, shard), status) in shards.iter_mut().zip([Status::Invalid, found]) {
+        shard.cross = vec![rule(status)];
+    }
+    assert_eq!(merge(&shards, None, None).unwrap().report.verdict, verdict);
+}
+
 #[test]
 fn four_shards_equal_the_whole() {
     for whole in [sample::passing(), sample::failing(), sample::cpu_only()] {

@@ -1,0 +1,157 @@
+//! Accepting the reference's answers as the golden: what would change, and what stands against it.
+
+use std::path::{Path, PathBuf};
+
+use crate::check::contradiction;
+use crate::check::golden::Golden;
+use crate::check::ladder::Ladder;
+use crate::check::movement::{Movement, difference};
+use crate::check::pair::select_output;
+use crate::error::{Error, Result};
+use crate::gate::golden::{golden_now, path_of, relative, stored};
+use crate::gate::reference::open_unexamined;
+use crate::gate::standing::name_reading;
+use crate::gate::workspace::Workspace;
+use crate::manifest::{Manifest, edit};
+use crate::report::verdict::plural;
+use crate::tensor::Tensor;
+
+/// Probes that the reference is examined on.
+const EXAMINED: usize = 32;
+
+/// A golden that is to be stored.
+#[derive(Clone, Debug)]
+pub struct GoldenBlessing {
+    /// Where it is stored.
+    pub path: PathBuf,
+    /// The golden.
+    pub golden: Golden,
+    /// What changes, in lines for a reader.
+    pub lines: Vec<String>,
+    /// Whether storing it changes anything.
+    pub changes: bool,
+    /// Whether the answers are others than the stored golden's, beyond FP32's limits.
+    pub moved: bool,
+    /// What stands against it, one sentence each; with any of them it is stored on demand only.
+    pub doubts: Vec<String>,
+    /// Whether there is no golden yet.
+    first: bool,
+}
+
+impl GoldenBlessing {
+    /// Runs the reference and compares its answers with the stored golden's; stores nothing.
+    ///
+    /// # Errors
+    /// If the reference runtime is not here, or its answers cannot be a golden.
+    pub fn plan(workspace: &Workspace, reason: &str) -> Result<Self> {
+        let manifest = &workspace.manifest;
+        let path = path_of(manifest);
+        let golden = golden_now(workspace, reason)?;
+        let mut plan = Self {
+            path,
+            golden,
+            lines: Vec::new(),
+            changes: true,
+            moved: false,
+            doubts: contradictions(workspace)?,
+            first: false,
+        };
+        if let Some(schema) = Golden::newer(&plan.path) {
+            plan.doubts.push(format!("the stored golden is a `{schema}`, newer than this program: upgrade trtgate"));
+            plan.lines.push(format!("the stored golden is a `{schema}`, which this program cannot read"));
+            return Ok(plan);
+        }
+        match stored(&plan.path) {
+            Ok(None) => {
+                plan.first = true;
+                plan.lines.push(format!("new golden: {}", plural(plan.golden.probes.count, "probe")));
+            }
+            Ok(Some(old)) => {
+                plan.doubts.extend(claimed(&old, manifest, &plan.path));
+                let movement = plan.against(&old, workspace)?;
+                plan.doubts.extend(unjudged(&movement));
+                plan.lines.extend(movement.lines());
+            }
+            Err(error) => {
+                plan.lines.push(format!("not comparable: {error}"));
+                plan.doubts.push(format!("nothing was compared: {}", error.message));
+            }
+        }
+        Ok(plan)
+    }
+
+    fn against(&mut self, old: &Golden, workspace: &Workspace) -> Result<Movement> {
+        let ladder = Ladder::built_in()?;
+        let origin = &self.golden.origin;
+        let mut movement = difference(old, &self.golden, ladder.row(origin.runtime.library, origin.precision)?);
+        for (name, moved) in &mut movement.outputs {
+            if let Some(output) = old.outputs.iter().find(|output| output.name == *name) {
+                name_reading(workspace, &workspace.probes()?, output, moved)?;
+            }
+        }
+        self.moved = movement.is_judged() && !movement.is_equal();
+        let kept = !old.probes.inputs.is_empty();
+        if !kept {
+            self.lines.push("the golden keeps its probes from now on".to_owned());
+        }
+        self.changes = !movement.is_none() || !kept;
+        Ok(movement)
+    }
+
+    /// Stores the golden and, with the first one, the manifest's requirement of it. Returns what was done, in lines.
+    ///
+    /// # Errors
+    /// An invalid one that names the doubts, unless `force` is set; whatever keeps a file from being written.
+    pub fn store(&self, manifest: &Manifest, force: bool) -> Result<Vec<String>> {
+        if !self.doubts.is_empty() && !force {
+            let mut error = Error::invalid("what was not judged does not become a golden")
+                .hint("`--force` stores it all the same; look at what stands against it first");
+            error.causes.clone_from(&self.doubts);
+            return Err(error);
+        }
+        self.golden.write(&self.path)?;
+        let mut done = vec![format!("stored `{}`", self.path.display())];
+        if self.first && edit::require_golden(&manifest.path)? {
+            done.push(format!(
+                "added `[require] golden = true` to `{}`: without it a gate is incomplete",
+                manifest.path.display()
+            ));
+        }
+        Ok(done)
+    }
+}
+
+/// Why the movement judges nothing.
+fn unjudged(movement: &Movement) -> Option<String> {
+    (!movement.is_judged())
+        .then(|| format!("nothing was compared with the stored golden: {}", movement.apart.join("; ")))
+}
+
+/// Whether the stored golden is another manifest's, which still names it and gates something else.
+fn claimed(old: &Golden, manifest: &Manifest, path: &Path) -> Option<String> {
+    let other = old.origin.manifest.as_ref().map(|other| crate::data::atomic::folder_of(path).join(other))?;
+    if relative(&manifest.path, &manifest.snapshots) == old.origin.manifest {
+        return None;
+    }
+    let claims = Manifest::load(&other).ok()?;
+    let same = claims.output == manifest.output && claims.input == manifest.input;
+    let shared = std::fs::canonicalize(path).ok()? == std::fs::canonicalize(path_of(&claims)).ok()?;
+    (shared && !(same && claims.model == manifest.model)).then(|| {
+        format!(
+            "the stored golden is that of `{}`, which names its model `{}` too: give each a `[model] name` of its own",
+            other.display(),
+            manifest.model.name
+        )
+    })
+}
+
+/// In what the reference contradicts itself: such answers judge nothing.
+fn contradictions(workspace: &Workspace) -> Result<Vec<String>> {
+    let output = &workspace.manifest.output.name;
+    let samples = workspace.probes()?.samples()?;
+    let samples = samples.tensor(0..samples.len().min(EXAMINED))?;
+    let mut reference = open_unexamined(workspace)?;
+    let mut run = |input: &Tensor| select_output(reference.run(input)?.outputs, output);
+    let found = contradiction::find(&mut run, &samples)?;
+    Ok(found.iter().map(|found| found.error().message).collect())
+}

@@ -1,0 +1,127 @@
+//! Goldens that no manifest names: left behind by a renamed model, they judge nothing any more.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::check::golden::Golden;
+use crate::data::atomic::folder_of;
+use crate::manifest::Manifest;
+
+/// Most manifests that are read in one folder; it is some project's, and may hold other TOML files.
+const MOST_FILES: usize = 200;
+
+/// The goldens in the manifest's folder of snapshots that no manifest names. Manifests are looked for beside this one, in the
+/// folder above the snapshots, and where a golden says that it was blessed from.
+pub(crate) fn orphans(manifest: &Manifest) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = files(&manifest.snapshots, "golden");
+    let mut named: BTreeSet<String> = BTreeSet::from([manifest.model.name.clone()]);
+    if found.iter().all(|golden| named.contains(&stem(golden))) {
+        return Vec::new();
+    }
+    let above = std::path::absolute(&manifest.snapshots).ok().map(|snapshots| folder_of(&snapshots).to_owned());
+    let folders: BTreeSet<PathBuf> =
+        above.into_iter().chain(std::path::absolute(folder_of(&manifest.path)).ok()).collect();
+    for file in folders.iter().flat_map(|folder| files(folder, "toml")) {
+        named.extend(name_of(&file, &manifest.snapshots));
+    }
+    found.retain(|golden| !named.contains(&stem(golden)) && !is_named_elsewhere(golden));
+    found
+}
+
+/// The sentence of a verdict about an orphan.
+pub(crate) fn sentence(orphan: &Path) -> String {
+    format!(
+        "golden `{}` is named by no manifest here: give the model its old name back, or bless the new one and remove this file",
+        orphan.display()
+    )
+}
+
+/// Whether the manifest that `golden` was blessed from still names it.
+fn is_named_elsewhere(golden: &Path) -> bool {
+    let folder = folder_of(golden);
+    let from = Golden::read(golden).ok().and_then(|read| read.origin.manifest);
+    from.is_some_and(|from| name_of(&folder.join(from), folder).is_some_and(|name| name == stem(golden)))
+}
+
+/// The model's name in the manifest at `path`, where it keeps its goldens in `snapshots`.
+fn name_of(path: &Path, snapshots: &Path) -> Option<String> {
+    // A manifest that has a fault keeps its golden: the fault is told where that manifest is gated.
+    let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+    let name = table.get("model")?.get("name")?.as_str()?.to_owned();
+    let folder = table.get("paths").and_then(|paths| paths.get("snapshots")).and_then(toml::Value::as_str);
+    let folder = folder_of(path).join(folder.unwrap_or("snapshots"));
+    (folder.canonicalize().ok()? == snapshots.canonicalize().ok()?).then_some(name)
+}
+
+/// Files of a folder with this extension, in the order of their names.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let fits = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(fits).take(MOST_FILES).collect();
+    files.sort();
+    files
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::check::golden::tests::golden;
+
+    const MANIFEST: &str = "schema = 1\n[model]\nname = \"NAME\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [2]\n\
+         layout = \"flat\"\n[output]\nname = \"y\"\nclasses = 2\n[matrix]\nbatches = [1]\n";
+
+    /// A folder with manifests of these names and files, and goldens of these names.
+    fn project(manifests: &[(&str, &str)], goldens: &[&str]) -> (tempfile::TempDir, Manifest) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("snapshots")).unwrap();
+        for (file, name) in manifests {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, MANIFEST.replace("NAME", name)).unwrap();
+        }
+        for name in goldens {
+            std::fs::write(folder.path().join("snapshots").join(format!("{name}.golden")), "old").unwrap();
+        }
+        let manifest = Manifest::load(&folder.path().join("gate.toml")).unwrap();
+        (folder, manifest)
+    }
+
+    fn names(orphans: &[PathBuf]) -> Vec<String> {
+        orphans.iter().map(|orphan| stem(orphan)).collect()
+    }
+
+    #[test]
+    fn a_golden_of_a_renamed_model_is_an_orphan() {
+        let (_folder, manifest) = project(&[("gate.toml", "new"), ("other.toml", "second")], &["old", "second"]);
+        assert_eq!(names(&orphans(&manifest)), ["old"]);
+        assert!(
+            sentence(Path::new("snapshots/old.golden")).starts_with("golden `snapshots/old.golden` is named by no")
+        );
+    }
+
+    #[test]
+    fn its_own_and_none_are_no_orphans() {
+        let (_folder, manifest) = project(&[("gate.toml", "net")], &["net"]);
+        assert!(orphans(&manifest).is_empty());
+        let (_folder, manifest) = project(&[("gate.toml", "net")], &[]);
+        assert!(orphans(&manifest).is_empty());
+    }
+
+    #[test]
+    fn a_golden_says_from_which_manifest_it_is() {
+        let (folder, manifest) = project(&[("gate.toml", "net"), ("gates/far/gate.toml", "far")], &[]);
+        let mut far = golden();
+        far.origin.manifest = Some("../gates/far/gate.toml".to_owned());
+        far.write(&folder.path().join("snapshots/far.golden")).unwrap();
+        // Its manifest keeps its goldens elsewhere.
+        assert_eq!(names(&orphans(&manifest)), ["far"]);
+        let text = format!("{MANIFEST}[paths]\nsnapshots = \"../../snapshots\"\n").replace("NAME", "far");
+        std::fs::write(folder.path().join("gates/far/gate.toml"), text).unwrap();
+        assert!(orphans(&manifest).is_empty());
+    }
+}

@@ -1,0 +1,232 @@
+//! Whether a model that answers otherwise than the golden only takes its input otherwise: scaled, inverted, normalised, or
+//! with its channels reversed, by itself or by what feeds it. Weights tell nothing of it; the answers do, once the golden's
+//! probes are read the other way.
+
+use crate::check::golden::Output;
+use crate::data::ProbeSet;
+use crate::error::{Error, Result};
+use crate::manifest::{Input, Manifest};
+use crate::tensor::Tensor;
+
+/// Probes that every reading is tried on; one that explains them is held to all.
+const TRIED: usize = 16;
+
+/// Share of the squared change that may be left under a reading that explains it.
+const LEFT: f64 = 0.01;
+
+/// Ranges that models are commonly trained with.
+const RANGES: [[f32; 2]; 5] = [[0.0, 1.0], [-1.0, 1.0], [-0.5, 0.5], [0.0, 255.0], [-128.0, 127.0]];
+
+/// (offset, factor) of the range's width: what a scaling within the model does to its input when it comes, goes, or is
+/// exchanged for another of [`RANGES`]; and an inversion.
+const SCALINGS: [(f32, f32); 10] = [
+    (0.5, 0.5),
+    (-1.0, 2.0),
+    (0.5, 1.0),
+    (-0.5, 1.0),
+    (-0.5, 2.0),
+    (0.25, 0.5),
+    (0.0, 255.0),
+    (0.0, 1.0 / 255.0),
+    (0.0, 2.0),
+    (1.0, -1.0),
+];
+
+/// Mean and deviation of ImageNet's channels, by which many models normalise.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Another way to read the bytes of a sample.
+#[derive(Clone, Debug, PartialEq)]
+struct Candidate {
+    input: Input,
+    /// Whether the channels stand in the reverse order.
+    reversed: bool,
+}
+
+impl Candidate {
+    /// In the manifest's words, against how samples are read now.
+    fn description(&self, now: &Input) -> String {
+        let mut parts = Vec::new();
+        if self.input.range != now.range {
+            parts.push(format!("`range` {:?} instead of {:?}", self.input.range, now.range));
+        }
+        if self.input.mean != now.mean || self.input.std != now.std {
+            parts.push(format!("`mean` {:?} and `std` {:?}", self.input.mean, self.input.std));
+        }
+        if self.reversed {
+            parts.push("its channels reversed".to_owned());
+        }
+        parts.join(" and ")
+    }
+}
+
+/// Every reading that is tried: of one and of all channels.
+fn candidates(now: &Input) -> Vec<Candidate> {
+    let [low, high] = now.range;
+    let width = high - low;
+    let with_range = |range| Input { range, ..now.clone() };
+    let scaled = SCALINGS.map(|(offset, factor)| [low + offset * width, low + (offset + factor) * width]);
+    let mut inputs: Vec<Input> = std::iter::once(now.range).chain(RANGES).chain(scaled).map(with_range).collect();
+    let channels = now.image_size().2;
+    if channels == MEAN.len() {
+        let with = |mean: Vec<f32>, std: Vec<f32>| Input { mean, std, ..now.clone() };
+        inputs.push(with(MEAN.to_vec(), DEVIATION.to_vec()));
+        inputs.push(with(Vec::new(), Vec::new()));
+        let pairs = || MEAN.iter().zip(&DEVIATION);
+        inputs.push(with(
+            pairs().map(|(mean, deviation)| -mean / deviation).collect(),
+            pairs().map(|(_, deviation)| 1.0 / deviation).collect(),
+        ));
+    }
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for reversed in if channels == MEAN.len() { vec![false, true] } else { vec![false] } {
+        for input in &inputs {
+            let candidate = Candidate { input: input.clone(), reversed };
+            let same = candidate == Candidate { input: now.clone(), reversed: false };
+            if !same && !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+    }
+    candidates
+}
+
+/// The reading under which the reference answers `probes` as `golden` says, in words; `None` where there is none among those
+/// that are tried.
+///
+/// # Errors
+/// Those of `run`, which is given samples and returns the gated output.
+pub(super) fn explaining(
+    manifest: &Manifest,
+    probes: &ProbeSet,
+    golden: &Output,
+    run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Option<String>> {
+    let Some(wanted) = golden.values().filter(|_| probes.pictures().next().is_some()) else { return Ok(None) };
+    let (classes, tried) = (golden.row_len(), TRIED.min(probes.len()));
+    let part = wanted.get(..tried * classes).unwrap_or_default();
+    let now = Candidate { input: manifest.input.clone(), reversed: false };
+    let moved = distance(part, &answers(manifest, &now, probes, tried, run)?)?;
+    for candidate in candidates(&manifest.input) {
+        // A reading that the model cannot take explains nothing.
+        let Ok(found) = answers(manifest, &candidate, probes, tried, run).and_then(|found| distance(part, &found))
+        else {
+            continue;
+        };
+        if found <= LEFT * moved {
+            let all = distance(&wanted, &answers(manifest, &candidate, probes, probes.len(), run)?)?;
+            if all / probes.len() as f64 <= LEFT * moved / tried as f64 {
+                return Ok(Some(candidate.description(&manifest.input)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The reference's outputs for the first `count` probes, read as `candidate` says.
+fn answers(
+    manifest: &Manifest,
+    candidate: &Candidate,
+    probes: &ProbeSet,
+    count: usize,
+    run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Vec<f32>> {
+    let mut manifest = manifest.clone();
+    manifest.input = candidate.input.clone();
+    let plane = probes.layout().height * probes.layout().width;
+    let pixels: Vec<u8> = probes
+        .pictures()
+        .take(count)
+        .flat_map(|planar| {
+            let mut planes: Vec<&[u8]> = planar.chunks_exact(plane.max(1)).collect();
+            if candidate.reversed {
+                planes.reverse();
+            }
+            planes.concat()
+        })
+        .collect();
+    let samples = ProbeSet::of_pixels(&manifest, pixels, None)?.samples()?;
+    Ok(run(&samples.tensor(0..samples.len())?)?.values)
+}
+
+/// The squared change between wanted and found outputs.
+fn distance(wanted: &[f32], found: &[f32]) -> Result<f64> {
+    if wanted.len() != found.len() || found.iter().any(|value| !value.is_finite()) {
+        return Err(Error::failed("the reference's outputs are not those of the golden's probes"));
+    }
+    Ok(wanted.iter().zip(found).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::manifest::OutputKind;
+
+    const CLASSES: usize = 3;
+
+    fn manifest() -> Manifest {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [3, 2, 2]\n\
+             layout = \"nchw\"\n[output]\nname = \"y\"\nclasses = 3\n[matrix]\nbatches = [1]\n";
+        Manifest::parse(text, Path::new("gate.toml")).unwrap()
+    }
+
+    fn probes(manifest: &Manifest) -> ProbeSet {
+        let bytes = (0..40_u32).flat_map(|probe| (0..12).map(move |pixel| (probe * 37 + pixel * 101 % 256) as u8));
+        ProbeSet::of_pixels(manifest, bytes.collect(), None).unwrap()
+    }
+
+    /// Scores of samples `[N, 3, 2, 2]` whose values were changed by `inside`, which is told the channel.
+    fn scores(input: &Tensor, inside: fn(usize, f32) -> f32) -> Result<Tensor> {
+        let mut values = Vec::new();
+        for sample in input.values.chunks_exact(12) {
+            for class in 0..CLASSES {
+                let weight = |place: usize| ((place * 7 + class * 5) % 11) as f32 - 5.0;
+                let terms = sample.iter().enumerate();
+                values.push(terms.map(|(place, &value)| weight(place) * inside(place / 4, value).tanh()).sum());
+            }
+        }
+        Tensor::float32("y", vec![input.batch(), CLASSES], values)
+    }
+
+    #[rstest]
+    #[case::scaling_added(|_, value| 2.0 * value - 1.0, Some("`range` [0.5, 1.0] instead of [0.0, 1.0]"))]
+    #[case::inverted(|_, value| 1.0 - value, Some("`range` [1.0, 0.0] instead of [0.0, 1.0]"))]
+    #[case::bytes_wanted(|_, value| value / 255.0, Some("`range` [0.0, 255.0] instead of [0.0, 1.0]"))]
+    #[case::normalised(|channel, value| value * DEVIATION[channel] + MEAN[channel],
+        Some("`mean` [0.485, 0.456, 0.406] and `std` [0.229, 0.224, 0.225]"))]
+    #[case::squared(|_, value| value * value, None)]
+    fn a_reading_that_explains_the_answers_is_found(
+        #[case] inside: fn(usize, f32) -> f32,
+        #[case] expected: Option<&str>,
+    ) {
+        let manifest = manifest();
+        let probes = probes(&manifest);
+        let samples = probes.samples().unwrap();
+        let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
+        let golden = Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.values).unwrap();
+        let found = explaining(&manifest, &probes, &golden, &mut |input| scores(input, inside)).unwrap();
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn reversed_channels_are_found() {
+        let manifest = manifest();
+        let probes = probes(&manifest);
+        let samples = probes.samples().unwrap();
+        let reversed = |input: &Tensor| {
+            let planes = input.values.chunks_exact(12).flat_map(|sample| sample.chunks_exact(4).rev().flatten());
+            let values = planes.copied().collect();
+            scores(&Tensor::float32("x", input.shape.clone(), values)?, |_, value| value)
+        };
+        let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
+        let golden = Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.values).unwrap();
+        let found = explaining(&manifest, &probes, &golden, &mut |input| reversed(input)).unwrap();
+        assert_eq!(found.as_deref(), Some("its channels reversed"));
+    }
+}
