@@ -128,6 +128,10 @@ fn measures_of(cell: &CellReport) -> Vec<Measure> {
     if let Some(artifact) = &cell.artifact {
         single("file-size", "bytes", Better::Smaller, artifact.bytes as f64);
     }
+    if let Some(leads) = &cell.leads {
+        single("accuracy-lost", "points", Better::Smaller, rounded(leads.loss * 100.0));
+        single("leads-error", "typical leads", Better::Smaller, rounded(leads.error));
+    }
     if let Some(agreement) = cell.agreement.as_ref().filter(|agreement| agreement.samples > 0) {
         let share = agreement.top1_matches as f64 * 100.0 / agreement.samples as f64;
         single("top1-agreement", "%", Better::Bigger, share);
