@@ -21,7 +21,7 @@ use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
 use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
-use crate::report::schema::{Accuracy, CellReport, FreshAgreement, Leg};
+use crate::report::schema::{Accuracy, Agreement, CellReport, FreshAgreement, Leg};
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 
@@ -65,6 +65,8 @@ pub(crate) struct Context<'a> {
     pub(crate) natural: &'a Result<NaturalLeads>,
     /// Its answers to natural samples, in their order; empty where nobody knows them.
     pub(crate) fresh: &'a [u32],
+    /// Whether the probes are natural samples themselves, so that their agreement is that of ordinary inputs.
+    pub(crate) natural_probes: bool,
     /// The scales of quantised artifacts, by their kind.
     pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
     /// The integer products of ONNX graphs, by their kind.
@@ -308,6 +310,10 @@ fn judge_cell(
     }
     report.accuracy.clone_from(&accuracy);
     match &ran.fresh {
+        Ok(_) if context.natural_probes => {
+            let counts = |found: &Agreement| FreshAgreement { samples: found.samples, same: found.top1_matches };
+            report.fresh = report.agreement.as_ref().map(counts);
+        }
         Ok(answers) => report.fresh = answers.as_ref().and_then(|answers| agree(answers, context.fresh)),
         Err(error) if report.status == Status::Pass => {
             let error =

@@ -201,7 +201,10 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
         return Err(error.clone());
     }
-    let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?;
+    let fresh = match &natural {
+        Ok(natural) => natural.samples(manifest)?,
+        Err(_) => None,
+    };
     let asked = plan.len();
     if labelled.is_some() || matches!(standing.reference, Reference::Live) {
         plan.extend(companion(workspace, &plan));
@@ -240,6 +243,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         reference: &standing.reference,
         natural: &leads,
         fresh: natural.as_ref().map_or(&[], |natural| natural.answers.as_slice()),
+        natural_probes: natural.as_ref().is_ok_and(|natural| natural.of_probes),
         scales: &scales,
         saturation: &saturation,
         samples: probes.len(),
@@ -273,12 +277,14 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     cross.extend(standing.rule(&cells));
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
+    let mut notes = samples::notes(workspace, &probe_set)?;
+    notes.extend(natural.as_ref().ok().and_then(natural::Natural::note));
     let unmet = unmet(manifest, &standing, options, &cells);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
         reasons: Vec::new(),
-        notes: samples::notes(workspace, &probe_set)?,
+        notes,
         model: ModelReport {
             name: manifest.model.name.clone(),
             sha256: workspace.model_sha256.clone(),

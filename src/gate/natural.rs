@@ -12,6 +12,7 @@ use crate::check::agreement::answer;
 use crate::check::leads::{LEAST_SAMPLES, NaturalLeads};
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
+use crate::data::ProbeSet;
 use crate::data::atomic;
 use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,8 +45,11 @@ pub struct Natural {
     schema: String,
     /// Its leads.
     pub leads: NaturalLeads,
-    /// Its answers, in the order of [`NaturalSamples`].
+    /// Its answers, in the order of [`NaturalSamples`], or of the probes.
     pub answers: Vec<u32>,
+    /// Whether the natural samples are the probes themselves: samples of the team's own, which nobody searched for.
+    #[serde(default)]
+    pub of_probes: bool,
 }
 
 impl Natural {
@@ -57,18 +61,32 @@ impl Natural {
         let classes = manifest.output.classes;
         let leads = NaturalLeads::of(outputs, classes, manifest.output.kind)?;
         let answers = outputs.chunks_exact(classes).map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
-        Ok(Self { schema: SCHEMA.to_owned(), leads, answers })
+        Ok(Self { schema: SCHEMA.to_owned(), leads, answers, of_probes: false })
     }
 
-    /// The first natural samples, those whose answers cells are compared with.
+    /// The first natural samples, those whose answers cells are compared with beside the probes; none where they are the
+    /// probes.
     ///
     /// # Errors
     /// If the manifest's input cannot be filled from bytes.
-    pub fn samples(&self, manifest: &Manifest) -> Result<Tensor> {
+    pub fn samples(&self, manifest: &Manifest) -> Result<Option<Tensor>> {
+        if self.of_probes {
+            return Ok(None);
+        }
         let samples = NaturalSamples::new(manifest)?;
         let fitting = (FRESH_VALUES / samples.sample_len().max(1)).max(CHUNK);
         let count = FRESH.min(fitting).min(self.answers.len());
-        samples.tensor(0..count as u64)
+        samples.tensor(0..count as u64).map(Some)
+    }
+
+    /// What a reader should know of the samples, if anything.
+    pub fn note(&self) -> Option<String> {
+        let samples = self.leads.samples;
+        (samples < LEAST_SAMPLES).then(|| {
+            format!(
+                "the typical lead is the median of {samples} samples: what a conversion costs is known less well than from {LEAST_SAMPLES}"
+            )
+        })
     }
 
     /// Reads a file that [`Natural::save`] wrote.
@@ -118,9 +136,20 @@ pub(super) fn natural(workspace: &Workspace) -> Result<Natural> {
         return Natural::load(&path)
             .map_err(|error| error.context("cannot read the natural leads among the artifacts"));
     }
-    let entry = workspace.store.get_or_make(&key(workspace), |folder| {
+    let own = match workspace.manifest.probes.data {
+        Some(_) => Some(workspace.probes()?),
+        None => None,
+    };
+    let key = match &own {
+        Some(probes) => key(workspace).with("probes", probes.sha256()),
+        None => key(workspace),
+    };
+    let entry = workspace.store.get_or_make(&key, |folder| {
         let step = workspace.progress.begin("asking the reference about ordinary inputs, once");
-        let natural = take(workspace)?;
+        let natural = match &own {
+            Some(probes) => take_probes(workspace, probes)?,
+            None => take(workspace)?,
+        };
         step.finish();
         natural.save(&folder.join(FILE))
     })?;
@@ -167,6 +196,14 @@ fn take(workspace: &Workspace) -> Result<Natural> {
     take_with(&workspace.manifest, LIMIT, &mut |input| {
         finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?)
     })
+}
+
+/// Runs the reference on probes that are natural samples.
+fn take_probes(workspace: &Workspace, probes: &ProbeSet) -> Result<Natural> {
+    let samples = probes.samples()?;
+    let outputs = open_reference(workspace)?.run(&samples.tensor(0..samples.len())?)?.outputs;
+    let outputs = select_output(outputs, &workspace.manifest.output.name)?;
+    Ok(Natural { of_probes: true, ..Natural::of(&outputs.values, &workspace.manifest)? })
 }
 
 fn take_with(manifest: &Manifest, limit: Duration, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
@@ -231,6 +268,16 @@ mod tests {
             damaged.save(&path).unwrap();
             assert_eq!(Natural::load(&path).unwrap_err().kind, crate::ErrorKind::Input);
         }
+    }
+
+    #[test]
+    fn natural_probes_are_run_once_and_few_of_them_are_said_to_be_few() {
+        let whole = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        assert_eq!(whole.samples(&manifest()).unwrap().unwrap().batch(), LEAST_SAMPLES);
+        assert_eq!(whole.note(), None);
+        let few = Natural { of_probes: true, ..Natural::of(&[3.0, 1.0].repeat(40), &manifest()).unwrap() };
+        assert_eq!(few.samples(&manifest()).unwrap(), None);
+        assert!(few.note().unwrap().contains("the median of 40 samples"));
     }
 
     #[test]
