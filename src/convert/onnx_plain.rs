@@ -1,5 +1,5 @@
-//! ONNX FP32 → ONNX FP32 as the other converters and the checks want it: functions inlined, operator set 13 or newer, no weights
-//! among the inputs, batch normalisations folded into the products in front of them, and the manifest's sizes in place of
+//! ONNX FP32 → ONNX FP32 as the other converters and the checks want it: functions inlined, operator set 13 or newer, weights stored
+//! and none among the inputs, batch normalisations folded into the products in front of them, and the manifest's sizes in place of
 //! open ones. A file that is so already is taken as it is.
 //!
 //! The model itself is what answers for the reference and what runs in FP32: a fault of this step shows in every FP16 and
@@ -62,6 +62,7 @@ fn is_plain(model: &Model, input: &Input) -> bool {
         && model.functions.is_empty()
         && !graph.input.iter().any(|value| stored.contains(value.name.as_str()))
         && !has_foldable(graph)
+        && !has_constant_nodes_for_weights(graph)
         && graph.input.iter().all(|value| value.name != input.name || is_pinned(&dimensions(value), input))
         && graph.input.iter().chain(&graph.output).all(|value| !dimensions(value).iter().any(is_negative))
 }
@@ -82,6 +83,15 @@ fn is_pinned(dimensions: &[Dimension], input: &Input) -> bool {
     let rank_fits = sizes.len() == input.shape.len();
     (input.fixed_batch.is_none() || batch.size().is_some())
         && (!rank_fits || sizes.iter().all(|size| size.size().is_some()))
+}
+
+/// Whether a product reads weights out of a `Constant` node.
+fn has_constant_nodes_for_weights(graph: &Graph) -> bool {
+    let made = |node: &onnx::Node| node.output.first().cloned();
+    let constants: BTreeSet<String> =
+        graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(made).collect();
+    let mut products = graph.node.iter().filter(|node| onnx::COMPUTE.contains(&node.op_type.as_str()));
+    products.any(|node| node.input.iter().any(|name| constants.contains(name)))
 }
 
 /// Whether a batch normalisation stands behind a product.
@@ -150,6 +160,11 @@ mod tests {
     #[case::listed(|model: &mut Model| model.graph.as_mut().unwrap().input.push(border("w", &[Some(8)])))]
     #[case::negative(|model: &mut Model| model.graph.as_mut().unwrap().output[0] = border("y", &[Some(-1), Some(6)]))]
     #[case::open(|model: &mut Model| model.graph.as_mut().unwrap().input[0] = border("x", &[None, Some(3), None, None]))]
+    #[case::constant(|model: &mut Model| {
+        let graph = model.graph.as_mut().unwrap();
+        graph.node[0].input.push("k".to_owned());
+        graph.node.insert(0, node("Constant", "", "k"));
+    })]
     #[case::foldable(|model: &mut Model| model.graph.as_mut().unwrap().node[1].op_type = "BatchNormalization".to_owned())]
     fn what_converters_stumble_over_is_seen(#[case] change: fn(&mut Model)) {
         let mut model = model();

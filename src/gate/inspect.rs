@@ -9,7 +9,7 @@ use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::gate::discover::discover;
 use crate::manifest::OutputKind;
-use crate::runtime::{self, OpenRequest, SessionOptions};
+use crate::runtime::{OpenRequest, SessionOptions, tensorflow};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::{Limits, Worker, WorkerProgram};
@@ -154,7 +154,10 @@ impl Inspected {
 
     /// Whether the graph itself scales bytes of pictures to small values, so that the model takes 0 to 255.
     pub fn scales_bytes(&self) -> bool {
-        matches!(&self.origin, Origin::Onnx { model, .. } if onnx::scales_bytes(model, &self.input.name))
+        match &self.origin {
+            Origin::Onnx { model, .. } => onnx::scales_bytes(model, &self.input.name),
+            Origin::SavedModel { folder, signature } => tensorflow::scales_bytes(folder, signature),
+        }
     }
 
     /// What the values of `output` are: told by the graph, or else by what comes out for made-up samples of shape `sample`.
@@ -237,8 +240,8 @@ pub fn onnx(file: &Path) -> Result<Inspected> {
 /// # Errors
 /// If the folder is no complete SavedModel, has no such signature, or not one of one float32 input.
 pub fn saved_model(folder: &Path, signature: &str) -> Result<Inspected> {
-    runtime::tensorflow::check_folder(folder)?;
-    let declared = runtime::tensorflow::declared_signature(folder, signature)?.ok_or_else(|| {
+    tensorflow::check_folder(folder)?;
+    let declared = tensorflow::declared_signature(folder, signature)?.ok_or_else(|| {
         Error::unsupported(format!("`{}` holds no `saved_model.pb`, but another form of it", folder.display()))
             .hint("save the model again with TensorFlow 2")
     })?;

@@ -1,5 +1,5 @@
 """ONNX FP32 -> ONNX FP32 as the other converters and the checks want it: no functions, operator set 13 or newer, weights that
-are no inputs, batch normalisations folded into the products in front of them, and the sizes that the manifest names in place
+are stored and no inputs, batch normalisations folded into the products in front of them, and the sizes that the manifest names in place
 of open ones. What it computes stays the same."""
 
 import argparse
@@ -26,6 +26,18 @@ def with_plain_inputs(model):
     for value in [value for value in model.graph.input if value.name in weights]:
         model.graph.input.remove(value)
     model.ir_version = max(model.ir_version, 4)
+
+
+def store_constants(model):
+    """Stores what `Constant` nodes hold, so that weights are found in one place."""
+    from onnx import numpy_helper
+
+    outputs = {value.name for value in model.graph.output}
+    for node in [node for node in model.graph.node if node.op_type == "Constant" and node.output[0] not in outputs]:
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if value is not None:
+            model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
+            model.graph.node.remove(node)
 
 
 def attribute(node, name, default):
@@ -139,6 +151,7 @@ def main():
     batch, sizes = int(arguments.batch), [int(size) for size in arguments.sizes.split(",")]
     # FP16 needs no newer operator set; what does says why it cannot be had.
     model, _ = operators.raised(model, [batch or 2, *sizes])
+    store_constants(model)
     fold_normalisations(model)
     pin(model, batch, sizes)
     graphs.sort_nodes(model.graph)

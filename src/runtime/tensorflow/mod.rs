@@ -6,6 +6,7 @@
 //! | `result` | owned objects whose calls return `Result`; the unsafe code ends here       |
 //! | `safe`   | the [`Session`]: signature, checks, values in and out                      |
 //! | `restore` | variables that the session's own restoring leaves without values          |
+//! | `scaling` | whether a model takes bytes of pictures, by its graph                     |
 //! | `proto`  | the protobuf messages that the C API passes around                        |
 //!
 //! Sessions compute on the CPU, GPUs are hidden from the library: the reference is the same on every machine.
@@ -16,6 +17,7 @@ mod proto;
 mod restore;
 mod result;
 mod safe;
+mod scaling;
 mod sys;
 
 use crate::error::Result;
@@ -40,6 +42,14 @@ const WANTED: Wanted<'static> = Wanted {
 /// of tensors without a shape.
 pub(crate) fn declared_signature(folder: &std::path::Path, key: &str) -> Result<Option<crate::tensor::Signature>> {
     safe::declared_signature(folder, key)
+}
+
+/// Whether the graph behind the signature `key` of the SavedModel in `folder` scales bytes of pictures itself; false where its files
+/// do not tell.
+pub(crate) fn scales_bytes(folder: &std::path::Path, key: &str) -> bool {
+    let input = safe::input_tensor(folder, key);
+    let bytes = std::fs::read(folder.join("saved_model.pb")).ok();
+    bytes.zip(input).and_then(|(bytes, input)| scaling::scales_bytes(&bytes, &input)).unwrap_or(false)
 }
 
 /// Looks at a SavedModel's files, without the library.

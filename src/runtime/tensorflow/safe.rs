@@ -151,6 +151,14 @@ pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Sign
     Ok(Some(signature))
 }
 
+/// The tensor of the graph that the one input of the signature `key` is fed to, where the model's files tell.
+pub(super) fn input_tensor(folder: &Path, key: &str) -> Option<String> {
+    let bytes = fs::read(folder.join("saved_model.pb")).ok()?;
+    let model = proto::SavedModel::decode(bytes.as_slice()).ok()?;
+    let graph = model.meta_graphs.iter().find(|graph| tags(graph) == SERVE_TAG)?;
+    Some(graph.signatures.get(key)?.inputs.values().next()?.name.clone())
+}
+
 /// The library must be the version that its package says, or results and baselines would go under a wrong name.
 fn check_version(loaded: &str, expected: &str) -> Result<()> {
     let release = |version: &str| version.split(['+', '-']).next().unwrap_or_default().to_owned();
