@@ -88,7 +88,8 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     for guess in &chosen.guesses {
         output::note(&format!("  guessed: {guess}"));
     }
-    output::note("check the guesses in it, then run `trtgate gate`");
+    let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
+    output::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)
 }
 
