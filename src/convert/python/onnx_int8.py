@@ -171,7 +171,7 @@ def for_processors(model, positive_inputs):
     makers = {name: node for node in graph.node for name in node.output}
     readers = {}
     for node in graph.node:
-        for name in node.input:
+        for name in graphs.reads(node):
             readers.setdefault(name, []).append(node)
     signs = Signs(graph, stored, positive_inputs)
 
