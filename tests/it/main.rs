@@ -40,6 +40,8 @@ mod messages;
 mod processors;
 /// SavedModels as users save them.
 mod saved_models;
+/// Small models of known verdict.
+mod scoreboard;
 /// Another model, gated by what `init` writes.
 mod second_model;
 /// Models that converters stumble over.

@@ -13,15 +13,15 @@ from case import KINDS
 from program import export, natural, prepare, put
 
 PRECISIONS = ("fp32", "fp16", "int8")
-FIT, FRESH = 2000, 4000
+FIT = 2000
 # Seeds of the samples: heads are fitted on one, the truth is told by others.
 FIT_SEED, FRESH_SEED = 70_001, 70_101
 
 
-def make(program, name, seed):
+def make(program, name, seed, count):
     """The case `name` of `seed`, and the file of samples that its truth is measured on."""
     case = KINDS[name](seed, lambda given: np.load(natural(program, given, FIT_SEED, FIT)))
-    return case, natural(program, case.input, FRESH_SEED + seed // 2, FRESH)
+    return case, natural(program, case.input, FRESH_SEED + seed // 2, count)
 
 
 def digest(*parts):
@@ -156,9 +156,10 @@ def words(cells):
     return "\n".join(dict.fromkeys(text for text in said if text))
 
 
-def measure(program, name, seed, gated=True):
-    """Rows of one case: one for each precision that is judged; without the gate where only the truth is asked."""
-    case, samples = make(program, name, seed)
+def measure(program, name, seed, count, gated=True):
+    """Rows of one case, one for each precision that is judged, the truth by `count` samples; without the gate where only the
+    truth is asked."""
+    case, samples = make(program, name, seed, count)
     fresh = np.load(samples)
     folder = program.folder / "work" / f"{name}-{seed}"
     refused = prepare(program, case, folder)
