@@ -70,6 +70,25 @@ def shown(row):
     return f"{mark} {row['kind'] + '-' + str(row['seed']):28}{row['precision']:6}{row['truth'] + planted:24}{row['gate'] + named:20}{figures_text(row['figures'])}"
 
 
+def markdown(rows):
+    """The summary by files of kinds, as a table."""
+    lines = ["| kinds | models | sound cells | false alarms | broken cells | false passes | causes named | grey |", "|-|-|-|-|-|-|-|-|"]
+    for group in [*dict.fromkeys(make.group for make in KINDS.values()), None]:
+        own = [row for row in rows if group in (None, KINDS[row["kind"]].group)]
+        total = summary(own)
+        if own:
+            named = f"{total['causes_named']} of {total['causes_asked']}"
+            cells = [group or "all", total["models"], total["sound"], total["false_alarms"], total["broken"], total["false_passes"], named, total["grey"]]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def processor():
+    """The name of this machine's processor."""
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    return next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
+
+
 def summary(rows):
     counted = [row for row in rows if row["score"] not in ("grey", "error")]
     sound = [row for row in counted if row["truth"] == "sound"]
@@ -126,7 +145,8 @@ def main():
             if options.json:
                 pathlib.Path(options.json).write_text(json.dumps(dict(summary=summary(rows), rows=rows), indent=1))
     total = summary(rows)
-    print(json.dumps(total))
+    print(markdown(rows))
+    print(f"{Program(options.program, options.folder).version()} on {processor()}, seeds {list(seeds)}: {json.dumps(total)}")
     failed = total["false_passes"] or total["errors"] or total["false_alarms"] > total["sound"] / 100
     sys.exit(1 if failed or not total["sound"] or not total["broken"] else 0)
 

@@ -90,6 +90,7 @@ def kind(name, **planted):
             return case
 
         assert name not in KINDS, name
+        make.group = function.__module__.removeprefix("kinds_")
         KINDS[name] = make
         return function
 

@@ -19,13 +19,14 @@ def convolutional(graph, value):
 
 
 def strong(graph, inner, outer):
-    """Weights of equal size and one sign a channel: pairs of products reach the limits of 16 bits."""
-    return np.sign(graph.random.randn(outer, 1, 1, 1)) * (0.8 + 0.2 * graph.random.rand(outer, inner, 3, 3)) / (inner * 4.5)
+    """Weights of nearly equal size: pairs of products of one sign reach the limits of 16 bits."""
+    signs = np.sign(graph.random.randn(outer, inner, 3, 3))
+    return signs * (0.8 + 0.2 * graph.random.rand(outer, inner, 3, 3)) / np.sqrt(inner * 9 / 2)
 
 
 @kind("unit-input", fp16=SOUND, int8=SOUND)
 def unit_input(kit):
-    """Pictures in [0, 1] straight into a convolution of large weights of one sign."""
+    """Pictures in [0, 1] straight into a convolution of weights that are all large."""
     graph = kit.graph()
     value = graph.op("Conv", graph.input, strong(graph, 3, 8), graph.random.randn(8) * 0.1, kernel_shape=[3, 3], pads=[1] * 4)
     value = pooled(graph, graph.op("Relu", graph.conv(graph.op("Relu", value), 8, 16, stride=2)))
@@ -37,7 +38,7 @@ def unit_input(kit):
 def hard_swish_network(kit):
     graph = kit.graph()
     value = hard_swish(graph, graph.conv(graph.input, 3, 12, stride=2, gain=2.0))
-    value = graph.op("Conv", value, strong(graph, 12, 16) * 3, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    value = graph.op("Conv", value, strong(graph, 12, 16), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     value = pooled(graph, hard_swish(graph, graph.op("Add", value, graph.random.randn(1, 16, 1, 1) * 0.3)))
     logits = attach(graph, value, Head(classes=5), kit.samples())
     return Case(graph.proto(logits, 5))
