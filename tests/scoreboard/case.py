@@ -31,7 +31,8 @@ class Case:
 
     planted: what each precision is meant to be, `sound` or `broken`, or None where only the measured figures say; `invalid`
     for a reference that no verdict can be based on. causes: a word that a true message holds, by precision or for `all`.
-    edits: lines for the manifest, by section. files: arrays written beside the model. batches: batch sizes that are gated.
+    edits: lines for the manifest, by section. files: arrays written beside the model. fresh: samples that the truth is measured
+    on, where they are not pictures that the program's generator draws. batches: batch sizes that are gated.
     fixed: the one batch that the model takes. swaps: other models, by precision, whose artifact is put in the place of this
     model's. tamper: changes of an artifact behind the export, by precision, `function(artifact, model) -> artifact`.
     bless: a golden is stored before the artifacts are replaced. unlike: the fault is not one of outputs (a precision that is
@@ -45,6 +46,7 @@ class Case:
     causes: dict = field(default_factory=dict)
     edits: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)
+    fresh: object = None
     batches: tuple = (1, 8)
     fixed: int = 0
     swaps: dict = field(default_factory=dict)

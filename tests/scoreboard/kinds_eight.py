@@ -6,7 +6,7 @@ from case import BROKEN, PICTURE, SOUND, Case, Input, kind
 from heads import Head, attach
 from networks import CONVOLUTIONAL, attention, gelu, hard_swish, mobile, one_of, perceptron, plain, pooled, silu
 
-NOISE = "noise|typical lead|calibration|scale"
+NOISE = "calibration"
 NORMALISED = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 BYTES = Input(range=(0.0, 255.0))
 GREY = Input(shape=(1, 20, 24))
@@ -192,3 +192,45 @@ def matmul_head(kit):
     value = graph.op("Gemm", graph.op("Relu", value), graph.weights(24, 16).reshape(24, 16), graph.random.randn(16), alpha=0.5, beta=0.25)
     logits = attach(graph, graph.op("Relu", value), Head(classes=5), kit.samples())
     return Case(graph.proto(logits, 5))
+
+
+TABLE = Input(shape=(20,), layout="flat")
+
+
+def table(random, count):
+    """Rows as tables have them: clusters, skewed columns, columns of zeros and ones."""
+    centres = np.random.RandomState(11).randn(12, 20)
+    rows = centres[random.randint(0, 12, count)] + random.randn(count, 20) * 0.7
+    rows[:, :4], rows[:, 4:7] = np.exp(rows[:, :4]) / 2, rows[:, 4:7] > 0
+    return rows
+
+
+def tabular(kit, factor, offset=0.0):
+    """A perceptron on rows of its team's own; the first column comes in a unit of its own and is normalised in the model."""
+    rows = table(kit.random, 2000 + 512 + 1024 + 4000)
+    scale, shift = np.ones(20), np.zeros(20)
+    scale[0], shift[0] = factor, offset
+    rows = (rows * scale + shift).astype(np.float32)
+    fit, calibration, probes, fresh = np.split(rows, [2000, 2512, 3536])
+    graph = kit.graph(TABLE)
+    value = graph.op("Mul", graph.op("Sub", graph.input, fit.mean(0)), 1 / fit.std(0))
+    logits = attach(graph, perceptron(graph, value, 20), Head(classes=4), fit)
+    edits = {"probes": ['data = "probes.npy"'], "calibration": ['data = "calibration.npy"']}
+    return Case(graph.proto(logits, 4), input=TABLE, edits=edits, files={"probes.npy": probes, "calibration.npy": calibration}, fresh=fresh)
+
+
+@kind("table", fp16=SOUND, int8=SOUND)
+def plain_table(kit):
+    return tabular(kit, 1.0)
+
+
+@kind("table-large-unit", fp16=BROKEN, int8=SOUND)
+def table_large_unit(kit):
+    """A column of tens and hundreds of thousands: half precision has no such numbers."""
+    return tabular(kit, kit.pick(5e4, 2e5))
+
+
+@kind("table-far-from-zero", fp16=BROKEN, int8=SOUND)
+def table_far_from_zero(kit):
+    """A column of 2,000 ± 1, as years are: half precision rounds it to whole numbers and even ones."""
+    return tabular(kit, 1.0, kit.pick(2020.0, 3000.0))

@@ -7,7 +7,7 @@ from graph import run
 from heads import Head, attach
 from networks import CONVOLUTIONAL, attend, attention, layer_norm, one_of, plain, pooled, residual, tokens
 
-RANGE = "range|overflow|65504|finite"
+RANGE = "range of half|65.?504|leaves? the range|left the range|overflow"
 LARGE = Input(shape=(3, 32, 32))
 
 

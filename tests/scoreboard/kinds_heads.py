@@ -42,8 +42,8 @@ def binary_softmax(kit):
 
 @kind("binary-coarse", fp16=SOUND, int8=BROKEN)
 def binary_coarse(kit):
-    graph, logits = kit.classifier(convolutional, Head(classes=2, rank=1, first=8, gain=4.0))
-    return Case(graph.proto(logits, 2), causes={"int8": "noise|typical lead|calibration"})
+    graph, logits = kit.classifier(convolutional, Head(classes=2, rank=1, first=10, gain=4.0))
+    return Case(graph.proto(logits, 2))
 
 
 @kind("classes-152", fp16=SOUND)

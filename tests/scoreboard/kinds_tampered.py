@@ -9,7 +9,8 @@ from graph import arrays, copied, replace
 from heads import Head
 from networks import CONVOLUTIONAL, one_of, plain
 
-NOISE = "noise|typical lead|weight|scale|filter|calibration"
+WEIGHTS = "weight|filter|channel order"
+BIAS = "bias|shifted by a constant|weights"
 
 
 def convolutional(graph, value):
@@ -26,7 +27,7 @@ def layers(model):
     return found
 
 
-def swapped(kit, change, precisions=("fp16", "int8"), head=None, cause=NOISE, bless=False, probabilities=False):
+def swapped(kit, change, precisions=("fp16", "int8"), head=None, cause=WEIGHTS, bless=False, probabilities=False):
     """A plain classifier, and the artifacts of its copy that `change(model, values)` altered."""
     graph, logits = kit.classifier(convolutional, head or Head(classes=5))
     if probabilities:
@@ -50,19 +51,19 @@ def exchanged(kit, model, values):
 
 @kind("classes-swapped", fp16=BROKEN, int8=BROKEN)
 def classes_swapped(kit):
-    return swapped(kit, lambda model, values: exchanged(kit, model, values), cause="swap|class|order")
+    return swapped(kit, lambda model, values: exchanged(kit, model, values), cause="swap|hold each other|permut")
 
 
 @kind("classes-swapped-softmax", fp16=BROKEN, int8=BROKEN)
 def classes_swapped_softmax(kit):
     change = lambda model, values: exchanged(kit, model, values)
-    return swapped(kit, change, head=Head(classes=7, gain=2.0), cause="swap|class|order", probabilities=True)
+    return swapped(kit, change, head=Head(classes=7, gain=2.0), cause="swap|hold each other|permut", probabilities=True)
 
 
 @kind("binary-swapped", fp16=BROKEN, int8=BROKEN)
 def binary_swapped(kit):
     change = lambda model, values: exchanged(kit, model, values)
-    return swapped(kit, change, head=Head(classes=2, rank=2), cause="swap|class|order|opposite")
+    return swapped(kit, change, head=Head(classes=2, rank=2), cause="swap|hold each other|permut|opposite")
 
 
 @kind("channels-swapped", fp16=BROKEN, int8=BROKEN)
@@ -107,7 +108,7 @@ def bias_dropped(kit):
         _, bias = layers(model)[-1]
         replace(model, bias, np.zeros_like(values[bias]))
 
-    return swapped(kit, change, cause=NOISE + "|bias|constant|collapse|one answer")
+    return swapped(kit, change, cause=BIAS)
 
 
 @kind("filter-zeroed", fp16=BROKEN, int8=BROKEN)
@@ -120,7 +121,7 @@ def filter_zeroed(kit):
         array[np.argsort(np.abs(array).reshape(len(array), -1).sum(1))[-3:]] = 0
         replace(model, weights, array)
 
-    return swapped(kit, change, cause=NOISE + "|bias|constant")
+    return swapped(kit, change, cause=BIAS + "|filter")
 
 
 @kind("logits-scaled", fp16=BROKEN, int8=BROKEN)
@@ -132,7 +133,7 @@ def logits_scaled(kit):
         for name in layers(model)[-1]:
             replace(model, name, values[name] * factor)
 
-    return swapped(kit, change, cause="scale|factor|temperature|slope|stretch|shrunk")
+    return swapped(kit, change, cause="times the reference|scaled|factor|temperature")
 
 
 @kind("logits-shifted", fp16=SOUND, int8=SOUND)
@@ -184,12 +185,12 @@ def rescaled(kit, factor):
 
 @kind("scale-too-large", int8=BROKEN)
 def scale_too_large(kit):
-    return changed(kit, "int8", rescaled(kit, kit.pick(24.0, 48.0)), NOISE, plain)
+    return changed(kit, "int8", rescaled(kit, kit.pick(24.0, 48.0)), "scale|calibration", plain)
 
 
 @kind("scale-too-small", int8=BROKEN)
 def scale_too_small(kit):
-    return changed(kit, "int8", rescaled(kit, kit.pick(0.05, 0.1)), NOISE, plain)
+    return changed(kit, "int8", rescaled(kit, kit.pick(0.05, 0.1)), "scale|calibration", plain)
 
 
 @kind("weight-not-a-number", fp16=BROKEN)
@@ -207,12 +208,12 @@ def weight_not_a_number(kit):
 @kind("not-half", fp16=BROKEN)
 def not_half(kit):
     """The FP32 file under the name of the FP16 one: every answer is right, the precision is not."""
-    return changed(kit, "fp16", lambda artifact, model: copied(model), "precision|FP32|float32|fp32", unlike=True)
+    return changed(kit, "fp16", lambda artifact, model: copied(model), "precision|FP32|float32", unlike=True)
 
 
 @kind("not-eight-bits", int8=BROKEN)
 def not_eight_bits(kit):
-    return changed(kit, "int8", lambda artifact, model: copied(model), "precision|FP32|float32|fp32", unlike=True)
+    return changed(kit, "int8", lambda artifact, model: copied(model), "precision|FP32|float32", unlike=True)
 
 
 @kind("slots-rolled", fp16=BROKEN)
@@ -238,4 +239,4 @@ def slots_rolled(kit):
         onnx.checker.check_model(artifact)
         return artifact
 
-    return changed(kit, "fp16", tamper, "batch|permut|slot|order", batches=(8, 16))
+    return changed(kit, "fp16", tamper, "batch|permut|slot", batches=(8, 16))

@@ -21,6 +21,10 @@ FIT_SEED, FRESH_SEED = 70_001, 70_101
 def make(program, name, seed, count):
     """The case `name` of `seed`, and the file of samples that its truth is measured on."""
     case = KINDS[name](seed, lambda given: np.load(natural(program, given, FIT_SEED, FIT)))
+    if case.fresh is not None:
+        path = program.folder / "samples" / f"{name}-{seed}.npy"
+        np.save(path, case.fresh[:count])
+        return case, path
     return case, natural(program, case.input, FRESH_SEED + seed // 2, count)
 
 
@@ -151,13 +155,12 @@ def gate(program, case, folder, bundle):
 
 
 def words(cells):
-    """Everything that the report says about cells that did not pass."""
+    """What the report says first of cells that did not pass: reason, hint, and what left the range."""
     said = []
     for cell in cells:
         if cell["status"] != "pass":
-            said += [cell.get("reason") or "", cell.get("hint") or ""]
-            said += [check["detail"] for check in cell.get("checks", []) if check["status"] not in ("pass",)]
-            said += [json.dumps(cell[key]) for key in ("ranges", "leads", "cause", "diagnosis") if cell.get(key)]
+            said += [cell.get("reason") or "", cell.get("hint") or "", json.dumps(cell["ranges"]) if cell.get("ranges") else ""]
+            said += cell.get("warnings") or []
     return "\n".join(dict.fromkeys(text for text in said if text))
 
 
