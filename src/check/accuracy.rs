@@ -17,7 +17,7 @@ pub fn allowed_drop(points: f64, samples: usize) -> usize {
 
 /// The check of the report: right answers of this cell against the reference's on the same samples.
 pub fn judge(accuracy: &Accuracy, gating: bool) -> CheckResult {
-    let Accuracy { samples, correct, reference_correct, allowed_drop_points: points } = accuracy;
+    let Accuracy { samples, correct, reference_correct, allowed_drop_points: points, .. } = accuracy;
     let done =
         |status, detail: String| CheckResult { name: Check::Accuracy.as_str().to_owned(), status, gating, detail };
     let Some(reference) = reference_correct else {
@@ -29,6 +29,9 @@ pub fn judge(accuracy: &Accuracy, gating: bool) -> CheckResult {
             Status::Invalid,
             format!("{correct} of {samples} right, the reference {reference}: not a count of answers"),
         );
+    }
+    if let Some(refused) = &accuracy.labels_refused {
+        return done(Status::Invalid, format!("the labels are refused: {refused}"));
     }
     if *reference == 0 {
         return done(
@@ -46,6 +49,9 @@ pub fn judge(accuracy: &Accuracy, gating: bool) -> CheckResult {
     if allowed == 1 && *points * (*samples as f64) < 100.0 {
         let resolution = 100.0 / *samples as f64;
         detail.push_str(&format!(" ({points} points asked, one of {samples} samples is {resolution:.3})"));
+    }
+    if let Some(suspicious) = &accuracy.labels_suspicious {
+        detail.push_str(&format!("; {suspicious}"));
     }
     done(if lost <= allowed { Status::Pass } else { Status::Fail }, detail)
 }
@@ -143,7 +149,30 @@ mod tests {
         #[case] status: Status,
         #[case] detail: &str,
     ) {
-        let found = judge(&Accuracy { samples: 932, correct, reference_correct, allowed_drop_points }, true);
+        let found = judge(&accuracy(correct, reference_correct, allowed_drop_points), true);
         assert_eq!((found.status, found.detail.as_str()), (status, detail));
+    }
+
+    fn accuracy(correct: usize, reference_correct: Option<usize>, allowed_drop_points: f64) -> Accuracy {
+        Accuracy {
+            samples: 932,
+            correct,
+            reference_correct,
+            allowed_drop_points,
+            labels_refused: None,
+            labels_suspicious: None,
+        }
+    }
+
+    #[test]
+    fn refused_labels_judge_nothing() {
+        let refused = Some("the reference is right on 90 of 932 labelled samples; guessing gives 93".to_owned());
+        let found = judge(&Accuracy { labels_refused: refused, ..accuracy(90, Some(90), 1.0) }, true);
+        assert_eq!(found.status, Status::Invalid);
+        assert!(found.detail.starts_with("the labels are refused: the reference is right on 90 of 932"), "{found:?}");
+        let suspicious = Some("labels 3 and 8 seem to be swapped".to_owned());
+        let found = judge(&Accuracy { labels_suspicious: suspicious, ..accuracy(700, Some(700), 1.0) }, true);
+        assert_eq!(found.status, Status::Pass);
+        assert!(found.detail.ends_with("; labels 3 and 8 seem to be swapped"), "{found:?}");
     }
 }

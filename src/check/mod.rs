@@ -37,6 +37,7 @@ pub(crate) mod figure;
 pub mod golden;
 pub mod invariance;
 pub mod judge;
+pub mod labels;
 pub mod ladder;
 pub mod leads;
 pub mod legs;

@@ -10,6 +10,7 @@
 //! | `pictures`    | folders, a folder a class, and lists of pictures                             |
 //! | `decode`      | PNG and JPEG to the bytes of a sample                                        |
 //! | `reader`      | one streaming reader over all of them                                        |
+//! | `samples`     | samples held together                                                        |
 //! | `outputs`     | files of model outputs, written by `infer` and read by `compare`             |
 //! | `atomic`      | files that are there whole or not at all                                     |
 //! | `archive`     | the official CIFAR-10 archive: fetch, verify, unpack                         |
@@ -30,6 +31,7 @@ pub mod preprocess;
 pub mod probes;
 pub mod reader;
 pub mod record;
+pub mod samples;
 pub mod zip;
 
 pub use preprocess::Preprocess;

@@ -1,6 +1,6 @@
-//! One streaming reader over every format, and samples held together.
+//! One streaming reader over every format.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::csv::NumberRows;
@@ -11,9 +11,9 @@ use crate::data::npz;
 use crate::data::pictures::{PictureList, is_folder_of_pictures, is_list_of_pictures};
 use crate::data::preprocess::Preprocess;
 use crate::data::record::{RecordLayout, RecordReader};
+pub use crate::data::samples::{Sample, Samples};
 use crate::error::{Error, Result};
 use crate::manifest::{Input, Manifest};
-use crate::tensor::Tensor;
 
 /// A label as data gives it, before it is held against the number of classes.
 pub type Label = i64;
@@ -77,15 +77,6 @@ pub struct ReadOptions {
     pub limit: Option<usize>,
     /// At most this many samples are read, evenly spread over all: data in the order of its classes gives some of each.
     pub spread: Option<usize>,
-}
-
-/// One sample, ready for the model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// The label, where the source has one; below the class count.
-    pub label: Option<u32>,
-    /// Values in the order of the model's input shape.
-    pub values: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -217,6 +208,50 @@ impl SampleReader {
             batch.push(sample?)?;
         }
         Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// How often each label comes, as the data gives them, and how many samples have none. Nothing is made of the samples
+    /// themselves.
+    ///
+    /// # Errors
+    /// If the data cannot be read; of a label that no record can hold for this number of classes.
+    pub fn label_counts(mut self) -> Result<(BTreeMap<Label, u64>, u64)> {
+        let (mut counts, mut without) = (BTreeMap::new(), 0);
+        while let Some(label) = self.next_label()? {
+            match label {
+                Some(label) => *counts.entry(label).or_default() += 1,
+                None => without += 1,
+            }
+        }
+        Ok((counts, without))
+    }
+
+    /// The label of the next sample.
+    fn next_label(&mut self) -> Result<Option<Option<Label>>> {
+        let mut values = Vec::new();
+        let number = |number: f32, wrong: &dyn Fn(String) -> Error| match number.fract() == 0.0 {
+            true => Ok(Some(number as Label)),
+            false => Err(wrong(format!("label {number} is no whole number"))),
+        };
+        Ok(match &mut self.source {
+            Source::Records(reader) => reader.next_record()?.map(|(label, _)| Some(Label::from(label))),
+            Source::Npy { rows, labels: None } => rows.next_bytes()?.map(|_| None),
+            Source::Npy { labels: Some(labels), .. } => match labels.next_row(&mut values)? {
+                false => None,
+                true => {
+                    let wrong = |problem: String| Error::input(format!("{}: {problem}", labels.place()));
+                    Some(number(values.first().copied().unwrap_or(f32::NAN), &wrong)?)
+                }
+            },
+            Source::Csv { rows, label } => match rows.next_row(&mut values)? {
+                None => None,
+                Some(line) => match label.and_then(|column| values.get(column)) {
+                    None => Some(None),
+                    Some(found) => Some(number(*found, &|problem| rows.wrong(line, problem))?),
+                },
+            },
+            Source::Pictures(list) => list.next_path().map(|(_, label)| label),
+        })
     }
 
     /// The next sample that is wanted.
@@ -396,83 +431,6 @@ fn hint_width(error: Error, preprocess: &Preprocess) -> Error {
         error.hint(format!("a row is the label and {width} values; with `--no-label`, the {width} values alone"))
     } else {
         error
-    }
-}
-
-/// Samples held together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Samples {
-    /// Name of the model's input.
-    pub input_name: String,
-    /// Shape of one sample.
-    pub shape: Vec<usize>,
-    /// Values of all samples, one after the other.
-    pub values: Vec<f32>,
-    /// Labels, one a sample, where the source has them.
-    pub labels: Option<Vec<u32>>,
-}
-
-impl Samples {
-    /// No samples yet.
-    pub fn empty(input_name: &str, shape: &[usize]) -> Self {
-        Self { input_name: input_name.to_owned(), shape: shape.to_vec(), values: Vec::new(), labels: None }
-    }
-
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.values.len() / self.sample_len().max(1)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Values of one sample.
-    pub fn sample_len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Adds a sample; all or none have labels.
-    pub fn push(&mut self, sample: Sample) -> Result<()> {
-        if sample.values.len() != self.sample_len() {
-            return Err(Error::input(format!(
-                "a sample of shape {:?} has {} values, got {}",
-                self.shape,
-                self.sample_len(),
-                sample.values.len()
-            )));
-        }
-        if self.is_empty() {
-            self.labels = sample.label.map(|_| Vec::new());
-        }
-        match (&mut self.labels, sample.label) {
-            (Some(labels), Some(label)) => labels.push(label),
-            (None, None) => {}
-            _ => return Err(Error::input("some samples have labels and some have none")),
-        }
-        self.values.extend_from_slice(&sample.values);
-        Ok(())
-    }
-
-    /// The samples of `range` as one batch; an error if the range is empty or reaches past the end.
-    pub fn tensor(&self, range: Range<usize>) -> Result<Tensor> {
-        let length = self.sample_len();
-        let values = self
-            .values
-            .get(range.start.saturating_mul(length)..range.end.saturating_mul(length))
-            .filter(|values| !values.is_empty())
-            .ok_or_else(|| {
-                Error::input(format!("no samples {} to {}, there are {}", range.start, range.end, self.len()))
-            })?;
-        let shape = [&[range.len()], self.shape.as_slice()].concat();
-        Tensor::float32(&self.input_name, shape, values.to_vec())
-    }
-
-    /// Values of sample `index`, or `None` past the end.
-    pub fn row(&self, index: usize) -> Option<&[f32]> {
-        let length = self.sample_len();
-        self.values.get(index.checked_mul(length)?..(index + 1).checked_mul(length)?)
     }
 }
 

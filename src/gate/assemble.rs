@@ -7,6 +7,7 @@ use crate::check::contradiction;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::{Invariance, compare_batches};
 use crate::check::judge::{self, CellJudgement, Evidence};
+use crate::check::labels::{self, Finding, Refusal, Tally};
 use crate::check::ladder::{Check, Ladder, Row, scatter};
 use crate::check::leads::NaturalLeads;
 use crate::check::legs::{self, By, Link};
@@ -96,7 +97,11 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
         Ok(natural) => Ok((reference, natural)),
         Err(error) => Err(error.clone()),
     });
-    let reference_correct = raw.iter().find_map(|cell| reference_accuracy(cell, context.manifest));
+    let labelled = raw.iter().find_map(|cell| reference_accuracy(cell, context.manifest));
+    let labels = labelled.map(|tally| {
+        let output = &context.manifest.output;
+        (tally.correct(), labels::examine(tally, output.classes, &output.labels))
+    });
     let cells = raw
         .iter()
         .map(|cell| {
@@ -111,7 +116,7 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
                 Outcome::Ran(ran) => match &reference {
                     Err(error) => stop(&mut report, judge::status_of(error.kind), Stage::Compare, error),
                     Ok((reference, natural)) => {
-                        let by = JudgedBy { reference, natural, reference_correct };
+                        let by = JudgedBy { reference, natural, labels: labels.as_ref() };
                         judge_cell(cell, ran, &by, &outputs, context, &mut report);
                     }
                 },
@@ -126,8 +131,8 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
 struct JudgedBy<'a> {
     reference: &'a Tensor,
     natural: &'a NaturalLeads,
-    /// Right answers of the reference on labelled data.
-    reference_correct: Option<usize>,
+    /// Right answers of the reference on labelled data, and what its labels are worth.
+    labels: Option<&'a (usize, Finding)>,
 }
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
@@ -242,12 +247,7 @@ fn judge_cell(
         }
         None => return stop(report, Status::Invalid, Stage::Compare, &Error::invalid("the cell has no outputs")),
     };
-    let accuracy = ran.accuracy.map(|(samples, correct)| Accuracy {
-        samples,
-        correct,
-        reference_correct: by.reference_correct,
-        allowed_drop_points: row.accuracy_drop_points,
-    });
+    let accuracy = ran.accuracy.as_ref().map(|tally| accuracy(tally, by.labels, row.accuracy_drop_points));
     let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
     let mut broken = Vec::new();
     if ran.layers.is_none() {
@@ -386,14 +386,31 @@ fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Result<Opti
     Ok(bytes.map(|bytes| SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio }))
 }
 
-/// Right answers of the reference on the labelled data: TensorFlow's, or ONNX Runtime's in FP32.
-fn reference_accuracy(cell: &RawCell, manifest: &Manifest) -> Option<usize> {
+/// The right answers of a cell beside those of the reference, and what the labels are worth by the latter.
+fn accuracy(tally: &Tally, labels: Option<&(usize, Finding)>, allowed_drop_points: f64) -> Accuracy {
+    let (refused, suspicious) = match labels.map(|(_, finding)| finding) {
+        Some(Finding::Refused(Refusal { message, hint })) => (Some(format!("{message}; {hint}")), None),
+        Some(Finding::Suspicious(text)) => (None, Some(text.clone())),
+        Some(Finding::Fitting) | None => (None, None),
+    };
+    Accuracy {
+        samples: tally.samples(),
+        correct: tally.correct(),
+        reference_correct: labels.map(|(correct, _)| *correct),
+        allowed_drop_points,
+        labels_refused: refused,
+        labels_suspicious: suspicious,
+    }
+}
+
+/// The reference's answers to the labelled data: TensorFlow's, or ONNX Runtime's in FP32.
+fn reference_accuracy<'a>(cell: &'a RawCell, manifest: &Manifest) -> Option<&'a Tally> {
     let id = &cell.planned.id;
     let stands_for_it = id.precision == Precision::Fp32
         && (id.runtime.library == reference_library(&manifest.model.source)
             || id.runtime.library == Library::Onnxruntime);
     match &cell.outcome {
-        Outcome::Ran(ran) if stands_for_it => ran.accuracy.map(|(_, correct)| correct),
+        Outcome::Ran(ran) if stands_for_it => ran.accuracy.as_ref(),
         _ => None,
     }
 }

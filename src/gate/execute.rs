@@ -11,6 +11,7 @@ use crate::check::agreement::answer;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::Invariance;
 use crate::check::judge::status_of;
+use crate::check::labels::Tally;
 use crate::check::ladder::{Ladder, scatter};
 use crate::check::pair::{check_outputs, select_output};
 use crate::check::saturation::Saturation;
@@ -80,8 +81,8 @@ pub(crate) struct Ran {
     pub(crate) instruction_set: Option<InstructionSet>,
     /// The outputs with exact integer products, where the artifact can saturate on that processor.
     pub(crate) exact: Option<Vec<Tensor>>,
-    /// Labelled samples and right answers; taken at the largest batch only.
-    pub(crate) accuracy: Option<(usize, usize)>,
+    /// Answers to labelled samples; taken at the largest batch only.
+    pub(crate) accuracy: Option<Tally>,
     /// Answers to the first natural samples; taken at the largest batch only.
     pub(crate) fresh: Result<Option<Vec<usize>>>,
 }
@@ -265,7 +266,7 @@ impl Lane<'_> {
             let accuracy = match inputs.labelled {
                 Some(data) if largest => {
                     let mut run = |part: &Tensor| select_output(worker.run(part, batch, pad)?.outputs, &output);
-                    Some(data.count_correct(inputs.manifest, &mut run)?)
+                    Some(data.answered(inputs.manifest, &mut run)?)
                 }
                 _ => None,
             };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::check::labels::Tally;
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
 use crate::data::probes::{ProbeOptions, ProbeProgress, ProbeSummary, make_probes, own_probes, write_calibration};
@@ -160,27 +161,42 @@ pub(crate) struct LabelledData {
 }
 
 impl LabelledData {
-    /// Reads the first sample, so that wrong data is refused before anything runs.
+    /// Looks at every label, so that wrong data is refused before anything runs; no picture is decoded.
     pub(crate) fn check(path: PathBuf, manifest: &Manifest) -> Result<Self> {
         let data = Self { path };
-        match data.reader(manifest)?.next().transpose()?.and_then(|sample| sample.label) {
-            Some(_) => Ok(data),
-            None => Err(Error::input(format!("`{}` holds no labelled samples", data.path.display()))),
+        let (labels, others) = data.reader(manifest)?.label_counts()?;
+        let place = data.path.display();
+        let classes = manifest.output.classes as i64;
+        let (Some((&least, _)), Some((&largest, _))) = (labels.first_key_value(), labels.last_key_value()) else {
+            return Err(Error::input(format!("`{place}` holds no labelled samples"))
+                .hint("docs/manifest.md lists the formats that have labels"));
+        };
+        if others > 0 {
+            return Err(Error::input(format!("{others} samples of `{place}` have no label, and others have")));
         }
+        if least >= 0 && largest < classes {
+            return Ok(data);
+        }
+        let error =
+            Error::input(format!("labels of `{place}` run from {least} to {largest}, and there are {classes} classes"));
+        Err(match (least, largest == classes) {
+            (1.., true) => error.hint("they begin at 1: subtract 1 from each"),
+            _ => error.hint(format!("labels run from 0 to {}", classes - 1)),
+        })
     }
 
     fn reader(&self, manifest: &Manifest) -> Result<SampleReader> {
         SampleReader::open_for(&self.path, manifest, ReadOptions::default())
     }
 
-    /// Runs every sample through `run`; returns how many there are and how many answers are right.
-    pub(crate) fn count_correct(
+    /// Runs every sample through `run`; returns which labels met which answers.
+    pub(crate) fn answered(
         &self,
         manifest: &Manifest,
         run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
-    ) -> Result<(usize, usize)> {
+    ) -> Result<Tally> {
         let mut reader = self.reader(manifest)?;
-        let (mut samples, mut correct) = (0, 0);
+        let (mut samples, mut tally) = (0, Tally::default());
         while let Some(part) = reader.next_batch(CHUNK)? {
             let answers = run(&part.tensor(0..part.len())?)?;
             if answers.batch() != part.len() {
@@ -192,11 +208,11 @@ impl LabelledData {
             }
             let labels = part.labels.as_deref().unwrap_or_default();
             for (index, label) in labels.iter().enumerate() {
-                let answer = answers.row(index).map(crate::check::agreement::answer);
-                correct += usize::from(answer == Some(*label as usize));
+                let answer = answers.row(index).map_or(usize::MAX, crate::check::agreement::answer);
+                tally.add(*label, u32::try_from(answer).unwrap_or(u32::MAX));
             }
             samples += part.len();
         }
-        Ok((samples, correct))
+        Ok(tally)
     }
 }

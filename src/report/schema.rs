@@ -439,6 +439,12 @@ pub struct Accuracy {
     pub reference_correct: Option<usize>,
     /// Largest fall allowed, percentage points.
     pub allowed_drop_points: f64,
+    /// Why the labels are not taken for the model's, where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_refused: Option<String>,
+    /// What about the labels is to be looked at, though they are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_suspicious: Option<String>,
 }
 
 /// Counts per bin of `log10(absolute error)`.

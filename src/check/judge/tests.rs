@@ -279,7 +279,14 @@ fn a_swapped_slot_is_named_by_batch_invariance() {
 
 #[test]
 fn lost_accuracy_fails_where_outputs_are_within_tolerance() {
-    let accuracy = Accuracy { samples: 932, correct: 850, reference_correct: Some(860), allowed_drop_points: 1.0 };
+    let accuracy = Accuracy {
+        samples: 932,
+        correct: 850,
+        reference_correct: Some(860),
+        allowed_drop_points: 1.0,
+        labels_refused: None,
+        labels_suspicious: None,
+    };
     let evidence = Evidence { accuracy: Some(&accuracy), ..Evidence::default() };
     insta::assert_snapshot!(told(&judged(&noisy(0.3), Precision::Int8, evidence)));
 }
