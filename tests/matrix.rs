@@ -131,7 +131,8 @@ fn report(workspace: &Workspace, id: &CellId) -> Result<(Report, CellReport), Fa
         filter.precisions.push(Precision::Fp32);
         filter.batches.extend(manifest.batches.first());
     }
-    let run = RunOptions { filter, command: "cargo nextest run".to_owned(), ..RunOptions::default() };
+    let replay = artifacts().map_or_else(String::new, |folder| format!(" --artifacts '{}'", folder.display()));
+    let run = RunOptions { filter, replay, command: "cargo nextest run".to_owned(), ..RunOptions::default() };
     let mut report = gate::run(workspace, &run).map_err(|error| Failed::from(error.to_string()))?;
     report.cells.retain(|cell| cell.id() == *id);
     report.cross.clear();
@@ -152,10 +153,18 @@ fn reports() -> Option<PathBuf> {
     std::env::var_os("TRTGATE_REPORTS").filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
+/// Artifacts that were made elsewhere.
+fn artifacts() -> Option<PathBuf> {
+    std::env::var_os("TRTGATE_ARTIFACTS").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
 /// Tests start in the package's folder, wherever an archive of them was unpacked.
 fn options() -> Options {
     let program = std::env::var_os("NEXTEST_BIN_EXE_trtgate")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_trtgate")), PathBuf::from);
-    let artifacts = std::env::var_os("TRTGATE_ARTIFACTS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    Options { install: false, artifacts, ..Options::new(PathBuf::from("gate.toml"), WorkerProgram::of(program)) }
+    Options {
+        install: false,
+        artifacts: artifacts(),
+        ..Options::new(PathBuf::from("gate.toml"), WorkerProgram::of(program))
+    }
 }

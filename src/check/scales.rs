@@ -20,6 +20,9 @@ pub struct ScaleProof {
     pub constants: usize,
     /// What is off, in the network's order, one sentence each.
     pub faults: Vec<String>,
+    /// Quantised tensors that the calibration gave no range for, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheld: Vec<String>,
     /// Why activations could not be looked at.
     pub unchecked: Option<Unchecked>,
 }
@@ -34,14 +37,30 @@ pub struct Unchecked {
 }
 
 impl Unchecked {
-    /// Of the error that ended the look: what is not on this machine, or known not to work, cannot be asked here.
+    /// Of the error that ended the look: what is known not to work cannot be asked. What is merely not on this machine could
+    /// have been asked where the artifact was made, and been carried here with it.
     pub fn of(error: &Error) -> Self {
-        let impossible = matches!(error.kind, ErrorKind::Missing | ErrorKind::Unsupported);
-        Self { impossible, why: error.to_string() }
+        let hint = "; `trtgate export --output` asks where ONNX Runtime is, and carries the answer";
+        let hint = if error.kind == ErrorKind::Missing { hint } else { "" };
+        let why = format!("the scales could not be looked at: {error}{hint}");
+        Self { impossible: error.kind == ErrorKind::Unsupported, why }
     }
 }
 
 impl ScaleProof {
+    /// What was not looked at.
+    fn left_out(&self) -> String {
+        match self.unheld.len() {
+            0 => String::new(),
+            count => {
+                let named = self.unheld.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+                let more = count.saturating_sub(NAMED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("; not looked at, for the calibration gives no range: {named}{more}")
+            }
+        }
+    }
+
     /// As a check of the report.
     pub fn result(&self, gating: bool) -> CheckResult {
         let (status, detail) = match (&self.unchecked, self.faults.as_slice()) {
@@ -58,9 +77,17 @@ impl ScaleProof {
             (None, []) if self.pairs + self.constants == 0 => {
                 (Status::Invalid, "the artifact has no scale that is known".to_owned())
             }
+            (None, []) if self.pairs == 0 && !self.unheld.is_empty() => {
+                (Status::Invalid, format!("the calibration gives no range for {}", self.unheld.join(", ")))
+            }
             (None, []) => (
                 Status::Pass,
-                format!("{} activations and {} constants have the scales of their ranges", self.pairs, self.constants),
+                format!(
+                    "{} activations and {} constants have the scales of their ranges{}",
+                    self.pairs,
+                    self.constants,
+                    self.left_out()
+                ),
             ),
         };
         CheckResult { name: Check::Scales.as_str().to_owned(), status, gating, detail }
@@ -77,6 +104,7 @@ mod tests {
         ScaleProof {
             pairs: 18,
             constants: 28,
+            unheld: Vec::new(),
             faults: (0..faults).map(|index| format!("fault {index}")).collect(),
             unchecked: unchecked.as_ref().map(Unchecked::of),
         }
@@ -86,10 +114,37 @@ mod tests {
     #[case(proof(0, None), Status::Pass, "18 activations and 28 constants have the scales of their ranges")]
     #[case(proof(1, None), Status::Fail, "fault 0")]
     #[case(proof(4, None), Status::Fail, "fault 0; fault 1; and 2 more")]
-    #[case(proof(1, Some(Error::missing("no ONNX Runtime"))), Status::Fail, "fault 0")]
-    #[case(proof(0, Some(Error::missing("no ONNX Runtime"))), Status::Unavailable, "no ONNX Runtime")]
-    #[case(proof(0, Some(Error::failed("the worker died"))), Status::Invalid, "the worker died")]
-    #[case(proof(0, Some(Error::machine("disk full"))), Status::Invalid, "disk full")]
+    #[case(proof(1, Some(Error::unsupported("no such operator"))), Status::Fail, "fault 0")]
+    #[case(
+        proof(0, Some(Error::unsupported("no such operator"))),
+        Status::Unavailable,
+        "the scales could not be looked at: no such operator"
+    )]
+    #[case(
+        proof(0, Some(Error::missing("no ONNX Runtime"))),
+        Status::Invalid,
+        "the scales could not be looked at: no ONNX Runtime; `trtgate export --output` asks where ONNX Runtime is, and carries the answer"
+    )]
+    #[case(
+        ScaleProof { unheld: vec!["`a`".to_owned(), "`b`".to_owned(), "`c`".to_owned()], ..proof(0, None) },
+        Status::Pass,
+        "18 activations and 28 constants have the scales of their ranges; not looked at, for the calibration gives no range: `a`, `b` and 1 more"
+    )]
+    #[case(
+        ScaleProof { pairs: 0, unheld: vec!["`a`".to_owned()], ..proof(0, None) },
+        Status::Invalid,
+        "the calibration gives no range for `a`"
+    )]
+    #[case(
+        proof(0, Some(Error::failed("the worker died"))),
+        Status::Invalid,
+        "the scales could not be looked at: the worker died"
+    )]
+    #[case(
+        proof(0, Some(Error::machine("disk full"))),
+        Status::Invalid,
+        "the scales could not be looked at: disk full"
+    )]
     #[case(ScaleProof::default(), Status::Invalid, "the artifact has no scale that is known")]
     fn what_is_found_decides(#[case] proof: ScaleProof, #[case] status: Status, #[case] detail: &str) {
         let result = proof.result(true);

@@ -62,7 +62,7 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         filter: arguments.selection.filter(),
         timing: Some(arguments.timing.options()),
         require_baseline: arguments.require_baseline,
-        replay: arguments.workspace.replay(global),
+        replay: arguments.workspace.replay(global, None),
         replay_timing: arguments.timing.replay(),
         command: command.clone(),
         ..RunOptions::default()

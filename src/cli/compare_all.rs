@@ -65,7 +65,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
         },
         timing: (!arguments.no_timing).then_some(timing),
         data: arguments.data.clone(),
-        replay: arguments.workspace.replay(global),
+        replay: arguments.workspace.replay(global, arguments.data.as_deref()),
         command: std::env::args().collect::<Vec<_>>().join(" "),
         ..RunOptions::default()
     };

@@ -11,7 +11,7 @@ use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::Artifact;
 use crate::convert::bundle::{Beside, Bundle};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::Workspace;
+use crate::gate::{self, Workspace};
 use crate::manifest::{Manifest, ModelSource};
 use crate::vocabulary::{ArtifactKind, Library};
 
@@ -57,8 +57,22 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
             Err(error) if error.kind == ErrorKind::Missing => None,
             Err(error) => return Err(error),
         };
-        let beside =
-            Beside { calibration: calibration.as_deref(), probes: probes.as_ref(), natural: natural.as_deref() };
+        let scales = gate::proofs_of_scales(&workspace, made.iter().map(|(_, artifact)| artifact));
+        for (kind, error) in scales.iter().filter_map(|(artifact, proof)| Some((artifact.kind, proof.as_ref().err()?)))
+        {
+            output::note(&format!("the scales of `{kind}` could not be held to the calibration: {error}"));
+        }
+        let scales: Vec<_> = scales
+            .into_iter()
+            .filter_map(|(artifact, proof)| Some((artifact.sha256.clone(), proof.ok()?)))
+            .filter(|(_, proof)| proof.unchecked.is_none())
+            .collect();
+        let beside = Beside {
+            calibration: calibration.as_deref(),
+            probes: probes.as_ref(),
+            natural: natural.as_deref(),
+            scales: &scales,
+        };
         let bundle = Bundle::write(folder, name, digest, &made, &beside, &manifest.calibration)?;
         // What was copied is held to the list, and listed where it lies now.
         for (batch, artifact) in &mut made {

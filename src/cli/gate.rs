@@ -74,7 +74,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         require_baseline: arguments.require_baseline,
         timing: arguments.bench.then(|| arguments.timing.options()),
         data: arguments.data.clone(),
-        replay: arguments.workspace.replay(global),
+        replay: arguments.workspace.replay(global, arguments.data.as_deref()),
         replay_timing: arguments.timing.replay(),
         command: command.clone(),
     };

@@ -77,13 +77,14 @@ pub struct WorkspaceArguments {
 }
 
 impl WorkspaceArguments {
-    /// The arguments that a replay of a cell needs, with a blank before each.
-    pub fn replay(&self, global: &Global) -> String {
+    /// The arguments that a replay of a cell needs, with a blank before each: `data` is labelled data that was given.
+    pub fn replay(&self, global: &Global, data: Option<&Path>) -> String {
         let manifest: &[&OsStr] = match global.manifest != Path::new("gate.toml") {
             true => &[OsStr::new("--manifest"), global.manifest.as_os_str()],
             false => &[],
         };
-        let own = self.what_is_run();
+        let mut own = self.what_is_run();
+        own.extend(data.into_iter().flat_map(|data| ["--data".into(), data.into()]));
         let words = manifest.iter().copied().chain(own.iter().map(OsString::as_os_str));
         words.map(|word| format!(" {}", quoted(&word.to_string_lossy()))).collect()
     }

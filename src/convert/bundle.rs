@@ -1,6 +1,7 @@
 //! Artifacts in a folder of their own, to be carried to a machine that converts nothing: `trtgate export --output`
 //! writes one, `--artifacts` reads it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Artifact;
 use super::artifact::bytes_under;
 use super::digest::{digest_directory, digest_file};
+use crate::check::scales::ScaleProof;
 use crate::data::atomic;
 use crate::data::probes::ProbeSet;
 use crate::error::{Error, Result};
@@ -37,6 +39,9 @@ pub struct Bundle {
     /// The reference's leads on natural samples, where it could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     natural: Option<Entry>,
+    /// What was found of the scales of quantised artifacts, by their digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scales: BTreeMap<String, CarriedScales>,
     /// How the INT8 artifacts were calibrated, see [`Calibration::description`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibrated_by: Option<String>,
@@ -54,6 +59,13 @@ struct Entry {
     bytes: u64,
 }
 
+/// What a version of trtgate found of an artifact's scales.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CarriedScales {
+    trtgate: String,
+    proof: ScaleProof,
+}
+
 /// What goes with the artifacts, so that a machine without the reference needs nothing else.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside<'a> {
@@ -63,6 +75,8 @@ pub struct Beside<'a> {
     pub probes: Option<&'a ProbeSet>,
     /// The reference's leads on natural samples, as their file holds them.
     pub natural: Option<&'a [u8]>,
+    /// What was found of the scales of quantised artifacts, with the artifact's digest.
+    pub scales: &'a [(String, ScaleProof)],
 }
 
 impl Bundle {
@@ -135,6 +149,14 @@ impl Bundle {
             calibration,
             probes,
             natural,
+            scales: beside
+                .scales
+                .iter()
+                .map(|(sha256, proof)| {
+                    let trtgate = env!("CARGO_PKG_VERSION").to_owned();
+                    (sha256.clone(), CarriedScales { trtgate, proof: proof.clone() })
+                })
+                .collect(),
             calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
         };
@@ -228,6 +250,12 @@ impl Bundle {
     /// If the file differs from the list.
     pub fn probes(&self) -> Result<Option<PathBuf>> {
         self.probes.as_ref().map(|entry| self.verified(entry)).transpose()
+    }
+
+    /// What this version of trtgate found of the scales of an artifact where it was made.
+    pub fn scales(&self, sha256: &str) -> Option<&ScaleProof> {
+        let carried = self.scales.get(sha256)?;
+        (carried.trtgate == env!("CARGO_PKG_VERSION")).then_some(&carried.proof)
     }
 
     /// The reference's leads on natural samples, where the bundle has them.

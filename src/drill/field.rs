@@ -195,6 +195,8 @@ impl Field {
             calibration: Some(&calibration),
             probes: clean.manifest.probes.file.is_none().then_some(&probes),
             natural: Some(&natural),
+            // They are looked at anew: what was found of the clean ones says nothing of these.
+            scales: &[],
         };
         let (model, digest) = (&clean.manifest.model.name, &clean.model_sha256);
         Bundle::write(&place, model, digest, &listed, &beside, &clean.manifest.calibration)?;

@@ -16,14 +16,24 @@ const PROOF: &str = "scales.json";
 /// Least signal over noise of a constant that its grid does not explain, dB; 8 bits keep almost 40.
 const LEAST_DB: f64 = 20.0;
 
-/// Holds the scales of `artifact` to the FP32 graph's constants and to the calibration samples. Kept in the store.
+/// Holds the scales of `artifact` to the FP32 graph's constants and to the calibration samples. Kept in the store, and carried
+/// with exported artifacts.
 ///
 /// # Errors
 /// If the FP32 graph, the samples or the store cannot be had or read.
 pub(crate) fn prove(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
+    // What can be looked at here is; a list that was carried here says what was, where it cannot.
+    match look(workspace, artifact) {
+        Ok(proof) if proof.unchecked.is_none() => Ok(proof),
+        looked => workspace.carried_scales(artifact).map_or(looked, Ok),
+    }
+}
+
+fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
     let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
     let manifest = &workspace.manifest;
     let key = Key::new("scale-proof")
+        .with("form", 2)
         .with("trtgate", env!("CARGO_PKG_VERSION"))
         .with("fp32", &fp32.sha256)
         .with("artifact", &artifact.sha256)
@@ -89,6 +99,9 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
         let cut = |scale: Option<f64>| scale.map(|scale| scale * pair.levels);
         let ratio = ranges.get(&step.tensor).zip(cut(pair.scale)).map(|(range, cut)| range.ratio(cut));
         proof.pairs += usize::from(ratio.is_some());
+        if ratio.is_none() && step.operator != "Softmax" && proof.unchecked.is_none() {
+            proof.unheld.push(format!("`{}`", step.tensor));
+        }
         if let Some(reason) = judge::scale_of_pair(cut(pair.scale), cut(pair.scale_after), ratio) {
             proof.faults.push(format!("`{}`, read by {}: {reason}", step.tensor, step.readers.join(", ")));
         }

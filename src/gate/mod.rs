@@ -59,7 +59,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::check::cross;
 use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
-use crate::error::Result;
+use crate::convert::Artifact;
+use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
@@ -394,14 +395,23 @@ fn artifacts(workspace: &Workspace, plan: &[PlannedCell]) -> Artifacts {
 
 /// What is known of the scales of the artifacts that have some.
 fn scales(workspace: &Workspace, artifacts: &Artifacts) -> BTreeMap<ArtifactKind, ScaleProof> {
-    let quantised = [ArtifactKind::OnnxInt8, ArtifactKind::OnnxInt8Cpu];
-    let made = quantised.into_iter().filter_map(|kind| Some((kind, artifacts.get(&(kind, None))?.as_ref().ok()?)));
-    made.map(|(kind, artifact)| {
-        let proof = crate::explain::prove_scales(workspace, artifact)
-            .unwrap_or_else(|error| ScaleProof { unchecked: Some(Unchecked::of(&error)), ..ScaleProof::default() });
-        (kind, proof)
-    })
-    .collect()
+    let made = artifacts.values().filter_map(|made| made.as_ref().ok());
+    let unchecked = |error: Error| ScaleProof { unchecked: Some(Unchecked::of(&error)), ..ScaleProof::default() };
+    proofs_of_scales(workspace, made)
+        .into_iter()
+        .map(|(artifact, proof)| (artifact.kind, proof.unwrap_or_else(unchecked)))
+        .collect()
+}
+
+/// What is known of the scales of those of `artifacts` that are quantised ONNX graphs, or why nothing is.
+pub fn proofs_of_scales<'a>(
+    workspace: &Workspace,
+    artifacts: impl Iterator<Item = &'a Artifact>,
+) -> Vec<(&'a Artifact, Result<ScaleProof>)> {
+    artifacts
+        .filter(|artifact| matches!(artifact.kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu))
+        .map(|artifact| (artifact, crate::explain::prove_scales(workspace, artifact)))
+        .collect()
 }
 
 pub(crate) fn machine_of(workspace: &Workspace) -> Machine {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::check::scales::ScaleProof;
 use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
 use crate::convert::digest::{digest_directory, digest_file};
@@ -230,8 +231,14 @@ impl Workspace {
             return bundle.artifact(kind, batch);
         }
         // What the others are made from fails once, for itself.
-        if matches!(kind, ArtifactKind::OnnxFp16 | ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu) {
-            self.artifact(ArtifactKind::OnnxFp32, None)?;
+        match kind {
+            ArtifactKind::OnnxFp16 | ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => {
+                self.artifact(ArtifactKind::OnnxPlain, None)?;
+            }
+            ArtifactKind::OnnxPlain => {
+                self.artifact(ArtifactKind::OnnxFp32, None)?;
+            }
+            _ => {}
         }
         let calibration = match kind {
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::TfliteInt8 => Some(self.calibration()?),
@@ -276,6 +283,11 @@ impl Workspace {
         let probes = samples::probes(self)?;
         *known = Some(probes.clone());
         Ok(probes)
+    }
+
+    /// What was found of an artifact's scales where it was exported.
+    pub(crate) fn carried_scales(&self, artifact: &Artifact) -> Option<ScaleProof> {
+        self.bundle.as_ref()?.scales(&artifact.sha256).cloned()
     }
 
     /// Natural leads that came with the artifacts.

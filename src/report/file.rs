@@ -140,13 +140,21 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of the largest report or plan that is read; a report of 1,000 cells takes 10 MB.
+const LARGEST: u64 = 200_000_000;
+
 fn contents(path: &Path) -> Result<String> {
     let mut text = String::new();
     let read = match path == Path::new("-") {
-        true => std::io::stdin().lock().read_to_string(&mut text),
-        false => fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
+        true => std::io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text),
+        false => fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
     };
     match read {
+        Ok(length) if length as u64 > LARGEST => Err(Error::input(format!(
+            "`{}` is larger than {} MB, which no report is",
+            path.display(),
+            LARGEST / 1_000_000
+        ))),
         Ok(_) => Ok(text),
         Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
             Err(Error::input(format!("`{}` is not text", path.display())).because(source))

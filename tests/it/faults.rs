@@ -111,6 +111,30 @@ fn an_artifact_that_is_not_in_the_bundle_is_a_failure() {
 }
 
 #[test]
+fn scales_are_proved_where_artifacts_are_made_and_the_proof_is_carried() {
+    let context = Context::new();
+    context.manifest(&[]);
+    // Without the FP32 graph nothing can be held to anything where the artifacts are used.
+    context.export("onnx-int8-cpu");
+    let cell = ["--runtime", "onnxruntime", "--precision", "int8", "--batch", "8"];
+    let gate = |name: &str| {
+        let run = context.run(&[&["gate", "--artifacts", "artifacts", "--json", name][..], &cell].concat());
+        let mut report = report(&context.path(name));
+        (run, report.cells.remove(0))
+    };
+    let (run, carried) = gate("carried.json");
+    assert_eq!((run.code, carried.status), (0, Status::Pass), "{}", run.shown());
+    assert!(carried.checks.iter().any(|check| check.name == "scales" && check.gating && check.status == Status::Pass));
+    let list = context.path("artifacts/artifacts.json");
+    let text = std::fs::read_to_string(&list).unwrap();
+    assert!(text.contains("\"scales\""), "{text}");
+    std::fs::write(&list, text.replace("\"scales\"", "\"forgotten\"")).unwrap();
+    let (run, cell) = gate("without.json");
+    assert_eq!((run.code, cell.status), (3, Status::Invalid), "{}", run.shown());
+    assert!(cell.reason.unwrap_or_default().contains("the scales could not be looked at"), "{}", run.shown());
+}
+
+#[test]
 fn a_golden_that_leads_nowhere_is_not_taken_for_none() {
     let context = Context::new();
     let manifest = context.manifest(&[]);
