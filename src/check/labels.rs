@@ -299,19 +299,23 @@ mod tests {
     fn a_frequent_class_makes_no_label_right() {
         // 95 of 100 labels are 0, and the model answers 0 but for a few: labels in any order are mostly right.
         let mut tally = Tally::default();
-        (0..1000).for_each(|sample: u32| tally.add(u32::from(sample % 20 == 0), u32::from(sample % 23 == 0)));
+        (0..1000).for_each(|sample: u32| {
+            tally.add(u32::from(sample.is_multiple_of(20)), u32::from(sample.is_multiple_of(23)))
+        });
         let refusal = refusal(&tally, 2, &[]);
         assert!(refusal.message.ends_with("answering without looking gives 911"), "{refusal:?}");
         // A model that finds the rare class is taken.
         let mut good = Tally::default();
-        (0..1000).for_each(|sample: u32| good.add(u32::from(sample % 20 == 0), u32::from(sample % 20 == 0)));
+        (0..1000).for_each(|sample: u32| {
+            good.add(u32::from(sample.is_multiple_of(20)), u32::from(sample.is_multiple_of(20)))
+        });
         assert_eq!(examine(&good, 2, &[]), Finding::Fitting);
     }
 
     #[test]
     fn one_class_alone_is_taken() {
         let mut tally = Tally::default();
-        (0..50).for_each(|sample: u32| tally.add(3, if sample % 10 == 0 { 1 } else { 3 }));
+        (0..50).for_each(|sample: u32| tally.add(3, if sample.is_multiple_of(10) { 1 } else { 3 }));
         assert_eq!(examine(&tally, 10, &[]), Finding::Fitting);
     }
 
