@@ -183,7 +183,7 @@ mod tests {
         let (bigger, smaller) = (entries(Better::Bigger), entries(Better::Smaller));
         let ran = report.cells.iter().filter(|cell| cell.status == Status::Pass).count();
         assert_eq!(bigger.len(), ran * 3);
-        assert_eq!(smaller.len(), ran * 3);
+        assert_eq!(smaller.len(), ran * 5);
         insta::assert_json_snapshot!([bigger.last(), smaller.last()]);
     }
 

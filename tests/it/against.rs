@@ -21,7 +21,7 @@ fn the_other_build_is_called_with_what_was_asked_for() {
     let asked = ["--intra-threads", "1", "--inter-threads", "2", "--trust", "--offline", "--time-limit", "60"];
     let rest = ["bench", "--against", &other, "--duration", "0.5", "--streams", "2", "--spin"];
     let run = context.run(&[&rest[..], &cell, &asked].concat());
-    assert_eq!(run.code, 1, "{}", run.shown());
+    assert_eq!(run.code, 3, "{}", run.shown());
     assert!(run.stderr.contains("could not measure onnxruntime/fp32/batch-8"), "{}", run.stderr);
     let called = std::fs::read_to_string(context.path("called")).unwrap();
     let called: Vec<&str> = called.lines().collect();
