@@ -1,5 +1,6 @@
 """The program under test, run as users run it, in a cache of its own so that nothing made by another build is used."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,8 @@ class Program:
         self.cache.mkdir(parents=True, exist_ok=True)
         # Only the installed packages are shared.
         link = self.cache / "environments"
-        if not link.exists():
+        # Models are gated side by side: whoever comes second finds the link.
+        with contextlib.suppress(FileExistsError):
             link.symlink_to(user_cache() / "environments")
 
     def run(self, folder, *arguments, limit=600):
