@@ -345,10 +345,21 @@ fn unmet(manifest: &Manifest, standing: &Standing, options: &RunOptions, cells: 
     if cells.iter().any(unjudged) {
         unmet.push("labelled data was given, and the reference did not run to be compared with on it".to_owned());
     }
+    unmet.extend(accuracy_gap(manifest.require.accuracy, cells));
     if let Some(fault) = worker::fault_on_demand() {
         unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
     }
     unmet
+}
+
+/// What is missing where the manifest requires labelled data to be judged.
+fn accuracy_gap(required: bool, cells: &[CellReport]) -> Option<String> {
+    let judged = |cell: &CellReport| {
+        cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_some() && found.labels_refused.is_none())
+    };
+    (required && !cells.iter().any(judged)).then(|| {
+        "`[require] accuracy` is set, and no cell was judged on labelled data; name some with `--data`".to_owned()
+    })
 }
 
 /// The reference's cell, where `plan` compares cells with it and leaves it out: any part of a plan is judged as the whole
@@ -460,4 +471,32 @@ pub(crate) fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::report::schema::Accuracy;
+
+    #[test]
+    fn labelled_data_that_is_required_has_to_be_judged() {
+        let judged = |reference_correct| {
+            let found = Accuracy {
+                samples: 10,
+                correct: 9,
+                reference_correct,
+                allowed_drop_points: 1.0,
+                labels_refused: None,
+                labels_suspicious: None,
+            };
+            let id = "onnxruntime/fp32/batch-8".parse().unwrap();
+            CellReport { accuracy: Some(found), ..CellReport::new(&id, "") }
+        };
+        assert!(accuracy_gap(true, &[]).is_some());
+        assert!(accuracy_gap(true, &[judged(None)]).is_some(), "nothing to compare it with is no judgement");
+        assert_eq!(accuracy_gap(true, &[judged(None), judged(Some(9))]), None);
+        assert_eq!(accuracy_gap(false, &[]), None);
+    }
 }
