@@ -35,7 +35,12 @@ class Program:
 
     def run(self, folder, *arguments, limit=600):
         """Exit code, standard output and standard error of a command in `folder`."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRTGATE_", "CIFAR10"))}
+        # An interpreter of the user's own stays: where nothing can be installed, the models' is the converters' too.
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key == "TRTGATE_PYTHON" or not key.startswith(("TRTGATE_", "CIFAR10"))
+        }
         kept.update(TRTGATE_CACHE=str(self.cache), NO_COLOR="1", COLUMNS="200")
         try:
             done = subprocess.run(
