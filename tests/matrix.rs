@@ -13,7 +13,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use trtgate::gate::{self, Options, RunOptions, Workspace};
 use trtgate::plan::{Ability, Filter, builds_engines};
-use trtgate::report::schema::{CellReport, Report};
+use trtgate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use trtgate::report::{file, terminal};
 use trtgate::runtime::Obstacle;
 use trtgate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
@@ -51,6 +51,10 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
         gaps if gaps.is_empty() => Ok(()),
         gaps => Err(Failed::from(gaps.join("\n"))),
     }));
+    if workspace.manifest.wants_accuracy() && workspace.manifest.data.is_none() {
+        let message = "the manifest wants accuracy judged, and names no labelled data (`[paths] data`)";
+        trials.push(Trial::test("labelled data is given", move || Err(Failed::from(message))));
+    }
     let mut not_run = Vec::new();
     let mut built: Vec<(RuntimeId, Precision)> = Vec::new();
     let mut reasons: Vec<(RuntimeId, Obstacle)> = Vec::new();
@@ -99,8 +103,10 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
 /// Runs and judges one cell. What did not run has not passed, whatever was built for it.
 fn run(workspace: &Workspace, id: &CellId) -> Result<(), Failed> {
     let (report, cell) = report(workspace, id)?;
+    // A reference that breaks the manifest's limits on labelled data is nothing to be compared with.
+    let accurate = |rule: &CheckResult| rule.name != ACCURACY_RULE || rule.status == Status::Pass;
     match cell.status {
-        Status::Pass => Ok(()),
+        Status::Pass if report.cross.iter().all(accurate) => Ok(()),
         _ => Err(Failed::from(terminal::render(&report, terminal::Style::default()))),
     }
 }

@@ -64,6 +64,17 @@ pub struct Origin {
     pub reason: String,
 }
 
+/// How the reference answered labelled data when it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledAccuracy {
+    /// Samples.
+    pub samples: usize,
+    /// Right answers.
+    pub correct: usize,
+    /// Digest of the samples and their labels, whatever file they were in and however their values are scaled.
+    pub data_sha256: String,
+}
+
 /// What "the same answer" means for an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -97,6 +108,8 @@ pub struct Golden {
     pub outputs: Vec<Output>,
     /// The probes.
     pub probes: Probes,
+    /// Accuracy on labelled data, where some was given.
+    pub accuracy: Option<LabelledAccuracy>,
 }
 
 impl Output {
@@ -208,6 +221,12 @@ impl Golden {
             }
             stacked(&output.name, output.batch_axis, &output.tensors, count)?;
             output.check_scores(count)?;
+        }
+        if let Some(LabelledAccuracy { samples, correct, data_sha256 }) = &self.accuracy {
+            let digest = data_sha256.len() == 64 && data_sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if *samples == 0 || correct > samples || !digest {
+                return invalid(format!("{correct} right answers of {samples} on `{data_sha256}` are no accuracy"));
+            }
         }
         for input in &self.probes.inputs {
             stacked(&input.name, input.batch_axis, &input.tensors, count)?;

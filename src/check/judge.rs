@@ -38,6 +38,8 @@ pub struct Inputs<'a> {
 pub struct Evidence<'a> {
     /// Labelled accuracy on real data.
     pub accuracy: Option<&'a Accuracy>,
+    /// Why there is none, where labelled data was given.
+    pub without_accuracy: Option<&'a str>,
     /// The proof of precision, where the runtime tells its layers.
     pub precision: Option<&'a PrecisionProof>,
     /// The scales of a quantised artifact.
@@ -173,7 +175,7 @@ fn evidence_checks(evidence: &Evidence<'_>, row: &Row) -> Vec<CheckResult> {
     };
     checks.extend(match evidence.accuracy {
         Some(found) => Some(accuracy::judge(found, row.gates(Check::Accuracy))),
-        None => absent(Check::Accuracy, "no labelled data was given"),
+        None => absent(Check::Accuracy, evidence.without_accuracy.unwrap_or("no labelled data was given")),
     });
     checks.extend(match evidence.precision {
         Some(proof) => Some(proof.result(row.gates(Check::PrecisionProof))),

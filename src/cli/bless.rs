@@ -1,5 +1,7 @@
 //! `trtgate bless`: accepts new goldens or baselines, after showing what changed.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
@@ -34,6 +36,9 @@ pub struct BlessArguments {
     /// Make new probes from the model, instead of keeping those of the stored golden
     #[arg(long, conflicts_with = "baselines")]
     fresh_probes: bool,
+    /// Real labelled data: the golden keeps the reference's accuracy on it, held to `[accuracy]` of the manifest
+    #[arg(long, value_name = "PATH", conflicts_with = "baselines")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -69,14 +74,14 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
 
 fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let manifest = &workspace.manifest;
-    let blessing = GoldenBlessing::plan(workspace, arguments.reason.trim())?;
+    let blessing = GoldenBlessing::plan(workspace, arguments.reason.trim(), arguments.data.as_deref())?;
     show(&blessing.lines)?;
     for doubt in &blessing.doubts {
         output::note(&format!("against it: {doubt}"));
     }
     if arguments.dry_run {
         output::note("nothing stored (`--dry-run`)");
-        return Ok(match (blessing.doubts.is_empty(), blessing.moved) {
+        return Ok(match (blessing.doubts.is_empty(), blessing.moved || blessing.fails) {
             (_, true) => EXIT_FAIL,
             (false, false) => EXIT_INCOMPLETE,
             (true, false) => EXIT_PASS,

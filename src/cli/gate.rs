@@ -1,6 +1,6 @@
 //! `trtgate gate`: runs the plan, prints the table, exits with the verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::gate::{self, RunOptions, Workspace};
 use crate::report::file;
 use crate::report::options::RenderOptions;
+use crate::report::plan_file::PlanFile;
+use crate::report::verdict::plural;
 use crate::vocabulary::{RuntimeId, Status};
 
 /// Arguments of `trtgate gate`.
@@ -64,7 +66,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         let mut plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
         plan.require.extend(arguments.require.iter().cloned());
         file::write_plan(&plan, path)?;
-        output::note(&format!("wrote {} cells to `{}`", plan.cells.len(), path.display()));
+        tell_plan(&plan, path);
         return Ok(EXIT_PASS);
     }
     let run = RunOptions {
@@ -90,6 +92,30 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// Says what of the plan is this machine's to run, and what is left to others.
+fn tell_plan(plan: &PlanFile, path: &Path) {
+    let others: Vec<_> = plan.cells.iter().filter(|cell| cell.ability.obstacle.is_some()).collect();
+    let (all, here) = (plural(plan.cells.len(), "cell"), plan.cells.len() - others.len());
+    output::note(&format!("wrote {all} to `{}`, {here} for this machine to run", path.display()));
+    let mut told: Vec<(&RuntimeId, &str, usize)> = Vec::new();
+    for cell in &others {
+        let reason = cell.ability.reason.as_deref().unwrap_or_default();
+        match told.iter_mut().find(|(runtime, known, _)| **runtime == cell.runtime && *known == reason) {
+            Some((_, _, count)) => *count += 1,
+            None => told.push((&cell.runtime, reason, 1)),
+        }
+    }
+    for (runtime, reason, count) in told {
+        output::note(&format!("  not here: {} of `{runtime}`: {reason}", plural(count, "cell")));
+    }
+    if !others.is_empty() {
+        output::note(
+            "hint: a merge by this plan wants every cell reported: by the machines that run them, or by a gate here without \
+             `--runtime`, which reports them as they stand",
+        );
+    }
 }
 
 /// Says where a required runtime was looked for, and how to get it.

@@ -7,7 +7,6 @@ use crate::check::contradiction;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::{Invariance, compare_batches};
 use crate::check::judge::{self, CellJudgement, Evidence};
-use crate::check::labels::{self, Finding, Refusal, Tally};
 use crate::check::ladder::{Check, Ladder, Row, scatter};
 use crate::check::leads::NaturalLeads;
 use crate::check::legs::{self, By, Link};
@@ -16,13 +15,14 @@ use crate::check::precision::{SizeWitness, prove};
 use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell};
+use crate::gate::accuracy::{self, Labelled};
+use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell, is_of_one_batch};
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
 use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
-use crate::report::schema::{Accuracy, Agreement, CellReport, FreshAgreement, Leg};
+use crate::report::schema::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 
@@ -72,6 +72,8 @@ pub(crate) struct Context<'a> {
     pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
     /// The integer products of ONNX graphs, by their kind.
     pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
+    /// How the reference answered labelled data.
+    pub(crate) labelled: Option<&'a Labelled>,
     /// Number of probes.
     pub(crate) samples: usize,
     /// Arguments that a replay needs beside the cell's own.
@@ -97,11 +99,6 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
         Ok(natural) => Ok((reference, natural)),
         Err(error) => Err(error.clone()),
     });
-    let labelled = raw.iter().find_map(|cell| reference_accuracy(cell, context.manifest));
-    let labels = labelled.map(|tally| {
-        let output = &context.manifest.output;
-        (tally.correct(), labels::examine(tally, output.classes, &output.labels))
-    });
     let cells = raw
         .iter()
         .map(|cell| {
@@ -116,7 +113,11 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
                 Outcome::Ran(ran) => match &reference {
                     Err(error) => stop(&mut report, judge::status_of(error.kind), Stage::Compare, error),
                     Ok((reference, natural)) => {
-                        let by = JudgedBy { reference, natural, labels: labels.as_ref() };
+                        let by = JudgedBy {
+                            reference,
+                            natural,
+                            unlabelled: accuracy::judged_elsewhere(raw, &cell.planned.id),
+                        };
                         judge_cell(cell, ran, &by, &outputs, context, &mut report);
                     }
                 },
@@ -131,18 +132,13 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
 struct JudgedBy<'a> {
     reference: &'a Tensor,
     natural: &'a NaturalLeads,
-    /// Right answers of the reference on labelled data, and what its labels are worth.
-    labels: Option<&'a (usize, Finding)>,
+    /// Why the cell has no accuracy, where others have.
+    unlabelled: Option<String>,
 }
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
 fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
     id.runtime.library == reference_library(&manifest.model.source) && id.precision == Precision::Fp32
-}
-
-/// Whether an artifact of this kind is one file a batch size.
-const fn is_of_one_batch(kind: ArtifactKind) -> bool {
-    matches!(kind, ArtifactKind::TfliteInt8)
 }
 
 /// The outputs of every cell that ran, by cell.
@@ -247,7 +243,8 @@ fn judge_cell(
         }
         None => return stop(report, Status::Invalid, Stage::Compare, &Error::invalid("the cell has no outputs")),
     };
-    let accuracy = ran.accuracy.as_ref().map(|tally| accuracy(tally, by.labels, row.accuracy_drop_points));
+    let of_cell = |tally| accuracy::of_cell(tally, context.labelled, context.manifest, row.accuracy_drop_points);
+    let accuracy = ran.accuracy.as_ref().map(of_cell);
     let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
     let mut broken = Vec::new();
     if ran.layers.is_none() {
@@ -287,6 +284,7 @@ fn judge_cell(
         },
         evidence: Evidence {
             accuracy: accuracy.as_ref(),
+            without_accuracy: by.unlabelled.as_deref(),
             precision: proof.as_ref(),
             scales: context.scales.get(&cell.planned.artifact),
             size: size.as_ref(),
@@ -384,35 +382,6 @@ fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Result<Opti
     };
     let bytes = cell.artifact.as_ref().map(|artifact| artifact.bytes).filter(|_| fp32.bytes >= LEAST_TELLING_BYTES);
     Ok(bytes.map(|bytes| SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio }))
-}
-
-/// The right answers of a cell beside those of the reference, and what the labels are worth by the latter.
-fn accuracy(tally: &Tally, labels: Option<&(usize, Finding)>, allowed_drop_points: f64) -> Accuracy {
-    let (refused, suspicious) = match labels.map(|(_, finding)| finding) {
-        Some(Finding::Refused(Refusal { message, hint })) => (Some(format!("{message}; {hint}")), None),
-        Some(Finding::Suspicious(text)) => (None, Some(text.clone())),
-        Some(Finding::Fitting) | None => (None, None),
-    };
-    Accuracy {
-        samples: tally.samples(),
-        correct: tally.correct(),
-        reference_correct: labels.map(|(correct, _)| *correct),
-        allowed_drop_points,
-        labels_refused: refused,
-        labels_suspicious: suspicious,
-    }
-}
-
-/// The reference's answers to the labelled data: TensorFlow's, or ONNX Runtime's in FP32.
-fn reference_accuracy<'a>(cell: &'a RawCell, manifest: &Manifest) -> Option<&'a Tally> {
-    let id = &cell.planned.id;
-    let stands_for_it = id.precision == Precision::Fp32
-        && (id.runtime.library == reference_library(&manifest.model.source)
-            || id.runtime.library == Library::Onnxruntime);
-    match &cell.outcome {
-        Outcome::Ran(ran) if stands_for_it => ran.accuracy.as_ref(),
-        _ => None,
-    }
 }
 
 /// Counts answers to natural samples that are the reference's.

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::contradiction;
-use crate::check::golden::Golden;
+use crate::check::golden::{Golden, Probes};
 use crate::check::ladder::Ladder;
 use crate::check::movement::{Movement, difference};
 use crate::check::pair::select_output;
 use crate::error::{Error, Result};
+use crate::gate::accuracy::Acceptance;
 use crate::gate::golden::{golden_now, path_of, relative, stored};
 use crate::gate::reference::open_unexamined;
+use crate::gate::samples::LabelledData;
 use crate::gate::standing::name_reading;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, edit};
@@ -34,17 +36,23 @@ pub struct GoldenBlessing {
     pub moved: bool,
     /// What stands against it, one sentence each; with any of them it is stored on demand only.
     pub doubts: Vec<String>,
+    /// Whether a limit of the manifest is broken: the accuracy on labelled data.
+    pub fails: bool,
     /// Whether there is no golden yet.
     first: bool,
 }
 
 impl GoldenBlessing {
-    /// Runs the reference and compares its answers with the stored golden's; stores nothing.
+    /// Runs the reference and compares its answers with the stored golden's, and those to labelled `data` with the
+    /// manifest's limits too; stores nothing. Without `data`, the manifest's is taken, where it names some.
     ///
     /// # Errors
     /// If the reference runtime is not here, or its answers cannot be a golden.
-    pub fn plan(workspace: &Workspace, reason: &str) -> Result<Self> {
+    pub fn plan(workspace: &Workspace, reason: &str, data: Option<&Path>) -> Result<Self> {
         let manifest = &workspace.manifest;
+        // Wrong data is refused before anything runs.
+        let data = data.map(Path::to_owned).or_else(|| manifest.data.clone());
+        let data = data.map(|path| LabelledData::check(path, manifest)).transpose()?;
         let path = path_of(manifest);
         let golden = golden_now(workspace, reason)?;
         let mut plan = Self {
@@ -54,6 +62,7 @@ impl GoldenBlessing {
             changes: true,
             moved: false,
             doubts: contradictions(workspace)?,
+            fails: false,
             first: false,
         };
         if let Some(schema) = Golden::newer(&plan.path) {
@@ -61,7 +70,9 @@ impl GoldenBlessing {
             plan.lines.push(format!("the stored golden is a `{schema}`, which this program cannot read"));
             return Ok(plan);
         }
-        match stored(&plan.path) {
+        let old = stored(&plan.path);
+        plan.accept_accuracy(workspace, data.as_ref(), old.as_ref().ok().and_then(Option::as_ref))?;
+        match old {
             Ok(None) => {
                 plan.first = true;
                 plan.lines.push(format!("new golden: {}", plural(plan.golden.probes.count, "probe")));
@@ -80,6 +91,28 @@ impl GoldenBlessing {
         Ok(plan)
     }
 
+    /// Puts the accuracy into the golden, with what stands against it.
+    fn accept_accuracy(
+        &mut self,
+        workspace: &Workspace,
+        data: Option<&LabelledData>,
+        old: Option<&Golden>,
+    ) -> Result<()> {
+        let (was, now) = (old.map(|old| (&old.origin, &old.probes)), (&self.golden.origin, &self.golden.probes));
+        let read_alike = |then: &Probes, now: &Probes| {
+            then.inputs.len() == now.inputs.len()
+                && then.inputs.iter().zip(&now.inputs).all(|(then, now)| then.reading == now.reading)
+        };
+        let same =
+            was.is_some_and(|(origin, probes)| origin.model_sha256 == now.0.model_sha256 && read_alike(probes, now.1));
+        let accepted = Acceptance::plan(workspace, data, old.and_then(|old| old.accuracy.as_ref()), same)?;
+        self.golden.accuracy = accepted.accuracy;
+        self.lines.extend(accepted.lines);
+        self.doubts.extend(accepted.doubts);
+        self.fails = accepted.fails;
+        Ok(())
+    }
+
     fn against(&mut self, old: &Golden, workspace: &Workspace) -> Result<Movement> {
         let ladder = Ladder::built_in()?;
         let origin = &self.golden.origin;
@@ -94,7 +127,7 @@ impl GoldenBlessing {
         if !kept {
             self.lines.push("the golden keeps its probes from now on".to_owned());
         }
-        self.changes = !movement.is_none() || !kept;
+        self.changes = !movement.is_none() || !kept || self.golden.accuracy != old.accuracy;
         Ok(movement)
     }
 
@@ -104,8 +137,11 @@ impl GoldenBlessing {
     /// An invalid one that names the doubts, unless `force` is set; whatever keeps a file from being written.
     pub fn store(&self, manifest: &Manifest, force: bool) -> Result<Vec<String>> {
         if !self.doubts.is_empty() && !force {
-            let mut error = Error::invalid("what was not judged does not become a golden")
-                .hint("`--force` stores it all the same; look at what stands against it first");
+            let mut error = match self.fails {
+                true => Error::failed("what breaks the manifest's limits does not become a golden"),
+                false => Error::invalid("what was not judged does not become a golden"),
+            }
+            .hint("`--force` stores it all the same; look at what stands against it first");
             error.causes.clone_from(&self.doubts);
             return Err(error);
         }

@@ -81,7 +81,7 @@ pub(crate) struct Ran {
     pub(crate) instruction_set: Option<InstructionSet>,
     /// The outputs with exact integer products, where the artifact can saturate on that processor.
     pub(crate) exact: Option<Vec<Tensor>>,
-    /// Answers to labelled samples; taken at the largest batch only.
+    /// Answers to labelled samples; taken at the largest batch of each file.
     pub(crate) accuracy: Option<Tally>,
     /// Answers to the first natural samples; taken at the largest batch only.
     pub(crate) fresh: Result<Option<Vec<usize>>>,
@@ -264,7 +264,8 @@ impl Lane<'_> {
                 return Err(behaviour.err().unwrap_or_else(|| Error::failed("the worker has ended")));
             }
             let accuracy = match inputs.labelled {
-                Some(data) if largest => {
+                // A file of one batch size is not another's.
+                Some(data) if largest || is_of_one_batch(cell.artifact) => {
                     let mut run = |part: &Tensor| select_output(worker.run(part, batch, pad)?.outputs, &output);
                     Some(data.answered(inputs.manifest, &mut run)?)
                 }
@@ -412,6 +413,11 @@ pub(crate) fn hold_batch(manifest: &Manifest, signature: &mut Signature) {
     if let Some(fixed) = manifest.input.fixed_batch {
         batches.filter(|batch| batch.is_none()).for_each(|batch| *batch = Some(fixed as usize));
     }
+}
+
+/// Whether an artifact of this kind is one file a batch size.
+pub(crate) const fn is_of_one_batch(kind: ArtifactKind) -> bool {
+    matches!(kind, ArtifactKind::TfliteInt8)
 }
 
 /// Whether the model takes one batch size only.

@@ -15,6 +15,7 @@
 //! | `reading`   | whether another preprocessing explains what moved                        |
 //! | `orphans`   | goldens that no manifest names                                           |
 //! | `standing`  | how the reference stands to the golden                                   |
+//! | `accuracy`  | labelled data: the reference's answers and the cells', also in a blessing |
 //! | `assemble`  | judges what came out                                                     |
 //! | `reference` | opens the reference, and finds what is wrong with it                       |
 //! | `stopped`   | the report of a run that judged nothing                                  |
@@ -25,6 +26,7 @@
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
 //! | `machine`   | the facts of the machine                                                 |
 
+mod accuracy;
 mod assemble;
 mod behaviour;
 mod blessing;
@@ -56,6 +58,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::check::accuracy::judge_reference;
 use crate::check::cross;
 use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
@@ -80,6 +83,7 @@ pub use reference::open_reference;
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 
+use accuracy::{Kept, Labelled};
 use assemble::{Context, Reference};
 use execute::{Artifacts, Inputs};
 use samples::LabelledData;
@@ -237,6 +241,12 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Ok(natural) => Ok(natural.leads.clone()),
         Err(error) => standing.leads.clone().ok_or_else(|| error.clone()),
     };
+    let kept = match (&standing.accuracy, &labelled) {
+        (Some(accuracy), Some(data)) => Some(Kept::of(accuracy.clone(), data, manifest, standing.is_own())?),
+        _ => None,
+    };
+    let labelled = Labelled::find(&raw, manifest, kept.as_ref());
+    let accuracy = labelled.as_ref().map(|labelled| labelled.report(manifest, kept.as_ref()));
     let context = Context {
         manifest,
         ladder: &ladder,
@@ -247,6 +257,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         natural_probes: natural.as_ref().is_ok_and(|natural| natural.of_probes),
         scales: &scales,
         saturation: &saturation,
+        labelled: labelled.as_ref(),
         samples: probes.len(),
         replay: &options.replay,
     };
@@ -276,6 +287,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     }
     let mut cross = cross::check(&cells);
     cross.extend(standing.rule(&cells));
+    cross.extend(accuracy.as_ref().map(judge_reference));
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
     let mut notes = samples::notes(workspace, &probe_set)?;
@@ -308,6 +320,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         tolerances_sha256: ladder.sha256().to_owned(),
         golden_sha256: standing.sha256,
         golden: standing.golden,
+        accuracy,
         shards: Vec::new(),
         planned,
     };
@@ -341,25 +354,11 @@ fn required(manifest: &Manifest, options: &RunOptions) -> Vec<RuntimeId> {
 /// What keeps the verdict from `pass` whatever the cells say.
 fn unmet(manifest: &Manifest, standing: &Standing, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
     let mut unmet = standing.unmet(manifest, options.require_golden);
-    let unjudged = |cell: &CellReport| cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_none());
-    if cells.iter().any(unjudged) {
-        unmet.push("labelled data was given, and the reference did not run to be compared with on it".to_owned());
-    }
-    unmet.extend(accuracy_gap(manifest.require.accuracy, cells));
+    unmet.extend(accuracy::unmet(manifest, cells));
     if let Some(fault) = worker::fault_on_demand() {
         unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
     }
     unmet
-}
-
-/// What is missing where the manifest requires labelled data to be judged.
-fn accuracy_gap(required: bool, cells: &[CellReport]) -> Option<String> {
-    let judged = |cell: &CellReport| {
-        cell.accuracy.as_ref().is_some_and(|found| found.reference_correct.is_some() && found.labels_refused.is_none())
-    };
-    (required && !cells.iter().any(judged)).then(|| {
-        "`[require] accuracy` is set, and no cell was judged on labelled data; name some with `--data`".to_owned()
-    })
 }
 
 /// The reference's cell, where `plan` compares cells with it and leaves it out: any part of a plan is judged as the whole
@@ -471,32 +470,4 @@ pub(crate) fn now() -> String {
     let now = OffsetDateTime::now_utc();
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::report::schema::Accuracy;
-
-    #[test]
-    fn labelled_data_that_is_required_has_to_be_judged() {
-        let judged = |reference_correct| {
-            let found = Accuracy {
-                samples: 10,
-                correct: 9,
-                reference_correct,
-                allowed_drop_points: 1.0,
-                labels_refused: None,
-                labels_suspicious: None,
-            };
-            let id = "onnxruntime/fp32/batch-8".parse().unwrap();
-            CellReport { accuracy: Some(found), ..CellReport::new(&id, "") }
-        };
-        assert!(accuracy_gap(true, &[]).is_some());
-        assert!(accuracy_gap(true, &[judged(None)]).is_some(), "nothing to compare it with is no judgement");
-        assert_eq!(accuracy_gap(true, &[judged(None), judged(Some(9))]), None);
-        assert_eq!(accuracy_gap(false, &[]), None);
-    }
 }

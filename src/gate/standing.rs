@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::check::golden::{Golden, Output, Reading};
+use crate::check::golden::{Golden, LabelledAccuracy, Output, Reading};
 use crate::check::judge::status_of;
 use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
@@ -37,6 +37,8 @@ pub(crate) struct Standing {
     pub(crate) golden: Option<GoldenReport>,
     /// The blessed reference's leads on natural samples, where cells are compared with its answers and the golden keeps them.
     pub(crate) leads: Option<NaturalLeads>,
+    /// The accuracy that the golden keeps, whatever it is of.
+    pub(crate) accuracy: Option<LabelledAccuracy>,
     /// Status of the rule that the standing makes, where the golden is not of these files, probes and reading.
     status: Option<Status>,
 }
@@ -49,7 +51,14 @@ impl Standing {
     /// If the golden's file cannot be digested, or the reference cannot answer the probes in use.
     pub(crate) fn of(workspace: &Workspace, probes: &ProbeSet) -> Result<Self> {
         let path = path_of(&workspace.manifest);
-        let without = |reference| Self { reference, sha256: String::new(), golden: None, leads: None, status: None };
+        let without = |reference| Self {
+            reference,
+            sha256: String::new(),
+            golden: None,
+            leads: None,
+            accuracy: None,
+            status: None,
+        };
         let golden = match stored(&path) {
             Ok(None) => return Ok(without(Reference::Live)),
             Ok(Some(golden)) => golden,
@@ -63,6 +72,11 @@ impl Standing {
         let differences = Differences::of(&golden, workspace, probes);
         let standing = Question { workspace, probes, golden: &golden, output: &output, path: &path, differences };
         Ok(Self { sha256, ..standing.answer()? })
+    }
+
+    /// Whether the golden is of these very files, probes and reading.
+    pub(crate) fn is_own(&self) -> bool {
+        self.golden.as_ref().is_some_and(|golden| golden.standing == GoldenStanding::Own)
     }
 
     /// What the manifest wants of goldens and is not so, one sentence each: the golden that it requires is gone, or one that
@@ -241,7 +255,8 @@ impl Question<'_> {
             detail,
         };
         let leads = self.output.leads.clone().filter(|_| matches!(reference, Reference::Golden(_)));
-        Standing { reference, sha256: String::new(), golden: Some(golden), leads, status }
+        let accuracy = self.golden.accuracy.clone();
+        Standing { reference, sha256: String::new(), golden: Some(golden), leads, accuracy, status }
     }
 }
 

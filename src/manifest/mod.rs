@@ -48,6 +48,8 @@ pub struct Manifest {
     pub losses_allowed: Vec<(Precision, f64)>,
     /// Real, labelled data (every format of `data::reader` that has labels).
     pub data: Option<PathBuf>,
+    /// Limits of accuracy on labelled data.
+    pub accuracy: AccuracyLimits,
     /// What has to have been judged for a pass.
     pub require: Require,
     /// How cells are run.
@@ -69,6 +71,11 @@ impl Manifest {
     /// As [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         read::parse(text, path)
+    }
+
+    /// Whether labelled data has to have been judged: limits that were named and not looked at are no pass.
+    pub const fn wants_accuracy(&self) -> bool {
+        self.require.accuracy || self.accuracy.floor.is_some() || self.accuracy.drop.is_some()
     }
 }
 
@@ -324,6 +331,16 @@ const fn one() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_one(candidates: &u32) -> bool {
     *candidates == 1
+}
+
+/// Limits of accuracy on labelled data, shares of the samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AccuracyLimits {
+    /// Least share of right answers, of the reference and of every cell.
+    pub floor: Option<f64>,
+    /// Largest loss of a cell against the reference, and of the reference against the golden; without it the tolerance
+    /// ladder's for cells, and none against the golden.
+    pub drop: Option<f64>,
 }
 
 /// What has to have been judged for a pass, beside what runs anyway.

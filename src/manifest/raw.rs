@@ -26,6 +26,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) agreement: RawAgreement,
     #[serde(default)]
+    pub(super) accuracy: RawAccuracy,
+    #[serde(default)]
     pub(super) require: RawRequire,
     #[serde(default)]
     pub(super) run: RawRun,
@@ -116,6 +118,13 @@ pub(super) struct RawAgreement {
     pub(super) confident_flips_allowed: BTreeMap<Spanned<String>, usize>,
     #[serde(default)]
     pub(super) loss: BTreeMap<Spanned<String>, Spanned<f64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawAccuracy {
+    pub(super) floor: Option<Spanned<f64>>,
+    pub(super) drop: Option<Spanned<f64>>,
 }
 
 #[derive(Default, Deserialize)]

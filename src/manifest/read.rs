@@ -8,10 +8,10 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
-use super::raw::{Raw, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
+use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
 use super::{
-    Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model, ModelSource, Output,
-    OutputKind, Probes, Require, RunOptions,
+    AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model,
+    ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
 use crate::convert::environment;
 use crate::error::{Error, Result};
@@ -150,6 +150,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         confident_flips_allowed,
         losses_allowed,
         data: raw.paths.data.as_deref().map(resolve),
+        accuracy: accuracy(&source, &raw.accuracy)?,
         require: require(&source, raw.require)?,
         run: RunOptions {
             intra_threads: raw.run.intra_threads.unwrap_or(0),
@@ -157,6 +158,21 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
             time_limit_seconds: limit(raw.run.time_limit_seconds, 120)?,
             build_limit_seconds: limit(raw.run.build_limit_seconds, 900)?,
         },
+    })
+}
+
+fn accuracy(source: &Source<'_>, raw: &RawAccuracy) -> Result<AccuracyLimits> {
+    let share = |given: &Option<Spanned<f64>>, what: &str, sound: fn(f64) -> bool| match given {
+        Some(given) if !sound(*given.get_ref()) => Err(source.error(given.span(), what)),
+        given => Ok(given.as_ref().map(|given| *given.get_ref())),
+    };
+    Ok(AccuracyLimits {
+        floor: share(&raw.floor, "`floor` is a share of right answers, above 0 and up to 1: 0.9 is 90 %", |floor| {
+            floor > 0.0 && floor <= 1.0
+        })?,
+        drop: share(&raw.drop, "`drop` is a share of the samples, from 0 to below 1: 0.01 is one point", |drop| {
+            (0.0..1.0).contains(&drop)
+        })?,
     })
 }
 

@@ -8,7 +8,7 @@ use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, Tes
 
 use crate::error::{Error, Result};
 use crate::report::layout::groups;
-use crate::report::schema::{CellReport, CheckResult, Report};
+use crate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use crate::report::text::shortened;
 use crate::vocabulary::Status;
 
@@ -99,6 +99,10 @@ fn rule_case(rule: &CheckResult) -> TestCase {
     };
     let mut case = TestCase::new(rule.name.clone(), status);
     case.set_classname("trtgate.across-cells");
+    // How the reference answered labelled data is told on a pass too.
+    if rule.name == ACCURACY_RULE {
+        case.add_property(("detail", rule.detail.as_str()));
+    }
     case
 }
 
@@ -146,6 +150,8 @@ fn figures(cell: &CellReport) -> Vec<(&'static str, String)> {
     if let Some(agreement) = &cell.agreement {
         figures.push(("agreement", format!("{}/{}", agreement.top1_matches, agreement.samples)));
     }
+    let accuracy = cell.checks.iter().find(|check| check.name == ACCURACY_RULE && cell.accuracy.is_some());
+    figures.extend(accuracy.map(|check| ("accuracy", check.detail.clone())));
     if let Some(error) = &cell.error {
         figures.push(("max-abs", error.max_abs.to_string()));
         figures.push(("sqnr-db", error.sqnr_db.to_string()));

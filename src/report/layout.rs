@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::leads::{points, rough};
-use crate::report::schema::{ArtifactReport, CellReport, CheckResult, Leg, Report};
+use crate::report::schema::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
 
 /// The cells of one runtime and precision, in the report's order.
@@ -242,6 +242,27 @@ pub(super) fn remarks<'report>(
         }
     }
     found.into_iter().map(|(text, cells)| Remark { about: extent(&cells), text }).collect()
+}
+
+/// What the labelled data says of each cell that answered it, also of those that pass.
+pub(super) fn accuracies(report: &Report) -> Vec<Remark<'_>> {
+    remarks(report, |cell| {
+        let check = cell.checks.iter().find(|check| check.name == ACCURACY_RULE && cell.accuracy.is_some());
+        check.map_or(&[], |check| std::slice::from_ref(&check.detail))
+    })
+}
+
+/// The same as sentences, with the reference's first, unless it stands among the failures.
+pub(super) fn accuracy_lines(report: &Report) -> Vec<String> {
+    let held = |rule: &&CheckResult| !matches!(rule.status, Status::Fail | Status::Invalid);
+    let reference = accuracy_of_reference(report).filter(held).map(|rule| rule.detail.clone());
+    let cells = accuracies(report).into_iter().map(|cell| format!("{}: {}", cell.about, cell.text));
+    reference.into_iter().chain(cells).collect()
+}
+
+/// The rule that says how the reference answered the labelled data.
+pub(super) fn accuracy_of_reference(report: &Report) -> Option<&CheckResult> {
+    report.cross.iter().find(|rule| rule.name == ACCURACY_RULE)
 }
 
 /// `onnxruntime/fp32, onnxruntime/int8 at batch 1, 8; litert/int8 at batch 1`: cells by their batches.

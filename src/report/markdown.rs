@@ -29,6 +29,7 @@ pub fn render(report: &Report) -> String {
     page.push(&head(report));
     failures(&mut page, report);
     rules(&mut page, report);
+    accuracy(&mut page, report);
     remarks(&mut page, report);
     changes(&mut page, report);
     matrix(&mut page, report);
@@ -227,6 +228,18 @@ fn rules(page: &mut Page, report: &Report) {
         .collect();
     if !rows.is_empty() {
         page.push_rows("\n### Across cells\n\n", &rows, "\n", "rule across cells");
+    }
+}
+
+/// The answers to labelled data, also where all is well.
+fn accuracy(page: &mut Page, report: &Report) {
+    let reference = layout::accuracy_of_reference(report);
+    let reference = reference.map(|rule| format!("- {} {}\n", sign(rule.status), outside(&rule.detail)));
+    let cells = layout::accuracies(report);
+    let cells = cells.iter().map(|cell| format!("- {}: {}\n", code(&cell.about), outside(cell.text)));
+    let rows: Vec<String> = reference.into_iter().chain(cells).collect();
+    if !rows.is_empty() {
+        page.push_rows("\n### Accuracy on labelled data\n\n", &rows, "\n", "accuracy");
     }
 }
 

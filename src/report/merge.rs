@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::report::layout::canonical_key;
 use crate::report::plan_file::PlanFile;
 use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, Report, Shard};
-use crate::vocabulary::{ArtifactKind, CellId, Stage, Status};
+use crate::report::verdict::plural;
+use crate::vocabulary::{ArtifactKind, CellId, RuntimeId, Stage, Status};
 
 /// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by
 /// another rule (a measured ratio) is kept.
@@ -70,7 +71,14 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
             .hint("give each cell to one shard: split by `--partition`, or by `--runtime` where machines differ"));
     }
 
-    let (cells, lost) = in_order(&joined, planned)?;
+    let (mut cells, lost) = in_order(&joined, planned)?;
+    for cell in cells.iter_mut().filter(|cell| lost.contains(&cell.id())) {
+        if let Some(obstacle) = obstacle(plan, &cell.id()) {
+            cell.reason =
+                Some(format!("the cell was planned, and nobody ran it; the machine of the plan could not: {obstacle}"));
+            cell.hint = Some(NOBODY.to_owned());
+        }
+    }
     let mut report = Report {
         cells,
         cross: Vec::new(),
@@ -110,6 +118,9 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     // What one shard found out about the golden holds for all.
     let golden = shards.iter().filter_map(|(_, shard)| shard.golden.as_ref());
     report.golden = golden.max_by_key(|golden| golden.standing).cloned();
+    // The reference's own answers before those that a golden keeps of them.
+    let accuracies = shards.iter().filter_map(|(_, shard)| shard.accuracy.as_ref());
+    report.accuracy = accuracies.min_by_key(|found| found.of_golden).cloned();
     report.cross = joined_cross(shards, cross.map(|rules| rules(&report.cells)).unwrap_or_default());
     report.judge();
     Ok(Merged { report, lost })
@@ -161,17 +172,43 @@ pub fn normalised(report: &Report) -> Report {
     report
 }
 
-/// The error that names lost cells.
-pub fn lost_cells(lost: &[CellId]) -> Option<Error> {
+/// The next step for cells that the machine of the plan could not run, and that no other did.
+const NOBODY: &str = "run them on a machine that has the runtime, and give its report too; where there is none, make the \
+    plan with the `--runtime`s of the shards, or require what must run and let a shard without `--runtime` report the rest";
+
+/// Why a planned cell could not run on the machine that made the plan.
+fn obstacle<'plan>(plan: Option<&'plan PlanFile>, id: &CellId) -> Option<&'plan str> {
+    plan?.cells.iter().find(|cell| cell.id() == *id)?.ability.reason.as_deref()
+}
+
+/// The error that names lost cells: those that the machine of the `plan` could not run, by runtime and reason; the others
+/// one by one.
+pub fn lost_cells(lost: &[CellId], plan: Option<&PlanFile>) -> Option<Error> {
     if lost.is_empty() {
         return None;
     }
     let message = format!("{} planned but in no report", counted(lost.len()));
-    let causes = lost.iter().map(|id| format!("`{id}`")).collect();
-    Some(
-        with_causes(Error::invalid(message), causes)
-            .hint("a shard's report was not given, or its machine never wrote one"),
-    )
+    let mut causes = Vec::new();
+    let mut nobody: Vec<(&RuntimeId, &str, usize)> = Vec::new();
+    for id in lost {
+        let Some(reason) = obstacle(plan, id) else {
+            causes.push(format!("`{id}`"));
+            continue;
+        };
+        match nobody.iter_mut().find(|(runtime, known, _)| **runtime == id.runtime && *known == reason) {
+            Some((_, _, count)) => *count += 1,
+            None => nobody.push((&id.runtime, reason, 1)),
+        }
+    }
+    let hint =
+        if causes.is_empty() { NOBODY } else { "a shard's report was not given, or its machine never wrote one" };
+    causes.extend(nobody.into_iter().map(|(runtime, reason, count)| {
+        format!(
+            "{} of `{runtime}`, which nobody ran and the machine of the plan could not: {reason}",
+            plural(count, "cell")
+        )
+    }));
+    Some(with_causes(Error::invalid(message), causes).hint(hint))
 }
 
 /// The cells that must be there, in order; `None` when neither a plan is given nor a shard carries one.

@@ -274,6 +274,7 @@ fn row_cells(row: &Row, measured: bool) -> Vec<CellReport> {
                 correct: if max_abs > 0.01 { 853 } else { 856 },
                 reference_correct: Some(856),
                 allowed_drop_points: if precision.starts_with("int8") { 1.0 } else { 0.1 },
+                floor: None,
                 labels_refused: None,
                 labels_suspicious: None,
             });

@@ -1,5 +1,6 @@
 //! The JSON report, `trtgate.report/v1`. Keys may be added, never renamed.
 
+mod accuracy;
 mod golden;
 mod timing;
 
@@ -14,6 +15,7 @@ use crate::report::verdict::Requirements;
 use crate::runtime::TransferCount;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
 
+pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
 pub use timing::{BaselineVerdict, TimingSummary};
 
@@ -65,6 +67,9 @@ pub struct Report {
     /// The golden and how the model stands to it; absent where none is stored, or none that can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<GoldenReport>,
+    /// The reference's accuracy on labelled data; absent where none was given, or it did not answer any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<AccuracyReport>,
     /// All cells of the plan, in its order, where this report is a shard of it; empty for a report of a whole plan.
     /// Lets a merge find lost cells without the plan's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -97,6 +102,7 @@ impl Report {
             tolerances_sha256: String::new(),
             golden_sha256: String::new(),
             golden: None,
+            accuracy: None,
             planned: Vec::new(),
             shards: Vec::new(),
             probe_images: BTreeMap::new(),
@@ -426,25 +432,6 @@ pub struct Leg {
     /// What it means, for a leg that broke.
     #[serde(default)]
     pub detail: Option<String>,
-}
-
-/// Labelled top-1 accuracy on real data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// Samples.
-    pub samples: usize,
-    /// Right answers of this cell.
-    pub correct: usize,
-    /// Right answers of the reference on the same samples.
-    pub reference_correct: Option<usize>,
-    /// Largest fall allowed, percentage points.
-    pub allowed_drop_points: f64,
-    /// Why the labels are not taken for the model's, where they are not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels_refused: Option<String>,
-    /// What about the labels is to be looked at, though they are taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels_suspicious: Option<String>,
 }
 
 /// Counts per bin of `log10(absolute error)`.

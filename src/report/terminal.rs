@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Color, Style as Ansi};
 use crate::report::figures;
 use crate::report::layout::{self, Counts, Group};
 use crate::report::leads::{changed, rough, rough_points};
-use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, GoldenStanding, LeadFigures, Report};
+use crate::report::schema::{CellReport, CheckResult, GoldenStanding, LeadFigures, Report};
 use crate::report::text::{one_line, padding, sentence_and_excerpt, shortened, wrapped};
 use crate::report::verdict;
 use crate::vocabulary::{CellId, Status, Verdict};
@@ -46,6 +46,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.notes(report);
         page.without_baseline(report);
         page.golden(report);
+        page.accuracy(report);
     }
     page.cross(report);
     page.troubled(report);
@@ -343,6 +344,14 @@ impl Page {
         }
     }
 
+    /// The answers to labelled data, also where all is well.
+    fn accuracy(&mut self, report: &Report) {
+        for (index, text) in layout::accuracy_lines(report).iter().enumerate() {
+            (index == 0).then(|| self.gap());
+            self.labelled(0, if index == 0 { "accuracy" } else { "" }, BOLD, text);
+        }
+    }
+
     /// Why cells have no baseline here, each reason once.
     fn without_baseline(&mut self, report: &Report) {
         let mut reasons: Vec<(&str, Vec<CellId>)> = Vec::new();
@@ -380,7 +389,7 @@ impl Page {
         for rule in rules {
             let (label, style) =
                 if rule.gating { word(rule.status) } else { ("warn", color(AnsiColor::Yellow).bold()) };
-            let place = if rule.name == GOLDEN_RULE { "" } else { "across cells, " };
+            let place = if verdict::is_of_reference(rule) { "" } else { "across cells, " };
             self.labelled(0, label, style, &format!("{place}{}: {}", rule.name, rule.detail));
         }
     }
@@ -395,9 +404,9 @@ impl Page {
                 [one] => one.clone(),
                 _ => verdict::plural(group.len(), "cell"),
             };
-            let head = self.paint(style, label);
             let head = format!(
-                "{head}{} {}  {}",
+                "{}{} {}  {}",
+                self.paint(style, label),
                 padding(label, 7),
                 self.paint(BOLD, &title),
                 self.paint(DIM, &format!("at {}", cell.stage))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, Report};
+use crate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, GOLDEN_RULE, Report};
 use crate::vocabulary::{RuntimeId, Status, Verdict};
 
 /// What the verdict demands beyond the cells' own results.
@@ -54,9 +54,9 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
     }
     for rule in cross.iter().filter(|rule| rule.gating) {
         match rule.status {
-            // What the golden's rule found is a sentence in itself.
-            Status::Fail if rule.name == GOLDEN_RULE => failures.push(format!("golden: {}", rule.detail)),
-            Status::Invalid if rule.name == GOLDEN_RULE => gaps.push(format!("golden: {}", rule.detail)),
+            // What these rules found is a sentence in itself.
+            Status::Fail if is_of_reference(rule) => failures.push(format!("{}: {}", rule.name, rule.detail)),
+            Status::Invalid if is_of_reference(rule) => gaps.push(format!("{}: {}", rule.name, rule.detail)),
             Status::Fail => failures.push(format!("across cells, `{}` failed: {}", rule.name, rule.detail)),
             Status::Invalid => gaps.push(format!("across cells, `{}` is invalid: {}", rule.name, rule.detail)),
             Status::Pass | Status::Unsupported | Status::Unavailable => {}
@@ -99,6 +99,11 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
     Judgement { verdict, reasons: failures }
 }
 
+/// Whether a rule is about the reference, and not about cells beside each other.
+pub(super) fn is_of_reference(rule: &CheckResult) -> bool {
+    [GOLDEN_RULE, ACCURACY_RULE].contains(&rule.name.as_str())
+}
+
 impl Report {
     /// Recomputes `verdict` and `reasons` from the cells and requirements.
     pub fn judge(&mut self) {
@@ -136,7 +141,7 @@ pub(super) fn is_told_by_cells(reason: &str) -> bool {
         .or_else(|| reason.strip_suffix(" are invalid"))
         .and_then(|rest| rest.strip_suffix(" cells").or_else(|| rest.strip_suffix(" cell")))
         .is_some_and(|count| count.parse::<usize>().is_ok());
-    counts_cells || reason.starts_with("across cells, ") || reason.starts_with("golden: ")
+    counts_cells || ["across cells, ", "golden: ", "accuracy: "].iter().any(|start| reason.starts_with(start))
 }
 
 /// `1 cell`, `2 cells`.
@@ -215,6 +220,7 @@ mod tests {
     #[case("1 cell is invalid", true)]
     #[case("across cells, `size-order` failed: INT8 is larger", true)]
     #[case("golden: the model's files are not the blessed ones", true)]
+    #[case("accuracy: the reference is right on 8 of 10 labelled samples", true)]
     #[case("required runtime `litert` did not run: it failed", false)]
     fn reasons_that_cells_tell(#[case] reason: &str, #[case] told: bool) {
         assert_eq!(is_told_by_cells(reason), told);

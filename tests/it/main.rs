@@ -1,6 +1,8 @@
 //! Integration tests, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// Labelled data: floors, drops, and what a golden keeps of it.
+mod accuracy;
 /// The other build is measured as this one is.
 mod against;
 /// Engines, killed in the middle and built again.
@@ -44,6 +46,8 @@ mod saved_models;
 mod scoreboard;
 /// Another model, gated by what `init` writes.
 mod second_model;
+/// A slower model under the same name.
+mod slower;
 /// Models that converters stumble over.
 mod stumbling;
 /// House rules.

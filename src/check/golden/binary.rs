@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Flaw, Golden, Origin, Output, ProbeInput, Probes, Reading, Task, Typed};
+use super::{Flaw, Golden, LabelledAccuracy, Origin, Output, ProbeInput, Probes, Reading, Task, Typed};
 use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
@@ -45,6 +45,17 @@ struct Document {
     count: usize,
     outputs: Vec<OutputEntry>,
     probes: ProbesEntry,
+    /// Left out where there is none, as older programs left it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accuracy: Option<AccuracyEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct AccuracyEntry {
+    samples: usize,
+    correct: usize,
+    data_sha256: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +139,11 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
             labels: labels.as_ref().map(|_| "probe-labels".to_owned()),
             inputs,
         },
+        accuracy: golden.accuracy.as_ref().map(|found| AccuracyEntry {
+            samples: found.samples,
+            correct: found.correct,
+            data_sha256: found.data_sha256.clone(),
+        }),
     };
     let broken = |error: &dyn std::error::Error| {
         Error::invalid("the golden cannot be written as a file").cause(error.to_string())
@@ -281,6 +297,11 @@ impl Document {
             },
             outputs,
             probes: Probes { sha256: self.probes.sha256, count: self.count, seed: self.probes.seed, labels, inputs },
+            accuracy: self.accuracy.map(|found| LabelledAccuracy {
+                samples: found.samples,
+                correct: found.correct,
+                data_sha256: found.data_sha256,
+            }),
         })
     }
 }

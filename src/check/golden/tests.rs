@@ -49,6 +49,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
                 tensors: vec![samples],
             }],
         },
+        accuracy: None,
     }
 }
 
@@ -96,9 +97,16 @@ fn read(bytes: &[u8]) -> Result<Golden> {
     })
 }
 
+/// With the accuracy that its reference had on labelled data.
+fn with_accuracy(samples: usize, correct: usize, data_sha256: &str) -> Golden {
+    let accuracy = LabelledAccuracy { samples, correct, data_sha256: data_sha256.to_owned() };
+    Golden { accuracy: Some(accuracy), ..golden() }
+}
+
 #[rstest]
 #[case::one_output(golden())]
 #[case::several_of_all_types(several())]
+#[case::with_accuracy(with_accuracy(1000, 912, &"c3".repeat(32)))]
 fn a_file_reads_back_as_it_was_written(#[case] golden: Golden) {
     let folder = tempfile::tempdir().unwrap();
     let path = Golden::path(&folder.path().join("new"), "cifar10");
@@ -115,6 +123,29 @@ fn the_document_is_fixed() {
     let bytes = golden().to_bytes().unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     insta::assert_snapshot!(header.metadata().as_ref().unwrap()["trtgate.golden"]);
+}
+
+/// Programs from before there was an accuracy read what is written without one, and ask for an upgrade where there is one.
+#[test]
+fn an_accuracy_is_written_only_where_there_is_one() {
+    let document = |golden: &Golden| {
+        let bytes = golden.to_bytes().unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        header.metadata().as_ref().unwrap()["trtgate.golden"].clone()
+    };
+    assert!(!document(&golden()).contains("accuracy"));
+    let written = document(&with_accuracy(1000, 912, &"c3".repeat(32)));
+    let entry = format!("\"accuracy\":{{\"samples\":1000,\"correct\":912,\"data-sha256\":\"{}\"}}", "c3".repeat(32));
+    assert!(written.contains(&entry), "{written}");
+}
+
+#[rstest]
+#[case(0, 0, "c3")]
+#[case(10, 11, "c3")]
+#[case(10, 9, "")]
+fn what_is_no_accuracy_is_not_written(#[case] samples: usize, #[case] correct: usize, #[case] digest: &str) {
+    let error = with_accuracy(samples, correct, &digest.repeat(32)).to_bytes().unwrap_err();
+    assert!(error.message.contains("are no accuracy"), "{error}");
 }
 
 #[test]

@@ -284,6 +284,7 @@ fn lost_accuracy_fails_where_outputs_are_within_tolerance() {
         correct: 850,
         reference_correct: Some(860),
         allowed_drop_points: 1.0,
+        floor: None,
         labels_refused: None,
         labels_suspicious: None,
     };

@@ -131,6 +131,11 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     line("# tensorrt-rtx = [\"fp32\", \"fp16\", \"int8\"]\n");
     line("[agreement]");
     line("# confident-flips-allowed = { int8 = 0 }   # changed answers that are no near-ties\n");
+    line("# [accuracy]                   # limits of the right answers to labelled samples: `data` below, or `--data`");
+    line("# floor = 0.9                  # least share, of the reference and of every cell");
+    line(
+        "# drop = 0.01                  # most that a cell may lose against the reference, and the reference against the golden\n",
+    );
     line("[paths]");
     line("# data = \"labelled.bin\"        # real labelled samples: accuracy is gated too");
     text

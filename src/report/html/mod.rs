@@ -194,7 +194,8 @@ fn rules(rules: &[CheckResult]) -> Markup {
     if rules.is_empty() {
         return html! {};
     }
-    let (held, other): (Vec<&CheckResult>, Vec<_>) = rules.iter().partition(|rule| rule.status == Status::Pass);
+    let (held, other): (Vec<&CheckResult>, Vec<_>) =
+        rules.iter().partition(|rule| rule.status == Status::Pass && !verdict::is_of_reference(rule));
     let list = |rules: &[&CheckResult]| {
         html! {
             ul.rules {

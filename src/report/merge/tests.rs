@@ -4,7 +4,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::report::sample;
 use crate::report::schema::ModelReport;
-use crate::vocabulary::{Status, Verdict};
+use crate::vocabulary::{Library, Status, Verdict};
 
 /// `report` dealt out to `count` shards, cell by cell.
 fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
@@ -77,7 +77,7 @@ fn a_withheld_shard_is_named_and_never_passes() {
     assert_eq!(merged.lost, withheld.cells.iter().map(CellReport::id).collect::<Vec<_>>());
     assert_eq!(merged.report.verdict, Verdict::Incomplete);
     assert_eq!(merged.report.cells.len(), whole.cells.len());
-    let error = lost_cells(&merged.lost).unwrap();
+    let error = lost_cells(&merged.lost, None).unwrap();
     assert!(error.message.ends_with("cells are planned but in no report"), "{error}");
     assert_eq!(error.causes.len(), merged.lost.len());
 }
@@ -211,4 +211,32 @@ fn a_shard_whose_run_was_stopped_costs_the_others_nothing() {
     // A report without cells and without a reason is still held to the others.
     shards[0].1.requirements.unmet.clear();
     assert!(merge(&shards, None, None).is_err());
+}
+
+#[test]
+fn cells_that_nobody_could_run_are_told_by_runtime_and_reason() {
+    let whole = sample::cpu_only();
+    let mut plan = sample::plan_of(&whole);
+    let missing = "no TensorRT is on this machine";
+    for cell in plan.cells.iter_mut().filter(|cell| cell.runtime.library == Library::Tensorrt) {
+        cell.ability.obstacle = Some(Status::Unavailable);
+        cell.ability.reason = Some(missing.to_owned());
+    }
+    let mut shard = whole;
+    shard.cells.retain(|cell| cell.runtime.library != Library::Tensorrt);
+    shard.judge();
+    let merged = merge(&[("cpu.json".to_owned(), shard)], Some(&plan), None).unwrap();
+    // Nobody ran them, so this is no pass, whoever could not.
+    assert_eq!(merged.report.verdict, Verdict::Incomplete);
+    assert!(merged.lost.len() > 1);
+    let error = lost_cells(&merged.lost, Some(&plan)).unwrap();
+    assert!(error.causes.len() < merged.lost.len(), "{error}");
+    for cause in &error.causes {
+        assert!(cause.contains("which nobody ran and the machine of the plan could not: no TensorRT"), "{error}");
+    }
+    assert!(error.hint.unwrap().contains("`--runtime`s of the shards"));
+    let lost = merged.report.cells.iter().filter(|cell| merged.lost.contains(&cell.id()));
+    for cell in lost {
+        assert!(cell.reason.as_deref().unwrap().ends_with(missing), "{:?}", cell.reason);
+    }
 }

@@ -1,0 +1,108 @@
+//! A model that answers alike and takes many times as long is held to the baseline of the one before it.
+
+use prost::Message as _;
+
+use crate::context::{Context, Run, report};
+use crate::second_model::{Numbers, border, node, stored};
+use trtgate::convert::onnx::{Graph, Model, OperatorSet, TensorData};
+use trtgate::report::schema::GoldenStanding;
+use trtgate::vocabulary::{Stage, Status};
+
+/// Pixels of a picture.
+const PIXELS: usize = 20 * 24;
+/// Classes: the bright one of seven regions.
+const CLASSES: usize = 7;
+
+/// A dense layer, and beside it two layers of `width` units whose part in the answers is beyond FP32's digits: the answers
+/// stay, and the work grows with the square of the width.
+fn model(width: usize) -> Vec<u8> {
+    let mut numbers = Numbers(5);
+    let mut dense = numbers.take(CLASSES * PIXELS, 0.02);
+    for (place, weight) in dense.iter_mut().enumerate() {
+        let (class, pixel) = (place / PIXELS, place % PIXELS);
+        *weight += if pixel * CLASSES / PIXELS == class { 0.5 } else { -0.08 };
+    }
+    let mut weights: Vec<TensorData> = vec![stored("dense", &[CLASSES as i64, PIXELS as i64], &dense)];
+    let mut nodes = vec![node("flat", "Flatten", &["glyph"], "pixels", &[("axis", &[1])])];
+    let multiply = |name: &str, input: &str, weight: &str, output: &str| {
+        node(name, "Gemm", &[input, weight], output, &[("transB", &[1])])
+    };
+    let size = width as i64;
+    weights.extend([
+        stored("wide", &[size, PIXELS as i64], &numbers.take(width * PIXELS, 0.05)),
+        stored("wider", &[size, size], &numbers.take(width * width, 0.03)),
+        stored("narrow", &[CLASSES as i64, size], &numbers.take(CLASSES * width, 1e-12)),
+    ]);
+    nodes.extend([
+        multiply("small", "pixels", "dense", "small.out"),
+        multiply("wide", "pixels", "wide", "wide.out"),
+        node("wide.relu", "Relu", &["wide.out"], "wide.active", &[]),
+        multiply("wider", "wide.active", "wider", "wider.out"),
+        node("wider.relu", "Relu", &["wider.out"], "wider.active", &[]),
+        multiply("narrow", "wider.active", "narrow", "narrow.out"),
+        node("sum", "Add", &["small.out", "narrow.out"], "scores", &[]),
+    ]);
+    let model = Model {
+        ir_version: 8,
+        producer_name: "tests".to_owned(),
+        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
+        graph: Some(Graph {
+            name: "glyphs".to_owned(),
+            node: nodes,
+            initializer: weights,
+            input: vec![border("glyph", &[1, 20, 24])],
+            output: vec![border("scores", &[CLASSES as i64])],
+            ..Graph::default()
+        }),
+        ..Model::default()
+    };
+    model.encode_to_vec()
+}
+
+fn succeeded(run: Run) -> Run {
+    assert_eq!(run.code, 0, "{}", run.shown());
+    run
+}
+
+#[test]
+fn a_model_that_is_many_times_slower_fails_until_it_is_blessed() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    std::fs::write(context.path("glyphs.onnx"), model(128)).unwrap();
+    succeeded(context.run(&["init", "--onnx", "glyphs.onnx"]));
+    // However busy the machine is, there is a verdict: the factor is beyond all noise.
+    context.write(
+        "thresholds.toml",
+        "schema = 1\nrepetitions = 3\n[fail]\nrelative = 4.0\n[noise]\nunusable = 1.0\ncrowded = 1.0\nbusy = 1.0\n\
+         [stability]\ncpu = 50.0\n",
+    );
+    let cell = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "32", "--duration", "0.5"];
+    succeeded(context.run(&["bless", "--reason", "the small one"]));
+    let bless = |reason: &str| context.run(&[&["bless", "--baselines", "--reason", reason][..], &cell].concat());
+    succeeded(bless("the small one"));
+    let gate = || {
+        let run = context.run(&[&["gate", "--bench", "--json", "report.json"][..], &cell].concat());
+        let report = report(&context.path("report.json"));
+        (run, report)
+    };
+    let (run, _) = gate();
+    assert_eq!(run.code, 0, "{}", run.shown());
+
+    std::fs::write(context.path("glyphs.onnx"), model(2048)).unwrap();
+    let (run, report) = gate();
+    assert_eq!(run.code, 1, "{}", run.shown());
+    // It answers alike: nothing but its speed fails.
+    assert_eq!(report.golden.as_ref().unwrap().standing, GoldenStanding::Equal, "{}", run.shown());
+    let [slow] = report.cells.as_slice() else { panic!("{}", run.shown()) };
+    assert_eq!((slow.status, slow.stage), (Status::Fail, Stage::Measure), "{}", run.shown());
+    let reason = slow.reason.as_deref().unwrap();
+    let (before, after) = reason.split_once(" × slower than the baseline of model ").expect(reason);
+    let factor: f64 = before.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(factor > 10.0, "{reason}");
+    assert!(after.starts_with(|digit: char| digit.is_ascii_hexdigit()), "{reason}");
+
+    // Once it is accepted, it is what the next one is held to.
+    succeeded(context.run(&["bless", "--reason", "the wide one"]));
+    succeeded(bless("the wide one"));
+    let (run, _) = gate();
+    assert_eq!(run.code, 0, "{}", run.shown());
+}
