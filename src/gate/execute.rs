@@ -1,7 +1,7 @@
 //! Runs the planned cells in worker processes and collects what came out, unjudged.
 //!
-//! The cells of one runtime share a worker, the cells of one precision share a loaded session. Runtimes run side by
-//! side as far as the machine has processors for them.
+//! The cells of one lane share a worker, the cells of one precision share a loaded session. Lanes run side by side as far as the
+//! machine has processors for them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::processor::InstructionSet;
 use crate::report::schema::{ArtifactReport, CellSeconds};
 use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
 use crate::tensor::{Signature, Tensor};
-use crate::vocabulary::{ArtifactKind, Library, RuntimeId, Stage, Status};
+use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Stage, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 use super::engine::{self, Site};
@@ -89,23 +89,23 @@ pub(crate) struct Ran {
 
 /// Runs every cell of `plan`; the results come in the plan's order.
 pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
-    let mut runtimes: Vec<RuntimeId> = Vec::new();
-    for cell in plan {
-        if !runtimes.contains(&cell.id.runtime) {
-            runtimes.push(cell.id.runtime.clone());
+    let mut keys: Vec<LaneKey> = Vec::new();
+    for key in plan.iter().map(lane_of) {
+        if !keys.contains(&key) {
+            keys.push(key);
         }
     }
-    let next = Mutex::new(runtimes.iter());
+    let next = Mutex::new(keys.iter());
     let results: Mutex<Vec<RawCell>> = Mutex::new(Vec::with_capacity(plan.len()));
     let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(1, 4);
     std::thread::scope(|scope| {
-        for _ in 0..lanes.min(runtimes.len()) {
+        for _ in 0..lanes.min(keys.len()) {
             scope.spawn(|| {
                 loop {
-                    let runtime = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(runtime) = runtime else { return };
-                    let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| cell.id.runtime == *runtime).collect();
-                    let done = run_runtime(&cells, inputs);
+                    let key = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(key) = key else { return };
+                    let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| lane_of(cell) == *key).collect();
+                    let done = run_lane(&cells, inputs);
                     results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
                 }
             });
@@ -116,8 +116,18 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell>
     results
 }
 
-/// Runs the cells of one runtime, one after another, in one worker as long as it lives.
-fn run_runtime(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
+/// What runs one after another: the cells of a runtime, or those of one of its precisions.
+type LaneKey = (RuntimeId, Option<Precision>);
+
+/// The lane of a cell. ONNX Runtime's sessions share nothing but the processor, and FP16 takes several times as long as FP32; what
+/// builds on a device, or loads for long, keeps to one worker.
+fn lane_of(cell: &PlannedCell) -> LaneKey {
+    let alone = cell.id.runtime.library == Library::Onnxruntime;
+    (cell.id.runtime.clone(), alone.then_some(cell.id.precision))
+}
+
+/// Runs the cells of one lane, one after another, in one worker as long as it lives.
+fn run_lane(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
     let mut largest = BTreeMap::new();
     for cell in cells {
         let batch = largest.entry(cell.id.precision).or_insert(0);
@@ -134,17 +144,17 @@ fn run_runtime(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
         .collect()
 }
 
-/// The state of one runtime's run.
+/// The state of one lane's run.
 struct Lane<'a> {
     inputs: &'a Inputs<'a>,
     worker: Option<Worker>,
     open: Option<OpenSession>,
     /// Engines made or refused, by precision.
-    engines: BTreeMap<crate::vocabulary::Precision, Result<Artifact>>,
+    engines: BTreeMap<Precision, Result<Artifact>>,
     /// The largest batch that is run, by precision.
-    largest: BTreeMap<crate::vocabulary::Precision, u32>,
+    largest: BTreeMap<Precision, u32>,
     /// How often a worker died, by precision.
-    deaths: BTreeMap<crate::vocabulary::Precision, usize>,
+    deaths: BTreeMap<Precision, usize>,
 }
 
 struct OpenSession {
@@ -322,7 +332,7 @@ impl Lane<'_> {
     /// started a third time for it.
     fn with_worker<T>(
         &mut self,
-        precision: crate::vocabulary::Precision,
+        precision: Precision,
         ask: impl FnOnce(&mut Worker) -> Result<T>,
     ) -> Result<T> {
         if self.deaths.get(&precision).is_some_and(|&deaths| deaths >= 2) {

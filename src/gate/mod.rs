@@ -202,7 +202,13 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let probe_tensor = probes.tensor(0..probes.len())?;
     let mut standing = Standing::of(workspace, &probe_set)?;
     let runs = plan.iter().any(|cell| matches!(cell.ability, Ability::Run));
-    let natural = natural::for_judging(workspace, runs);
+    let asked = plan.len();
+    if labelled.is_some() || matches!(standing.reference, Reference::Live) {
+        plan.extend(companion(workspace, &plan));
+    }
+    // The reference and the converters do not wait for each other.
+    let (natural, artifacts) =
+        both(|| natural::for_judging(workspace, runs), || artifacts(workspace, &plan));
     if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
         return Err(error.clone());
     }
@@ -210,11 +216,6 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Ok(natural) => natural.samples(manifest)?,
         Err(_) => None,
     };
-    let asked = plan.len();
-    if labelled.is_some() || matches!(standing.reference, Reference::Live) {
-        plan.extend(companion(workspace, &plan));
-    }
-    let artifacts = artifacts(workspace, &plan);
     let calibrated = plan
         .iter()
         .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
@@ -234,8 +235,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         limits: workspace.limits,
         step: Mutex::new(step),
     };
-    let raw = execute::execute(&plan, &inputs);
-    let scales = scales(workspace, &artifacts);
+    let (raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
     // A golden keeps the leads of its reference, for machines that cannot ask one.
     let leads = match &natural {
         Ok(natural) => Ok(natural.leads.clone()),
@@ -326,6 +326,19 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     report.judge();
     Ok(RunOutcome { report, bench: measured_cells })
+}
+
+/// What `one` and `other` give, which run side by side.
+fn both<One, Other: Send>(one: impl FnOnce() -> One, other: impl FnOnce() -> Other + Send) -> (One, Other) {
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(other);
+        let first = one();
+        match beside.join() {
+            Ok(second) => (first, second),
+            // A panic goes on where it would have gone without the thread.
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// All cells of the plan that `filter` selects a part of, so that a merge sees what is lost; none for the whole.
