@@ -17,6 +17,9 @@ const COMMON: &str = include_str!("python/common.py");
 /// What they share about ONNX graphs.
 const GRAPHS: &str = include_str!("python/graphs.py");
 
+/// The quantiser's calibration, in a fraction of its time.
+const HISTOGRAMS: &str = include_str!("python/histograms.py");
+
 /// What they share about operator sets.
 const OPERATORS: &str = include_str!("python/operators.py");
 
@@ -40,7 +43,7 @@ struct Reported {
 impl Script {
     /// Digest of the script and of what it shares: part of the key of what it makes.
     pub(super) fn digest(self) -> String {
-        digest_bytes(format!("{}\0{COMMON}\0{GRAPHS}\0{OPERATORS}", self.text).as_bytes())
+        digest_bytes(format!("{}\0{COMMON}\0{GRAPHS}\0{OPERATORS}\0{HISTOGRAMS}", self.text).as_bytes())
     }
 
     /// Runs the script with `arguments` (`name`, `value`), as `--name value`; `scratch` is a folder for its text.
@@ -60,9 +63,9 @@ impl Script {
             .prefix(".scripts")
             .tempdir_in(scratch)
             .map_err(|error| Error::io("write into", scratch, error))?;
-        for (name, text) in
-            [("common.py", COMMON), ("graphs.py", GRAPHS), ("operators.py", OPERATORS), (self.name, self.text)]
-        {
+        let shared =
+            [("common.py", COMMON), ("graphs.py", GRAPHS), ("operators.py", OPERATORS), ("histograms.py", HISTOGRAMS)];
+        for (name, text) in shared.into_iter().chain([(self.name, self.text)]) {
             let path = folder.path().join(name);
             std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
         }

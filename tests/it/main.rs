@@ -32,6 +32,7 @@ mod explain;
 mod faults;
 /// Half precision on a processor without it.
 mod half;
+mod histograms;
 /// Other files of a model, other models, goldens that are gone, newer or left behind.
 mod identity;
 /// What `init` writes, says and refuses.
@@ -41,6 +42,7 @@ mod messages;
 /// Integer cells on processors that are not here.
 mod processors;
 /// SavedModels as users save them.
+mod quantised_source;
 mod saved_models;
 /// Small models of known verdict.
 mod scoreboard;

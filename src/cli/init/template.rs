@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::manifest::{Layout, OutputKind};
 
+/// Values of a sample from which on fewer batches are gated, since each costs a run of all probes: 148 × 148 pictures in colour.
+const LARGE: usize = 65_536;
+
 /// What a first manifest says.
 pub(super) struct Choices<'a> {
     /// The model's name in reports.
@@ -116,6 +119,9 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     line("[matrix]");
     match choices.fixed_batch {
         Some(fixed) => line(&format!("batches = [{fixed}]")),
+        None if choices.sample.iter().fold(1, |values: usize, &size| values.saturating_mul(size)) >= LARGE => {
+            line("batches = [1, 8]               # for such large inputs; each further one costs a run of all probes");
+        }
         None => line("batches = [1, 8, 16, 32]"),
     }
     let saved_model = choices.signature.is_some();
@@ -150,24 +156,40 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn guesses_stand_at_the_top_and_where_they_are_made() {
-        let shown = text(&Choices {
+    fn choices(sample: Vec<usize>, fixed_batch: Option<u32>) -> Choices<'static> {
+        Choices {
             name: "net".to_owned(),
             source: ("onnx", "net.onnx".to_owned()),
             signature: None,
             sha256: "00",
             input: "x",
-            sample: vec![4, 4, 4],
+            sample,
             layout: Layout::Nhwc,
             range: [0.0, 1.0],
-            fixed_batch: Some(8),
+            fixed_batch,
             output: "y",
             classes: 3,
             kind: OutputKind::Probabilities,
             told: vec!["`kind = \"probabilities\"`: `y` is a softmax".to_owned()],
             guesses: vec!["`range = [0.0, 1.0]`, of pictures".to_owned()],
-        });
+        }
+    }
+
+    #[test]
+    fn large_inputs_take_fewer_batches_where_the_batch_is_open() {
+        let said = |sample: [usize; 3], fixed_batch| {
+            let text = text(&choices(sample.to_vec(), fixed_batch));
+            let manifest = crate::manifest::Manifest::parse(&text, std::path::Path::new("gate.toml"));
+            manifest.map(|manifest| manifest.batches).ok()
+        };
+        assert_eq!(said([224, 224, 3], None), Some(vec![1, 8]));
+        assert_eq!(said([224, 224, 3], Some(8)), Some(vec![8]));
+        assert_eq!(said([32, 32, 3], None), Some(vec![1, 8, 16, 32]));
+    }
+
+    #[test]
+    fn guesses_stand_at_the_top_and_where_they_are_made() {
+        let shown = text(&choices(vec![4, 4, 4], Some(8)));
         insta::assert_snapshot!(shown);
     }
 }

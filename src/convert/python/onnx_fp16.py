@@ -8,6 +8,10 @@ import graphs
 
 FLOAT, HALF = 1, 10
 
+# Operators between floats and integers that take no halves before operator set 19, and whose scales may be below the least half: a
+# model that comes quantised keeps them as they are, with casts around them.
+QUANTISING = {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+
 
 def cast_to(node):
     """The type that a node casts to; None for other nodes."""
@@ -69,8 +73,10 @@ def main():
     graphs.part_names(model)
     graphs.name_nodes(model.graph)
     hidden = graphs.Hidden(model)
+    every = [node for graph in graphs.all_graphs(model.graph) for node in graph.node]
     exact = set().union(*(graphs.exact_nodes(graph) for graph in graphs.all_graphs(model.graph)))
-    known = {node.name for graph in graphs.all_graphs(model.graph) for node in graph.node}
+    exact.update(node.name for node in every if node.op_type in QUANTISING)
+    known = {node.name for node in every}
     model = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=sorted(exact))
     settle(model, known)
     hidden.put_back(model)

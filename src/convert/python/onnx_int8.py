@@ -20,6 +20,7 @@ import tempfile
 
 import common
 import graphs
+import histograms
 import operators
 
 # Operators whose inputs are quantised. ReLU is not among them: the pair stands behind it, where the next one reads.
@@ -387,21 +388,27 @@ def main():
             "OpTypesToExcludeOutputQuantization": QUANTISED,
             "CalibStridedMinMax": 1,
         }
+
+        def quantise():
+            quantize_static(
+                prepared,
+                quantised,
+                reader(hidden[name], samples, batch),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=QUANTISED,
+                nodes_to_exclude=excluded,
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=methods[arguments.method],
+                extra_options=options,
+            )
+
         if arguments.method == "percentile":
             options["CalibPercentile"] = float(arguments.percentile)
-        quantize_static(
-            prepared,
-            quantised,
-            reader(hidden[name], samples, batch),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=QUANTISED,
-            nodes_to_exclude=excluded,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=methods[arguments.method],
-            extra_options=options,
-        )
+            histograms.quantize(quantise)
+        else:
+            quantise()
         model = onnx.load(quantised)
     del model.graph.value_info[:]
     positive_inputs = [hidden[name]] if (samples >= 0).all() else []

@@ -1,0 +1,81 @@
+//! A model that comes quantised: its FP16 keeps the pairs and their scales, and answers the same.
+
+use std::process::Command;
+
+use crate::context::{Context, report};
+use trtgate::convert::environment::{EXPORT, find_in};
+use trtgate::convert::store::Store;
+use trtgate::vocabulary::{Precision, Status};
+
+/// Makes `model.onnx`: a classifier of pictures `[N, 3, 16, 16]` with pairs on activations and weights, one channel's scale below
+/// the least half.
+const QUANTISED: &str = r#"
+import os
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+random = np.random.default_rng(11)
+stored, nodes = {}, []
+
+
+def node(operator, inputs, output, **more):
+    nodes.append(helper.make_node(operator, inputs.split(), [output], output, **more))
+
+
+def pair(name, scale, zero=np.int8(0)):
+    stored[f"{name}_s"], stored[f"{name}_z"] = np.float32(scale), zero
+    node("QuantizeLinear", f"{name} {name}_s {name}_z", f"{name}_q")
+    node("DequantizeLinear", f"{name}_q {name}_s {name}_z", f"{name}_d")
+
+
+def weights(name, shape):
+    stored[name] = random.integers(-127, 128, shape).astype(np.int8)
+    scales = np.full(shape[0], 0.02 / np.sqrt(np.prod(shape[1:])), np.float32)
+    scales[0] = 1e-9
+    stored[f"{name}_s"], stored[f"{name}_z"] = scales, np.zeros(shape[0], np.int8)
+    node("DequantizeLinear", f"{name} {name}_s {name}_z", f"{name}_d", axis=0)
+
+
+pair("x", 1 / 127)
+weights("w", (12, 3, 3, 3))
+node("Conv", "x_d w_d", "c", strides=[2, 2])
+node("Relu", "c", "r")
+pair("r", 0.02)
+node("GlobalAveragePool", "r_d", "p")
+node("Flatten", "p", "f")
+weights("m", (5, 12))
+node("Gemm", "f m_d bias", "y", transB=1)
+stored["bias"] = random.normal(0, 0.01, 5).astype(np.float32)
+value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+initializers = [numpy_helper.from_array(np.asarray(values), name) for name, values in stored.items()]
+graph = helper.make_graph(nodes, "graph", [value("x", [3, 16, 16])], [value("y", [5])], initializers)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+model.ir_version = 8
+onnx.checker.check_model(model, full_check=True)
+onnx.save(model, os.path.join(sys.argv[1], "model.onnx"))
+"#;
+
+#[test]
+fn a_model_that_comes_quantised_has_an_fp16_that_answers_the_same() {
+    // Artifacts made elsewhere are of the project's own model.
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let environment = find_in(&Store::open(None).unwrap(), EXPORT);
+    let python = environment.and_then(|environment| environment.python);
+    let output = Command::new(python.expect("the export environment is not here; `trtgate export` installs it"))
+        .args(["-c", QUANTISED])
+        .arg(context.folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let init = context.run(&["init", "--onnx", "model.onnx"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    let words = ["--runtime", "onnxruntime", "--precision", "fp32", "--precision", "fp16", "--batch", "8"];
+    let gate = context.run(&[&["gate", "--json", "report.json"][..], &words].concat());
+    assert_eq!(gate.code, 0, "{}", gate.shown());
+    let report = report(&context.path("report.json"));
+    let cell = report.cells.iter().find(|cell| cell.precision == Precision::Fp16).unwrap();
+    assert_eq!(cell.status, Status::Pass, "{}", gate.shown());
+}
