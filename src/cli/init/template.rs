@@ -156,7 +156,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn choices(sample: Vec<usize>, fixed_batch: Option<u32>) -> Choices<'static> {
+    fn choices(sample: Vec<usize>, fixed_batch: Option<usize>) -> Choices<'static> {
         Choices {
             name: "net".to_owned(),
             source: ("onnx", "net.onnx".to_owned()),
