@@ -330,11 +330,7 @@ impl Lane<'_> {
 
     /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
     /// started a third time for it.
-    fn with_worker<T>(
-        &mut self,
-        precision: Precision,
-        ask: impl FnOnce(&mut Worker) -> Result<T>,
-    ) -> Result<T> {
+    fn with_worker<T>(&mut self, precision: Precision, ask: impl FnOnce(&mut Worker) -> Result<T>) -> Result<T> {
         if self.deaths.get(&precision).is_some_and(|&deaths| deaths >= 2) {
             return Err(Error::failed("the worker died twice before this cell, so it was not started again")
                 .hint("the cells before this one say how it died"));

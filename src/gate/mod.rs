@@ -207,8 +207,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         plan.extend(companion(workspace, &plan));
     }
     // The reference and the converters do not wait for each other.
-    let (natural, artifacts) =
-        both(|| natural::for_judging(workspace, runs), || artifacts(workspace, &plan));
+    let (natural, artifacts) = both(|| natural::for_judging(workspace, runs), || artifacts(workspace, &plan));
     if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
         return Err(error.clone());
     }
