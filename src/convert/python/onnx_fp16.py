@@ -8,9 +8,24 @@ import graphs
 
 FLOAT, HALF = 1, 10
 
-# Operators between floats and integers that take no halves before operator set 19, and whose scales may be below the least half: a
-# model that comes quantised keeps them as they are, with casts around them.
-QUANTISING = {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+# Operators that round to integers: what is computed between them is not computed in halves, whatever the graph's type is.
+QUANTISING = {"DynamicQuantizeLinear", "QuantizeLinear"}
+
+# Operators between floats and integers that take no halves before operator set 19, and whose scales may be below the least half:
+# stored weights of 8 bits stay as they are, with a cast behind them.
+WITH_SCALES = {"DequantizeLinear", "QuantizeLinear"}
+
+
+def refuse_quantised(model):
+    """Refuses a model that rounds what it computes to integers."""
+    for graph in graphs.all_graphs(model.graph):
+        constants = {tensor.name for tensor in graph.initializer}
+        rounded = [node.input[0] for node in graph.node if node.op_type in QUANTISING and node.input[0] not in constants]
+        if rounded:
+            raise common.Unsupported(
+                f"the model comes quantised: it rounds {len(rounded)} tensors to integers, the first `{rounded[0]}`, so there is no FP16 of it",
+                "take `fp16` out of `[matrix.runtimes]`, or gate the model from before it was quantised",
+            )
 
 
 def cast_to(node):
@@ -70,12 +85,13 @@ def main():
 
     model = common.load_onnx(arguments.source)
     common.only_input(model)
+    refuse_quantised(model)
     graphs.part_names(model)
     graphs.name_nodes(model.graph)
     hidden = graphs.Hidden(model)
     every = [node for graph in graphs.all_graphs(model.graph) for node in graph.node]
     exact = set().union(*(graphs.exact_nodes(graph) for graph in graphs.all_graphs(model.graph)))
-    exact.update(node.name for node in every if node.op_type in QUANTISING)
+    exact.update(node.name for node in every if node.op_type in WITH_SCALES)
     known = {node.name for node in every}
     model = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=sorted(exact))
     settle(model, known)
