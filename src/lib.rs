@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod measure;
 pub mod meter;
 pub mod plan;
+pub mod process;
 pub mod processor;
 pub mod report;
 pub mod runtime;

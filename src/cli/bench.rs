@@ -1,7 +1,8 @@
 //! `trtgate bench`: measures cells and judges them by their baselines, or against another build of trtgate.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -12,6 +13,7 @@ use crate::gate::{self, RunOptions, Workspace};
 use crate::measure::compare_ab::{Side, check_pairs, interleave, judge};
 use crate::measure::rule::{Decision, Limits};
 use crate::measure::thresholds::Thresholds;
+use crate::process::{self, Command, Source};
 use crate::report::file;
 use crate::report::options::RenderOptions;
 use crate::report::schema::TimingSummary;
@@ -111,23 +113,39 @@ fn against(global: &Global, arguments: &BenchArguments, workspace: &Workspace, r
     Ok(worst)
 }
 
+/// Longest time of one measurement by another program, which has limits of its own.
+const LONGEST_MEASUREMENT: Duration = Duration::from_secs(24 * 3600);
+/// Lines of its errors that are kept, from the first.
+const KEPT_LINES: usize = 40;
+
 /// One measurement of one cell by `program`, in processes of its own; samples per second.
 fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cell: &CellId) -> Result<f64> {
     let folder =
         tempfile::tempdir().map_err(|error| Error::machine("cannot make a temporary folder").because(error))?;
     let report = folder.path().join("report.json");
-    let mut command = Command::new(program);
-    command.arg("--quiet").arg("--manifest").arg(&global.manifest).arg("bench");
-    command.args(["--repetitions", "1"]).args(arguments.timing.what_is_timed());
-    command.args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()]);
-    command.args(["--batch", &cell.batch.to_string()]).arg("--json").arg(&report);
-    command.args(arguments.workspace.again());
+    let command = Command::new(program)
+        .arg("--quiet")
+        .arg("--manifest")
+        .arg(&global.manifest)
+        .arg("bench")
+        .args(["--repetitions", "1"])
+        .args(arguments.timing.what_is_timed())
+        .args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()])
+        .args(["--batch", &cell.batch.to_string()])
+        .arg("--json")
+        .arg(&report)
+        .args(arguments.workspace.again());
     let failed = || Error::failed(format!("`{}` could not measure {cell}", program.display()));
-    let outcome = command.output().map_err(|error| failed().because(error))?;
-    let read = file::read(&report).map_err(|error| {
-        let words = String::from_utf8_lossy(&outcome.stderr);
-        failed().cause(error.to_string()).with_lines(&words.lines().map(str::to_owned).collect::<Vec<_>>())
-    })?;
+    let mut words = VecDeque::new();
+    let outcome = process::run(&command, LONGEST_MEASUREMENT, &mut |source, line| {
+        if source == Source::Errors {
+            words.push_back(line.to_owned());
+            words.truncate(KEPT_LINES);
+        }
+    });
+    let outcome = outcome.map_err(|error| failed().because(error))?;
+    let read = file::read(&report)
+        .map_err(|error| failed().cause(outcome.how()).cause(error.to_string()).with_lines(&Vec::from(words)))?;
     let timed = read.cells.iter().find(|found| found.id() == *cell).and_then(|found| found.timing.as_ref());
     timed.map(TimingSummary::typical_samples_per_second).ok_or_else(|| {
         let why = read.cells.iter().find_map(|found| found.reason.clone()).unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::gate::discover::{Discovery, discover};
 use crate::gate::{Workspace, machine};
 use crate::plan::{Ability, Filter, PlannedCell};
+use crate::process::ProcessLimits;
 use crate::runtime::Obstacle;
 
 /// Arguments of `trtgate doctor`.
@@ -34,11 +35,12 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
         let workspace = Workspace::open(&options)?;
         let cells = workspace.plan(&Filter::default())?;
         let model = format!("{} (sha256 {})", workspace.manifest.model.name, workspace.model_sha256);
-        (workspace.discovery, cells, workspace.store.root().to_owned(), Some(model))
+        (workspace.discovery, cells, workspace.store, Some(model))
     } else {
-        let store = Store::open(options.cache.clone())?;
-        let found = discover(None, &store, &options.search, false, &options.program, &*options.progress)?;
-        (found, Vec::new(), store.root().to_owned(), None)
+        let store = Store::open(options.cache.clone())?.limiting(options.limits.over(ProcessLimits::default()));
+        let limits = options.limits.of_workers();
+        let found = discover(None, &store, &options.search, false, &options.program, limits, &*options.progress)?;
+        (found, Vec::new(), store, None)
     };
     let written = if arguments.json {
         write_json(&mut stdout, &discovery, &cells)
@@ -56,7 +58,7 @@ fn write_text(
     stream: &mut impl Write,
     discovery: &Discovery,
     cells: &[PlannedCell],
-    store: &std::path::Path,
+    store: &Store,
     model: Option<&str>,
 ) -> std::io::Result<()> {
     let machine = machine::machine();
@@ -80,7 +82,7 @@ fn write_text(
         }
         Err(error) => writeln!(stream, "  GPU: none ({})", error.message)?,
     }
-    writeln!(stream, "  store: {}", store.display())?;
+    writeln!(stream, "  store: {}", store.root().display())?;
     match (&discovery.environment, &discovery.environment_error) {
         (Some(environment), _) => {
             for folder in &environment.site_packages {
@@ -88,7 +90,7 @@ fn write_text(
             }
         }
         (None, Some(error)) => writeln!(stream, "  Python environment: {error}")?,
-        (None, None) => match environment::can_be_made() {
+        (None, None) => match environment::can_be_made(store.limits()) {
             Ok(()) => writeln!(stream, "  Python environment: not made yet; `trtgate export` makes it")?,
             Err(error) => {
                 writeln!(stream, "  Python environment: not made yet, and cannot be: {}", error.message)?;

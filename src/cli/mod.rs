@@ -16,6 +16,7 @@ mod export;
 mod gate;
 mod infer;
 mod init;
+mod limits;
 mod man;
 mod merge;
 pub mod output;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::ErrorKind;
+use crate::process::stop;
 
 /// Exit code: every selected cell that ran passed, and every required runtime ran.
 pub const EXIT_PASS: u8 = 0;
@@ -121,6 +123,7 @@ pub enum Command {
 
 /// Parses the arguments, runs the command, prints its error if any, and returns the exit code.
 pub fn main() -> ExitCode {
+    crate::runtime::kernel::keep_descriptors();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -137,6 +140,10 @@ pub fn main() -> ExitCode {
     };
     let global = &arguments.global;
     output::set_color(global.color);
+    // A worker ends as its gate says.
+    if !matches!(arguments.command, Command::Worker) {
+        stop::on_signals(output::note);
+    }
     let outcome = match &arguments.command {
         Command::Gate(command) => gate::run(global, command),
         Command::Init(command) => init::run(global, command),
@@ -156,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Man(command) => man::run(global, command),
         Command::Worker => crate::worker::serve().map(|()| EXIT_PASS),
     };
+    stop::hold_while_ending();
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -2,17 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::Global;
+use crate::cli::limits::LimitArguments;
 use crate::convert::progress;
 use crate::error::{Error, Result};
 use crate::gate::Options;
 use crate::gate::timing::TimingOptions;
 use crate::measure::contract::TimingMode;
 use crate::plan::Filter;
+use crate::process::quoted;
 use crate::vocabulary::{Precision, RuntimeId};
 use crate::worker::WorkerProgram;
 
@@ -62,9 +63,6 @@ pub struct WorkspaceArguments {
     /// Install nothing: what is missing stays missing
     #[arg(long)]
     offline: bool,
-    /// Longest time a worker may take for one request
-    #[arg(long, value_name = "SECONDS")]
-    time_limit: Option<u64>,
     /// Threads inside one operator, for the CPU runtimes
     #[arg(long, value_name = "N")]
     intra_threads: Option<usize>,
@@ -74,6 +72,8 @@ pub struct WorkspaceArguments {
     /// Accept a model whose digest is not the one in the manifest
     #[arg(long)]
     trust: bool,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl WorkspaceArguments {
@@ -95,9 +95,7 @@ impl WorkspaceArguments {
         if self.offline {
             words.push("--offline".into());
         }
-        if let Some(seconds) = self.time_limit {
-            words.extend(["--time-limit".into(), seconds.to_string().into()]);
-        }
+        words.extend(self.limits.again());
         words
     }
 
@@ -133,7 +131,7 @@ impl WorkspaceArguments {
             artifacts: self.artifacts.clone(),
             search: self.library.clone(),
             install: !self.offline,
-            time_limit: self.time_limit.map(Duration::from_secs),
+            limits: self.limits.overrides(),
             intra_threads: self.intra_threads,
             inter_threads: self.inter_threads,
             trust: self.trust,
@@ -234,15 +232,5 @@ impl TimingArguments {
             duration_milliseconds: (self.duration * 1000.0) as u64,
             repetitions: self.repetitions,
         }
-    }
-}
-
-/// `text` as one word of a shell line.
-fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-@:+=".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

@@ -167,7 +167,8 @@ impl Work<'_> {
             let mut arguments = conversion.paths.clone();
             arguments.extend(conversion.options.iter().cloned());
             arguments.push(("destination", text_of(staging)?));
-            conversion.script.run(&environment, staging, &arguments, self.progress, &*step)?;
+            let limits = self.store.limits();
+            conversion.script.run(&environment, limits, staging, &arguments, self.progress, &*step)?;
             check(staging)?;
             step.finish();
             Ok(())

@@ -6,9 +6,9 @@
 //! | `tensorrt-rtx-1.7`, `tensorrt-rtx-1.4` | the shared libraries of TensorRT for RTX | building engines with no GPU |
 //! | `tensorrt-lean-10`, `tensorrt-lean-11` | TensorRT's lean runtimes | running engines |
 //!
-//! Each lies in the store's folder under `environments/NAME-HASH`, the hash being that of its lock file. A marker file,
-//! written last, says that it is complete; one without is removed and made again. To find one takes a file or two, no
-//! network and no interpreter.
+//! Each lies in the store's folder under `environments/NAME-HASH`, the hash being that of its lock file. It is made in
+//! the store's staging folder, and renamed when it is complete, which a marker file says that is written last; what a
+//! killed process left is in nobody's way. To find one takes a file or two, no network and no interpreter.
 
 mod external;
 mod interpreter;
@@ -16,13 +16,13 @@ mod interpreter;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xshell::{Cmd, Shell, cmd};
 
 use crate::convert::digest::digest_bytes;
 use crate::convert::progress::{Progress, Step};
-use crate::convert::store::{Store, create_directory, lock_file, remove_directory};
-use crate::convert::tool::{self, Failure};
+use crate::convert::store::{Staging, Store, lock_file};
+use crate::convert::tool::{self, Failure, Limit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::{Command, ProcessLimits};
 
 pub use external::PYTHON_VARIABLE;
 
@@ -118,6 +118,11 @@ pub fn find_in(store: &Store, name: &str) -> Option<Environment> {
     }
 }
 
+/// Whether the user names an interpreter of their own for `name`.
+pub(crate) fn is_named(name: &str) -> bool {
+    lock_of(name).is_ok_and(|lock| external::interpreter(lock).is_some())
+}
+
 /// The environment `name`, made now if it is not here, in the default store.
 pub fn ensure(name: &str, progress: &dyn Progress) -> Result<Environment> {
     ensure_in(&Store::open(None)?, name, progress)
@@ -140,37 +145,29 @@ pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<E
         ))
         .hint("run once without `--offline`, or name a Python that has its packages in `TRTGATE_PYTHON`"));
     }
-    let guard = store.root().join(".locks").join(format!("environment-{name}"));
-    let _guard = lock_file(&guard, || {
-        progress.note(&format!("waiting for another process that installs `{name}`"));
-    })?;
+    let key = format!("environment-{name}");
+    let _guard = lock_file(store, &key, &format!("installs `{name}`"))?;
     if let Some(environment) = whole() {
         return Ok(environment);
     }
-    remove_directory(&directory)?;
-    create_directory(&directory)?;
+    let staging = Staging::new(store.staging_of(&key))?;
     let step = progress.begin(&format!("installing `{name}` (about {} MB, once)", lock.megabytes));
-    match make(store, &directory, lock, progress, &*step) {
-        Ok(environment) => {
-            step.finish();
-            Ok(environment)
-        }
-        Err(error) => {
-            drop(step);
-            // The next attempt removes what cannot be removed now: it has no marker.
-            let _ = remove_directory(&directory);
-            Err(error)
-        }
-    }
+    make(store, staging.path(), lock, progress, &*step)?;
+    relocate(staging.path(), &directory);
+    staging.replace(&directory)?;
+    let environment = complete(&directory, lock).ok_or_else(|| {
+        Error::failed(format!("`{name}` was installed, but its packages are not where they should be"))
+    })?;
+    step.finish();
+    Ok(environment)
 }
 
 /// Whether this machine has what the export environment is made from: a Python of the right version.
 ///
 /// # Errors
 /// Why not, and how to get one.
-pub fn can_be_made() -> Result<()> {
-    let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
-    interpreter::find(&shell).map(|_| ())
+pub fn can_be_made(limits: &ProcessLimits) -> Result<()> {
+    interpreter::find(limits).map(|_| ())
 }
 
 fn lock_of(name: &str) -> Result<&'static Lock> {
@@ -199,44 +196,66 @@ fn complete(directory: &Path, lock: &Lock) -> Option<Environment> {
     })
 }
 
-fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<Environment> {
-    let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
+fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<()> {
+    let limits = store.limits();
     let requirements = directory.join("requirements.txt");
     std::fs::write(&requirements, lock.text).map_err(|error| Error::io("write", &requirements, error))?;
     let marker = if lock.interpreter {
-        let base = interpreter::find(&shell)?;
-        let pip = interpreter::environment(&shell, &base, directory, progress, step)?;
-        install(pip, &requirements, lock, progress, step)?;
+        let base = interpreter::find(limits)?;
+        let pip = interpreter::environment(&base, directory, limits, progress, step)?;
+        install(pip, &requirements, lock, limits, progress, step)?;
         Marker { python: Some("bin/python".into()), site_packages: base.site_packages() }
     } else {
         let pip = match find_in(store, EXPORT).and_then(|environment| environment.python) {
-            Some(python) => cmd!(shell, "{python} -m pip install"),
-            None => interpreter::pip(&shell)?,
+            Some(python) => interpreter::pip_of(&python),
+            None => interpreter::pip(limits)?,
         };
         let target = directory.join("site-packages");
-        install(pip.arg("--target").arg(target), &requirements, lock, progress, step)?;
+        install(pip.arg("--target").arg(target), &requirements, lock, limits, progress, step)?;
         Marker { python: None, site_packages: "site-packages".into() }
     };
-    finish(directory, &marker)?;
-    complete(directory, lock).ok_or_else(|| {
-        Error::failed(format!("`{}` was installed, but its packages are not where they should be", lock.name))
-    })
+    finish(directory, &marker)
+}
+
+/// Writes the final place into the scripts of an environment, which name the place where they were made. trtgate needs
+/// none of them, so one that cannot be written is left.
+fn relocate(staging: &Path, directory: &Path) {
+    let (Some(from), Some(to)) = (staging.to_str(), directory.to_str()) else { return };
+    let scripts = std::fs::read_dir(staging.join("bin")).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in scripts.chain([staging.join("pyvenv.cfg")]) {
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        if is_file
+            && let Ok(text) = std::fs::read_to_string(&path)
+            && text.contains(from)
+        {
+            let _ = std::fs::write(&path, text.replace(from, to));
+        }
+    }
 }
 
 /// Runs `pip install` with every package pinned by hash: nothing is resolved, nothing is built.
-fn install(pip: Cmd, requirements: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<()> {
+fn install(
+    pip: Command,
+    requirements: &Path,
+    lock: &Lock,
+    limits: &ProcessLimits,
+    progress: &dyn Progress,
+    step: &dyn Step,
+) -> Result<()> {
     let command = pip
         .args(["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile", "--no-input"])
         .args(["--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off", "-r"])
         .arg(requirements);
-    tool::run(&command, progress, step).map_err(|failure| {
-        let Failure { error, .. } = *failure;
+    tool::run(&command, Limit::install(limits), progress, step).map_err(|failure| {
+        let Failure { error, stopped, .. } = *failure;
         if error.kind == ErrorKind::Machine {
             return error;
         }
         let mut error = error.context(format!("cannot install `{}`", lock.name));
         error.kind = ErrorKind::Missing;
-        if lock.interpreter {
+        if stopped {
+            error
+        } else if lock.interpreter {
             error.hint(format!("it needs the network once; or name an interpreter that has the packages of `ci/requirements/{}.in` in `{PYTHON_VARIABLE}`", lock.name))
         } else {
             error.hint("it needs the network once")

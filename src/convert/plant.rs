@@ -38,7 +38,7 @@ pub(crate) fn plant(
     let mut all = vec![("fault", name.to_owned()), ("source", text_of(source)?), ("destination", text_of(folder)?)];
     all.extend(arguments.iter().cloned());
     let step = progress.begin(&format!("planting `{name}`"));
-    SCRIPT.run(&environment, folder, &all, progress, &*step)?;
+    SCRIPT.run(&environment, store.limits(), folder, &all, progress, &*step)?;
     step.finish();
     let made = if name == "noise" { "noise.npy" } else { "model.onnx" };
     let place = std::fs::read_to_string(folder.join("place.txt")).unwrap_or_default();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use xshell::{Shell, cmd};
 
 use crate::convert::digest::digest_bytes;
 use crate::convert::environment::{Environment, PYTHON_VARIABLE};
 use crate::convert::progress::{Progress, Step};
-use crate::convert::tool;
+use crate::convert::tool::{self, Limit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::{Command, ProcessLimits};
 
 /// What the scripts share.
 const COMMON: &str = include_str!("python/common.py");
@@ -50,6 +50,7 @@ impl Script {
     pub(super) fn run(
         self,
         environment: &Environment,
+        limits: &ProcessLimits,
         scratch: &Path,
         arguments: &[(&str, String)],
         progress: &dyn Progress,
@@ -70,20 +71,28 @@ impl Script {
             std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
         }
         let script = folder.path().join(self.name);
-        let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
-        let mut command = cmd!(shell, "{python} -s {script}")
+        // Not `-I`, which would ignore the seed: with the user's packages off, no other variable of Python's passed on, and the
+        // script's own folder in front, it is as isolated.
+        let mut command = Command::new(python)
+            .arg("-s")
+            .arg(script)
+            .inside(folder.path())
             // The order of sets must not reach the bytes of an artifact.
             .env("PYTHONHASHSEED", "0")
-            .env("TMPDIR", folder.path());
+            .env("TMPDIR", folder.path())
+            .with_memory(limits.memory_mebibytes);
         for (name, value) in arguments {
             command = command.arg(format!("--{name}")).arg(value);
         }
-        tool::run(&command, progress, step).map(|_| ()).map_err(|failure| explain(*failure))
+        tool::run(&command, Limit::convert(limits), progress, step).map(|_| ()).map_err(|failure| explain(*failure))
     }
 }
 
 /// Turns the failure of a script into an error: its own words where it had some.
 fn explain(failure: tool::Failure) -> Error {
+    if failure.stopped {
+        return failure.error;
+    }
     // A library may still print something while the interpreter ends.
     let reported = failure.lines.iter().rev().find_map(|line| serde_json::from_str::<Reported>(line).ok());
     let Some(Reported { kind, message, hint }) = reported else { return failure.error };
@@ -119,7 +128,8 @@ mod tests {
         let environment =
             Environment { python: Some("python3".into()), site_packages: Vec::new(), identity: String::new() };
         let script = Script { name: "test.py", text };
-        let outcome = script.run(&environment, folder.path(), &[], &Quiet, &*Quiet.begin(""));
+        let outcome =
+            script.run(&environment, &ProcessLimits::default(), folder.path(), &[], &Quiet, &*Quiet.begin(""));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         outcome
     }
@@ -148,6 +158,6 @@ mod tests {
         let error = run("import os, sys; print('about to', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)");
         let error = error.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Failed);
-        assert_eq!(error.causes, ["signal: 9 (SIGKILL)", "about to"]);
+        assert_eq!(error.causes, ["died by signal 9 (SIGKILL, by hand or out of memory)", "about to"]);
     }
 }

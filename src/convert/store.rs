@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -22,6 +23,7 @@ use time::OffsetDateTime;
 use crate::convert::digest::{digest_bytes, digest_file, files_under};
 use crate::convert::progress::{Progress, Quiet};
 use crate::error::{Error, Result};
+use crate::process::ProcessLimits;
 
 /// Name of the record in every entry.
 const RECORD: &str = "entry.json";
@@ -124,6 +126,7 @@ pub struct Store {
     root: PathBuf,
     progress: Arc<dyn Progress>,
     installs: bool,
+    limits: ProcessLimits,
 }
 
 impl std::fmt::Debug for Store {
@@ -142,7 +145,7 @@ impl Store {
         };
         // Keys of running processes must name the same folder wherever a process is started.
         let root = std::path::absolute(&root).map_err(|error| Error::io("resolve", &root, error))?;
-        Ok(Self { root, progress: Arc::new(Quiet), installs: true })
+        Ok(Self { root, progress: Arc::new(Quiet), installs: true, limits: ProcessLimits::default() })
     }
 
     /// Tells `progress` about waiting, sweeping and remaking.
@@ -157,6 +160,18 @@ impl Store {
     pub fn installing(mut self, allowed: bool) -> Self {
         self.installs = allowed;
         self
+    }
+
+    /// Sets how long what it makes may take.
+    #[must_use]
+    pub fn limiting(mut self, limits: ProcessLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long what it makes may take.
+    pub(crate) const fn limits(&self) -> &ProcessLimits {
+        &self.limits
     }
 
     /// Whether environments may be installed in it.
@@ -218,14 +233,16 @@ impl Store {
     }
 
     fn staging(&self, key: &Key) -> PathBuf {
-        self.root.join(".staging").join(format!("{}-{}", key.kind(), key.hex()))
+        self.staging_of(&format!("{}-{}", key.kind(), key.hex()))
+    }
+
+    /// The folder in which what the lock `name` stands for is made.
+    pub(super) fn staging_of(&self, name: &str) -> PathBuf {
+        self.root.join(".staging").join(name)
     }
 
     fn lock(&self, key: &Key) -> Result<File> {
-        let name = format!("{}-{}", key.kind(), key.hex());
-        lock_file(&self.root.join(".locks").join(name), || {
-            self.progress.note(&format!("waiting for another process that makes {}", key.kind()));
-        })
+        lock_file(self, &format!("{}-{}", key.kind(), key.hex()), &format!("makes {}", key.kind()))
     }
 
     /// Removes staging folders whose lock is free: their process is gone.
@@ -293,20 +310,53 @@ fn default_root() -> Result<PathBuf> {
         })
 }
 
-/// Opens (and makes, if need be) the lock file `path` and waits for its lock; `waiting` is called once if another
-/// process holds it. The lock ends with the returned file.
-pub(crate) fn lock_file(path: &Path, waiting: impl FnOnce()) -> Result<File> {
+/// Takes the lock `name` of `store`, and waits for it as long as the store's limit says; `what` is what its holder does. The
+/// lock ends with the returned file, in which its holder's id stands.
+///
+/// # Errors
+/// `Machine` if it cannot be had, with the holder's id.
+pub(crate) fn lock_file(store: &Store, name: &str, what: &str) -> Result<File> {
+    let path = store.root.join(".locks").join(name);
     if let Some(parent) = path.parent() {
         create_directory(parent)?;
     }
-    let file = open_lock(path).map_err(|error| Error::io("open", path, error))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => waiting(),
-        Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
+    let limit = store.limits.lock;
+    let mut file = open_lock(&path).map_err(|error| Error::io("open", &path, error))?;
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => {
+                // It only names the holder to those who wait, so that a full disk is no reason to fail.
+                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                return Ok(file);
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
+        }
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(Error::machine(format!("{} {what} and has not ended within {} s", holder(&path), limit.as_secs()))
+                .hint("wait for it or end it; `[limits] lock-seconds` in the manifest or `--lock-limit` sets how long is waited"));
+        }
+        // Whoever has just got it writes its id next.
+        if !told && pause > Duration::from_millis(5) {
+            store.progress.note(&format!("waiting for {}, which {what}", holder(&path)));
+            told = true;
+        }
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(Duration::from_millis(200));
     }
-    file.lock().map_err(|error| Error::io("lock", path, error))?;
-    Ok(file)
+}
+
+/// Who holds a lock, in words.
+fn holder(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    match text.trim().parse::<u32>() {
+        Ok(process) => format!("another process ({process})"),
+        Err(_) => "another process".to_owned(),
+    }
 }
 
 fn open_lock(path: &Path) -> std::io::Result<File> {
@@ -314,7 +364,7 @@ fn open_lock(path: &Path) -> std::io::Result<File> {
 }
 
 /// A folder that vanishes unless it is published.
-struct Staging {
+pub(crate) struct Staging {
     /// The folder of the key.
     outer: PathBuf,
     /// The folder to fill.
@@ -322,16 +372,31 @@ struct Staging {
 }
 
 impl Staging {
-    fn new(outer: PathBuf) -> Result<Self> {
+    /// An empty folder below `outer`, which the caller has locked.
+    pub(crate) fn new(outer: PathBuf) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        // The caller holds the lock of the key, so what lies here belongs to a process that is gone.
-        remove_directory(&outer)?;
-        // A tool of that process may still run: it must find its folder gone, not this one.
+        // What lies here belongs to a process that is gone. A tool of it may still write there for a moment: it must find
+        // its folder gone, not this one, and what it leaves is removed by the next who comes.
+        let _ = remove_directory(&outer);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let path = outer.join(format!("{}-{count}-{now:x}", std::process::id()));
         create_directory(&path)?;
         Ok(Self { outer, path })
+    }
+
+    /// The folder to fill.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Publishes it where something unusable may lie.
+    pub(crate) fn replace(self, directory: &Path) -> Result<()> {
+        // Moved, then removed with the rest: who still writes into it is in nobody's way.
+        match std::fs::rename(directory, self.outer.join("replaced")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("move", directory, error)),
+            _ => self.publish(directory),
+        }
     }
 
     fn publish(self, directory: &Path) -> Result<()> {

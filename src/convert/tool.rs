@@ -1,17 +1,44 @@
 //! Runs an external tool: echoed, its output streamed to the progress, the last lines of its errors kept.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
-use std::sync::mpsc;
-
-use xshell::Cmd;
+use std::time::Duration;
 
 use crate::convert::progress::{Progress, Step};
 use crate::error::{Error, ErrorKind};
+use crate::process::{self, Command, ProcessLimits, Source};
 
 /// Lines of standard error that are kept for the message of a failure.
 const KEPT: usize = 12;
+
+/// How long a tool may take, and what sets it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    time: Duration,
+    hint: &'static str,
+}
+
+impl Limit {
+    /// That of a conversion.
+    pub(crate) const fn convert(limits: &ProcessLimits) -> Self {
+        Self {
+            time: limits.convert,
+            hint: "`[limits] convert-seconds` in the manifest or `--convert-limit` sets the limit",
+        }
+    }
+
+    /// That of a step of an installation.
+    pub(crate) const fn install(limits: &ProcessLimits) -> Self {
+        Self {
+            time: limits.install,
+            hint: "`[limits] install-seconds` in the manifest or `--install-limit` sets the limit",
+        }
+    }
+
+    /// That of a question to an interpreter.
+    pub(crate) const fn probe(limits: &ProcessLimits) -> Self {
+        Self { time: limits.probe, hint: "`[limits] probe-seconds` in the manifest or `--probe-limit` sets the limit" }
+    }
+}
 
 /// A tool that did not start or did not end well.
 #[derive(Debug)]
@@ -20,101 +47,81 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// The last lines of standard error.
     pub(crate) lines: Vec<String>,
+    /// Whether it was ended because of a limit.
+    pub(crate) stopped: bool,
 }
 
 /// Runs `command` to its end; returns its standard output. `step` shows its lines as they come.
-pub(crate) fn run(command: &Cmd, progress: &dyn Progress, step: &dyn Step) -> Result<String, Box<Failure>> {
+pub(crate) fn run(
+    command: &Command,
+    limit: Limit,
+    progress: &dyn Progress,
+    step: &dyn Step,
+) -> Result<String, Box<Failure>> {
     progress.command(&command.to_string());
-    let mut child =
-        command.to_command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(
-            |error| {
-                Box::new(Failure {
-                    error: Error::missing(format!("cannot start `{command}`")).because(error),
-                    lines: Vec::new(),
-                })
-            },
-        )?;
-    let (sender, receiver) = mpsc::channel();
-    let mut printed = String::new();
     let mut last = VecDeque::new();
-    let pipes = [child.stdout.take().map(Pipe::output), child.stderr.take().map(Pipe::errors)];
-    std::thread::scope(|scope| {
-        for pipe in pipes.into_iter().flatten() {
-            let sender = sender.clone();
-            scope.spawn(move || pipe.forward(&sender));
-        }
-        drop(sender);
-        for (is_error, line) in receiver {
-            step.detail(line.trim());
-            progress.output(&line);
-            if is_error {
-                if last.len() == KEPT {
-                    last.pop_front();
-                }
-                last.push_back(line);
-            } else {
-                printed.push_str(&line);
-                printed.push('\n');
+    let outcome = process::run(command, limit.time, &mut |source, line| {
+        step.detail(line.trim());
+        progress.output(line);
+        if source == Source::Errors {
+            if last.len() == KEPT {
+                last.pop_front();
             }
+            last.push_back(line.to_owned());
         }
     });
-    let status = child.wait();
-    if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        return Ok(printed);
-    }
+    let outcome = outcome.map_err(|error| {
+        let error = Error::missing(format!("cannot start `{command}`")).because(error);
+        Box::new(Failure { error, lines: Vec::new(), stopped: false })
+    })?;
+    let stopped = outcome.stopped.is_some();
+    let how = match outcome.answer() {
+        Ok(printed) => return Ok(printed),
+        Err(how) => how,
+    };
     let lines: Vec<String> = last.into();
     let full = lines.iter().any(|line| line.contains("No space left on device") || line.contains("Errno 28"));
-    let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     let mut error =
         Error::new(if full { ErrorKind::Machine } else { ErrorKind::Failed }, format!("`{command}` failed")).cause(how);
     error.causes.extend(lines.iter().filter(|line| !line.trim().is_empty()).cloned());
     if full {
         error = error.hint("free space on that disk, or move the cache with `TRTGATE_CACHE`");
+    } else if stopped {
+        error = error.hint(limit.hint);
     }
-    Err(Box::new(Failure { error, lines }))
+    Err(Box::new(Failure { error, lines, stopped }))
 }
 
-struct Pipe {
-    reader: Box<dyn Read + Send>,
-    is_error: bool,
-}
-
-impl Pipe {
-    fn output(reader: impl Read + Send + 'static) -> Self {
-        Self { reader: Box::new(reader), is_error: false }
-    }
-
-    fn errors(reader: impl Read + Send + 'static) -> Self {
-        Self { reader: Box::new(reader), is_error: true }
-    }
-
-    /// Sends every line; bytes that are not UTF-8 are replaced.
-    fn forward(self, sender: &mpsc::Sender<(bool, String)>) {
-        let mut reader = BufReader::new(self.reader);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if sender.send((self.is_error, text)).is_err() {
-                return;
-            }
-            line.clear();
+/// Asks a program something: its standard output, or why there is none, with the last line of its errors.
+pub(crate) fn ask(command: &Command, limits: &ProcessLimits) -> Result<String, Error> {
+    let limit = Limit::probe(limits);
+    let mut last = String::new();
+    let outcome = process::run(command, limit.time, &mut |source, line| {
+        if source == Source::Errors && !line.trim().is_empty() {
+            line.clone_into(&mut last);
         }
-    }
+    });
+    let failed = |how: String| Error::missing(how);
+    let outcome = outcome.map_err(|error| failed(error.to_string()))?;
+    let stopped = outcome.stopped.is_some();
+    outcome.answer().map_err(|how| match last {
+        _ if stopped => failed(how).hint(limit.hint),
+        last if last.is_empty() => failed(how),
+        last => failed(last),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use xshell::{Shell, cmd};
-
     use super::*;
     use crate::convert::progress::{Quiet, Recorded};
 
     fn shell(script: &str) -> (Recorded, Result<String, Box<Failure>>) {
-        let shell = Shell::new().unwrap();
         let progress = Recorded::default();
-        let outcome = run(&cmd!(shell, "sh -c {script}"), &progress, &*Quiet.begin(""));
+        let limit = Limit::convert(&ProcessLimits::default());
+        let outcome = run(&Command::new("sh").args(["-c", script]), limit, &progress, &*Quiet.begin(""));
         (progress, outcome)
     }
 
@@ -122,7 +129,7 @@ mod tests {
     fn output_is_returned_and_the_command_told() {
         let (progress, outcome) = shell("echo one; echo two >&2; echo three");
         assert_eq!(outcome.unwrap(), "one\nthree\n");
-        assert_eq!(progress.lines(), ["command: sh -c \"echo one; echo two >&2; echo three\""]);
+        assert_eq!(progress.lines(), ["command: sh -c 'echo one; echo two >&2; echo three'"]);
     }
 
     #[test]
@@ -131,7 +138,7 @@ mod tests {
         let failure = outcome.unwrap_err();
         assert_eq!(failure.lines.len(), KEPT);
         assert_eq!(failure.lines.last().unwrap(), "line 40");
-        assert_eq!(failure.error.causes.first().unwrap(), "exit status: 3");
+        assert_eq!(failure.error.causes.first().unwrap(), "exited with code 3");
         assert_eq!(failure.error.kind, ErrorKind::Failed);
     }
 
@@ -145,14 +152,29 @@ mod tests {
     fn a_full_disk_and_a_missing_program_have_their_own_kinds() {
         let (_, outcome) = shell("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1");
         assert_eq!(outcome.unwrap_err().error.kind, ErrorKind::Machine);
-        let shell = Shell::new().unwrap();
-        let outcome = run(&cmd!(shell, "/nonexistent/tool"), &Quiet, &*Quiet.begin(""));
+        let limit = Limit::convert(&ProcessLimits::default());
+        let outcome = run(&Command::new("/nonexistent/tool"), limit, &Quiet, &*Quiet.begin(""));
         assert_eq!(outcome.unwrap_err().error.kind, ErrorKind::Missing);
     }
 
     #[test]
     fn a_signal_is_named() {
         let (_, outcome) = shell("kill -9 $$");
-        assert_eq!(outcome.unwrap_err().error.causes.first().unwrap(), "signal: 9 (SIGKILL)");
+        let how = "died by signal 9 (SIGKILL, by hand or out of memory)";
+        assert_eq!(outcome.unwrap_err().error.causes.first().unwrap(), how);
+    }
+
+    #[test]
+    fn what_hangs_is_ended_at_its_limit_which_is_named() {
+        let limits = ProcessLimits { convert: Duration::from_millis(200), ..ProcessLimits::default() };
+        let command = Command::new("sh").args(["-c", "echo begun >&2; sleep 600"]);
+        let failure = run(&command, Limit::convert(&limits), &Quiet, &*Quiet.begin("")).unwrap_err();
+        assert!(failure.stopped);
+        assert_eq!(failure.error.causes, ["timed out after 0.2 s, and was stopped", "begun"]);
+        assert!(failure.error.hint.unwrap().contains("`--convert-limit`"));
+        let limits = ProcessLimits { probe: Duration::from_millis(200), ..limits };
+        let error = ask(&command, &limits).unwrap_err();
+        assert_eq!(error.message, "timed out after 0.2 s, and was stopped");
+        assert!(error.hint.unwrap().contains("`--probe-limit`"));
     }
 }

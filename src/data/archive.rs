@@ -5,21 +5,24 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use md5::{Digest, Md5};
-use xshell::{Shell, cmd};
 
 use crate::data::atomic::{folder_of, sync_folder};
 use crate::data::reader::Split;
 use crate::data::record::{FOLDER, RecordLayout, RecordReader, TEST_FILE, TRAIN_FILES};
 use crate::error::{Error, Result};
+use crate::process::{self, Command};
 
 /// Where the official archive is.
 pub const URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
 /// MD5 of the official archive, in hexadecimal.
 pub const MD5: &str = "c32a1d4ab5d03f1284b67883e8d87530";
 
+/// Longest time for the download.
+const LONGEST_DOWNLOAD: Duration = Duration::from_secs(3600);
 /// Records of each file of the official folder.
 const RECORDS_PER_FILE: u64 = 10_000;
 /// Largest file that is unpacked; the official ones have 30,730,000 bytes.
@@ -40,15 +43,25 @@ pub fn download(url: &str, folder: &Path, progress: bool) -> Result<tempfile::Te
         .tempfile_in(folder)
         .map_err(|error| Error::io("create a file in", folder, error))?
         .into_temp_path();
-    let shell = Shell::new().map_err(|error| Error::machine("cannot start programs").because(error))?;
     let silent = if progress { &["--progress-bar"][..] } else { &["--silent", "--show-error"] };
-    let command =
-        cmd!(shell, "curl --fail --location --retry 3 --connect-timeout 20 {silent...} --output {target} -- {url}");
-    let outcome = if progress { command.run_echo() } else { command.run() };
-    outcome.map_err(|error| {
-        Error::machine(format!("cannot download `{url}`"))
-            .because(error)
-            .hint("download it another way and give the file with `--archive`")
+    let mut command = Command::new("curl")
+        .args(["--fail", "--location", "--retry", "3", "--connect-timeout", "20"])
+        .args(silent)
+        .arg("--output")
+        .arg(&target)
+        .args(["--", url])
+        .fetching();
+    if progress {
+        crate::cli::output::note(&format!("$ {command}"));
+        command = command.showing_errors();
+    }
+    let mut last = String::new();
+    let outcome = process::run(&command, LONGEST_DOWNLOAD, &mut |_, line| line.clone_into(&mut last));
+    let answer = outcome.map_err(|error| error.to_string()).and_then(|outcome| outcome.answer());
+    answer.map_err(|how| {
+        let mut error = Error::machine(format!("cannot download `{url}`")).cause(format!("`{command}` {how}"));
+        error.causes.extend(Some(last).filter(|last| !last.is_empty()));
+        error.hint("download it another way and give the file with `--archive`")
     })?;
     Ok(target)
 }

@@ -28,7 +28,7 @@ pub struct Discovery {
     pub device: std::result::Result<DeviceInfo, Error>,
 }
 
-/// Looks for everything; installs the environments that the manifest needs first, if `install` allows it.
+/// Looks for everything, in workers with `limits`; installs the environments that the manifest needs first, if `install` allows it.
 ///
 /// # Errors
 /// If a worker cannot be started. An environment that cannot be installed is no error here: what needs it says so.
@@ -38,8 +38,12 @@ pub fn discover(
     search: &[PathBuf],
     install: bool,
     program: &WorkerProgram,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Discovery> {
+    if let Some(left_out) = runtime::loader_path::left_out() {
+        progress.note(&left_out);
+    }
     let (environment, environment_error) = match export_environment(store, install, progress) {
         Ok(environment) => (environment, None),
         Err(error) => (None, Some(error)),
@@ -74,7 +78,7 @@ pub fn discover(
         let probe = match library {
             Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
                 if tensorrt.is_none() {
-                    tensorrt = Some(probe_tensorrt(&paths, program)?);
+                    tensorrt = Some(probe_tensorrt(&paths, program, limits)?);
                 }
                 let all = tensorrt.clone().unwrap_or_default();
                 of_library(all, library, &paths)
@@ -96,7 +100,7 @@ pub fn discover(
             }
         }
     }
-    let device = find_device(program);
+    let device = find_device(program, limits);
     Ok(Discovery { environment, environment_error, paths, probes, device })
 }
 
@@ -104,7 +108,8 @@ fn export_environment(store: &Store, install: bool, progress: &dyn Progress) -> 
     if let Some(environment) = environment::find_in(store, environment::EXPORT) {
         return Ok(Some(environment));
     }
-    if !install {
+    // The user's own is nothing that could be made.
+    if !install && !environment::is_named(environment::EXPORT) {
         return Ok(None);
     }
     let _waiting = crate::meter::waiting();
@@ -112,10 +117,10 @@ fn export_environment(store: &Store, install: bool, progress: &dyn Progress) -> 
 }
 
 /// TensorRT tells its version only once it is loaded, which is done in a worker.
-fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram) -> Result<Probe> {
+fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram, limits: Limits) -> Result<Probe> {
     let driver = runtime::driver(Library::Tensorrt)?;
     if !runtime::tensorrt::discovery::candidates(paths).is_empty() {
-        let mut worker = Worker::start(program, Limits::default())?;
+        let mut worker = Worker::start(program, limits)?;
         match worker.probe(Library::Tensorrt, paths) {
             Ok(probe) => return Ok(probe),
             Err(error) => {
@@ -129,14 +134,14 @@ fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram) -> Result<Probe>
 }
 
 /// The first GPU, asked in a worker: the driver's start is slow and takes memory.
-fn find_device(program: &WorkerProgram) -> Result<DeviceInfo> {
+fn find_device(program: &WorkerProgram, limits: Limits) -> Result<DeviceInfo> {
     let traces = ["/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/nvgpu", "/dev/dxg"];
     if !traces.iter().any(|trace| Path::new(trace).exists()) {
         return Err(Error::missing("no NVIDIA GPU is visible on this machine")
             .cause(format!("none of {} is here", traces.join(", ")))
             .hint("in a container, start it with `--gpus all`"));
     }
-    Worker::start(program, Limits::default())?.device(0)
+    Worker::start(program, limits)?.device(0)
 }
 
 /// The part of a probe that is about one library.

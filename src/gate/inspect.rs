@@ -197,7 +197,7 @@ impl Inspected {
         };
         // A SavedModel is gated against TensorFlow, which `gate` installs if this does not.
         let install = library == Library::Tensorflow;
-        let discovery = discover(None, means.store, &[], install, means.program, means.progress)?;
+        let discovery = discover(None, means.store, &[], install, means.program, Limits::default(), means.progress)?;
         let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
         let installation = probe.and_then(|probe| probe.found.first()).cloned();
         let installation =

@@ -17,11 +17,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
 use crate::gate::golden;
+use crate::gate::limits::LimitOverrides;
 use crate::gate::natural::{self, Natural};
 use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, builds_engines, plan};
+use crate::process::stop;
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
 
@@ -38,8 +40,8 @@ pub struct Options {
     pub search: Vec<PathBuf>,
     /// Whether missing Python environments may be installed.
     pub install: bool,
-    /// Overrides the manifest's time limit.
-    pub time_limit: Option<Duration>,
+    /// Overrides the manifest's limits.
+    pub limits: LimitOverrides,
     /// Overrides the manifest's threads inside one operator.
     pub intra_threads: Option<usize>,
     /// Overrides the manifest's threads across operators.
@@ -63,7 +65,7 @@ impl Options {
             artifacts: None,
             search: Vec::new(),
             install: true,
-            time_limit: None,
+            limits: LimitOverrides::default(),
             intra_threads: None,
             inter_threads: None,
             trust: false,
@@ -142,12 +144,19 @@ impl Workspace {
             None => declared,
         };
         let engines_need_plain = declared.is_some_and(|declared| declared.engines_need_plain());
-        let store =
-            Store::open(options.cache.clone())?.reporting(Arc::clone(&options.progress)).installing(options.install);
-        let limit = Duration::from_secs(manifest.run.time_limit_seconds);
+        let processes = options.limits.over(manifest.limits);
+        let store = Store::open(options.cache.clone())?
+            .reporting(Arc::clone(&options.progress))
+            .installing(options.install)
+            .limiting(processes);
+        stop::keeps(format!(
+            "no report was written; what was converted, built or installed is kept in `{}`",
+            store.root().display()
+        ));
         let limits = Limits {
-            request: options.time_limit.unwrap_or(limit),
+            request: Duration::from_secs(options.limits.request_seconds.unwrap_or(manifest.run.time_limit_seconds)),
             build: Duration::from_secs(manifest.run.build_limit_seconds),
+            memory_mebibytes: processes.memory_mebibytes,
             ..Limits::default()
         };
         let install = options.install && bundle.is_none();
@@ -157,6 +166,7 @@ impl Workspace {
             &options.search,
             install,
             &options.program,
+            limits,
             &*options.progress,
         )?;
         Ok(Self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::process::ProcessLimits;
 
 use crate::vocabulary::{Library, Precision, RuntimeId};
 
@@ -54,6 +55,8 @@ pub struct Manifest {
     pub require: Require,
     /// How cells are run.
     pub run: RunOptions,
+    /// How long what is started may take, but for the workers.
+    pub limits: ProcessLimits,
 }
 
 impl Manifest {
@@ -367,4 +370,9 @@ pub struct RunOptions {
     pub time_limit_seconds: u64,
     /// Longest time for building one engine, seconds.
     pub build_limit_seconds: u64,
+}
+
+impl RunOptions {
+    /// Seconds of [`RunOptions::time_limit_seconds`] where nothing else is said.
+    pub const TIME_LIMIT_SECONDS: u64 = 120;
 }

@@ -32,6 +32,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) run: RawRun,
     #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
     pub(super) paths: RawPaths,
 }
 
@@ -147,6 +149,16 @@ pub(super) struct RawRun {
     pub(super) inter_threads: Option<usize>,
     pub(super) time_limit_seconds: Option<Spanned<u64>>,
     pub(super) build_limit_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) probe_seconds: Option<Spanned<u64>>,
+    pub(super) convert_seconds: Option<Spanned<u64>>,
+    pub(super) install_seconds: Option<Spanned<u64>>,
+    pub(super) lock_seconds: Option<Spanned<u64>>,
+    pub(super) memory_mebibytes: Option<Spanned<u64>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -15,10 +15,14 @@ use super::{
 };
 use crate::convert::environment;
 use crate::error::{Error, Result};
+use crate::process::ProcessLimits;
 use crate::vocabulary::{Library, Precision};
 
 /// Largest loss that a manifest may name: half of all answers wrong is no conversion.
 const LARGEST_LOSS: f64 = 0.5;
+
+/// Longest limit that a manifest may name, seconds: a year.
+const LONGEST_LIMIT: u64 = 31_536_000;
 
 /// Text and name of the manifest, to point at a place in it.
 struct Source<'a> {
@@ -81,8 +85,18 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
     };
     let limit = |given: Option<Spanned<u64>>, default: u64| match given {
         Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
+        Some(given) if *given.get_ref() > LONGEST_LIMIT => {
+            Err(source.error(given.span(), "a time limit of more than a year is none"))
+        }
         Some(given) => Ok(*given.get_ref()),
         None => Ok(default),
+    };
+    let seconds = |given, default| limit(given, default).map(Duration::from_secs);
+    let memory_mebibytes = match &raw.limits.memory_mebibytes {
+        Some(given) if !(16..=1 << 30).contains(given.get_ref()) => {
+            return Err(source.error(given.span(), "not a number of MiB from 16 to 2^30"));
+        }
+        given => given.as_ref().map(|given| *given.get_ref()),
     };
     if let (Some(_), Some(data)) = (&raw.probes.file, &raw.probes.data) {
         return Err(source.error(data.span(), "the probes have both a `file` and `data` of their own; keep one"));
@@ -155,8 +169,15 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         run: RunOptions {
             intra_threads: raw.run.intra_threads.unwrap_or(0),
             inter_threads: raw.run.inter_threads.unwrap_or(0),
-            time_limit_seconds: limit(raw.run.time_limit_seconds, 120)?,
+            time_limit_seconds: limit(raw.run.time_limit_seconds, RunOptions::TIME_LIMIT_SECONDS)?,
             build_limit_seconds: limit(raw.run.build_limit_seconds, 900)?,
+        },
+        limits: ProcessLimits {
+            probe: seconds(raw.limits.probe_seconds, ProcessLimits::PROBE_SECONDS)?,
+            convert: seconds(raw.limits.convert_seconds, ProcessLimits::CONVERT_SECONDS)?,
+            install: seconds(raw.limits.install_seconds, ProcessLimits::INSTALL_SECONDS)?,
+            lock: seconds(raw.limits.lock_seconds, ProcessLimits::LOCK_SECONDS)?,
+            memory_mebibytes,
         },
     })
 }

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::runtime::{Installation, Obstacle, Probe, SearchPaths};
+use crate::runtime::{Installation, Obstacle, Probe, SearchPaths, loader_path};
 use crate::vocabulary::{Library, RuntimeId};
 
 /// The version of a library whose file and package do not tell it.
@@ -45,9 +45,7 @@ impl SystemFolders {
     /// The folders of this machine: `LD_LIBRARY_PATH`, the usual library folders, and the Python packages that
     /// containers install for the whole system.
     pub(crate) fn of_this_machine() -> Self {
-        let mut libraries: Vec<PathBuf> = env::var_os("LD_LIBRARY_PATH")
-            .map(|value| env::split_paths(&value).filter(|path| path.is_absolute()).collect())
-            .unwrap_or_default();
+        let mut libraries = loader_path::folders();
         let multiarch = format!("{}-linux-gnu", env::consts::ARCH);
         for root in ["/usr/local/lib", "/usr/lib", "/lib"] {
             libraries.push(Path::new(root).join(&multiarch));

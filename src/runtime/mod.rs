@@ -12,7 +12,9 @@
 
 pub(crate) mod border;
 pub mod cuda;
+pub(crate) mod kernel;
 pub mod litert;
+pub(crate) mod loader_path;
 pub(crate) mod locate;
 pub mod onnxruntime;
 pub mod padding;

@@ -1,18 +1,17 @@
 //! The gate's side: starts a worker, asks it, and says how it ended when it does not answer.
 
-use std::collections::VecDeque;
-use std::io::{BufReader, BufWriter, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::{BufReader, BufWriter};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::ChildStdin;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::words::Words;
 use super::{Extent, Reply, Request, TensorHeader, frame};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
+use crate::process::{Child, Command, Interrupt, StreamReader, StreamWriter};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
@@ -20,10 +19,8 @@ use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
 use crate::tensor::{Signature, Tensor};
 use crate::vocabulary::Library;
 
-/// Last lines of standard error that are kept.
-const KEPT_LINES: usize = 20;
-/// Longest line of standard error that is kept, bytes.
-const KEPT_LINE_BYTES: usize = 400;
+/// How long a worker that is not wanted any more may take to end, and how long between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The program that is started as a worker, and its environment.
 #[derive(Clone, Debug)]
@@ -72,19 +69,19 @@ pub struct Limits {
     pub build: Duration,
     /// Most bytes on standard error before the worker is stopped.
     pub stderr_bytes: u64,
+    /// Most memory that it may ask for, MiB; none if absent.
+    pub memory_mebibytes: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request: Duration::from_secs(120), build: Duration::from_secs(900), stderr_bytes: 64 << 20 }
+        Self {
+            request: Duration::from_secs(120),
+            build: Duration::from_secs(900),
+            stderr_bytes: 64 << 20,
+            memory_mebibytes: None,
+        }
     }
-}
-
-/// What a worker wrote to standard error.
-#[derive(Debug, Default)]
-struct Stderr {
-    lines: VecDeque<String>,
-    bytes: u64,
 }
 
 /// Outputs of a run with their cost.
@@ -105,9 +102,10 @@ type Answer = std::io::Result<Option<(Reply, Vec<f32>)>>;
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
-    requests: Option<BufWriter<ChildStdin>>,
+    requests: Option<BufWriter<StreamWriter<ChildStdin>>>,
     replies: Receiver<Answer>,
-    stderr: Arc<Mutex<Stderr>>,
+    words: Words,
+    interrupt: Interrupt,
     readers: Vec<JoinHandle<()>>,
     limits: Limits,
     dead: bool,
@@ -120,17 +118,24 @@ impl Worker {
     /// # Errors
     /// If the process cannot be started.
     pub fn start(program: &WorkerProgram, limits: Limits) -> Result<Self> {
-        let mut command = Command::new(&program.program);
-        command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let failed = || Error::machine(format!("cannot start a worker, `{} worker`", program.program.display()));
+        let mut command = Command::new(&program.program)
+            .arg("worker")
+            .with_input()
+            .minding_its_parent()
+            .with_memory(limits.memory_mebibytes);
         for (name, value) in &program.environment {
-            command.env(name, value);
+            command = command.env(name, value);
         }
-        let failed = || format!("cannot start a worker, `{} worker`", program.program.display());
-        let mut child = command.spawn().map_err(|error| Error::machine(failed()).because(error))?;
-        let (Some(input), Some(output), Some(error)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(Error::machine(failed()).cause("its streams are not there"));
+        let mut child = command.start().map_err(|error| failed().because(error))?;
+        let (Some(input), Some(output), Some(errors)) = child.streams() else {
+            return Err(failed().cause("its streams are not there"));
         };
+        let piped = |error: std::io::Error| failed().because(error);
+        let interrupt = Interrupt::new().map_err(piped)?;
+        let output = StreamReader::new(output, &interrupt).map_err(piped)?;
+        let errors = StreamReader::new(errors, &interrupt).map_err(piped)?;
+        let requests = BufWriter::new(StreamWriter::new(input).map_err(piped)?);
         let (sender, replies) = mpsc::channel();
         let answers = std::thread::spawn(move || {
             let mut stream = BufReader::new(output);
@@ -142,15 +147,16 @@ impl Worker {
                 }
             }
         });
-        let stderr = Arc::new(Mutex::new(Stderr::default()));
-        let kept = Arc::clone(&stderr);
+        let words = Words::default();
+        let kept = words.clone();
         let echo = program.echo;
-        let lines = std::thread::spawn(move || keep_lines(error, &kept, echo));
+        let lines = std::thread::spawn(move || kept.keep(errors, echo));
         Ok(Self {
             child,
-            requests: Some(BufWriter::new(input)),
+            requests: Some(requests),
             replies,
-            stderr,
+            words,
+            interrupt,
             readers: vec![answers, lines],
             limits,
             dead: false,
@@ -244,7 +250,7 @@ impl Worker {
     pub fn measure(&mut self, input: &Tensor, batch: usize, contract: &TimingContract) -> Result<Measurement> {
         let request = Request::Measure { input: header(input), batch, contract: contract.clone() };
         let asked = Duration::from_millis(contract.warm_up_milliseconds + contract.duration_milliseconds);
-        let limit = self.limits.request + 2 * asked;
+        let limit = self.limits.request.saturating_add(asked.saturating_mul(2));
         let (reply, values) = self.ask("measure", &request, &input.values, limit)?;
         let Reply::Measured { mut measurement, outputs } = reply else { return Err(unexpected(&reply)) };
         let mut rest = values.as_slice();
@@ -274,28 +280,32 @@ impl Worker {
         }
         let _waiting = crate::meter::waiting();
         let start = Instant::now();
-        if let Some(stream) = &mut self.requests
-            && frame::write(stream, request, &[values]).is_err()
-        {
-            return Err(self.died(what, start));
+        if let Some(stream) = &mut self.requests {
+            stream.get_mut().limit(limit);
+            match frame::write(stream, request, &[values]) {
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(self.late(what, limit)),
+                Err(_) => return Err(self.died(what, start)),
+                Ok(()) => {}
+            }
         }
         loop {
-            // Woken often enough to notice a flood on standard error.
+            // Woken often enough to notice a flood on standard error, and an end that somebody who holds the pipes hides.
             let left = limit.saturating_sub(start.elapsed());
             match self.replies.recv_timeout(left.min(Duration::from_millis(100))) {
                 Ok(Ok(Some((Reply::Failed(error), _)))) => return Err(error),
                 Ok(Ok(Some(answer))) => return Ok(answer),
                 Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => return Err(self.died(what, start)),
+                Ok(Err(_)) if self.child.ending().is_some() => return Err(self.died(what, start)),
                 Ok(Err(error)) => {
-                    self.kill();
+                    self.end();
                     return Err(Error::failed(format!("cannot {what}: the worker's answer is broken"))
                         .because(error)
                         .with_lines(&self.last_lines()));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let written = self.stderr.lock().unwrap_or_else(PoisonError::into_inner).bytes;
+                    let written = self.words.bytes();
                     if written > self.limits.stderr_bytes {
-                        self.kill();
+                        self.end();
                         return Err(Error::failed(format!(
                             "cannot {what}: the worker was stopped after writing {} MiB to standard error",
                             written >> 20
@@ -303,55 +313,43 @@ impl Worker {
                         .with_lines(&self.last_lines()));
                     }
                     if start.elapsed() >= limit {
-                        self.kill();
-                        return Err(Error::failed(format!(
-                            "cannot {what}: no answer within {} s, so the worker was stopped",
-                            limit.as_secs()
-                        ))
-                        .with_lines(&self.last_lines())
-                        .hint("`[run] time-limit-seconds` in the manifest sets the limit"));
+                        return Err(self.late(what, limit));
+                    }
+                    if self.child.ending().is_some() {
+                        // What it said before is read, then its streams count as closed.
+                        self.interrupt.raise();
                     }
                 }
             }
         }
     }
 
+    /// The worker took too long: ends it.
+    fn late(&mut self, what: &str, limit: Duration) -> Error {
+        self.end();
+        Error::failed(format!("cannot {what}: no answer within {} s, so the worker was stopped", limit.as_secs()))
+            .with_lines(&self.last_lines())
+            .hint("`[run] time-limit-seconds` in the manifest or `--time-limit` sets the limit")
+    }
+
     /// The worker ended by itself: says how, when, and its last words.
     fn died(&mut self, what: &str, start: Instant) -> Error {
         self.requests = None;
-        let status = self.wait(Duration::from_secs(5));
-        self.dead = true;
-        let how = match status {
-            Some(status) => ending(status),
-            None => {
-                self.kill();
-                "closed its streams and had to be stopped".to_owned()
-            }
+        let how = match self.child.wait(Duration::from_secs(5)) {
+            Some(ending) => ending.to_string(),
+            None => "closed its streams and had to be stopped".to_owned(),
         };
+        self.end();
         Error::failed(format!("cannot {what}: the worker {how} after {:.1} s", start.elapsed().as_secs_f64()))
             .with_lines(&self.last_lines())
     }
 
-    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if start.elapsed() < limit => std::thread::sleep(Duration::from_millis(2)),
-                Ok(None) | Err(_) => return None,
-            }
-        }
-    }
-
     /// Ends the worker and everything it started.
-    fn kill(&mut self) {
+    fn end(&mut self) {
         self.dead = true;
         self.requests = None;
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            // It may have ended by itself in the meantime.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let _ = self.child.wait();
+        self.child.end(GRACE);
+        self.interrupt.raise();
     }
 
     /// The last lines on standard error.
@@ -360,15 +358,17 @@ impl Worker {
         if self.dead {
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).lines.iter().cloned().collect()
+        self.words.lines()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         self.requests = None;
-        if !self.dead && self.wait(Duration::from_millis(500)).is_none() {
-            self.kill();
+        if !self.dead {
+            // One that has nothing to do ends as soon as nothing more can be asked.
+            self.child.wait(GRACE);
+            self.end();
         }
         for reader in self.readers.drain(..) {
             // A reader that panicked has nothing left to tell.
@@ -384,64 +384,4 @@ fn header(tensor: &Tensor) -> TensorHeader {
 fn unexpected(reply: &Reply) -> Error {
     let name = serde_json::to_value(reply).ok().and_then(|value| Some(value.get("answer")?.as_str()?.to_owned()));
     Error::failed(format!("the worker gave an answer to another question, `{}`", name.unwrap_or_default()))
-}
-
-fn ending(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("died by signal {signal} ({})", signal_name(signal)),
-        (None, Some(code)) => format!("exited with code {code}"),
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => "SIGILL, an instruction this processor does not have",
-        6 => "SIGABRT, the library gave up",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL, by hand or out of memory",
-        11 => "SIGSEGV, a bad memory access in the library",
-        15 => "SIGTERM",
-        _ => "see signal(7)",
-    }
-}
-
-/// Reads standard error to its end, keeping the last lines.
-fn keep_lines(mut stream: impl Read, kept: &Mutex<Stderr>, echo: bool) {
-    let mut buffer = [0; 8192];
-    let mut line: Vec<u8> = Vec::new();
-    let push = |line: &mut Vec<u8>| {
-        let text = String::from_utf8_lossy(line).trim_end().to_owned();
-        line.clear();
-        if text.is_empty() {
-            return;
-        }
-        if echo {
-            crate::cli::output::note(&format!("  worker: {text}"));
-        }
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.lines.len() == KEPT_LINES {
-            kept.lines.pop_front();
-        }
-        kept.lines.push_back(text);
-    };
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).bytes += count as u64;
-                for &byte in buffer.get(..count).unwrap_or_default() {
-                    if byte == b'\n' {
-                        push(&mut line);
-                    } else if line.len() < KEPT_LINE_BYTES {
-                        line.push(byte);
-                    }
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    push(&mut line);
 }

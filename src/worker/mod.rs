@@ -10,6 +10,7 @@ mod fault;
 mod frame;
 mod server;
 mod survey;
+mod words;
 
 pub(crate) use fault::on_demand as fault_on_demand;
 

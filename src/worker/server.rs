@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::fault::Faults;
 use super::{Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
@@ -19,8 +21,12 @@ use crate::vocabulary::RuntimeId;
 /// If the streams cannot be set up, or break in the middle of a frame.
 pub fn serve() -> Result<()> {
     let broken = |error: io::Error| Error::machine("the worker's connection to the gate broke").because(error);
-    // The gate may die without a word; the worker must not outlive it in the middle of a long build.
+    // The gate may die without a word; the worker must not outlive it in the middle of a long build. An emulator may not have
+    // the call; the end of the requests is told by the pipe then.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if is_orphan() {
+        return Ok(());
+    }
     // Libraries print to standard output; the frames keep the original, everything else goes to standard error.
     let original = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
@@ -38,6 +44,13 @@ pub fn serve() -> Result<()> {
         replies.flush().map_err(broken)?;
     }
     Ok(())
+}
+
+/// Whether nobody holds the other end of the requests: the gate died before this process asked to die with it.
+fn is_orphan() -> bool {
+    let mut places = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut places, Some(&now)).is_ok() && places.iter().any(|place| place.revents().contains(PollFlags::HUP))
 }
 
 struct State {

@@ -78,7 +78,8 @@ impl Context {
         Run::of(command.spawn().unwrap().wait_with_output().unwrap(), self.folder.path())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The command that [`Context::run`] runs.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").env("COLUMNS", "80");
         command.env_remove("TRTGATE_REQUIRE").env_remove("CIFAR10_DIR");
@@ -102,7 +103,8 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(output: Output, folder: &Path) -> Self {
+    /// What `output` shows of a run in `folder`.
+    pub fn of(output: Output, folder: &Path) -> Self {
         let clean = |bytes: &[u8]| {
             String::from_utf8_lossy(bytes)
                 .replace(&folder.display().to_string(), "[FOLDER]")

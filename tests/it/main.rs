@@ -8,6 +8,8 @@ mod against;
 /// Engines, killed in the middle and built again.
 mod budget;
 mod builds;
+/// Processes that trtgate starts: what they get, and how they end.
+mod children;
 /// Runs the program as users do.
 mod context;
 /// The converters on real models.

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xshell::{Shell, cmd};
 
 use crate::convert::digest::digest_bytes;
 use crate::convert::environment::{Environment, Lock};
 use crate::convert::store::{Store, create_directory};
+use crate::convert::tool;
 use crate::error::{Error, Result};
+use crate::process::{Command, ProcessLimits};
 
 /// Names an interpreter to use in place of the environment `export`.
 pub const PYTHON_VARIABLE: &str = "TRTGATE_PYTHON";
@@ -46,7 +47,7 @@ pub(super) fn describe(store: &Store, python: &Path) -> Result<Environment> {
     let answer = match known {
         Some(known) if known.stamps == stamps(python, &known.answer.site_packages) => known.answer,
         _ => {
-            let answer = ask(python)?;
+            let answer = ask(python, store.limits())?;
             let remembered = Remembered { stamps: stamps(python, &answer.site_packages), answer };
             remember(&folder, &path, &remembered)?;
             remembered.answer
@@ -75,16 +76,16 @@ fn stamps(python: &Path, site_packages: &[PathBuf]) -> Vec<i128> {
         .collect()
 }
 
-fn ask(python: &Path) -> Result<Answer> {
+fn ask(python: &Path, limits: &ProcessLimits) -> Result<Answer> {
     let refused = |what: &str| {
         Error::missing(format!("`{PYTHON_VARIABLE}` names `{}`, which {what}", python.display()))
             .hint("name a Python 3 interpreter that has TensorFlow, or unset it")
     };
-    let shell = Shell::new().map_err(|error| Error::machine("cannot run tools here").because(error))?;
-    let text = cmd!(shell, "{python} -s -c {QUESTION}").read().map_err(|error| {
-        // The script is part of the command that the tool would print; its last line says what went wrong.
-        let last = error.to_string().lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
-        refused("does not run").cause(last.unwrap_or_default())
+    let command = Command::new(python).args(["-I", "-c", QUESTION]).inside(Path::new("/"));
+    // The script is part of the command; what it says of its failure is enough.
+    let text = tool::ask(&command, limits).map_err(|error| {
+        let refused = refused("does not run").cause(error.message);
+        Error { hint: error.hint.or(refused.hint.clone()), ..refused }
     })?;
     serde_json::from_str(text.trim()).map_err(|error| refused("does not answer as Python 3 does").because(error))
 }

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use xshell::{Cmd, Shell, cmd};
-
 use crate::convert::environment::external::PYTHON_VARIABLE;
 use crate::convert::progress::{Progress, Step};
-use crate::convert::tool::{self, Failure};
+use crate::convert::tool::{self, Failure, Limit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::{Command, ProcessLimits};
 
 /// Versions for which every package of the lock file has a wheel.
 const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (3, 11)..=(3, 13);
@@ -33,8 +32,8 @@ impl Interpreter {
 }
 
 /// The first interpreter on `PATH` of a version that the lock file has wheels for.
-pub(super) fn find(shell: &Shell) -> Result<Interpreter> {
-    choose(PROGRAMS.iter().map(|program| (*program, version(shell, program))))
+pub(super) fn find(limits: &ProcessLimits) -> Result<Interpreter> {
+    choose(PROGRAMS.iter().map(|program| (*program, version(program, limits))))
 }
 
 fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>) -> Result<Interpreter> {
@@ -61,9 +60,14 @@ fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>) -> Res
     Err(error.hint(format!("{how}, or name an interpreter that has TensorFlow in `{PYTHON_VARIABLE}`")))
 }
 
-fn version(shell: &Shell, program: &str) -> Option<(u32, u32)> {
+/// `program`, isolated: neither the current folder nor a variable decides what it loads.
+fn isolated(program: &Path) -> Command {
+    Command::new(program).arg("-I").inside(Path::new("/"))
+}
+
+fn version(program: &str, limits: &ProcessLimits) -> Option<(u32, u32)> {
     let script = "import sys; print(sys.version_info[0], sys.version_info[1])";
-    let text = cmd!(shell, "{program} -I -c {script}").read().ok()?;
+    let text = tool::ask(&isolated(Path::new(program)).args(["-c", script]), limits).ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
@@ -71,33 +75,34 @@ fn version(shell: &Shell, program: &str) -> Option<(u32, u32)> {
 /// Makes a virtual environment in `directory`; returns the start of a `pip install` command for it.
 ///
 /// Distributions that split `ensurepip` from Python (Debian's `python3-venv`) cannot give it a pip of its own: then
-/// `virtualenv` is tried, then the system's own pip on an environment without one.
+/// `virtualenv` is tried, then the system's own pip, run by an environment without one.
 pub(super) fn environment(
-    shell: &Shell,
     base: &Interpreter,
     directory: &Path,
+    limits: &ProcessLimits,
     progress: &dyn Progress,
     step: &dyn Step,
-) -> Result<Cmd> {
-    let program = &base.program;
-    let inside = directory.join("bin").join("python");
-    let with_pip = cmd!(shell, "{program} -I -m venv {directory}");
-    let first = match tool::run(&with_pip, progress, step) {
-        Ok(_) => return Ok(cmd!(shell, "{inside} -I -m pip install")),
+) -> Result<Command> {
+    let run = |command: &Command| tool::run(command, Limit::install(limits), progress, step);
+    let program = || isolated(&base.program);
+    let inside = || isolated(&directory.join("bin").join("python")).fetching();
+    let with_pip = program().args(["-m", "venv"]).arg(directory);
+    let first = match run(&with_pip) {
+        Ok(_) => return Ok(inside().args(["-m", "pip", "install"])),
         Err(failure) => failure,
     };
-    if first.error.kind == ErrorKind::Machine {
+    if first.error.kind == ErrorKind::Machine || first.stopped {
         return Err(first.error);
     }
-    let virtualenv = cmd!(shell, "{program} -m virtualenv --no-periodic-update {directory}");
-    if tool::run(&virtualenv, progress, step).is_ok() {
-        return Ok(cmd!(shell, "{inside} -I -m pip install"));
+    let virtualenv = program().args(["-m", "virtualenv", "--no-periodic-update"]).arg(directory);
+    if run(&virtualenv).is_ok() {
+        return Ok(inside().args(["-m", "pip", "install"]));
     }
-    let without_pip = cmd!(shell, "{program} -I -m venv --clear --without-pip {directory}");
-    if pip_version(shell, program).is_some_and(|major| major >= 23)
-        && keep_requirements(directory, || tool::run(&without_pip, progress, step)).is_ok()
+    let without_pip = program().args(["-m", "venv", "--clear", "--without-pip"]).arg(directory);
+    if let Some(pip) = pip_folder(&base.program, limits)
+        && keep_requirements(directory, || run(&without_pip)).is_ok()
     {
-        return Ok(cmd!(shell, "{program} -m pip --python {inside} install"));
+        return Ok(inside().arg(pip).arg("install"));
     }
     Err(no_environment(*first, base))
 }
@@ -120,21 +125,23 @@ fn no_environment(failure: Failure, base: &Interpreter) -> Error {
 }
 
 /// The start of a `pip install` command of the system, for packages that only hold libraries.
-pub(super) fn pip(shell: &Shell) -> Result<Cmd> {
-    PROGRAMS
-        .iter()
-        .find(|program| pip_version(shell, Path::new(program)).is_some())
-        .map(|program| cmd!(shell, "{program} -m pip install"))
-        .ok_or_else(|| {
-            Error::missing("no `pip` to fetch packages with")
-                .hint("install one (Debian, Ubuntu: `apt install python3-pip`)")
-        })
+pub(super) fn pip(limits: &ProcessLimits) -> Result<Command> {
+    PROGRAMS.iter().map(Path::new).find(|program| pip_folder(program, limits).is_some()).map(pip_of).ok_or_else(|| {
+        Error::missing("no `pip` to fetch packages with")
+            .hint("install one (Debian, Ubuntu: `apt install python3-pip`)")
+    })
 }
 
-/// Major version of the pip of `program`.
-fn pip_version(shell: &Shell, program: &Path) -> Option<u32> {
-    let text = cmd!(shell, "{program} -m pip --version").read().ok()?;
-    text.strip_prefix("pip ")?.split('.').next()?.parse().ok()
+/// The start of a `pip install` command of `program`.
+pub(super) fn pip_of(program: &Path) -> Command {
+    isolated(program).args(["-m", "pip", "install"]).fetching()
+}
+
+/// Where the pip of `program` lies: any interpreter can run that folder.
+fn pip_folder(program: &Path, limits: &ProcessLimits) -> Option<PathBuf> {
+    let script = "import os, pip; print(os.path.dirname(pip.__file__))";
+    let text = tool::ask(&isolated(program).args(["-c", script]), limits).ok()?;
+    Some(PathBuf::from(text.trim())).filter(|folder| folder.is_absolute())
 }
 
 #[cfg(test)]

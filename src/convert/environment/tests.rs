@@ -58,18 +58,18 @@ fn an_unknown_name_lists_the_known_ones() {
 
 #[test]
 fn a_failed_installation_says_which_command_and_its_last_lines() {
-    let shell = Shell::new().unwrap();
     let script = "echo 'ERROR: No matching distribution found for absl-py' >&2; exit 1";
-    let pip = cmd!(shell, "sh -c {script}");
+    let pip = Command::new("sh").args(["-c", script]);
+    let limits = ProcessLimits::default();
     let lock = lock_of(EXPORT).unwrap();
     let progress = Recorded::default();
-    let error = install(pip, Path::new("requirements.txt"), lock, &progress, &*Quiet.begin("")).unwrap_err();
+    let error = install(pip, Path::new("requirements.txt"), lock, &limits, &progress, &*Quiet.begin("")).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Missing);
     let text = format!("{}\n{}\n{}", error.message, error.causes.join("\n"), error.hint.unwrap());
     insta::assert_snapshot!(text, @r#"
     cannot install `export`
-    `sh -c "echo \'ERROR: No matching distribution found for absl-py\' >&2; exit 1" --require-hashes --no-deps --only-binary :all: --no-compile --no-input --disable-pip-version-check --no-warn-script-location --progress-bar off -r requirements.txt` failed
-    exit status: 1
+    `sh -c 'echo '\''ERROR: No matching distribution found for absl-py'\'' >&2; exit 1' --require-hashes --no-deps --only-binary :all: --no-compile --no-input --disable-pip-version-check --no-warn-script-location --progress-bar off -r requirements.txt` failed
+    exited with code 1
     ERROR: No matching distribution found for absl-py
     it needs the network once; or name an interpreter that has the packages of `ci/requirements/export.in` in `TRTGATE_PYTHON`
     "#);
@@ -86,10 +86,10 @@ fn an_interpreter_of_the_user_is_asked_once() {
     let answer = format!(r#"{{"site_packages": ["{}"], "versions": {{"tensorflow": "2.21.0"}}}}"#, packages.display());
     let script = format!("#!/bin/sh\necho x >> {}\necho '{answer}'\n", count.display());
     // Written by another process, so that no thread of this one holds it open for writing when it is run.
-    let shell = Shell::new().unwrap();
     std::fs::write(folder.path().join("source"), script).unwrap();
     let source = folder.path().join("source");
-    cmd!(shell, "install -m 755 {source} {python}").run().unwrap();
+    let copied = std::process::Command::new("install").args(["-m", "755"]).args([&source, &python]).status().unwrap();
+    assert!(copied.success());
     let first = external::describe(&store, &python).unwrap();
     let second = external::describe(&store, &python).unwrap();
     assert_eq!(first, second);

@@ -86,7 +86,7 @@ fn parallel_processes_make_an_entry_once() {
                 store
                     .get_or_make(&key(), |directory| {
                         made.fetch_add(1, Ordering::SeqCst);
-                        std::thread::sleep(Duration::from_millis(50));
+                        std::thread::sleep(Duration::from_millis(300));
                         write(directory)
                     })
                     .unwrap();
@@ -94,7 +94,8 @@ fn parallel_processes_make_an_entry_once() {
         }
     });
     assert_eq!(made.load(Ordering::SeqCst), 1);
-    assert!(waited.lines().contains(&"note: waiting for another process that makes onnx-fp32".to_owned()));
+    let told = format!("note: waiting for another process ({}), which makes onnx-fp32", std::process::id());
+    assert!(waited.lines().contains(&told), "{:?}", waited.lines());
 }
 
 #[rstest::rstest]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::runtime::SearchPaths;
+use crate::runtime::{SearchPaths, loader_path};
 
 /// Lists files and folders to search first, separated by `:`.
 pub const VARIABLE: &str = "TRTGATE_TENSORRT_PATH";
@@ -29,7 +29,7 @@ pub fn search(paths: &SearchPaths) -> Vec<PathBuf> {
         places.extend(PACKAGES.iter().map(|package| folder.join(package)));
     }
     if paths.system {
-        places.extend(variable("LD_LIBRARY_PATH"));
+        places.extend(loader_path::folders());
         places.extend(loader_folders(Path::new("/etc/ld.so.conf"), 0));
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         places.extend([format!("/usr/lib/{triplet}"), format!("/lib/{triplet}")].map(PathBuf::from));
