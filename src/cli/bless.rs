@@ -60,6 +60,10 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
     options.trust |= arguments.accept_digest;
     options.fresh_probes = arguments.fresh_probes;
     let workspace = Workspace::open(&options)?;
+    if let Some(file) = gate::samples::probe_file(&workspace.manifest).filter(|_| arguments.fresh_probes) {
+        return Err(Error::usage(format!("the manifest names its probes, `{}`", file.display()))
+            .hint("`trtgate data probes` makes that file anew; then bless without `--fresh-probes`"));
+    }
     if !arguments.baselines {
         return golden(&workspace, arguments);
     }

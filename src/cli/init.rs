@@ -1,6 +1,7 @@
 //! `trtgate init`: a manifest for a model of your own, from its signature. What the model does not say is asked for, or guessed
 //! aloud.
 
+mod probes;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -42,7 +43,13 @@ pub struct InitArguments {
     /// Where to write the manifest
     #[arg(long, value_name = "FILE", default_value = "gate.toml")]
     out: PathBuf,
-    /// Overwrite the manifest if it is there
+    /// Make no file of probes: they are then made by the first gate, and kept with the golden
+    #[arg(long)]
+    no_probes: bool,
+    /// Longest time of making the probes; 60 if not given
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "no_probes")]
+    seconds: Option<u64>,
+    /// Overwrite the manifest if it is there; a file of probes that fits is kept, and none is overwritten
     #[arg(long)]
     force: bool,
 }
@@ -68,11 +75,18 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
     }
     .map_err(as_wrong_input)?;
-    let chosen = choose(global, arguments, &inspected).map_err(as_wrong_input)?;
-    let text = template::text(&chosen);
-    // What is written must read back: a template that does not parse helps nobody.
-    let manifest = Manifest::parse(&text, &arguments.out)?;
-    crate::data::atomic::write(&arguments.out, text.as_bytes())?;
+    let mut chosen = choose(global, arguments, &inspected).map_err(as_wrong_input)?;
+    // A manifest that cannot be read any more has nothing to keep.
+    let before = Manifest::load(&arguments.out).ok();
+    if let Some(before) = before.as_ref().filter(|_| arguments.name.is_none()) {
+        keep_name(&mut chosen, before);
+    }
+    let manifest = Manifest::parse(&template::text(&chosen), &arguments.out)?;
+    let place = if arguments.no_probes { None } else { Some(probes::look(before.as_ref(), &manifest)?) };
+    if let Some(Ok(kept)) = place.as_ref().map(|place| &place.found) {
+        chosen.probes = Some((relative_to(&kept.path, &arguments.out)?, kept.clone()));
+    }
+    let manifest = write(&chosen, &arguments.out)?;
     output::note(&format!(
         "wrote `{}`: `{}` {} → `{}` [N, {}], {} classes",
         arguments.out.display(),
@@ -88,9 +102,47 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     for guess in &chosen.guesses {
         output::note(&format!("  guessed: {guess}"));
     }
+    if let Some(place) = place {
+        place.told.iter().for_each(|told| output::note(told));
+        match place.found {
+            Ok(kept) => output::note(&format!(
+                "kept the {} probes in `{}`: this model is compared on the same samples as the one before",
+                kept.count,
+                kept.path.display()
+            )),
+            // The manifest is there already, so that nothing is lost where this is interrupted.
+            Err(path) => {
+                if let Some(made) = probes::make(global, &arguments.out, &path)? {
+                    chosen.probes = Some((relative_to(&path, &arguments.out)?, made));
+                    write(&chosen, &arguments.out)?;
+                }
+            }
+        }
+    }
     let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
     output::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)
+}
+
+/// Writes the manifest, and returns it as it reads back: a template that does not parse helps nobody.
+fn write(chosen: &Choices<'_>, out: &Path) -> Result<Manifest> {
+    let text = template::text(chosen);
+    let manifest = Manifest::parse(&text, out)?;
+    crate::data::atomic::write(out, text.as_bytes())?;
+    Ok(manifest)
+}
+
+/// Keeps the name of the manifest that is replaced, where a golden is stored under it and the new model may be a newer one of
+/// the same kind: golden and baselines are found by name.
+fn keep_name(chosen: &mut Choices<'_>, before: &Manifest) {
+    let same = before.input.shape == chosen.sample && before.output.classes == chosen.classes;
+    if same && before.model.name != chosen.name && crate::gate::golden_path(before).exists() {
+        chosen.name.clone_from(&before.model.name);
+        chosen.told.push(format!(
+            "`name = \"{}\"`, as before, under which a golden is stored; `--name` gives another",
+            before.model.name
+        ));
+    }
 }
 
 /// A model that cannot be gated is a wrong input here: nothing was to be judged.
@@ -151,6 +203,8 @@ fn choose<'a>(global: &Global, arguments: &'a InitArguments, inspected: &'a Insp
         output: &chosen.name,
         classes,
         kind: kind.kind,
+        probes: None,
+        seconds: arguments.seconds,
         told,
         guesses,
     })

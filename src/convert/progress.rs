@@ -25,7 +25,7 @@ pub trait Progress: Send + Sync {
 
 /// One piece of long work under way.
 pub trait Step: Send {
-    /// What it does at the moment; shown only where the line can be replaced.
+    /// What it does at the moment: shown at once where the line can be replaced, and every ten seconds elsewhere.
     fn detail(&self, text: &str);
 
     /// It ended well.
@@ -78,7 +78,8 @@ pub struct Lines {
 impl Progress for Lines {
     fn begin(&self, text: &str) -> Box<dyn Step> {
         output::note(text);
-        Box::new(LineStep { text: text.to_owned(), started: Instant::now() })
+        let now = Instant::now();
+        Box::new(LineStep { text: text.to_owned(), started: now, told: Mutex::new(now) })
     }
 
     fn note(&self, text: &str) {
@@ -98,13 +99,24 @@ impl Progress for Lines {
     }
 }
 
+/// Time between two lines of a step.
+const BETWEEN: Duration = Duration::from_secs(10);
+
 struct LineStep {
     text: String,
     started: Instant,
+    /// When a line was last shown.
+    told: Mutex<Instant>,
 }
 
 impl Step for LineStep {
-    fn detail(&self, _text: &str) {}
+    fn detail(&self, text: &str) {
+        let Ok(mut told) = self.told.lock() else { return };
+        if told.elapsed() >= BETWEEN {
+            *told = Instant::now();
+            output::note(&format!("  {text}"));
+        }
+    }
 
     fn finish(self: Box<Self>) {
         output::note(&done(&self.text, self.started.elapsed()));

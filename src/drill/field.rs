@@ -193,7 +193,7 @@ impl Field {
         let natural = clean.natural()?.to_bytes()?;
         let beside = Beside {
             calibration: Some(&calibration),
-            probes: clean.manifest.probes.file.is_none().then_some(&probes),
+            probes: crate::gate::samples::probe_file(&clean.manifest).is_none().then_some(&probes),
             natural: Some(&natural),
             // They are looked at anew: what was found of the clean ones says nothing of these.
             scales: &[],

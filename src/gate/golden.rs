@@ -10,7 +10,7 @@ use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::open::OpenCell;
 use crate::gate::reference::{finite, open_reference, open_unexamined};
-use crate::gate::samples::reference_cell;
+use crate::gate::samples::{probe_file, reference_cell};
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
 use crate::tensor::Tensor;
@@ -148,7 +148,7 @@ fn kept(set: &ProbeSet, manifest: &Manifest) -> Result<Probes> {
             (Reading::Values, Typed::float32(shape, values)?)
         }
     };
-    let made = manifest.probes.file.is_none() && manifest.probes.data.is_none();
+    let made = probe_file(manifest).is_none() && manifest.probes.data.is_none();
     Ok(Probes {
         sha256: set.sha256(),
         count: set.len(),

@@ -20,6 +20,7 @@
 //! | `reference` | opens the reference, and finds what is wrong with it                       |
 //! | `stopped`   | the report of a run that judged nothing                                  |
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
+//! | `calibrated` | whether INT8 cells that failed were calibrated on other values than the probes' |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
@@ -31,6 +32,7 @@ mod assemble;
 mod behaviour;
 mod blessing;
 mod border;
+mod calibrated;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;
@@ -264,6 +266,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let (mut cells, judged_by) = assemble::assemble(&raw, &context);
     ranges::explain(workspace, &artifacts, &probe_tensor, &raw, &mut cells);
+    calibrated::explain(workspace, &probe_tensor, &mut cells);
     cells.truncate(asked);
     let mut measured_cells = None;
     // Nothing else runs beside a timing.

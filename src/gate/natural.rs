@@ -29,15 +29,52 @@ const FILE: &str = "natural.json";
 
 /// Natural samples that the reference answers. L is known within a factor of 2 from far fewer; more cost little.
 const SAMPLES: usize = 1024;
-/// Time after which fewer must do, once there are [`LEAST_SAMPLES`].
-const LIMIT: Duration = Duration::from_secs(20);
+/// The time that they may take.
+const TIME: Time = Time { limit: Duration::from_secs(10), last: Duration::from_secs(30) };
+/// Samples of which a median is taken however long they take: fewer say nothing.
+const FEWEST: usize = 16;
 /// Samples drawn and run at a time: bounds the memory that large inputs take.
 const CHUNK: usize = 64;
+/// Share of the time that a chunk may take, so that the last one ends close to the limit.
+const CHUNK_SHARE: f64 = 0.1;
 
 /// Natural samples that each runtime and precision answers beside its probes.
 const FRESH: usize = 256;
 /// Values that they may take together, so that large inputs do not fill the memory.
 const FRESH_VALUES: usize = 1 << 24;
+
+/// When fewer samples must do.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    /// Once there are [`LEAST_SAMPLES`].
+    limit: Duration,
+    /// Once there are [`FEWEST`]: of a slow reference.
+    last: Duration,
+}
+
+impl Time {
+    /// Samples to run next, of a reference that has answered `taken` in `spent`; 0 where those must do.
+    fn next(self, taken: usize, spent: Duration) -> usize {
+        let each = match taken {
+            // Nothing is known of its speed.
+            0 => return 1,
+            taken => (spent.as_secs_f64() / taken as f64).max(f64::MIN_POSITIVE),
+        };
+        // A cast of what is too large saturates.
+        let fitting = |time: f64| (time / each) as usize;
+        let chunk = fitting(self.limit.as_secs_f64() * CHUNK_SHARE).clamp(1, CHUNK);
+        let until = |end: Duration, least: usize| match fitting(end.saturating_sub(spent).as_secs_f64()) {
+            0 => least.saturating_sub(taken),
+            room => room,
+        };
+        let room = match taken {
+            taken if taken < FEWEST => until(self.last, FEWEST),
+            taken if taken < LEAST_SAMPLES => until(self.last, 0).min(LEAST_SAMPLES - taken).max(until(self.limit, 0)),
+            _ => until(self.limit, 0),
+        };
+        room.min(chunk).min(SAMPLES.saturating_sub(taken))
+    }
+}
 
 /// What the reference answers to natural samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,7 +230,7 @@ fn key(workspace: &Workspace) -> Key {
 fn take(workspace: &Workspace) -> Result<Natural> {
     let mut reference = open_reference(workspace)?;
     let output = workspace.manifest.output.name.clone();
-    take_with(&workspace.manifest, LIMIT, &mut |input| {
+    take_with(&workspace.manifest, TIME, &mut |input| {
         finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?)
     })
 }
@@ -206,21 +243,28 @@ fn take_probes(workspace: &Workspace, probes: &ProbeSet) -> Result<Natural> {
     Ok(Natural { of_probes: true, ..Natural::of(&outputs.values, &workspace.manifest)? })
 }
 
-fn take_with(manifest: &Manifest, limit: Duration, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
+fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
     let samples = NaturalSamples::new(manifest)?;
     let start = Instant::now();
-    let mut outputs = Vec::with_capacity(SAMPLES * manifest.output.classes);
+    let mut outputs = Vec::new();
     let mut taken = 0;
-    while taken < SAMPLES && (taken < LEAST_SAMPLES || start.elapsed() < limit) {
-        let answered = run(&samples.tensor(taken as u64..(taken + CHUNK) as u64)?)?;
-        if answered.values.len() != CHUNK * manifest.output.classes {
+    // A model of a fixed batch takes as long for a part of it.
+    let whole = manifest.input.fixed_batch.map_or(1, |batch| batch.max(1) as usize);
+    loop {
+        let next = time.next(taken, start.elapsed());
+        let count = next.next_multiple_of(whole).min(SAMPLES.saturating_sub(taken));
+        if count == 0 || next == 0 {
+            break;
+        }
+        let answered = run(&samples.tensor(taken as u64..(taken + count) as u64)?)?;
+        if answered.values.len() != count * manifest.output.classes {
             return Err(Error::failed(format!(
-                "the reference's output has shape {:?}, expected [{CHUNK}, {}]",
+                "the reference's output has shape {:?}, expected [{count}, {}]",
                 answered.shape, manifest.output.classes
             )));
         }
         outputs.extend(answered.values);
-        taken += CHUNK;
+        taken += count;
     }
     Natural::of(&outputs, manifest)
 }
@@ -242,20 +286,56 @@ mod tests {
         Tensor::float32("y", vec![input.batch(), 2], scores)
     }
 
+    /// All the time that is needed, and none but for the least of samples.
+    const LONG: Time = Time { limit: Duration::from_secs(600), last: Duration::from_secs(1800) };
+    const SHORT: Time = Time { limit: Duration::ZERO, last: Duration::from_secs(1800) };
+
     #[test]
     fn the_reference_answers_as_many_samples_as_the_time_allows() {
-        let whole = take_with(&manifest(), Duration::from_secs(600), &mut |input| reference(input)).unwrap();
-        let short = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        let take = |time| take_with(&manifest(), time, &mut |input| reference(input)).unwrap();
+        let (whole, short) = (take(LONG), take(SHORT));
         assert_eq!((whole.leads.samples, whole.answers.len()), (SAMPLES, SAMPLES));
         assert_eq!(short.leads.samples, LEAST_SAMPLES);
         assert_eq!(whole.answers[..LEAST_SAMPLES], short.answers);
+        // So slow that even those take too long: fewer do, and it is said.
+        let few = take(Time { limit: Duration::ZERO, last: Duration::ZERO });
+        assert_eq!(few.leads.samples, FEWEST);
+        assert!(few.note().unwrap().contains("the median of 16 samples"));
+        let mut fixed = manifest();
+        fixed.input.fixed_batch = Some(48);
+        let mut batches = Vec::new();
+        take_with(&fixed, LONG, &mut |input| {
+            batches.push(input.batch());
+            reference(input)
+        })
+        .unwrap();
+        assert!(batches.iter().rev().skip(1).all(|batch| batch % 48 == 0), "{batches:?}");
+    }
+
+    #[test]
+    fn no_reference_takes_longer_than_its_time_by_more_than_a_chunk() {
+        for each in [0.001, 0.02, 0.1, 0.3, 1.5] {
+            let (mut taken, mut spent) = (0, 0.0);
+            loop {
+                let next = TIME.next(taken, Duration::from_secs_f64(spent));
+                if next == 0 {
+                    break;
+                }
+                taken += next;
+                spent += next as f64 * each;
+            }
+            let limit = if taken > LEAST_SAMPLES { 10.0 } else { 30.0 };
+            assert!(spent <= limit + each && (taken == SAMPLES || spent > 0.8 * 10.0), "{each}: {taken} in {spent}");
+            let expected = ((limit / each) as usize).min(SAMPLES);
+            assert!(taken + 2 >= expected.min(if limit > 10.0 { LEAST_SAMPLES } else { SAMPLES }), "{each}: {taken}");
+        }
     }
 
     #[test]
     fn a_file_is_read_as_it_was_written_and_refused_when_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        let natural = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        let natural = take_with(&manifest(), SHORT, &mut |input| reference(input)).unwrap();
         natural.save(&path).unwrap();
         assert_eq!(Natural::load(&path).unwrap(), natural);
         for damage in [
@@ -272,7 +352,7 @@ mod tests {
 
     #[test]
     fn natural_probes_are_run_once_and_few_of_them_are_said_to_be_few() {
-        let whole = take_with(&manifest(), Duration::ZERO, &mut |input| reference(input)).unwrap();
+        let whole = take_with(&manifest(), SHORT, &mut |input| reference(input)).unwrap();
         assert_eq!(whole.samples(&manifest()).unwrap().unwrap().batch(), LEAST_SAMPLES);
         assert_eq!(whole.note(), None);
         let few = Natural { of_probes: true, ..Natural::of(&[3.0, 1.0].repeat(40), &manifest()).unwrap() };
@@ -283,7 +363,7 @@ mod tests {
     #[test]
     fn outputs_of_another_shape_are_refused() {
         let mut wrong = |input: &Tensor| Tensor::float32("y", vec![input.batch()], vec![0.0; input.batch()]);
-        let error = take_with(&manifest(), LIMIT, &mut wrong).unwrap_err();
-        assert!(error.message.contains("expected [64, 2]"), "{error}");
+        let error = take_with(&manifest(), TIME, &mut wrong).unwrap_err();
+        assert!(error.message.contains("expected [1, 2]"), "{error}");
     }
 }

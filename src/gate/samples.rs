@@ -6,7 +6,9 @@ use std::time::Instant;
 use crate::check::labels::Tally;
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
-use crate::data::probes::{ProbeOptions, ProbeProgress, ProbeSummary, make_probes, own_probes, write_calibration};
+use crate::data::probes::{
+    MadeFor, ProbeOptions, ProbeProgress, ProbeSummary, make_probes, own_probes, write_calibration,
+};
 use crate::data::{ProbeSet, ReadOptions, SampleReader};
 use crate::error::{Error, Result};
 use crate::gate::reference::{finite, open_reference};
@@ -58,7 +60,7 @@ pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, 
 /// The manifest's probe set: its file, that of the stored golden, samples of the team's own, or made once into the store.
 pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
     let manifest = &workspace.manifest;
-    if let Some(path) = &manifest.probes.file {
+    if let Some(path) = probe_file(manifest) {
         return ProbeSet::load(path, manifest).map_err(|error| {
             let hint = error.hint.clone().unwrap_or_else(|| "`trtgate data probes` makes the file".to_owned());
             error.context("cannot read the probes").hint(hint)
@@ -87,7 +89,38 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
         let (set, _) = make(workspace, &ProbeOptions::of(manifest))?;
         set.save(&folder.join("probes.npz"))
     })?;
-    ProbeSet::load(&entry.file("probes.npz")?.0, manifest)
+    let set = ProbeSet::load(&entry.file("probes.npz")?.0, manifest)?;
+    Ok(set.made_for(MadeFor::of(manifest, &ProbeOptions::of(manifest))))
+}
+
+/// Probes for a manifest that names none yet, to be kept in a file: those of the stored golden, or made now. The second part
+/// says whether they are the golden's.
+///
+/// # Errors
+/// If the reference cannot run, or answers every picture alike.
+pub fn first_probes(workspace: &Workspace) -> Result<(ProbeSet, bool)> {
+    Ok((workspace.probes()?, workspace.kept_probes().is_some()))
+}
+
+/// The file of probes that the manifest names, where it is used.
+pub(crate) fn probe_file(manifest: &Manifest) -> Option<&Path> {
+    manifest.probes.file.as_deref().filter(|_| unused_file(manifest).is_none())
+}
+
+/// Why the file of probes that the manifest names is not used: the team's own samples are, or it was made for another
+/// reading of samples, whose classes and boundaries were elsewhere. What was blessed stays comparable: a golden keeps its
+/// probes.
+pub(crate) fn unused_file(manifest: &Manifest) -> Option<String> {
+    let file = manifest.probes.file.as_ref()?;
+    let place = file.display();
+    if manifest.probes.data.is_some() {
+        return Some(format!("`[probes] data` names samples of your own, and `{place}` is not used"));
+    }
+    // What is wrong with the file is said when it is read.
+    let difference = ProbeSet::file_made_for(file).ok().flatten()?.difference(manifest)?;
+    Some(format!(
+        "`{place}` was made for another manifest ({difference}) and is not used; `trtgate data probes` makes it anew"
+    ))
 }
 
 /// What is to be known of the run's samples: what was not found when the probes were made, or what they lack.
@@ -96,11 +129,13 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
 /// If the calibration samples cannot be read again.
 pub(crate) fn notes(workspace: &Workspace, probes: &ProbeSet) -> Result<Vec<String>> {
     let manifest = &workspace.manifest;
-    let mut notes: Vec<String> = probes.notes().iter().map(|note| format!("probes: {note}")).collect();
+    let mut notes = probes.notes().to_vec();
     // Records have no place for notes.
     if notes.is_empty() {
-        notes.extend(probes.missing_classes(manifest).map(|note| format!("probes: {note}")));
+        notes.extend(probes.missing_classes(manifest));
     }
+    notes.extend(unused_file(manifest));
+    notes.iter_mut().for_each(|note| note.insert_str(0, "probes: "));
     Ok(notes)
 }
 

@@ -200,7 +200,8 @@ pub struct Output {
 /// The probe set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// Shipped file; without one, probes are made into the store.
+    /// Shipped file; without one, probes are made into the store. It is not used beside `data`, nor where it was made for
+    /// another reading of samples.
     pub file: Option<PathBuf>,
     /// The team's own samples, which are the probes then.
     pub data: Option<PathBuf>,

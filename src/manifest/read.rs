@@ -98,9 +98,6 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         }
         given => given.as_ref().map(|given| *given.get_ref()),
     };
-    if let (Some(_), Some(data)) = (&raw.probes.file, &raw.probes.data) {
-        return Err(source.error(data.span(), "the probes have both a `file` and `data` of their own; keep one"));
-    }
     let probes = Probes {
         file: raw.probes.file.as_deref().map(resolve),
         data: raw.probes.data.map(|data| resolve(data.get_ref())),

@@ -125,6 +125,7 @@ fn probes_have_one_source_and_a_time() {
     assert_eq!((manifest.probes.seed, manifest.calibration.seed, manifest.probes.time.as_secs()), (2, 2, 5));
     let error = parse(&TEXT.replacen("seed = 1", "seconds = 0", 1)).unwrap_err();
     assert!(error.message.contains("a time limit of 0"), "{error}");
-    let error = parse(&TEXT.replacen("seed = 1", "data = \"samples\"", 1)).unwrap_err();
-    assert!(error.message.contains("both a `file` and `data`"), "{error}");
+    // Samples of one's own take the place of a file.
+    let manifest = parse(&TEXT.replacen("seed = 1", "data = \"samples\"", 1)).unwrap();
+    assert!(manifest.probes.file.is_some() && manifest.probes.data.is_some());
 }

@@ -81,6 +81,8 @@ fn project(name: &str) -> Context {
     put(&context, name);
     let run = context.run(&["init", "--saved-model", "letters"]);
     assert_eq!(run.code, 0, "{}", run.shown());
+    let manifest = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    assert!(manifest.contains("\nfile = \"letters.probes.npz\"\n") && context.path("letters.probes.npz").is_file());
     context
 }
 
@@ -163,6 +165,34 @@ fn another_model_under_the_same_name_fails_and_says_what_moved(#[case] name: &st
     succeeded(bless(&context, &[]));
     let (run, report) = gate(&context, &[]);
     assert_eq!((run.code, report.golden.unwrap().standing), (0, GoldenStanding::Own), "{}", run.shown());
+}
+
+/// A newer model is another folder, and `init` is run again: its golden, baselines and probes are found all the same.
+#[test]
+fn init_again_on_another_model_keeps_name_and_probes() {
+    let context = project("one");
+    succeeded(bless(&context, &[]));
+    let probes = std::fs::read(context.path("letters.probes.npz")).unwrap();
+    put(&context, "swapped");
+    std::fs::rename(context.path("letters"), context.path("newer")).unwrap();
+    let run = succeeded(context.run(&["init", "--force", "--saved-model", "newer"]));
+    assert!(run.stderr.contains("kept the 256 probes in `letters.probes.npz`"), "{}", run.shown());
+    assert!(run.stderr.contains("`name = \"letters\"`, as before"), "{}", run.shown());
+    assert_eq!(std::fs::read(context.path("letters.probes.npz")).unwrap(), probes);
+    let dry = bless(&context, &["--dry-run"]);
+    assert_eq!(dry.code, 1, "{}", dry.shown());
+    assert!(dry.stdout.contains("of 256 probes moved"), "{}", dry.shown());
+    let (run, report) = gate(&context, &[]);
+    assert_eq!(run.code, 1, "{}", run.shown());
+    assert!(report.golden.unwrap().detail.contains("the outputs of classes 1 and 3 are swapped"), "{}", run.shown());
+    // Without the file the golden's own probes are written again.
+    std::fs::remove_file(context.path("letters.probes.npz")).unwrap();
+    let run = succeeded(context.run(&["init", "--force", "--saved-model", "newer"]));
+    assert!(run.stderr.contains("wrote the 256 probes of the stored golden"), "{}", run.shown());
+    let (run, report) = gate(&context, &[]);
+    let detail = report.golden.unwrap().detail;
+    assert!(run.code == 1 && detail.contains("the outputs of classes 1 and 3 are swapped"), "{}", run.shown());
+    assert!(!detail.contains("the probes in use are not the golden's"), "{detail}");
 }
 
 #[test]

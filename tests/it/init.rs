@@ -10,6 +10,7 @@ use trtgate::convert::onnx::{
 };
 
 use crate::context::{Context, Run};
+use crate::second_model::Numbers;
 
 /// Element types as ONNX numbers them.
 const FLOAT: i32 = 1;
@@ -79,7 +80,7 @@ fn dense(tail: &[&str]) -> Model {
 
 fn init(context: &Context, model: &Model, more: &[&str]) -> (Run, Option<String>) {
     std::fs::write(context.path("net.onnx"), model.encode_to_vec()).unwrap();
-    let run = context.run(&[&["init", "--onnx", "net.onnx"][..], more].concat());
+    let run = context.run(&[&["init", "--no-probes", "--onnx", "net.onnx"][..], more].concat());
     (run, std::fs::read_to_string(context.path("gate.toml")).ok())
 }
 
@@ -127,6 +128,118 @@ fn what_is_written_says_what_was_guessed() {
         run.shown(),
         manifest.unwrap().replace(&digest, "[SHA256]")
     ));
+}
+
+/// `init` as users run it, with its file of probes, on `model`; what it showed, and the manifest.
+fn init_with_probes(context: &Context, model: &Model, more: &[&str]) -> (Run, String) {
+    std::fs::write(context.path("net.onnx"), model.encode_to_vec()).unwrap();
+    let run = context.run(&[&["init", "--onnx", "net.onnx"][..], more].concat());
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let manifest = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    (run, manifest)
+}
+
+/// [`dense`] with other weights.
+fn retrained() -> Model {
+    let mut model = dense(&["Identity z -> y"]);
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer[0].float_data.iter_mut().enumerate().for_each(|(at, weight)| *weight += (at % 3) as f32 * 0.4);
+    model
+}
+
+#[test]
+fn probes_are_made_once_and_kept_for_the_next_model() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let (first, manifest) = init_with_probes(&context, &dense(&["Identity z -> y"]), &[]);
+    let file = context.path("net.probes.npz");
+    let probes = std::fs::read(&file).unwrap();
+    assert!(first.stderr.contains("wrote 256 probes to `net.probes.npz`"), "{}", first.shown());
+    let lines = "\nfile = \"net.probes.npz\"\n# Keep the file with the manifest: a changed model is compared on the same samples.\nseed = 1\ncount = 256\n";
+    assert!(manifest.contains(lines), "{manifest}");
+    let (second, manifest) = init_with_probes(&context, &retrained(), &["--force"]);
+    assert!(second.stderr.contains("kept the 256 probes in `net.probes.npz`"), "{}", second.shown());
+    assert!(manifest.contains(lines), "{manifest}");
+    assert_eq!(std::fs::read(&file).unwrap(), probes);
+    // Probes of another input are left alone, and named.
+    let other = model(&["Gemm x w -> y"], &[border("x", FLOAT, &[-1, 4])], &[border("y", FLOAT, &[-1, 2])]);
+    let mut other = other;
+    other.graph.as_mut().unwrap().initializer[0] = stored("w", &[4, 2], |index| (index % 3) as f32 - 1.0);
+    let (third, manifest) = init_with_probes(&context, &other, &["--force"]);
+    assert!(third.stderr.contains("`net.probes.npz` does not fit and is left as it is"), "{}", third.shown());
+    assert!(manifest.contains("\nfile = \"net.probes-2.npz\""), "{manifest}");
+    assert_eq!(std::fs::read(&file).unwrap(), probes);
+    // Without any, the manifest says how to keep some.
+    let (none, manifest) = init_with_probes(&context, &other, &["--force", "--no-probes"]);
+    assert!(!none.stderr.contains("probes") && manifest.contains("\n# file = "), "{}\n{manifest}", none.shown());
+}
+
+#[test]
+fn a_guess_that_is_corrected_leaves_the_file_of_probes_unused() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let (_, manifest) = init_with_probes(&context, &retrained(), &[]);
+    context.write("gate.toml", &manifest.replace("range = [0.0, 1.0]", "range = [-1.0, 1.0]"));
+    let gate = context.run(&["gate", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"]);
+    let said = gate.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("(`range` [0.0, 1.0] → [-1.0, 1.0]) and is not used"), "{}", gate.shown());
+    let made = context.run(&["data", "probes"]);
+    assert_eq!(made.code, 0, "{}", made.shown());
+    let gate = context.run(&["gate", "--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"]);
+    assert!(!gate.stdout.contains("is not used"), "{}", gate.shown());
+    // New ones are made by name: a file that is named is not passed over in silence.
+    let bless = context.run(&["bless", "--fresh-probes", "--reason", "a test"]);
+    assert_eq!(bless.code, 2, "{}", bless.shown());
+    assert!(bless.stderr.contains("trtgate data probes"), "{}", bless.shown());
+}
+
+#[test]
+fn a_model_that_cannot_be_asked_gets_its_manifest_without_probes() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let mut broken = dense(&["Identity z -> y"]);
+    broken.graph.as_mut().unwrap().initializer[0].float_data.fill(f32::NAN);
+    let (run, manifest) = init_with_probes(&context, &broken, &[]);
+    assert!(run.stderr.contains("no file of probes was made: the reference's output is not finite"), "{}", run.shown());
+    assert!(manifest.contains("\n# file = ") && !context.path("net.probes.npz").exists(), "{manifest}");
+}
+
+/// A classifier of many classes behind products that take their time: 24 matrices of 2048 × 2048, whose sum is added to every class.
+fn slow(classes: i64) -> Model {
+    let mut nodes = vec!["ConstantOfShape size -> many".to_owned(), "MatMul x wide -> h0".to_owned()];
+    nodes.extend((0..24).map(|number| format!("MatMul h{number} many -> h{}", number + 1)));
+    nodes.extend(["ReduceMean h24 -> mean", "MatMul x w -> z", "Add z mean -> y"].map(str::to_owned));
+    let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let mut model = model(&nodes, &[border("x", FLOAT, &[-1, 16])], &[border("y", FLOAT, &[-1, classes])]);
+    let graph = model.graph.as_mut().unwrap();
+    let value = TensorData { dims: vec![1], ..stored("value", &[1], |_| 1.0 / 2048.0) };
+    graph.node[0].attribute =
+        vec![Attribute { name: "value".to_owned(), t: Some(Box::new(value)), kind: 4, ..Attribute::default() }];
+    let mean = graph.node.iter_mut().find(|node| node.op_type == "ReduceMean").unwrap();
+    mean.attribute = vec![Attribute { name: "axes".to_owned(), ints: vec![1], kind: 7, ..Attribute::default() }];
+    let weights = Numbers(9).take(16 * classes as usize, 3.0);
+    graph.initializer = vec![
+        TensorData {
+            name: "size".to_owned(),
+            data_type: 7,
+            dims: vec![2],
+            int64_data: vec![2048, 2048],
+            ..TensorData::default()
+        },
+        stored("wide", &[16, 2048], |index| (index % 7) as f32 / 7.0),
+        stored("w", &[16, classes], |index| weights[index]),
+    ];
+    model
+}
+
+#[test]
+fn a_slow_model_of_many_classes_has_its_probes_in_time() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let start = Instant::now();
+    let (run, manifest) = init_with_probes(&context, &slow(21_841), &["--seconds", "4"]);
+    // 4 s are for the search; a crowded machine may take its time to load the model.
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
+    assert!(run.stderr.contains("making the probes, within 4 s"), "{}", run.shown());
+    assert!(run.stderr.contains("of 21841 classes"), "{}", run.shown());
+    assert!(run.stderr.contains("the search ended at its time of"), "{}", run.shown());
+    assert!(manifest.contains("\ncount = 256\nseconds = 4\n"), "{manifest}");
 }
 
 #[test]

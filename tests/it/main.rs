@@ -10,6 +10,8 @@ mod budget;
 mod builds;
 /// Processes that trtgate starts: what they get, and how they end.
 mod children;
+/// INT8 calibrated on other values than it is asked about.
+mod calibrated;
 /// Runs the program as users do.
 mod context;
 /// The converters on real models.

@@ -105,7 +105,7 @@ fn overflowing() -> Vec<u8> {
 fn with_model(model: &[u8]) -> Context {
     let context = Context::new();
     std::fs::write(context.path("m.onnx"), model).unwrap();
-    let init = context.run(&["init", "--onnx", "m.onnx"]);
+    let init = context.run(&["init", "--no-probes", "--onnx", "m.onnx"]);
     assert_eq!(init.code, 0, "{}", init.shown());
     context
 }

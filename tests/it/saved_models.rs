@@ -103,7 +103,7 @@ fn a_model_that_scales_bytes_itself_is_written_with_their_range() {
     let context = crate::context::Context::new();
     for (name, range) in [("scaling", "[0.0, 255.0]"), ("exported", "[0.0, 1.0]"), ("saved", "[0.0, 1.0]")] {
         let folder = models.path(name);
-        let run = context.run(&["init", "--force", "--saved-model", folder.to_str().unwrap()]);
+        let run = context.run(&["init", "--no-probes", "--force", "--saved-model", folder.to_str().unwrap()]);
         assert_eq!(run.code, 0, "{}", run.shown());
         let manifest = std::fs::read_to_string(context.path("gate.toml")).unwrap();
         assert!(manifest.contains(&format!("\nrange = {range}")), "`{name}`: {}", run.shown());

@@ -92,7 +92,7 @@ def prepare(program, case, folder, model=None):
     onnx.save(model or case.proto, folder / "model.onnx")
     for name, array in case.files.items():
         np.save(folder / name, array)
-    code, _, errors = program.run(folder, "init", "--onnx", "model.onnx")
+    code, _, errors = program.run(folder, "init", "--no-probes", "--onnx", "model.onnx")
     if code:
         return errors
     text = only_onnxruntime((folder / "gate.toml").read_text())
@@ -143,7 +143,7 @@ def natural(program, given, seed, count):
         tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *sizes]) for name, sizes in (("x", given.shape), ("y", [2]))]
         graph = helper.make_graph(nodes, "halves", tensors[:1], tensors[1:], parts)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
-        said = program.run(folder, "init", "--onnx", "model.onnx", "--force")
+        said = program.run(folder, "init", "--no-probes", "--onnx", "model.onnx", "--force")
         edits = {"input": [f"range = {list(given.range)}", f'layout = "{given.layout}"'], "calibration": [f"seed = {seed}", f"count = {count}"]}
         if given.mean:
             edits["input"] += [f"mean = {list(given.mean)}", f"std = {list(given.std)}"]

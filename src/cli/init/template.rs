@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::probes::Named;
 use crate::manifest::{Layout, OutputKind};
 
 /// Values of a sample from which on fewer batches are gated, since each costs a run of all probes: 148 × 148 pictures in colour.
@@ -33,6 +34,10 @@ pub(super) struct Choices<'a> {
     pub(super) classes: usize,
     /// What its values are.
     pub(super) kind: OutputKind,
+    /// The file of probes and where it is, as it stands in the manifest; none where none is named.
+    pub(super) probes: Option<(String, Named)>,
+    /// Longest time of the search for probes, in seconds, where it was given.
+    pub(super) seconds: Option<u64>,
     /// What was found out, one sentence each.
     pub(super) told: Vec<String>,
     /// What was guessed, one sentence each.
@@ -108,9 +113,25 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     ));
     line("# labels = [\"cat\", \"dog\"]      # one a class, for reports\n");
     line("[probes]                       # the gate's fixed samples, made by `trtgate data probes` from the seed");
-    line("seed = 1");
-    line("count = 256");
-    line("# file = \"probes.npz\"        # keep them when the model changes: `trtgate data probes --out probes.npz`\n");
+    match &choices.probes {
+        Some((file, named)) => {
+            line(&format!("file = {}", quoted(file)));
+            line("# Keep the file with the manifest: a changed model is compared on the same samples.");
+            line(&format!("seed = {}", named.seed));
+            line(&format!("count = {}", named.count));
+        }
+        None => {
+            line("seed = 1");
+            line("count = 256");
+            line(
+                "# file = \"probes.npz\"        # keep them when the model changes: `trtgate data probes --out probes.npz`",
+            );
+        }
+    }
+    if let Some(seconds) = choices.seconds {
+        line(&format!("seconds = {seconds}"));
+    }
+    line("# data = \"samples\"             # your own instead: pictures, npz, npy, CSV or CIFAR-10 records\n");
     line("[calibration]                  # for INT8; real samples, if you have them, calibrate better");
     line("seed = 2");
     line("count = 512");
@@ -170,6 +191,8 @@ mod tests {
             output: "y",
             classes: 3,
             kind: OutputKind::Probabilities,
+            probes: None,
+            seconds: None,
             told: vec!["`kind = \"probabilities\"`: `y` is a softmax".to_owned()],
             guesses: vec!["`range = [0.0, 1.0]`, of pictures".to_owned()],
         }

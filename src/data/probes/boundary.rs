@@ -55,8 +55,8 @@ impl Search<'_, '_, '_> {
         self.judge.keep_scores = false;
         while spent < self.budget.bisect && !self.judge.cut {
             let missing = plan.iter().zip(&near).enumerate().flat_map(|(class, (quota, near))| {
-                let missing = if reached.contains(&class) { quota.near.saturating_sub(near.len()) } else { 0 };
-                std::iter::repeat_n(class, missing)
+                let missing = quota.near.saturating_sub(near.len());
+                std::iter::repeat_n(class, if missing > 0 && reached.contains(&class) { missing } else { 0 })
             });
             // What cannot be brought to an end is not begun.
             let missing = evenly(&missing.collect::<Vec<_>>(), (self.budget.bisect - spent).div_ceil(STEPS_TO_END));

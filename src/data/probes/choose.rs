@@ -1,6 +1,7 @@
 //! Choosing among the pictures that were found: quotas, variety, order.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 
 use super::family::Generator;
 
@@ -58,15 +59,17 @@ impl Choice {
 
 /// Takes `missing` more, one at a time from the class with the fewest so far that still has one to `take`.
 pub(super) fn share_out(classes: &mut [Choice], missing: usize, take: impl Fn(&mut Choice) -> bool) {
-    let mut empty = vec![false; classes.len()];
+    // Of thousands of classes most have none: looking through all for each one would take longer than the search.
+    let mut open: BinaryHeap<Reverse<(usize, usize)>> =
+        classes.iter().enumerate().map(|(class, choice)| Reverse((choice.chosen.len(), class))).collect();
     let mut taken = 0;
     while taken < missing {
-        let open = classes.iter_mut().zip(&mut empty).filter(|(_, empty)| !**empty);
-        let Some((choice, empty)) = open.min_by_key(|(choice, _)| choice.chosen.len()) else { return };
-        if take(choice) {
+        let Some(Reverse((_, class))) = open.pop() else { return };
+        if let Some(choice) = classes.get_mut(class)
+            && take(choice)
+        {
             taken += 1;
-        } else {
-            *empty = true;
+            open.push(Reverse((choice.chosen.len(), class)));
         }
     }
 }

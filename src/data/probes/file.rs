@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::MadeFor;
 use super::set::{Content, ProbeSet};
 use crate::data::atomic;
 use crate::data::npy::{Element, array};
@@ -34,6 +35,8 @@ const MAX_HEADER: u64 = 1 << 16;
 struct Header {
     schema: String,
     notes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_for: Option<MadeFor>,
 }
 
 impl ProbeSet {
@@ -105,7 +108,22 @@ impl ProbeSet {
             }
             Self::of_values(manifest, values)?
         };
-        Ok(set.noting(header.notes))
+        let set = set.noting(header.notes);
+        Ok(match header.made_for {
+            Some(made) => set.made_for(made),
+            None => set,
+        })
+    }
+
+    /// What the probes of the file at `path` were made for, where it says so.
+    ///
+    /// # Errors
+    /// If it is an archive that cannot be read.
+    pub fn file_made_for(path: &Path) -> Result<Option<MadeFor>> {
+        match Format::of(path)? {
+            Format::Npz => Ok(header(path)?.and_then(|header| header.made_for)),
+            _ => Ok(None),
+        }
     }
 
     /// Writes the set to `path`, whole or not at all: as records where the name ends in `.bin`, else as an archive.
@@ -161,7 +179,7 @@ impl ProbeSet {
                 array("<f4", &shape, &bytes)?
             }
         };
-        let header = Header { schema: SCHEMA.to_owned(), notes: self.notes.clone() };
+        let header = Header { schema: SCHEMA.to_owned(), notes: self.notes.clone(), made_for: self.made.clone() };
         let mut header = serde_json::to_string_pretty(&header)
             .map_err(|error| Error::machine("cannot write the notes of the probes").because(error))?;
         header.push('\n');

@@ -17,6 +17,8 @@ const BATCH_VALUES: usize = 1 << 22;
 const BATCH: usize = 64;
 /// Share of the time that one batch may take, so that the search ends close to its limit.
 const BATCH_SHARE: f64 = 1.0 / 30.0;
+/// Pictures that are asked about however long they take: nothing can be said of a reference that answered fewer.
+const LEAST: usize = 8;
 /// Outputs that differ by less than this share of the largest are equal: what is left between two runs of one picture.
 const EQUAL: f32 = 1e-6;
 
@@ -140,13 +142,14 @@ impl<'run, 'scorer> Judge<'run, 'scorer> {
         }
     }
 
-    /// The answers to `pictures` (planar bytes); fewer than there are pictures where the time is over.
+    /// The answers to `pictures` (planar bytes); fewer than there are pictures where the time is over and [`LEAST`] are
+    /// answered.
     pub(super) fn answers<P: AsRef<[u8]>>(&mut self, pictures: &[P]) -> Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(pictures.len());
         let mut rest = pictures;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(self.step().min(rest.len()));
-            if self.evaluations > 0 && self.affordable() < chunk.len() {
+            if self.evaluations >= LEAST && self.affordable() < chunk.len() {
                 self.cut = true;
                 break;
             }

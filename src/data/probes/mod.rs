@@ -16,6 +16,7 @@
 //! | `choose`      | quotas, variety, order                                               |
 //! | `summary`     | what the set holds, and what was not found                           |
 //! | `set`, `file` | the probe set, in memory and as a file                               |
+//! | `made_for`    | what a probe set was made for                                        |
 //! | `own`         | probes from the team's own samples                                   |
 //! | `calibration` | the calibration set, which shares nothing with the probes            |
 //! | `natural`     | pictures as they come, for the leads of ordinary inputs              |
@@ -32,6 +33,7 @@ mod clock;
 mod family;
 mod file;
 mod judge;
+mod made_for;
 mod mutate;
 mod natural;
 mod own;
@@ -48,6 +50,7 @@ mod tests;
 pub use calibration::{make_calibration, write_calibration};
 pub use clock::{ProbeProgress, Watch};
 pub use judge::Scorer;
+pub use made_for::MadeFor;
 pub use natural::{NATURAL_VERSION, NaturalSamples};
 pub use own::own_probes;
 pub use plan::ProbeOptions;
@@ -94,5 +97,6 @@ pub fn make_probes(
         picks.iter().map(|pick| pick.label.and_then(|label| u32::try_from(label).ok())).collect();
     let pixels = picks.into_iter().flat_map(|pick| pick.planar).collect();
     let set = ProbeSet::of_pixels(manifest, pixels, labels)?.noting(summary.notes.iter().cloned());
+    let set = set.made_for(MadeFor::of(manifest, options));
     Ok((set, summary))
 }

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::MadeFor;
 use super::summary::missing_classes;
 use crate::data::preprocess::Preprocess;
 use crate::data::reader::{Sample, Samples};
@@ -28,6 +29,8 @@ pub struct ProbeSet {
     pub(super) labels: Option<Vec<u32>>,
     /// What is to be known of them, a sentence each.
     pub(super) notes: Vec<String>,
+    /// What they were made for, where they were and it is known.
+    pub(super) made: Option<MadeFor>,
 }
 
 impl std::fmt::Debug for ProbeSet {
@@ -65,8 +68,8 @@ impl ProbeSet {
         if !pixels.len().is_multiple_of(layout.image_len().max(1)) {
             return Err(Error::input(format!("{} bytes are no whole samples of {}", pixels.len(), layout.image_len())));
         }
-        let set =
-            Self { layout, input: manifest.input.clone(), content: Content::Pixels(pixels), labels, notes: Vec::new() };
+        let (input, content) = (manifest.input.clone(), Content::Pixels(pixels));
+        let set = Self { layout, input, content, labels, notes: Vec::new(), made: None };
         if let Some(labels) = &set.labels {
             if labels.len() != set.len() {
                 return Err(Error::input(format!("{} labels for {} probes", labels.len(), set.len())));
@@ -93,13 +96,18 @@ impl ProbeSet {
             Some(pixels) => Content::Pixels(pixels),
             None => Content::Values(values),
         };
-        Ok(Self { layout, input: manifest.input.clone(), content, labels: None, notes: Vec::new() })
+        Ok(Self { layout, input: manifest.input.clone(), content, labels: None, notes: Vec::new(), made: None })
     }
 
     /// With something that is to be known of it.
     pub(super) fn noting(mut self, notes: impl IntoIterator<Item = String>) -> Self {
         self.notes.extend(notes);
         self
+    }
+
+    /// With what it was made for.
+    pub(crate) fn made_for(self, made: MadeFor) -> Self {
+        Self { made: Some(made), ..self }
     }
 
     /// What makes the set what it is, in hexadecimal: SHA-256 of its records where it is of labelled pictures, which is

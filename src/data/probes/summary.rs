@@ -118,7 +118,8 @@ fn notes(summary: &ProbeSummary, manifest: &Manifest, options: &ProbeOptions, co
         ));
     }
     if let Some(whole) = summary.cut_from {
-        let seconds = options.time.as_secs_f64();
+        // Loading the reference took a part of it: no reader wants nanoseconds.
+        let seconds = (options.time.as_secs_f64() * 10.0).round() / 10.0;
         let unknown = match summary.unknown {
             0 => String::new(),
             unknown => format!(", and {unknown} probes were not asked about at all"),

@@ -224,11 +224,51 @@ fn slow_models_end_in_time(#[case] milliseconds: u64, #[case] unknown: usize) {
 }
 
 #[test]
+fn a_first_picture_that_takes_all_the_time_is_not_all_that_is_asked() {
+    let mut calls = 0;
+    let mut scorer = |input: &Tensor| {
+        calls += 1;
+        std::thread::sleep(Duration::from_millis(if calls == 1 { 300 } else { 0 }));
+        stripes(4, 20.0, 0.0)(input)
+    };
+    let options = ProbeOptions { time: Duration::from_millis(100), ..options(32) };
+    let (set, summary) = made(&manifest(&[8, 8, 3], 4), &options, &mut scorer).unwrap();
+    assert_eq!((set.len(), summary.evaluations >= 8), (32, true), "{summary:?}");
+}
+
+#[test]
 fn more_classes_than_probes_leave_some_out() {
     let manifest = manifest(&[10, 10, 3], 100);
     let (set, summary) = made(&manifest, &options(32), &mut stripes(100, 20.0, 0.0)).unwrap();
     assert_eq!(set.len(), 32);
     assert!(summary.per_class.iter().filter(|&&found| found > 0).count() >= 16, "{summary:?}");
+}
+
+/// Any number of classes is enough for a set in little time: what was not met is a note.
+#[rstest]
+fn any_number_of_classes_gets_probes(#[values(2, 10, 1_000, 21_841)] classes: usize) {
+    let manifest = manifest(&[16], classes);
+    // Each class looks at one feature, and some of those at one feature win more often.
+    let mut scorer = |input: &Tensor| {
+        let bias = |class: usize| (class.wrapping_mul(2_654_435_761) % 1_000_003) as f32 / 1e6;
+        let row = |row: usize| {
+            let values = input.row(row).unwrap();
+            (0..classes).map(move |class| 12.0 * values[class % values.len()] + bias(class))
+        };
+        let scores = (0..input.batch()).flat_map(row).collect();
+        Tensor::float32("y", vec![input.batch(), classes], scores)
+    };
+    let options = ProbeOptions { time: Duration::from_secs(2), ..options(32) };
+    let start = std::time::Instant::now();
+    let (set, summary) = made(&manifest, &options, &mut scorer).unwrap();
+    // Generous: what it may take on a crowded machine.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!((set.len(), summary.per_class.len()), (32, classes));
+    let met = summary.per_class.iter().filter(|count| **count > 0).count();
+    assert!(met >= 2, "{summary:?}");
+    if classes > 32 {
+        assert!(summary.notes[0].ends_with(&format!(" of {classes} classes")), "{:?}", summary.notes);
+    }
 }
 
 #[rstest]
@@ -249,7 +289,7 @@ fn sets_are_saved_loaded_and_checked() {
     let mut manifest = manifest(&[8, 8, 3], 4);
     let (set, _) = made(&manifest, &options(32), &mut stripes(4, 20.0, 0.0)).unwrap();
     set.save(&path).unwrap();
-    assert_eq!(ProbeSet::load(&path, &manifest).unwrap(), set);
+    assert_eq!(ProbeSet::load(&path, &manifest).unwrap(), ProbeSet { made: None, ..set.clone() });
     let samples = set.samples().unwrap();
     assert_eq!((samples.len(), samples.labels.as_deref()), (32, set.labels()));
     // Packed otherwise they are the same probes.
@@ -260,6 +300,14 @@ fn sets_are_saved_loaded_and_checked() {
     assert_eq!((read.sha256(), read.notes()), (set.sha256(), noted.notes()));
     assert_eq!(read, noted);
     assert_eq!(set.sha256(), hex::encode(Sha256::digest(std::fs::read(&path).unwrap())));
+    // An archive says what it was made for; records have no place for it.
+    assert_eq!(ProbeSet::file_made_for(&path).unwrap(), None);
+    let made_for = ProbeSet::file_made_for(&archive).unwrap().unwrap();
+    assert_eq!(made_for.difference(&manifest), None);
+    let mut other = manifest.clone();
+    (other.input.range, other.output.kind) = ([0.0, 255.0], OutputKind::Probabilities);
+    let difference = made_for.difference(&other).unwrap();
+    assert_eq!(difference, "`range` [0.0, 1.0] → [0.0, 255.0], `kind` logits → probabilities");
 
     manifest.probes.count = 33;
     assert!(
