@@ -50,7 +50,7 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
             made.iter().any(|(_, artifact)| needs(artifact.kind)).then(|| workspace.calibration()).transpose()?;
         let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
         // Without them a machine that cannot run the reference would have no probes.
-        let probes = crate::gate::samples::probe_file(manifest).is_none().then(|| workspace.probes()).transpose()?;
+        let probes = gate::samples::carried_with_artifacts(&workspace)?;
         // Where the reference cannot be asked, a golden may still hold them.
         let natural = match workspace.natural() {
             Ok(natural) => Some(natural.to_bytes()?),

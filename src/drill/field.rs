@@ -189,11 +189,11 @@ impl Field {
         let place = self.folder.path().join(name);
         let clean = &self.workspace;
         let listed: Vec<(Option<u32>, Artifact)> = artifacts.iter().map(|artifact| (None, artifact.clone())).collect();
-        let (calibration, probes) = (clean.calibration()?, clean.probes()?);
+        let (calibration, probes) = (clean.calibration()?, gate::samples::carried_with_artifacts(clean)?);
         let natural = clean.natural()?.to_bytes()?;
         let beside = Beside {
             calibration: Some(&calibration),
-            probes: crate::gate::samples::probe_file(&clean.manifest).is_none().then_some(&probes),
+            probes: probes.as_ref(),
             natural: Some(&natural),
             // They are looked at anew: what was found of the clean ones says nothing of these.
             scales: &[],

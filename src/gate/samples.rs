@@ -60,13 +60,15 @@ pub fn make(workspace: &Workspace, options: &ProbeOptions) -> Result<(ProbeSet, 
 /// The manifest's probe set: its file, that of the stored golden, samples of the team's own, or made once into the store.
 pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
     let manifest = &workspace.manifest;
-    if let Some(path) = probe_file(manifest) {
+    // Probes that were made from the model are among its artifacts too.
+    let left_behind = |path: &&Path| !path.exists() && matches!(workspace.carried_probes(), Ok(Some(_)));
+    if let Some(path) = probe_file(manifest).filter(|path| !left_behind(path)) {
         return ProbeSet::load(path, manifest).map_err(|error| {
             let hint = error.hint.clone().unwrap_or_else(|| "`trtgate data probes` makes the file".to_owned());
             error.context("cannot read the probes").hint(hint)
         });
     }
-    if let Some(kept) = workspace.kept_probes() {
+    if let Some(kept) = workspace.kept_probes().filter(|_| probe_file(manifest).is_none()) {
         return Ok(kept);
     }
     if let Some(path) = workspace.carried_probes()? {
@@ -99,12 +101,24 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
 /// # Errors
 /// If the reference cannot run, or answers every picture alike.
 pub fn first_probes(workspace: &Workspace) -> Result<(ProbeSet, bool)> {
-    Ok((workspace.probes()?, workspace.kept_probes().is_some()))
+    let made_for = MadeFor::of(&workspace.manifest, &ProbeOptions::of(&workspace.manifest));
+    Ok((workspace.probes()?.made_for(made_for), workspace.kept_probes().is_some()))
 }
 
 /// The file of probes that the manifest names, where it is used.
 pub(crate) fn probe_file(manifest: &Manifest) -> Option<&Path> {
     manifest.probes.file.as_deref().filter(|_| unused_file(manifest).is_none())
+}
+
+/// The probes that artifacts carry: those that were made from the model, also where a file keeps them. The team's own come
+/// as the manifest names them.
+///
+/// # Errors
+/// If they cannot be read or made.
+pub(crate) fn carried_with_artifacts(workspace: &Workspace) -> Result<Option<ProbeSet>> {
+    let probes = workspace.probes()?;
+    let kept_elsewhere = probe_file(&workspace.manifest).is_some() && !probes.is_made();
+    Ok((!kept_elsewhere).then_some(probes))
 }
 
 /// Why the file of probes that the manifest names is not used: the team's own samples are, or it was made for another

@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 /// Share of the time that one batch may take, so that the search ends close to its limit.
 const BATCH_SHARE: f64 = 1.0 / 30.0;
 /// Pictures that are asked about however long they take: nothing can be said of a reference that answered fewer.
-const LEAST: usize = 8;
+pub(super) const LEAST: usize = 8;
 /// Outputs that differ by less than this share of the largest are equal: what is left between two runs of one picture.
 const EQUAL: f32 = 1e-6;
 

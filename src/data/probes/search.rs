@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::choose::{Choice, Distance, Pick, interleave, share_out, spread};
 use super::family::Generator;
-use super::judge::{Answer, Judge};
+use super::judge::{Answer, Judge, LEAST};
 use super::plan::{Bounds, Budget, ProbeOptions, Quota, quotas};
 use crate::error::{Error, Result};
 
@@ -190,6 +190,7 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         if self.budget != self.whole && self.budget.all() < self.options.count {
             self.budget = Budget { explore: affordable.min(self.options.count), search: 0, bisect: 0 };
         }
+        self.budget.explore = self.budget.explore.max(LEAST);
     }
 
     /// Puts picture `number` to those of its class, or notes how close it came to classes that are not met.

@@ -105,6 +105,11 @@ impl ProbeSet {
         self
     }
 
+    /// Whether it was made from a model, as far as is known.
+    pub(crate) fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
     /// With what it was made for.
     pub(crate) fn made_for(self, made: MadeFor) -> Self {
         Self { made: Some(made), ..self }
