@@ -8,10 +8,10 @@ mod against;
 /// Engines, killed in the middle and built again.
 mod budget;
 mod builds;
-/// Processes that trtgate starts: what they get, and how they end.
-mod children;
 /// INT8 calibrated on other values than it is asked about.
 mod calibrated;
+/// Processes that trtgate starts: what they get, and how they end.
+mod children;
 /// Runs the program as users do.
 mod context;
 /// The converters on real models.
