@@ -7,11 +7,11 @@ use clap::Args;
 use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_PASS, Global, output};
 use crate::convert::Artifact;
-use crate::convert::digest::digest_file;
+use crate::convert::pin::Reading;
 use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::gate::{self, Workspace};
-use crate::manifest::TimingCacheMode;
+use crate::manifest::{ModelSource, TimingCacheMode};
 use crate::runtime::tensorrt::EngineMetadata;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 
@@ -104,10 +104,11 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
     let source = match &arguments.onnx {
         None => None,
         Some(path) => {
-            let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
-            let sha256 = digest_file(path)?;
-            let kind = ArtifactKind::OnnxFp32;
-            Some(Artifact { kind, path: path.clone(), sha256, bytes, build_seconds: 0.0, cached: true })
+            let reading = Reading::of(&ModelSource::Onnx { path: path.clone() })?;
+            let path = reading.keep(&workspace.store)?.path().to_owned();
+            let bytes = std::fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len();
+            let (kind, sha256) = (ArtifactKind::OnnxFp32, reading.sha256().to_owned());
+            Some(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
         }
     };
     let cell = CellId { runtime: arguments.runtime.clone(), precision: arguments.precision, batch: max };

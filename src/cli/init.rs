@@ -69,13 +69,14 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         return Err(Error::usage(format!("`{}` is there already", arguments.out.display()))
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
+    let store = Store::open(None)?;
     let inspected = match (&arguments.saved_model, &arguments.onnx) {
-        (Some(folder), _) => inspect::saved_model(folder, &arguments.signature),
-        (None, Some(file)) => inspect::onnx(file),
+        (Some(folder), _) => inspect::saved_model(folder, &arguments.signature, &store),
+        (None, Some(file)) => inspect::onnx(file, &store),
         (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
     }
     .map_err(as_wrong_input)?;
-    let mut chosen = choose(global, arguments, &inspected).map_err(as_wrong_input)?;
+    let mut chosen = choose(global, arguments, &inspected, &store).map_err(as_wrong_input)?;
     // A manifest that cannot be read any more has nothing to keep.
     let before = Manifest::load(&arguments.out).ok();
     if let Some(before) = before.as_ref().filter(|_| arguments.name.is_none()) {
@@ -151,7 +152,12 @@ fn as_wrong_input(error: Error) -> Error {
 }
 
 /// Everything that goes into the manifest.
-fn choose<'a>(global: &Global, arguments: &'a InitArguments, inspected: &'a Inspected) -> Result<Choices<'a>> {
+fn choose<'a>(
+    global: &Global,
+    arguments: &'a InitArguments,
+    inspected: &'a Inspected,
+    store: &Store,
+) -> Result<Choices<'a>> {
     let input = &inspected.input;
     let (chosen, told) = inspected.choose_output(arguments.output.as_deref())?;
     let classes = inspected.classes(chosen)?;
@@ -175,9 +181,8 @@ fn choose<'a>(global: &Global, arguments: &'a InitArguments, inspected: &'a Insp
         });
         [0.0, 1.0]
     };
-    let store = Store::open(None)?;
     let (program, progress) = (WorkerProgram::current()?, progress::standard(global.quiet, global.verbose));
-    let means = Means { program: &program, store: &store, progress: &*progress };
+    let means = Means { program: &program, store, progress: &*progress };
     let kind = inspected.kind(chosen, &sample, &means);
     let line = format!("`kind = \"{}\"`: `{}` {}", template::kind_name(kind.kind), chosen.name, kind.why);
     if kind.certain {

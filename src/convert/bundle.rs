@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Artifact;
 use super::artifact::bytes_under;
 use super::digest::{digest_directory, digest_file};
+use super::onnx;
 use crate::check::scales::ScaleProof;
 use crate::data::atomic;
 use crate::data::probes::ProbeSet;
@@ -233,6 +234,12 @@ impl Bundle {
                 .cause(format!("listed with {} bytes, found {bytes}", entry.bytes))
                 .hint("export them again with `trtgate export --output`"));
         }
+        let is_onnx = !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::TfliteInt8 | ArtifactKind::Engine);
+        if is_onnx && onnx::has_values_elsewhere(&path)? {
+            return Err(Error::input(format!("`{}` keeps values in another file", path.display()))
+                .cause("the list of artifacts does not cover that file")
+                .hint("export them again with `trtgate export --output`"));
+        }
         Ok(Artifact { kind, path, sha256: entry.sha256.clone(), bytes, build_seconds: 0.0, cached: true })
     }
 
@@ -317,6 +324,29 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink(&outside, &file).unwrap();
         assert!(bundle.calibration().unwrap_err().message.contains("a link out of its folder"));
+    }
+
+    #[test]
+    fn an_artifact_with_values_in_another_file_is_refused() {
+        use prost::Message as _;
+        let folder = tempfile::tempdir().unwrap();
+        let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
+        let read = |data_location| {
+            let tensor = onnx::TensorData { data_location, ..onnx::TensorData::default() };
+            let attribute = onnx::Attribute { t: Some(Box::new(tensor)), ..onnx::Attribute::default() };
+            let node = onnx::Node { attribute: vec![attribute], ..onnx::Node::default() };
+            let graph = onnx::Graph { node: vec![node], ..onnx::Graph::default() };
+            let bytes = onnx::Model { graph: Some(graph), ..onnx::Model::default() }.encode_to_vec();
+            let path = folder.path().join("made.onnx");
+            std::fs::write(&path, &bytes).unwrap();
+            let (kind, sha256) = (ArtifactKind::OnnxFp16, digest_file(&path).unwrap());
+            let artifact = Artifact { kind, path, sha256, bytes: bytes.len() as u64, build_seconds: 0.0, cached: true };
+            let inside = folder.path().join("bundle");
+            let bundle = Bundle::write(&inside, "m", "abc", &[(None, artifact)], &Beside::default(), &calibration);
+            bundle.unwrap().artifact(kind, None)
+        };
+        assert!(read(0).is_ok());
+        assert!(read(1).unwrap_err().message.contains("keeps values in another file"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! SHA-256 of files and folders, streamed.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -29,14 +30,36 @@ pub fn digest_file(path: &Path) -> Result<String> {
 /// SHA-256 of a folder: over `path` + NUL + hexadecimal SHA-256 of the file + newline, for every regular file under it,
 /// in the byte order of the relative paths (`/` between their parts). Names of empty folders, modes and times do not count.
 pub fn digest_directory(path: &Path) -> Result<String> {
+    let files = files_under(path)?;
+    let digests = files.iter().map(|(_, file)| digest_file(file)).collect::<Result<Vec<_>>>()?;
+    Ok(digest_of_files(files.iter().zip(&digests).map(|((name, _), digest)| (name.as_str(), digest.as_str()))))
+}
+
+/// The digest of a folder whose files, in order, have these relative paths and digests; see [`digest_directory`].
+pub(crate) fn digest_of_files<'name>(files: impl Iterator<Item = (&'name str, &'name str)>) -> String {
     let mut hasher = Sha256::new();
-    for (name, file) in files_under(path)? {
+    for (name, sha256) in files {
         hasher.update(name.as_bytes());
         hasher.update(b"\0");
-        hasher.update(digest_file(&file)?.as_bytes());
+        hasher.update(sha256.as_bytes());
         hasher.update(b"\n");
     }
-    Ok(hex::encode(hasher.finalize()))
+    hex::encode(hasher.finalize())
+}
+
+/// Opens a plain file to read it; also its size. Never waits for a pipe.
+///
+/// # Errors
+/// `Input` if it is not there, or is a folder, a pipe or a device.
+pub(crate) fn open_plain(path: &Path) -> Result<(File, u64)> {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let failed = |error| Error::io("read", path, error);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_file() {
+        return Ok((file, metadata.len()));
+    }
+    Err(Error::input(format!("`{}` is no plain file", path.display())))
 }
 
 /// Every regular file under `root`: its path relative to it with `/` between the parts, and its full path; sorted by

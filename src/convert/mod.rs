@@ -8,6 +8,7 @@ pub mod onnx;
 mod onnx_fp16;
 pub(crate) mod onnx_int8;
 mod onnx_plain;
+pub mod pin;
 pub(crate) mod plant;
 pub mod progress;
 pub mod savedmodel_onnx;

@@ -4,6 +4,7 @@
 //! outputs are *appended* to its bytes, which protobuf reads as a merge. What is only run once, to look at it, may be.
 
 mod ending;
+pub(crate) mod external;
 mod inline;
 mod messages;
 mod numbers;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::path::Path;
 
 use prost::Message;
+use prost::bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -40,6 +42,13 @@ pub const COMPUTE: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 pub fn read(path: &Path) -> Result<Model> {
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
     parse(&bytes).map_err(|error| error.context(format!("`{}` is not a usable ONNX model", path.display())))
+}
+
+/// Whether a file decodes as a model that keeps values in other files, as no artifact does.
+pub(crate) fn has_values_elsewhere(path: &Path) -> Result<bool> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    // Values are not copied out of these bytes.
+    Ok(Model::decode(Bytes::from(bytes)).is_ok_and(|model| external::elsewhere(&model).is_some()))
 }
 
 /// Reads a model and checks what a truncated or foreign file would get wrong: every node reads tensors that exist,
@@ -64,6 +73,10 @@ pub fn valid(model: &Model) -> Result<()> {
     if graph.node.is_empty() || graph.output.is_empty() {
         return Err(Error::input("its graph has no nodes or no outputs"));
     }
+    if let Some(tensor) = external::elsewhere(model) {
+        return Err(Error::input(format!("the values of tensor `{}` are in another file", tensor.name))
+            .hint("save the model as one file, so that its digest covers its weights"));
+    }
     let mut known: BTreeSet<&str> = graph.input.iter().map(|value| value.name.as_str()).collect();
     for tensor in &graph.initializer {
         complete(tensor)?;
@@ -84,10 +97,6 @@ pub fn valid(model: &Model) -> Result<()> {
 
 /// Checks that a stored tensor has as many bytes as its shape and type ask for, in this file.
 fn complete(tensor: &TensorData) -> Result<()> {
-    if tensor.data_location != 0 {
-        return Err(Error::input(format!("the values of tensor `{}` are in another file", tensor.name))
-            .hint("save the model as one file, so that its digest covers its weights"));
-    }
     let Some(bits) = messages::bits(tensor.data_type) else { return Ok(()) };
     let count = tensor.dims.iter().try_fold(1_u64, |count, &size| count.checked_mul(u64::try_from(size).ok()?));
     let whole = match &tensor.raw_data {

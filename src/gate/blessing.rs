@@ -14,7 +14,7 @@ use crate::gate::reference::open_unexamined;
 use crate::gate::samples::LabelledData;
 use crate::gate::standing::name_reading;
 use crate::gate::workspace::Workspace;
-use crate::manifest::{Manifest, edit};
+use crate::manifest::{Manifest, Model, edit};
 use crate::report::verdict::plural;
 use crate::tensor::Tensor;
 
@@ -78,7 +78,7 @@ impl GoldenBlessing {
                 plan.lines.push(format!("new golden: {}", plural(plan.golden.probes.count, "probe")));
             }
             Ok(Some(old)) => {
-                plan.doubts.extend(claimed(&old, manifest, &plan.path));
+                plan.doubts.extend(claimed(&old, workspace, &plan.path));
                 let movement = plan.against(&old, workspace)?;
                 plan.doubts.extend(unjudged(&movement));
                 plan.lines.extend(movement.lines());
@@ -164,7 +164,8 @@ fn unjudged(movement: &Movement) -> Option<String> {
 }
 
 /// Whether the stored golden is another manifest's, which still names it and gates something else.
-fn claimed(old: &Golden, manifest: &Manifest, path: &Path) -> Option<String> {
+fn claimed(old: &Golden, workspace: &Workspace, path: &Path) -> Option<String> {
+    let manifest = &workspace.manifest;
     let other = old.origin.manifest.as_ref().map(|other| crate::data::atomic::folder_of(path).join(other))?;
     if relative(&manifest.path, &manifest.snapshots) == old.origin.manifest {
         return None;
@@ -172,7 +173,9 @@ fn claimed(old: &Golden, manifest: &Manifest, path: &Path) -> Option<String> {
     let claims = Manifest::load(&other).ok()?;
     let same = claims.output == manifest.output && claims.input == manifest.input;
     let shared = std::fs::canonicalize(path).ok()? == std::fs::canonicalize(path_of(&claims)).ok()?;
-    (shared && !(same && claims.model == manifest.model)).then(|| {
+    // What is gated is a copy: the manifests name the model itself.
+    let model = Model { source: workspace.named().clone(), ..manifest.model.clone() };
+    (shared && !(same && claims.model == model)).then(|| {
         format!(
             "the stored golden is that of `{}`, which names its model `{}` too: give each a `[model] name` of its own",
             other.display(),

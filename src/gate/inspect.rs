@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::convert::digest::{digest_directory, digest_file};
 use crate::convert::onnx::{self, Ending, Model};
+use crate::convert::pin::{self, Reading};
 use crate::convert::progress::Progress;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::gate::discover::discover;
-use crate::manifest::OutputKind;
+use crate::manifest::{ModelSource, OutputKind};
 use crate::runtime::{OpenRequest, SessionOptions, tensorflow};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
@@ -224,27 +224,35 @@ impl Inspected {
     }
 }
 
-/// Reads an ONNX file's signature.
+/// Reads an ONNX file into `store`, and its signature.
 ///
 /// # Errors
 /// If the file is no complete ONNX model, or not one of one float32 input.
-pub fn onnx(file: &Path) -> Result<Inspected> {
-    let model = onnx::read(file)?;
+pub fn onnx(file: &Path, store: &Store) -> Result<Inspected> {
+    let named = ModelSource::Onnx { path: file.to_owned() };
+    let reading = Reading::of(&named)?;
+    let kept = reading.keep(store)?;
+    let model = onnx::read(kept.path()).map_err(|error| pin::named_as(&named, &kept, error))?;
     let signature = onnx::signature(&model);
-    let origin = Origin::Onnx { file: file.to_owned(), model: Box::new(model) };
-    Inspected::new(signature, digest_file(file)?, origin)
+    let origin = Origin::Onnx { file: kept.path().to_owned(), model: Box::new(model) };
+    Inspected::new(signature, reading.sha256().to_owned(), origin)
 }
 
-/// Reads a SavedModel's signature from its files, without TensorFlow.
+/// Reads a SavedModel into `store`, and its signature from its files, without TensorFlow.
 ///
 /// # Errors
 /// If the folder is no complete SavedModel, has no such signature, or not one of one float32 input.
-pub fn saved_model(folder: &Path, signature: &str) -> Result<Inspected> {
+pub fn saved_model(folder: &Path, signature: &str, store: &Store) -> Result<Inspected> {
     tensorflow::check_folder(folder)?;
-    let declared = tensorflow::declared_signature(folder, signature)?.ok_or_else(|| {
+    let named = ModelSource::SavedModel { path: folder.to_owned(), signature: signature.to_owned() };
+    let reading = Reading::of(&named)?;
+    let kept = reading.keep(store)?;
+    let declared =
+        tensorflow::declared_signature(kept.path(), signature).map_err(|error| pin::named_as(&named, &kept, error))?;
+    let declared = declared.ok_or_else(|| {
         Error::unsupported(format!("`{}` holds no `saved_model.pb`, but another form of it", folder.display()))
             .hint("save the model again with TensorFlow 2")
     })?;
-    let origin = Origin::SavedModel { folder: folder.to_owned(), signature: signature.to_owned() };
-    Inspected::new(declared, digest_directory(folder)?, origin)
+    let origin = Origin::SavedModel { folder: kept.path().to_owned(), signature: signature.to_owned() };
+    Inspected::new(declared, reading.sha256().to_owned(), origin)
 }

@@ -89,7 +89,7 @@ pub use workspace::{Options, Workspace};
 
 use accuracy::{Kept, Labelled};
 use assemble::{Context, Reference};
-use execute::{Artifacts, Inputs};
+use execute::{Artifacts, Inputs, Outcome};
 use samples::LabelledData;
 use standing::Standing;
 use timing::{Timing, TimingOptions};
@@ -238,7 +238,12 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         limits: workspace.limits,
         step: Mutex::new(step),
     };
-    let (raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
+    let (mut raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
+    for cell in &mut raw {
+        if let Outcome::Stopped { error, .. } = &mut cell.outcome {
+            *error = workspace.with_its_name(error.clone());
+        }
+    }
     // A golden keeps the leads of its reference, for machines that cannot ask one.
     let leads = match &natural {
         Ok(natural) => Ok(natural.leads.clone()),

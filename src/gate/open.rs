@@ -69,7 +69,7 @@ impl OpenCell {
             batch: id.batch as usize,
             options: options.clone(),
         };
-        let (mut signature, _) = worker.open(&request)?;
+        let (mut signature, _) = worker.open(&request).map_err(|error| workspace.with_its_name(error))?;
         execute::hold_batch(&workspace.manifest, &mut signature);
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, artifact })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::check::scales::ScaleProof;
 use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
-use crate::convert::digest::{digest_directory, digest_file};
+use crate::convert::pin::{self, Reading};
 use crate::convert::progress::{Progress, Quiet};
 use crate::convert::store::Store;
 use crate::convert::{self, Artifact};
@@ -78,8 +78,10 @@ impl Options {
 
 /// The opened workspace.
 pub struct Workspace {
-    /// The manifest.
+    /// The manifest; its model is the copy in the store.
     pub manifest: Manifest,
+    /// The model as the manifest's file names it.
+    named: ModelSource,
     /// Digest of the source model.
     pub model_sha256: String,
     /// The store.
@@ -120,10 +122,15 @@ impl Workspace {
         if let Some(threads) = options.inter_threads {
             manifest.run.inter_threads = threads;
         }
-        let model_sha256 = match &manifest.model.sha256 {
+        let (model_sha256, reading) = match &manifest.model.sha256 {
             // Artifacts say which model they are of, and need no other.
-            Some(expected) if options.artifacts.is_some() && !manifest.model.source.path().exists() => expected.clone(),
-            _ => model_digest(&manifest)?,
+            Some(expected) if options.artifacts.is_some() && !manifest.model.source.path().exists() => {
+                (expected.clone(), None)
+            }
+            _ => {
+                let reading = read_model(&manifest)?;
+                (reading.sha256().to_owned(), Some(reading))
+            }
         };
         if let Some(expected) = manifest.model.sha256.as_ref().filter(|expected| **expected != model_sha256)
             && !options.trust
@@ -134,7 +141,20 @@ impl Workspace {
                     "`--trust` runs it once and judges it on the golden's probes; `trtgate bless --accept-digest --reason TEXT` accepts it",
                 ));
         }
-        let declared = border::check(&manifest)?;
+        let processes = options.limits.over(manifest.limits);
+        let store = Store::open(options.cache.clone())?
+            .reporting(Arc::clone(&options.progress))
+            .installing(options.install)
+            .limiting(processes);
+        let named = manifest.model.source.clone();
+        // From here on only the copy is used. Of an ONNX file that artifacts stand for, nothing is.
+        if let Some(reading) = reading
+            && (options.artifacts.is_none() || matches!(named, ModelSource::SavedModel { .. }))
+        {
+            manifest.model.source = reading.keep(&store)?;
+        }
+        let declared =
+            border::check(&manifest).map_err(|error| pin::named_as(&named, &manifest.model.source, error))?;
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
         // Artifacts may be all that is here of the model.
@@ -144,11 +164,6 @@ impl Workspace {
             None => declared,
         };
         let engines_need_plain = declared.is_some_and(|declared| declared.engines_need_plain());
-        let processes = options.limits.over(manifest.limits);
-        let store = Store::open(options.cache.clone())?
-            .reporting(Arc::clone(&options.progress))
-            .installing(options.install)
-            .limiting(processes);
         stop::keeps(format!(
             "no report was written; what was converted, built or installed is kept in `{}`",
             store.root().display()
@@ -171,6 +186,7 @@ impl Workspace {
         )?;
         Ok(Self {
             manifest,
+            named,
             model_sha256,
             store,
             discovery,
@@ -203,6 +219,16 @@ impl Workspace {
         Ok(cells)
     }
 
+    /// The model as the manifest's file names it; what is used is its copy.
+    pub(super) const fn named(&self) -> &ModelSource {
+        &self.named
+    }
+
+    /// `error` with the model's own name in place of its copy's.
+    pub(super) fn with_its_name(&self, error: Error) -> Error {
+        pin::named_as(&self.named, &self.manifest.model.source, error)
+    }
+
     /// Remembers what is wrong with the reference itself; the first finding stays.
     pub(super) fn blame_reference(&self, fault: Fault) {
         self.reference_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
@@ -223,7 +249,8 @@ impl Workspace {
         if let Some(error) = failed().get(&kind) {
             return Err(error.clone());
         }
-        let made = self.make(kind, batch);
+        let made = self.make(kind, batch).and_then(|artifact| self.held(artifact));
+        let made = made.map_err(|error| self.with_its_name(error));
         if let Err(error) = &made
             && self.bundle.is_none()
             && matches!(error.kind, ErrorKind::Failed | ErrorKind::Input)
@@ -255,6 +282,18 @@ impl Workspace {
             _ => None,
         };
         convert::artifact(&self.manifest, &self.store, kind, batch, calibration.as_deref(), &*self.progress)
+    }
+
+    /// Holds an artifact that is the model's own file to the model's digest.
+    fn held(&self, artifact: Artifact) -> Result<Artifact> {
+        if self.bundle.is_some()
+            || artifact.path != self.manifest.model.source.path()
+            || artifact.sha256 == self.model_sha256
+        {
+            return Ok(artifact);
+        }
+        Err(Error::machine(format!("the copy of the model in `{}` was changed", self.store.root().display()))
+            .hint("nothing but trtgate may write there; run it again"))
     }
 
     fn source_artifact(&self) -> Result<Artifact> {
@@ -341,16 +380,12 @@ impl Workspace {
     }
 }
 
-/// Digest of the source model: the folder's for a SavedModel, the file's for ONNX.
-fn model_digest(manifest: &Manifest) -> Result<String> {
-    let path = manifest.model.source.path();
-    let digest = match &manifest.model.source {
-        ModelSource::SavedModel { .. } => digest_directory(path),
-        ModelSource::Onnx { .. } => digest_file(path),
-    };
-    digest.map_err(|error| {
-        error
-            .context(format!("cannot read the model `{}`", path.display()))
-            .hint(format!("`[model]` in `{}` names it", manifest.path.display()))
+/// Reads the source model.
+fn read_model(manifest: &Manifest) -> Result<Reading> {
+    let source = &manifest.model.source;
+    Reading::of(source).map_err(|error| {
+        let names_it = format!("`[model]` in `{}` names it", manifest.path.display());
+        let hint = error.hint.clone().unwrap_or(names_it);
+        error.context(format!("cannot read the model `{}`", source.path().display())).hint(hint)
     })
 }

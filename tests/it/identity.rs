@@ -61,7 +61,7 @@ keras.Model(heads.input, {"head": heads.output, "tail": keras.ops.flip(heads.out
 "#;
 
 /// The models, made once and kept in the store: nextest runs each test in a process of its own.
-fn models() -> PathBuf {
+pub fn models() -> PathBuf {
     let store = Store::open(None).unwrap();
     let entry = store.get_or_make(&Key::new("test-models").with("script", MODELS), |folder| {
         let python = find_in(&store, EXPORT).and_then(|environment| environment.python);
@@ -76,7 +76,7 @@ fn models() -> PathBuf {
 }
 
 /// A repository with `gate.toml` as `init` writes it for the model in `letters`, which is a copy of `name`.
-fn project(name: &str) -> Context {
+pub fn project(name: &str) -> Context {
     let context = Context::new().with("TRTGATE_ARTIFACTS", "");
     put(&context, name);
     let run = context.run(&["init", "--saved-model", "letters"]);
@@ -87,7 +87,7 @@ fn project(name: &str) -> Context {
 }
 
 /// Puts the model `name` in place of the one that is gated.
-fn put(context: &Context, name: &str) {
+pub fn put(context: &Context, name: &str) {
     let target = context.path("letters");
     let _ = std::fs::remove_dir_all(&target);
     let status = Command::new("cp").arg("-r").arg(models().join(name)).arg(&target).status().unwrap();

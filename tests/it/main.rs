@@ -43,6 +43,8 @@ mod identity;
 mod init;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.
 mod messages;
+/// What is gated is what was pinned.
+mod pinned;
 /// Integer cells on processors that are not here.
 mod processors;
 /// SavedModels as users save them.

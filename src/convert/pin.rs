@@ -1,0 +1,164 @@
+//! The model as it is gated: read once, whole, into the store, and used from there alone. What is written to the model's
+//! own files afterwards changes nothing, and the digest in the report is that of the bytes that ran.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::convert::digest::{digest_directory, digest_of_files, files_under, open_plain};
+use crate::convert::onnx::external::{self, Piece};
+use crate::convert::store::{Key, Store, create_directory};
+use crate::error::{Error, Result};
+use crate::manifest::ModelSource;
+
+/// Kind of the store's entries.
+const ENTRY: &str = "model";
+/// The file of an entry, and the folder of one.
+const FILE: &str = "model.onnx";
+const FOLDER: &str = "saved-model";
+/// Bytes of the largest ONNX file: protobuf holds no more in one message.
+const LARGEST: u64 = i32::MAX as u64;
+
+/// A model that was read and digested.
+pub struct Reading {
+    source: ModelSource,
+    sha256: String,
+    /// Of an ONNX file: its bytes, and the parts of the one file that they and the values beside them make.
+    onnx: Option<(Vec<u8>, Vec<Piece>)>,
+}
+
+impl Reading {
+    /// Reads the model. Its digest is that of an ONNX file's bytes, with the values that it keeps in other files put back into
+    /// it, or that of a SavedModel's folder ([`digest_directory`]).
+    ///
+    /// # Errors
+    /// `Input` if it is not there, is no plain file or folder of such, is larger than its format holds, or keeps values where
+    /// they are not taken from: outside of its folder, in no plain file.
+    pub fn of(source: &ModelSource) -> Result<Self> {
+        let path = source.path();
+        if matches!(source, ModelSource::SavedModel { .. }) {
+            return Ok(Self { source: source.clone(), sha256: digest_directory(path)?, onnx: None });
+        }
+        let bytes = read(path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let whole = vec![Piece::Own(0..bytes.len())];
+        let pieces = external::pieces(&bytes, folder)?.unwrap_or(whole);
+        fits(path, external::length(&pieces))?;
+        let mut hasher = Sha256::new();
+        external::stream(&bytes, &pieces, &mut |part| {
+            hasher.update(part);
+            Ok(())
+        })?;
+        let sha256 = hex::encode(hasher.finalize());
+        Ok(Self { source: source.clone(), sha256, onnx: Some((bytes, pieces)) })
+    }
+
+    /// The digest, as `[model] sha256` in the manifest holds it.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Keeps the model in `store`, if it is not there yet; the source that is used from then on.
+    ///
+    /// # Errors
+    /// `Input` if the model is another by now, and those of the store.
+    pub fn keep(&self, store: &Store) -> Result<ModelSource> {
+        let form = if self.onnx.is_some() { "onnx" } else { "saved-model" };
+        let key = Key::new(ENTRY).with("form", form).with("sha256", &self.sha256);
+        let entry = store.get_or_make(&key, |staging| self.copy(staging))?;
+        // The entry's files were held to its record: the record is held to the digest.
+        let sha256 = match &self.onnx {
+            Some(_) => entry.file(FILE)?.1.sha256.clone(),
+            None => digest_of_files(entry.files.iter().map(|(name, record)| {
+                (name.strip_prefix(FOLDER).and_then(|name| name.strip_prefix('/')).unwrap_or(name), &*record.sha256)
+            })),
+        };
+        if sha256 != self.sha256 {
+            return Err(Error::machine(format!("the copy in `{}` is of another model", entry.directory.display()))
+                .hint("remove that folder, and run it again"));
+        }
+        Ok(match &self.source {
+            ModelSource::SavedModel { signature, .. } => {
+                ModelSource::SavedModel { path: entry.directory.join(FOLDER), signature: signature.clone() }
+            }
+            ModelSource::Onnx { .. } => ModelSource::Onnx { path: entry.directory.join(FILE) },
+        })
+    }
+
+    fn copy(&self, staging: &Path) -> Result<()> {
+        let sha256 = match &self.onnx {
+            Some((bytes, pieces)) => write(bytes, pieces, &staging.join(FILE))?,
+            None => {
+                let target = staging.join(FOLDER);
+                copy_folder(self.source.path(), &target)?;
+                digest_directory(&target)?
+            }
+        };
+        if sha256 == self.sha256 {
+            return Ok(());
+        }
+        Err(Error::input(format!("the model `{}` changed while it was read", self.source.path().display()))
+            .hint("run it again when nothing writes to it"))
+    }
+}
+
+/// `error` with the model's own name wherever it names the copy in the store.
+pub fn named_as(named: &ModelSource, kept: &ModelSource, mut error: Error) -> Error {
+    let (from, to) = (kept.path().display().to_string(), named.path().display().to_string());
+    let texts = [Some(&mut error.message), error.hint.as_mut(), error.excerpt.as_mut()];
+    for text in texts.into_iter().flatten().chain(&mut error.causes) {
+        *text = text.replace(&from, &to);
+    }
+    error
+}
+
+fn fits(path: &Path, bytes: u64) -> Result<()> {
+    if bytes <= LARGEST {
+        return Ok(());
+    }
+    Err(Error::input(format!("`{}` takes {bytes} bytes with all its values", path.display()))
+        .cause("an ONNX model of 2 GiB or more cannot be one file, and is not gated"))
+}
+
+/// An ONNX file's own bytes.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let (file, size) = open_plain(path)?;
+    fits(path, size)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::io("read", path, error))?;
+    fits(path, bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+/// Writes the one file, and returns the digest of what was written.
+fn write(bytes: &[u8], pieces: &[Piece], target: &Path) -> Result<String> {
+    let failed = |error| Error::io("write", target, error);
+    let mut file = File::create_new(target).map_err(failed)?;
+    let mut hasher = Sha256::new();
+    external::stream(bytes, pieces, &mut |part| {
+        hasher.update(part);
+        file.write_all(part).map_err(failed)
+    })?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// Copies every file under `source`, what links lead to included. Where the file system can, the copy shares its blocks.
+fn copy_folder(source: &Path, target: &Path) -> Result<()> {
+    create_directory(target)?;
+    for (name, path) in files_under(source)? {
+        let copy: PathBuf = target.join(&name);
+        if let Some(parent) = copy.parent() {
+            create_directory(parent)?;
+        }
+        let (mut from, _) = open_plain(&path)?;
+        let mut to = File::create_new(&copy).map_err(|error| Error::io("write", &copy, error))?;
+        std::io::copy(&mut from, &mut to).map_err(|error| Error::io("write", &copy, error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
