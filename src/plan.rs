@@ -136,6 +136,10 @@ fn ability(target: &Target<'_>, precision: Precision) -> Ability {
     let Some(installation) = target.installation else {
         return Ability::Nothing(Obstacle::unavailable("the runtime is not on this machine"));
     };
+    // What is damaged is not even known for what it can do.
+    if let Some(damage) = installation.run_obstacle.as_ref().filter(|obstacle| obstacle.status == Status::Invalid) {
+        return Ability::Nothing(damage.clone());
+    }
     if let Err(obstacle) = crate::runtime::supports(installation, precision) {
         return Ability::Nothing(obstacle);
     }

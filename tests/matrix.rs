@@ -1,6 +1,7 @@
 //! The matrix: one trial a cell, by the cell's name on every machine, and one `build::` trial an engine, which claims that it
 //! is built and nothing more. A cell that cannot run here is ignored at list time; what is printed before the list, and the
-//! trial itself where it is run all the same, say why. `TRTGATE_REQUIRE=onnxruntime,tensorflow` turns that into a failure.
+//! trial itself where it is run all the same, say why. `TRTGATE_REQUIRE=onnxruntime,tensorflow` turns that into a failure; where
+//! it is not set, `[require] runtimes` of the manifest does. A damaged runtime is never ignored.
 //!
 //! With `TRTGATE_REPORTS=DIR` each cell leaves its report in `DIR`, whichever process or shard runs it; `trtgate merge`
 //! joins them. A machine answers for every cell of the runtimes that are on it or that it is required to have, and for the
@@ -31,12 +32,16 @@ fn main() {
 
 fn trials() -> trtgate::Result<Vec<Trial>> {
     let workspace = Arc::new(Workspace::open(&options())?);
-    let required: Vec<RuntimeId> = std::env::var("TRTGATE_REQUIRE")
+    let mut required: Vec<RuntimeId> = std::env::var("TRTGATE_REQUIRE")
         .unwrap_or_default()
         .split(',')
         .filter(|name| !name.trim().is_empty())
         .map(|name| name.trim().parse())
         .collect::<trtgate::Result<_>>()?;
+    // A machine of several answers for its own runtimes, and the merge of all for the manifest's.
+    if required.is_empty() {
+        required.clone_from(&workspace.manifest.require.runtimes);
+    }
     let mut trials = Vec::new();
     let cells = workspace.plan(&Filter::default())?;
     for selector in &required {
@@ -61,8 +66,12 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
     for cell in cells {
         let id = cell.id.clone();
         let needed = required.iter().any(|selector| selector.selects(&id.runtime));
-        // A known impossibility stays ignored where its runtime is required; an absence does not.
-        let excused = |obstacle: &&Obstacle| !needed || obstacle.status == Status::Unsupported;
+        // A known impossibility stays ignored where its runtime is required; an absence does not, and damage never.
+        let excused = |obstacle: &&Obstacle| match obstacle.status {
+            Status::Unsupported => true,
+            Status::Invalid => false,
+            _ => !needed,
+        };
         let ignored = cell.ability.obstacle().filter(excused);
         if let Some(obstacle) = ignored {
             if needed || required.is_empty() || cell.installation.is_some() {

@@ -133,12 +133,20 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
         output::note("nothing stored (`--dry-run`)");
         return Ok(EXIT_PASS);
     }
+    let first = !gate::timing::has_baselines(&workspace.manifest);
     blessing.store(&context, reason, arguments.force)?;
     output::note(&format!(
         "stored {} baselines under `{}`",
         blessing.lines.len(),
         workspace.manifest.baselines.display()
     ));
+    let path = &workspace.manifest.path;
+    if first && edit::require_baselines(path)? {
+        output::note(&format!(
+            "added `[require] baselines = true` to `{}`: without one for each measured cell, `gate --bench` is incomplete",
+            path.display()
+        ));
+    }
     Ok(EXIT_PASS)
 }
 

@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 
 use crate::cli::selection::WorkspaceArguments;
-use crate::cli::{EXIT_PASS, Global, output};
-use crate::convert::environment;
+use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::convert::environment::{self, Checked};
 use crate::convert::store::Store;
 use crate::error::Result;
 use crate::gate::discover::{Discovery, discover};
@@ -14,12 +14,16 @@ use crate::gate::{Workspace, machine};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::process::ProcessLimits;
 use crate::runtime::Obstacle;
+use crate::vocabulary::Status;
 
 /// Arguments of `trtgate doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
     #[command(flatten)]
     workspace: WorkspaceArguments,
+    /// Hold every file of trtgate's own environments to its SHA-256; exit code 3 if one is damaged
+    #[arg(long)]
+    verify: bool,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -42,16 +46,18 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
         let found = discover(None, &store, &options.search, false, &options.program, limits, &*options.progress)?;
         (found, Vec::new(), store, None)
     };
+    let checked = if arguments.verify { environment::verify_all(&store) } else { Vec::new() };
     let written = if arguments.json {
-        write_json(&mut stdout, &discovery, &cells)
+        write_json(&mut stdout, &discovery, &cells, &checked)
     } else {
         write_text(&mut stdout, &discovery, &cells, &store, model.as_deref())
+            .and_then(|()| write_checked(&mut stdout, &checked))
     };
     output::written(written.and_then(|()| stdout.flush()))?;
     if !options.manifest.is_file() {
         output::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
     }
-    Ok(EXIT_PASS)
+    Ok(if checked.iter().any(|checked| checked.outcome.is_err()) { EXIT_INCOMPLETE } else { EXIT_PASS })
 }
 
 fn write_text(
@@ -107,6 +113,12 @@ fn write_text(
     for (library, probe) in &discovery.probes {
         for found in &probe.found {
             let family = found.family.as_ref().map_or_else(String::new, |family| format!(", family {family}"));
+            let damage = found.run_obstacle.as_ref().filter(|obstacle| obstacle.status == Status::Invalid);
+            if let Some(damage) = damage {
+                writeln!(stream, "  \x1b[31m✗\x1b[0m {:<22} {}", found.id.to_string(), damage.reason)?;
+                write_obstacle(stream, damage)?;
+                continue;
+            }
             writeln!(stream, "  \x1b[32m✓\x1b[0m {:<22} {}{family}", found.id.to_string(), found.version)?;
             writeln!(stream, "      {}", found.file.display())?;
             for (what, obstacle) in [("builds", &found.build_obstacle), ("runs", &found.run_obstacle)] {
@@ -116,7 +128,8 @@ fn write_text(
             }
         }
         if let Some(obstacle) = probe.missing.as_ref().filter(|_| probe.found.is_empty()) {
-            writeln!(stream, "  \x1b[33m–\x1b[0m {:<22} {}", library.as_str(), obstacle.reason)?;
+            let mark = if obstacle.status == Status::Invalid { "\x1b[31m✗\x1b[0m" } else { "\x1b[33m–\x1b[0m" };
+            writeln!(stream, "  {mark} {:<22} {}", library.as_str(), obstacle.reason)?;
             write_obstacle(stream, obstacle)?;
         }
     }
@@ -143,17 +156,59 @@ fn write_text(
     Ok(())
 }
 
+fn write_checked(stream: &mut impl Write, checked: &[Checked]) -> std::io::Result<()> {
+    if checked.is_empty() {
+        return Ok(());
+    }
+    writeln!(stream, "\n\x1b[1menvironments\x1b[0m")?;
+    for Checked { name, directory, outcome } in checked {
+        match outcome {
+            Ok(verified) => {
+                let megabytes = verified.bytes as f64 / 1e6;
+                let files = verified.files;
+                writeln!(stream, "  \x1b[32m✓\x1b[0m {name:<22} {files} files, {megabytes:.1} MB, as installed")?;
+                writeln!(stream, "      {}", directory.display())?;
+            }
+            Err(error) => {
+                writeln!(stream, "  \x1b[31m✗\x1b[0m {name:<22} {}", error.message)?;
+                if let Some(hint) = &error.hint {
+                    writeln!(stream, "      mend it: {hint}")?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_obstacle(stream: &mut impl Write, obstacle: &Obstacle) -> std::io::Result<()> {
     for tried in &obstacle.tried {
         writeln!(stream, "      tried {tried}")?;
     }
     if let Some(hint) = &obstacle.hint {
-        writeln!(stream, "      get it: {hint}")?;
+        let what = if obstacle.status == Status::Invalid { "mend it" } else { "get it" };
+        writeln!(stream, "      {what}: {hint}")?;
     }
     Ok(())
 }
 
-fn write_json(stream: &mut impl Write, discovery: &Discovery, cells: &[PlannedCell]) -> std::io::Result<()> {
+fn write_json(
+    stream: &mut impl Write,
+    discovery: &Discovery,
+    cells: &[PlannedCell],
+    checked: &[Checked],
+) -> std::io::Result<()> {
+    let checked: Vec<serde_json::Value> = checked
+        .iter()
+        .map(|checked| {
+            serde_json::json!({
+                "name": checked.name,
+                "directory": checked.directory,
+                "files": checked.outcome.as_ref().ok().map(|verified| verified.files),
+                "bytes": checked.outcome.as_ref().ok().map(|verified| verified.bytes),
+                "damage": checked.outcome.as_ref().err().map(|error| &error.message),
+            })
+        })
+        .collect();
     let cells: Vec<serde_json::Value> = cells
         .iter()
         .map(|cell| serde_json::json!({"cell": cell.id, "artifact": cell.artifact, "ability": cell.ability}))
@@ -169,6 +224,7 @@ fn write_json(stream: &mut impl Write, discovery: &Discovery, cells: &[PlannedCe
         "device": discovery.device.as_ref().ok(),
         "runtimes": runtimes,
         "cells": cells,
+        "environments": checked,
     });
     serde_json::to_writer_pretty(&mut *stream, &value)?;
     writeln!(stream)

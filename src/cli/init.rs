@@ -2,6 +2,7 @@
 //! aloud.
 
 mod probes;
+mod require;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::convert::progress;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::inspect::{self, Inspected, Means};
-use crate::manifest::{Layout, Manifest};
+use crate::manifest::{Layout, Manifest, Require};
 use crate::tensor::{TensorSpec, shape_text};
 use crate::worker::WorkerProgram;
 use template::Choices;
@@ -120,6 +121,10 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
             }
         }
     }
+    chosen.require = require::of(global, &arguments.out, before.as_ref())?;
+    if chosen.require != Require::default() {
+        write(&chosen, &arguments.out)?;
+    }
     let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
     output::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)
@@ -210,6 +215,7 @@ fn choose<'a>(
         kind: kind.kind,
         probes: None,
         seconds: arguments.seconds,
+        require: Require::default(),
         told,
         guesses,
     })

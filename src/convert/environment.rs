@@ -8,10 +8,13 @@
 //!
 //! Each lies in the store's folder under `environments/NAME-HASH`, the hash being that of its lock file. It is made in
 //! the store's staging folder, and renamed when it is complete, which a marker file says that is written last; what a
-//! killed process left is in nobody's way. To find one takes a file or two, no network and no interpreter.
+//! killed process left is in nobody's way. To find one takes no network and no interpreter: its marker is read, and the
+//! libraries in it are held to what was installed (`verify`). One that is damaged is made again, or is an error that says
+//! what is wrong with it; it never counts as one that is not there.
 
 mod external;
 mod interpreter;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Command, ProcessLimits};
 
 pub use external::PYTHON_VARIABLE;
+pub use verify::Verified;
 
 /// Name of the environment that converts models.
 pub const EXPORT: &str = "export";
@@ -103,19 +107,84 @@ pub fn identity(store: &Store, name: &str) -> Result<String> {
     }
 }
 
-/// The environment `name` if it is here, in the default store; no network, and no interpreter is started but for the
-/// first look at one that `TRTGATE_PYTHON` names.
+/// The environment `name` if it is here and whole, in the default store; no network, and no interpreter is started but for
+/// the first look at one that `TRTGATE_PYTHON` names.
 pub fn find(name: &str) -> Option<Environment> {
     find_in(&Store::open(None).ok()?, name)
 }
 
 /// [`find`] in `store`.
 pub fn find_in(store: &Store, name: &str) -> Option<Environment> {
-    let lock = lock_of(name).ok()?;
-    match external::interpreter(lock) {
-        Some(python) => external::describe(store, &python).ok(),
-        None => complete(&directory(store, lock), lock),
+    look_in(store, name).ok().flatten()
+}
+
+/// The environment `name` if it is in `store`.
+///
+/// # Errors
+/// `Invalid` if it is damaged, with what is wrong and the next step; `Missing` if the interpreter that the user names does
+/// not run.
+pub fn look_in(store: &Store, name: &str) -> Result<Option<Environment>> {
+    let lock = lock_of(name)?;
+    if let Some(python) = external::interpreter(lock) {
+        return external::describe(store, &python).map(Some);
     }
+    let directory = directory(store, lock);
+    look(&directory, lock).map_err(|damage| damaged(lock.name, &directory, &damage))
+}
+
+/// The version of the packages that `name` holds, as its lock file pins it: of its first package.
+pub(crate) fn version(name: &str) -> Option<&'static str> {
+    lock_of(name).ok()?.text.lines().find_map(|line| line.split_once("==")?.1.split_whitespace().next())
+}
+
+/// An environment of the store, held to what was installed.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Its name.
+    pub name: &'static str,
+    /// Its folder.
+    pub directory: PathBuf,
+    /// How much was held to its digest, or what is damaged.
+    pub outcome: Result<Verified>,
+}
+
+/// Holds every file of every environment in `store` to its SHA-256; this reads all of them.
+pub fn verify_all(store: &Store) -> Vec<Checked> {
+    let here = LOCKS.iter().map(|lock| (lock, directory(store, lock))).filter(|(_, directory)| directory.exists());
+    here.map(|(lock, directory)| {
+        let outcome = whole(&directory).map_err(|damage| damaged(lock.name, &directory, &damage));
+        Checked { name: lock.name, directory, outcome }
+    })
+    .collect()
+}
+
+/// What is damaged in the environment of `store` that `file` lies in, every file looked at, or `None` if nothing is, or it
+/// lies in none. For what went wrong with `file`.
+pub fn damage_around(store: &Store, file: &Path) -> Option<Error> {
+    let mut all = LOCKS.iter().map(|lock| (lock, directory(store, lock)));
+    let (lock, directory) = all.find(|(_, directory)| file.starts_with(directory))?;
+    whole(&directory).err().map(|damage| damaged(lock.name, &directory, &damage))
+}
+
+/// What is damaged in the environment `name` of `store`, by sizes and by what was written since the installation. For what
+/// went wrong in its interpreter.
+pub(crate) fn damage_by_size(store: &Store, name: &str) -> Option<Error> {
+    let lock = lock_of(name).ok().filter(|lock| external::interpreter(lock).is_none())?;
+    let directory = directory(store, lock);
+    let damage = verify::by_size(&directory).err().filter(|_| directory.exists())?;
+    Some(damaged(lock.name, &directory, &damage))
+}
+
+fn whole(directory: &Path) -> Result<Verified, String> {
+    let marker = read_marker(directory)?;
+    verify::wholly(directory, &directory.join(marker.site_packages))
+}
+
+fn damaged(name: &str, directory: &Path, damage: &str) -> Error {
+    Error::invalid(format!("the environment `{name}` is damaged: {damage}")).hint(format!(
+        "run once without `--offline`, which makes it again, or remove `{}`; `trtgate doctor --verify` checks it",
+        directory.display()
+    ))
 }
 
 /// Whether the user names an interpreter of their own for `name`.
@@ -128,35 +197,74 @@ pub fn ensure(name: &str, progress: &dyn Progress) -> Result<Environment> {
     ensure_in(&Store::open(None)?, name, progress)
 }
 
-/// [`ensure`] in `store`. Parallel processes make it once; what a killed process left is removed.
+/// [`ensure`] in `store`. Parallel processes make it once; what a killed process left is removed, and a damaged one is
+/// made again.
+///
+/// # Errors
+/// `Missing` if it is not here and cannot be made; `Invalid` if it is damaged and cannot be made again.
 pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<Environment> {
     let lock = lock_of(name)?;
     if let Some(python) = external::interpreter(lock) {
         return external::describe(store, &python);
     }
     let directory = directory(store, lock);
-    let whole = || complete(&directory, lock).filter(|environment| environment.python.is_some() == lock.interpreter);
-    if let Some(environment) = whole() {
-        return Ok(environment);
+    let usable = |found: &Environment| found.python.is_some() == lock.interpreter;
+    let found = look(&directory, lock);
+    if let Ok(Some(environment)) = &found
+        && usable(environment)
+    {
+        return Ok(environment.clone());
     }
     if !store.installs() {
-        return Err(Error::missing(format!(
-            "the environment `{name}` is not in the store, and nothing may be installed"
-        ))
-        .hint("run once without `--offline`, or name a Python that has its packages in `TRTGATE_PYTHON`"));
+        return Err(match found {
+            Err(damage) => damaged(name, &directory, &damage),
+            Ok(_) => {
+                Error::missing(format!("the environment `{name}` is not in the store, and nothing may be installed"))
+                    .hint("run once without `--offline`, or name a Python that has its packages in `TRTGATE_PYTHON`")
+            }
+        });
     }
     let key = format!("environment-{name}");
     let _guard = lock_file(store, &key, &format!("installs `{name}`"))?;
-    if let Some(environment) = whole() {
-        return Ok(environment);
+    // Another process may have made it while this one waited.
+    let damage = match look(&directory, lock) {
+        Ok(Some(environment)) if usable(&environment) => return Ok(environment),
+        Ok(_) => None,
+        Err(damage) => Some(damage),
+    };
+    if let Some(damage) = &damage {
+        progress.note(&format!("the environment `{name}` is damaged ({damage}), making it again"));
     }
-    let staging = Staging::new(store.staging_of(&key))?;
-    let step = progress.begin(&format!("installing `{name}` (about {} MB, once)", lock.megabytes));
-    make(store, staging.path(), lock, progress, &*step)?;
-    relocate(staging.path(), &directory);
-    staging.replace(&directory)?;
-    let environment = complete(&directory, lock).ok_or_else(|| {
-        Error::failed(format!("`{name}` was installed, but its packages are not where they should be"))
+    install_anew(store, lock, &directory, &key, progress).map_err(|error| match damage {
+        // What was there and is broken is not what was never there.
+        Some(damage) if error.kind != ErrorKind::Machine => {
+            let mut damaged = damaged(name, &directory, &damage);
+            damaged.causes.push(format!("it could not be made again: {}", error.message));
+            damaged.causes.extend(error.causes);
+            Error { hint: error.hint.or(damaged.hint.clone()), ..damaged }
+        }
+        _ => error,
+    })
+}
+
+/// Makes the environment in the staging folder of `key`, and puts it in the place of whatever is at `directory`.
+fn install_anew(
+    store: &Store,
+    lock: &Lock,
+    directory: &Path,
+    key: &str,
+    progress: &dyn Progress,
+) -> Result<Environment> {
+    let staging = Staging::new(store.staging_of(key))?;
+    let step = progress.begin(&format!("installing `{}` (about {} MB, once)", lock.name, lock.megabytes));
+    let marker = make(store, staging.path(), lock, progress, &*step)?;
+    relocate(staging.path(), directory);
+    verify::wholly(staging.path(), &staging.path().join(&marker.site_packages))
+        .map_err(|damage| Error::failed(format!("`{}` was installed, but {damage}", lock.name)))?;
+    finish(staging.path(), &marker)?;
+    staging.replace(directory)?;
+    let environment = look(directory, lock).ok().flatten().ok_or_else(|| {
+        Error::failed(format!("`{}` was installed, but its packages are not where they should be", lock.name))
     })?;
     step.finish();
     Ok(environment)
@@ -182,25 +290,38 @@ fn directory(store: &Store, lock: &Lock) -> PathBuf {
     store.root().join("environments").join(format!("{}-{}", lock.name, hash.get(..16).unwrap_or_default()))
 }
 
-/// Reads the marker of the environment in `directory` and checks that what it names is there.
+/// The environment in `directory`, if there is one: its marker names what is there, and what is loaded from it is as it was
+/// installed.
 ///
 /// The interpreter is a link to the machine's own: mounted into a container, an environment has its libraries alone.
-fn complete(directory: &Path, lock: &Lock) -> Option<Environment> {
-    let marker: Marker = serde_json::from_slice(&std::fs::read(directory.join(MARKER)).ok()?).ok()?;
+///
+/// # Errors
+/// What is damaged, one sentence. A folder without a marker is: it comes into its place with one.
+fn look(directory: &Path, lock: &Lock) -> Result<Option<Environment>, String> {
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let marker = read_marker(directory)?;
     let python = marker.python.map(|path| directory.join(path)).filter(|path| path.exists());
-    let site_packages = directory.join(marker.site_packages);
-    site_packages.is_dir().then(|| Environment {
-        python,
-        site_packages: vec![site_packages],
-        identity: digest_bytes(lock.text.as_bytes()),
-    })
+    let site_packages = directory.join(&marker.site_packages);
+    if !site_packages.is_dir() {
+        return Err(format!("`{}` is gone", marker.site_packages.display()));
+    }
+    verify::quickly(directory, &site_packages)?;
+    let identity = digest_bytes(lock.text.as_bytes());
+    Ok(Some(Environment { python, site_packages: vec![site_packages], identity }))
 }
 
-fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<()> {
+fn read_marker(directory: &Path) -> Result<Marker, String> {
+    let text = std::fs::read(directory.join(MARKER)).map_err(|error| format!("`{MARKER}`: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| format!("`{MARKER}`: {error}"))
+}
+
+fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, step: &dyn Step) -> Result<Marker> {
     let limits = store.limits();
     let requirements = directory.join("requirements.txt");
     std::fs::write(&requirements, lock.text).map_err(|error| Error::io("write", &requirements, error))?;
-    let marker = if lock.interpreter {
+    Ok(if lock.interpreter {
         let base = interpreter::find(limits)?;
         let pip = interpreter::environment(&base, directory, limits, progress, step)?;
         install(pip, &requirements, lock, limits, progress, step)?;
@@ -213,8 +334,7 @@ fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, s
         let target = directory.join("site-packages");
         install(pip.arg("--target").arg(target), &requirements, lock, limits, progress, step)?;
         Marker { python: None, site_packages: "site-packages".into() }
-    };
-    finish(directory, &marker)
+    })
 }
 
 /// Writes the final place into the scripts of an environment, which name the place where they were made. trtgate needs

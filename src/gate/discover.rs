@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::convert::environment::{self, Environment};
 use crate::convert::progress::Progress;
 use crate::convert::store::Store;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::damaged;
 use crate::manifest::Manifest;
 use crate::plan::Probes;
 use crate::runtime::cuda::DeviceInfo;
@@ -48,21 +49,19 @@ pub fn discover(
         Ok(environment) => (environment, None),
         Err(error) => (None, Some(error)),
     };
-    let mut site_packages: Vec<PathBuf> =
-        environment.iter().flat_map(|environment| environment.site_packages.clone()).collect();
+    let mut own: Vec<(&'static str, Vec<PathBuf>)> = Vec::new();
+    own.extend(environment.iter().map(|environment| (environment::EXPORT, environment.site_packages.clone())));
+    let mut damages: Vec<(&'static str, Error)> = Vec::new();
     for name in environment::names().filter(|name| *name != environment::EXPORT) {
         let wanted = manifest.is_some_and(|manifest| manifest.fetch.iter().any(|fetch| fetch == name));
-        let mut found = environment::find_in(store, name);
-        if found.is_none() && wanted && install {
-            let _waiting = crate::meter::waiting();
-            match environment::ensure_in(store, name, progress) {
-                Ok(environment) => found = Some(environment),
-                // What cannot be fetched is reported as missing by the library's own search.
-                Err(error) => progress.note(&format!("could not fetch `{name}`: {error}")),
-            }
+        match packages(store, name, wanted, install, progress) {
+            Ok(found) => own.extend(found.map(|environment| (name, environment.site_packages))),
+            Err(error) if error.kind == ErrorKind::Invalid => damages.push((name, error)),
+            // What cannot be fetched is reported as missing by the library's own search.
+            Err(error) => progress.note(&format!("could not fetch `{name}`: {error}")),
         }
-        site_packages.extend(found.into_iter().flat_map(|environment| environment.site_packages));
     }
+    let site_packages: Vec<PathBuf> = own.iter().flat_map(|(_, folders)| folders.clone()).collect();
     let paths = SearchPaths { explicit: search.to_vec(), site_packages, system: true };
     let libraries = [
         Library::Tensorflow,
@@ -87,7 +86,15 @@ pub fn discover(
         };
         probes.push((library, probe));
     }
-    if let Some(error) = &environment_error {
+    damages.extend(damaged::lacking(store, &own, search, &probes));
+    let found_late = damages.iter().find(|(name, _)| *name == environment::EXPORT).map(|(_, error)| error.clone());
+    let (environment, environment_error) = match found_late {
+        Some(error) => (None, Some(error)),
+        None => (environment, environment_error),
+    };
+    if let Some(error) = environment_error.as_ref().filter(|error| error.kind == ErrorKind::Invalid) {
+        damaged::spoil(&mut probes, environment::EXPORT, search, error);
+    } else if let Some(error) = &environment_error {
         // The search cannot know why the environment is not there.
         for (library, probe) in &mut probes {
             let brought = matches!(library, Library::Tensorflow | Library::Onnxruntime | Library::Litert);
@@ -100,20 +107,41 @@ pub fn discover(
             }
         }
     }
+    for (name, error) in damages.iter().filter(|(name, _)| *name != environment::EXPORT) {
+        damaged::spoil(&mut probes, name, search, error);
+    }
     let device = find_device(program, limits);
     Ok(Discovery { environment, environment_error, paths, probes, device })
 }
 
 fn export_environment(store: &Store, install: bool, progress: &dyn Progress) -> Result<Option<Environment>> {
-    if let Some(environment) = environment::find_in(store, environment::EXPORT) {
-        return Ok(Some(environment));
-    }
+    let found = environment::look_in(store, environment::EXPORT);
     // The user's own is nothing that could be made.
-    if !install && !environment::is_named(environment::EXPORT) {
-        return Ok(None);
+    if !install || matches!(found, Ok(Some(_))) || environment::is_named(environment::EXPORT) {
+        return found;
     }
     let _waiting = crate::meter::waiting();
     environment::ensure_in(store, environment::EXPORT, progress).map(Some)
+}
+
+/// The packages `name`: those that are here, or fetched now if they are `wanted`, or damaged, and that is allowed.
+fn packages(
+    store: &Store,
+    name: &str,
+    wanted: bool,
+    install: bool,
+    progress: &dyn Progress,
+) -> Result<Option<Environment>> {
+    let found = environment::look_in(store, name);
+    let lacking = match &found {
+        Ok(found) => found.is_none() && wanted,
+        Err(_) => true,
+    };
+    if !install || !lacking {
+        return found;
+    }
+    let _waiting = crate::meter::waiting();
+    environment::ensure_in(store, name, progress).map(Some)
 }
 
 /// TensorRT tells its version only once it is loaded, which is done in a worker.

@@ -183,10 +183,7 @@ impl Lane<'_> {
         report: &mut Option<ArtifactReport>,
     ) -> std::result::Result<Outcome, (Stage, Error)> {
         let stopped = |obstacle: &crate::runtime::Obstacle| {
-            let mut error = Error::new(
-                if obstacle.status == Status::Unsupported { ErrorKind::Unsupported } else { ErrorKind::Missing },
-                obstacle.reason.clone(),
-            );
+            let mut error = Error::new(obstacle.error_kind(), obstacle.reason.clone());
             error.causes.clone_from(&obstacle.tried);
             error.hint.clone_from(&obstacle.hint);
             error

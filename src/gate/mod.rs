@@ -5,6 +5,7 @@
 //! | `workspace` | the manifest, the store, what is here, the artifacts                     |
 //! | `border`    | the manifest's input and output against those of the model               |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
+//! | `damaged`   | environments that are not what was installed                             |
 //! | `samples`   | probes, calibration samples, labelled data                               |
 //! | `natural`   | the reference's leads on ordinary inputs, kept like the probes            |
 //! | `execute`   | runs the cells in workers, unjudged                                      |
@@ -33,6 +34,7 @@ mod behaviour;
 mod blessing;
 mod border;
 mod calibrated;
+mod damaged;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;
@@ -239,6 +241,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         step: Mutex::new(step),
     };
     let (mut raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
+    damaged::explain(&workspace.store, &mut raw);
     for cell in &mut raw {
         if let Outcome::Stopped { error, .. } = &mut cell.outcome {
             *error = workspace.with_its_name(error.clone());
@@ -302,6 +305,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let mut notes = samples::notes(workspace, &probe_set)?;
     notes.extend(natural.as_ref().ok().and_then(natural::Natural::note));
     let unmet = unmet(manifest, &standing, options, &cells);
+    let (runtimes, of_plan) = required(manifest, options);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
@@ -322,7 +326,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         cross,
         probe_images,
         requirements: Requirements {
-            runtimes: required(manifest, options),
+            runtimes,
+            of_plan,
             baseline: options.require_baseline || (manifest.require.baselines && options.timing.is_some()),
             unmet,
         },
@@ -360,17 +365,16 @@ fn planned_beside(workspace: &Workspace, filter: &Filter) -> Result<Vec<CellId>>
 }
 
 /// Runtimes that must have run: those that were asked for and, of a whole plan, those of the manifest. A part of a plan leaves
-/// these to the merge, which finds them in the plan's file.
-fn required(manifest: &Manifest, options: &RunOptions) -> Vec<RuntimeId> {
+/// these to the merge, for which they are kept beside.
+fn required(manifest: &Manifest, options: &RunOptions) -> (Vec<RuntimeId>, Vec<RuntimeId>) {
     let mut required = options.require.clone();
+    let of_manifest = manifest.require.runtimes.iter().filter(|runtime| !options.require.contains(runtime)).cloned();
     let whole = Filter { also: Vec::new(), ..options.filter.clone() } == Filter::default();
-    required.extend(
-        if whole { manifest.require.runtimes.as_slice() } else { &[] }
-            .iter()
-            .filter(|runtime| !options.require.contains(runtime))
-            .cloned(),
-    );
-    required
+    if !whole {
+        return (required, of_manifest.collect());
+    }
+    required.extend(of_manifest);
+    (required, Vec::new())
 }
 
 /// What keeps the verdict from `pass` whatever the cells say.

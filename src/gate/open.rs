@@ -1,11 +1,11 @@
 //! One cell opened in a worker, for the commands that work on a single one.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::workspace::Workspace;
-use crate::gate::{engine, execute};
+use crate::gate::{damaged, engine, execute};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::plan::{Ability, Filter, PlannedCell, builds_engines};
-use crate::runtime::{Layer, OpenRequest, SessionOptions};
+use crate::runtime::{Layer, Obstacle, OpenRequest, SessionOptions};
 use crate::tensor::{Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 use crate::worker::{RunOutcome, Worker};
@@ -69,7 +69,10 @@ impl OpenCell {
             batch: id.batch as usize,
             options: options.clone(),
         };
-        let (mut signature, _) = worker.open(&request).map_err(|error| workspace.with_its_name(error))?;
+        let (mut signature, _) = worker
+            .open(&request)
+            .map_err(|error| damaged::or_damage(&workspace.store, &request.installation.file, error))
+            .map_err(|error| workspace.with_its_name(error))?;
         execute::hold_batch(&workspace.manifest, &mut signature);
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, artifact })
     }
@@ -133,7 +136,8 @@ pub fn build_engine(
     let Some((cell, installation)) = able.and_then(|cell| Some((cell, cell.installation.as_ref()?))) else {
         let obstacle = cells.first().and_then(|cell| cell.ability.obstacle());
         let reason = obstacle.map_or("the runtime is not on this machine", |obstacle| obstacle.reason.as_str());
-        let mut error = Error::missing(format!("`{}` cannot build `{}` here: {reason}", id.runtime, id.precision));
+        let kind = obstacle.map_or(ErrorKind::Missing, unable);
+        let mut error = Error::new(kind, format!("`{}` cannot build `{}` here: {reason}", id.runtime, id.precision));
         if let Some(obstacle) = obstacle {
             error.causes.clone_from(&obstacle.tried);
             error.hint.clone_from(&obstacle.hint);
@@ -150,6 +154,14 @@ pub fn build_engine(
     let engine = engine::engine(&site, installation, id.precision, &source, &mut |request| worker.build(request))?;
     step.finish();
     Ok((cell.id.runtime.clone(), engine))
+}
+
+/// Kind of the error of what cannot be done here, for the commands that judge no cell.
+const fn unable(obstacle: &Obstacle) -> ErrorKind {
+    match obstacle.error_kind() {
+        ErrorKind::Invalid => ErrorKind::Invalid,
+        _ => ErrorKind::Missing,
+    }
 }
 
 /// The planned cell of `id`, whose version may be a prefix and whose batch need not be gated.
@@ -169,7 +181,8 @@ pub(crate) fn planned(workspace: &Workspace, id: &CellId) -> Result<PlannedCell>
     match &cell.ability {
         Ability::Run => Ok(cell),
         Ability::BuildOnly(obstacle) | Ability::Nothing(obstacle) => {
-            let mut error = Error::missing(format!("`{}` cannot run here: {}", cell.id.runtime, obstacle.reason));
+            let message = format!("`{}` cannot run here: {}", cell.id.runtime, obstacle.reason);
+            let mut error = Error::new(unable(obstacle), message);
             error.causes.clone_from(&obstacle.tried);
             error.hint.clone_from(&obstacle.hint);
             Err(error)

@@ -4,11 +4,12 @@
 use crate::check::contradiction;
 use crate::check::pair::select_output;
 use crate::data::probes::NaturalSamples;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::open::OpenCell;
 use crate::gate::samples::reference_cell;
 use crate::gate::workspace::Workspace;
 use crate::plan::{Ability, Filter};
+use crate::runtime::Obstacle;
 use crate::tensor::Tensor;
 use crate::vocabulary::Stage;
 
@@ -45,14 +46,22 @@ pub(crate) fn open_unexamined(workspace: &Workspace) -> Result<OpenCell> {
     if !planned.iter().any(|planned| matches!(planned.ability, Ability::Run)) {
         let obstacle = planned.first().and_then(|planned| planned.ability.obstacle());
         let reason = obstacle.map_or("it is not on this machine", |obstacle| obstacle.reason.as_str());
-        let mut error = Error::missing(format!("the reference runtime `{}` cannot run here: {reason}", cell.runtime));
+        let kind = match obstacle.map(Obstacle::error_kind) {
+            Some(ErrorKind::Invalid) => ErrorKind::Invalid,
+            _ => ErrorKind::Missing,
+        };
+        let mut error = Error::new(kind, format!("the reference runtime `{}` cannot run here: {reason}", cell.runtime));
         error.hint = obstacle.and_then(|obstacle| obstacle.hint.clone());
         return Err(match error.hint {
             Some(_) => error,
             None => error.hint("`trtgate doctor` says what was looked for and how to get it"),
         });
     }
-    OpenCell::open(workspace, &cell).map_err(|error| blamed(workspace, Stage::Load, error))
+    OpenCell::open(workspace, &cell).map_err(|error| match error.kind {
+        // A damaged environment is no fault of the model's.
+        ErrorKind::Invalid => error,
+        _ => blamed(workspace, Stage::Load, error),
+    })
 }
 
 /// `error`, which the workspace remembers as the reference's fault.

@@ -73,6 +73,7 @@ pub(super) fn by_reference(workspace: &Workspace, options: &RunOptions, fault: &
     (report.cells, report.planned) = (cells, planned);
     report.requirements = Requirements {
         runtimes: options.require.clone(),
+        of_plan: workspace.manifest.require.runtimes.clone(),
         baseline: options.require_baseline,
         unmet: vec!["the reference itself is at fault, so nothing was compared with it".to_owned()],
     };

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::gate::assemble::confident_allowed;
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
+use crate::manifest::Manifest;
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
 use crate::measure::bench::{self, Bench, BenchCell, BenchContext, BuiltArtifact, CellMeasurer};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
@@ -316,4 +317,9 @@ fn record(report: &CellReport) -> Option<ArtifactRecord> {
         sha256: artifact.sha256.clone(),
         bytes: artifact.bytes,
     })
+}
+/// Whether any baseline of the manifest's model is stored, of whatever machine.
+pub fn has_baselines(manifest: &Manifest) -> bool {
+    let devices = std::fs::read_dir(&manifest.baselines).into_iter().flatten().flatten();
+    devices.map(|device| device.path().join(&manifest.model.name)).any(|folder| folder.is_dir())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::check::scales::ScaleProof;
 use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
+use crate::convert::environment;
 use crate::convert::pin::{self, Reading};
 use crate::convert::progress::{Progress, Quiet};
 use crate::convert::store::Store;
@@ -249,8 +250,8 @@ impl Workspace {
         if let Some(error) = failed().get(&kind) {
             return Err(error.clone());
         }
-        let made = self.make(kind, batch).and_then(|artifact| self.held(artifact));
-        let made = made.map_err(|error| self.with_its_name(error));
+        let made = self.make(kind, batch).map_err(|error| self.or_damage(error));
+        let made = made.and_then(|artifact| self.held(artifact)).map_err(|error| self.with_its_name(error));
         if let Err(error) = &made
             && self.bundle.is_none()
             && matches!(error.kind, ErrorKind::Failed | ErrorKind::Input)
@@ -258,6 +259,17 @@ impl Workspace {
             failed().insert(kind, error.clone());
         }
         made
+    }
+
+    /// `error` of a conversion, or the damage of the environment that converts, where there is some.
+    fn or_damage(&self, error: Error) -> Error {
+        if error.kind != ErrorKind::Failed || self.bundle.is_some() {
+            return error;
+        }
+        match environment::damage_by_size(&self.store, environment::EXPORT) {
+            Some(damage) => damage.cause(error.message),
+            None => error,
+        }
     }
 
     fn make(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {

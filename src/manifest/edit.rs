@@ -24,9 +24,21 @@ pub fn accept_digest(path: &Path, sha256: &str) -> Result<bool> {
 /// # Errors
 /// As [`accept_digest`].
 pub fn require_golden(path: &Path) -> Result<bool> {
+    require(path, "golden")
+}
+
+/// Adds `[require] baselines = true` where the manifest does not say whether baselines are required; says whether it did.
+///
+/// # Errors
+/// As [`accept_digest`].
+pub fn require_baselines(path: &Path) -> Result<bool> {
+    require(path, "baselines")
+}
+
+fn require(path: &Path, key: &str) -> Result<bool> {
     change(path, |document| {
         let require = table(document, "require")?;
-        Some(!require.contains_key("golden") && set(require, "golden", true.into()))
+        Some(!require.contains_key(key) && set(require, key, true.into()))
     })
 }
 
@@ -131,5 +143,11 @@ mod tests {
         assert!(!edited(&text, require_golden).0);
         let off = text.replace("golden = true", "golden = false   # not yet");
         assert_eq!(edited(&off, require_golden), (false, off.clone()), "what the manifest says is left alone");
+        // Baselines stand beside it.
+        let (did, both) = edited(&off, require_baselines);
+        assert!(did);
+        assert_eq!(changed(&off, &both), (vec![], vec!["baselines = true".to_owned()]));
+        assert!(Manifest::parse(&both, Path::new("gate.toml")).unwrap().require.baselines);
+        assert!(!edited(&both, require_baselines).0);
     }
 }

@@ -91,12 +91,14 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         command: "trtgate merge".to_owned(),
         ..first.clone()
     };
-    let required = shards.iter().flat_map(|(_, shard)| &shard.requirements.runtimes);
-    for runtime in required.chain(plan.iter().flat_map(|plan| &plan.require)) {
+    let of_shard = |report: &Report| [&report.requirements.runtimes[..], &report.requirements.of_plan].concat();
+    let required: Vec<RuntimeId> = shards.iter().flat_map(|(_, shard)| of_shard(shard)).collect();
+    for runtime in required.iter().chain(plan.iter().flat_map(|plan| &plan.require)) {
         if !report.requirements.runtimes.contains(runtime) {
             report.requirements.runtimes.push(runtime.clone());
         }
     }
+    report.requirements.of_plan.clear();
     report.requirements.unmet.clear();
     for note in shards.iter().flat_map(|(_, shard)| &shard.notes) {
         if !report.notes.contains(note) {

@@ -11,6 +11,9 @@ pub struct Requirements {
     /// Selectors of runtimes that must have run at least one cell (`--require`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runtimes: Vec<RuntimeId>,
+    /// Selectors that the manifest requires of the whole plan, in the report of a part of it: the merge holds it to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_plan: Vec<RuntimeId>,
     /// Whether every cell that ran must have been measured against a baseline (`--require-baseline`).
     #[serde(default)]
     pub baseline: bool,
@@ -22,7 +25,7 @@ pub struct Requirements {
 impl Requirements {
     /// Whether nothing is required.
     pub fn is_empty(&self) -> bool {
-        self.runtimes.is_empty() && !self.baseline && self.unmet.is_empty()
+        self.runtimes.is_empty() && self.of_plan.is_empty() && !self.baseline && self.unmet.is_empty()
     }
 }
 

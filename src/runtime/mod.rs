@@ -27,15 +27,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::tensor::{Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
-/// Why something cannot be done here: `unsupported` (a known impossibility) or `unavailable` (not on this machine).
+/// Why something cannot be done here: `unsupported` (a known impossibility), `unavailable` (not on this machine), or
+/// `invalid` (here, and damaged).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
-    /// [`Status::Unsupported`] or [`Status::Unavailable`].
+    /// [`Status::Unsupported`], [`Status::Unavailable`] or [`Status::Invalid`].
     pub status: Status,
     /// One sentence.
     pub reason: String,
@@ -56,6 +57,15 @@ impl Obstacle {
     /// Known not to work.
     pub fn unsupported(reason: impl Into<String>) -> Self {
         Self { status: Status::Unsupported, reason: reason.into(), tried: Vec::new(), hint: None }
+    }
+
+    /// Kind of the error that tells it.
+    pub(crate) const fn error_kind(&self) -> ErrorKind {
+        match self.status {
+            Status::Unsupported => ErrorKind::Unsupported,
+            Status::Invalid => ErrorKind::Invalid,
+            _ => ErrorKind::Missing,
+        }
     }
 }
 

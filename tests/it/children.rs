@@ -42,7 +42,7 @@ fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// A context with a cache of its own and such an interpreter.
-fn with_interpreter(convert: &str, install: &str) -> Context {
+pub fn with_interpreter(convert: &str, install: &str) -> Context {
     let context = Context::new();
     context.manifest(&[]);
     let cache = context.path("cache").display().to_string();

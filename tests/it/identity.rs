@@ -83,6 +83,8 @@ pub fn project(name: &str) -> Context {
     assert_eq!(run.code, 0, "{}", run.shown());
     let manifest = std::fs::read_to_string(context.path("gate.toml")).unwrap();
     assert!(manifest.contains("\nfile = \"letters.probes.npz\"\n") && context.path("letters.probes.npz").is_file());
+    // What runs here must run from now on.
+    assert!(manifest.contains("\nruntimes = [\"tensorflow\", \"onnxruntime\", \"litert\""), "{manifest}");
     context
 }
 
@@ -249,6 +251,8 @@ fn a_golden_that_was_there_and_is_gone_is_no_pass() {
             "{}",
             run.stdout
         );
+        let merged = context.run(&["merge", "report.json"]);
+        assert_eq!(merged.code, 3, "{}", merged.shown());
     }
 }
 

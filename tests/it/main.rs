@@ -30,6 +30,8 @@ mod drivers_onnxruntime;
 mod drivers_tensorflow;
 /// How runs end: exit codes, and what is left behind.
 mod endings;
+/// What was installed and is damaged, and what is required and did not run.
+mod environments;
 /// The first tensor that went wrong.
 mod explain;
 /// What must never pass.

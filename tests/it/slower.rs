@@ -78,7 +78,8 @@ fn a_model_that_is_many_times_slower_fails_until_it_is_blessed() {
     let cell = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "32", "--duration", "0.5"];
     succeeded(context.run(&["bless", "--reason", "the small one"]));
     let bless = |reason: &str| context.run(&[&["bless", "--baselines", "--reason", reason][..], &cell].concat());
-    succeeded(bless("the small one"));
+    let first = succeeded(bless("the small one"));
+    assert!(first.stderr.contains("added `[require] baselines = true` to `gate.toml`"), "{}", first.stderr);
     let gate = || {
         let run = context.run(&[&["gate", "--bench", "--json", "report.json"][..], &cell].concat());
         let report = report(&context.path("report.json"));
@@ -86,6 +87,13 @@ fn a_model_that_is_many_times_slower_fails_until_it_is_blessed() {
     };
     let (run, _) = gate();
     assert_eq!(run.code, 0, "{}", run.shown());
+    // Baselines that were there and are gone are no pass.
+    std::fs::rename(context.path("baselines"), context.path("elsewhere")).unwrap();
+    let (run, _) = gate();
+    assert_eq!(run.code, 3, "{}", run.shown());
+    assert!(run.stdout.contains("a baseline is required"), "{}", run.stdout);
+    assert_eq!(context.run(&["merge", "report.json"]).code, 3);
+    std::fs::rename(context.path("elsewhere"), context.path("baselines")).unwrap();
 
     std::fs::write(context.path("glyphs.onnx"), model(2048)).unwrap();
     let (run, report) = gate();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::probes::Named;
-use crate::manifest::{Layout, OutputKind};
+use crate::manifest::{Layout, OutputKind, Require};
 
 /// Values of a sample from which on fewer batches are gated, since each costs a run of all probes: 148 × 148 pictures in colour.
 const LARGE: usize = 65_536;
@@ -38,6 +38,8 @@ pub(super) struct Choices<'a> {
     pub(super) probes: Option<(String, Named)>,
     /// Longest time of the search for probes, in seconds, where it was given.
     pub(super) seconds: Option<u64>,
+    /// What has to be judged for a pass.
+    pub(super) require: Require,
     /// What was found out, one sentence each.
     pub(super) told: Vec<String>,
     /// What was guessed, one sentence each.
@@ -163,9 +165,31 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     line(
         "# drop = 0.01                  # most that a cell may lose against the reference, and the reference against the golden\n",
     );
+    required(&choices.require, &mut line);
     line("[paths]");
     line("# data = \"labelled.bin\"        # real labelled samples: accuracy is gated too");
     text
+}
+
+/// The section of what has to be judged; a comment where nothing is required.
+fn required(require: &Require, line: &mut impl FnMut(&str)) {
+    const WHAT: &str = "what has to be judged for a pass, on every machine";
+    if *require == Require::default() {
+        line(&format!("# [require]                    # {WHAT}"));
+        line("# runtimes = [\"onnxruntime\"]   # those that must run; `init` found none that runs here\n");
+        return;
+    }
+    line(&format!("[require]                      # {WHAT}"));
+    if !require.runtimes.is_empty() {
+        let names: Vec<String> = require.runtimes.iter().map(|runtime| quoted(&runtime.to_string())).collect();
+        line("# Those that `init` found to run: one that is gone is no pass. Take out what only some machines have.");
+        line(&format!("runtimes = [{}]", names.join(", ")));
+    }
+    let flags = [("golden", require.golden), ("baselines", require.baselines), ("accuracy", require.accuracy)];
+    for (name, _) in flags.into_iter().filter(|(_, required)| *required) {
+        line(&format!("{name} = true"));
+    }
+    line("");
 }
 
 /// `text` as a TOML string.
@@ -193,6 +217,7 @@ mod tests {
             kind: OutputKind::Probabilities,
             probes: None,
             seconds: None,
+            require: Require::default(),
             told: vec!["`kind = \"probabilities\"`: `y` is a softmax".to_owned()],
             guesses: vec!["`range = [0.0, 1.0]`, of pictures".to_owned()],
         }
@@ -208,6 +233,21 @@ mod tests {
         assert_eq!(said([224, 224, 3], None), Some(vec![1, 8]));
         assert_eq!(said([224, 224, 3], Some(8)), Some(vec![8]));
         assert_eq!(said([32, 32, 3], None), Some(vec![1, 8, 16, 32]));
+    }
+
+    #[test]
+    fn what_is_required_is_written_and_read_back() {
+        let mut choices = choices(vec![4, 4, 4], None);
+        choices.require.runtimes =
+            ["onnxruntime", "tensorrt@8.5"].iter().filter_map(|name| name.parse().ok()).collect();
+        choices.require.golden = true;
+        let text = text(&choices);
+        assert!(
+            text.contains("\nruntimes = [\"onnxruntime\", \"tensorrt@8.5\"]\ngolden = true\n\n[paths]\n"),
+            "{text}"
+        );
+        let manifest = crate::manifest::Manifest::parse(&text, std::path::Path::new("gate.toml"));
+        assert_eq!(manifest.map(|manifest| manifest.require), Ok(choices.require));
     }
 
     #[test]

@@ -44,8 +44,51 @@ fn an_environment_counts_once_its_marker_is_written() {
     assert_eq!(found.site_packages, [directory.join("site-packages")]);
     assert_eq!(found.identity, identity(&store, name).unwrap());
     assert_eq!(ensure_in(&store, name, &Quiet).unwrap(), found);
+    assert!(verify_all(&store).iter().all(|checked| checked.name == name && checked.outcome.is_ok()));
     std::fs::remove_dir(directory.join("site-packages")).unwrap();
     assert_eq!(find_in(&store, name), None);
+}
+
+#[test]
+fn a_damaged_environment_is_named_and_none_that_is_not_there() {
+    let (_folder, store) = store();
+    let store = store.installing(false);
+    let name = "tensorrt-rtx-1.7";
+    assert_eq!(look_in(&store, name), Ok(None));
+    assert_eq!(ensure_in(&store, name, &Quiet).unwrap_err().kind, ErrorKind::Missing);
+    // Emptied: it came into its place with a marker.
+    let directory = pretend(&store, name);
+    let error = look_in(&store, name).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.starts_with("the environment `tensorrt-rtx-1.7` is damaged: `complete.json`: "), "{error}");
+    // Complete, then without a library.
+    let library = directory.join("site-packages/libnet.so");
+    std::fs::write(&library, "library").unwrap();
+    finish(&directory, &Marker { python: None, site_packages: "site-packages".into() }).unwrap();
+    assert!(look_in(&store, name).unwrap().is_some());
+    assert_eq!(damage_around(&store, &library), None);
+    std::fs::write(&library, "").unwrap();
+    for error in [
+        look_in(&store, name).unwrap_err(),
+        ensure_in(&store, name, &Quiet).unwrap_err(),
+        damage_around(&store, &library).unwrap(),
+        damage_by_size(&store, name).unwrap(),
+        verify_all(&store).remove(0).outcome.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert_eq!(
+            error.message,
+            "the environment `tensorrt-rtx-1.7` is damaged: `site-packages/libnet.so` has 0 bytes, not 7"
+        );
+        assert!(error.hint.unwrap().contains("run once without `--offline`"));
+    }
+    assert_eq!(damage_around(&store, Path::new("/elsewhere/libnet.so")), None);
+}
+
+#[test]
+fn the_version_of_an_environment_is_that_of_its_lock_file() {
+    assert_eq!(version("tensorrt-rtx-1.7"), Some("1.7.1.116"));
+    assert_eq!(version("tensorrt-lean-10"), Some("10.16.1.11"));
 }
 
 #[test]

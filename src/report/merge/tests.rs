@@ -176,6 +176,20 @@ fn requirements_are_joined_and_judged_again() {
 }
 
 #[test]
+fn what_a_part_leaves_to_the_merge_is_required_of_it() {
+    let mut shards = deal(&sample::cpu_only(), 2);
+    for (_, shard) in &mut shards {
+        shard.requirements.of_plan = vec!["tensorrt".parse().unwrap(), "onnxruntime".parse().unwrap()];
+        shard.judge();
+        assert_eq!(shard.verdict, Verdict::Pass, "{:?}", shard.reasons);
+    }
+    let merged = merge(&shards, None, None).unwrap().report;
+    assert_eq!(merged.verdict, Verdict::Incomplete);
+    assert_eq!(merged.reasons.len(), 1, "{:?}", merged.reasons);
+    assert!(merged.reasons[0].starts_with("required runtime `tensorrt` did not run"), "{:?}", merged.reasons);
+}
+
+#[test]
 fn rules_across_cells_see_all_of_them() {
     let whole = sample::passing();
     let planned = whole.cells.len();
