@@ -135,13 +135,18 @@ impl Error {
         self
     }
 
-    /// An I/O error at `path`: `Input` where the name is wrong (nothing there, a folder, a loop of links), `Machine`
-    /// otherwise, with a hint for a full disk.
+    /// An I/O error at `path`: `Input` where the name is wrong (nothing there, a folder, a device, a loop of links) or what
+    /// it holds cannot be meant (not text, without end), `Machine` otherwise, with a hint for a full disk.
     pub fn io(action: &str, path: &std::path::Path, source: std::io::Error) -> Self {
         let full = matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         let wrong_name = matches!(
             source.kind(),
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotADirectory
+            std::io::ErrorKind::NotFound
+                | std::io::ErrorKind::IsADirectory
+                | std::io::ErrorKind::NotADirectory
+                | std::io::ErrorKind::InvalidData
+                | std::io::ErrorKind::InvalidInput
+                | std::io::ErrorKind::TimedOut
         ) || source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
         let kind = if wrong_name { ErrorKind::Input } else { ErrorKind::Machine };
         let error = Self::new(kind, format!("cannot {action} `{}`", path.display())).because(source);

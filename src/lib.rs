@@ -8,6 +8,7 @@ pub mod data;
 pub mod drill;
 pub mod error;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod manifest;
 pub mod measure;

@@ -21,6 +21,7 @@ use crate::check::agreement::answer;
 use crate::check::leads::NaturalLeads;
 use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::OutputKind;
 use crate::tensor::{ElementType, Tensor};
 use crate::vocabulary::{Precision, RuntimeId};
@@ -384,7 +385,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
         let what = if found.is_file() { "is too large to be one" } else { "is not a plain file" };
         return Err(Error::invalid(format!("golden `{name}` {what}")).hint(BLESS));
     }
-    std::fs::read(path).map_err(|error| Error::io("read", path, error))
+    files::read(path, files::RECORD).map_err(|error| Error::io("read", path, error))
 }
 
 /// The schema that `bytes` name, where its number is larger than that of [`SCHEMA`]. It stands near the start in every form.

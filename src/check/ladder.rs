@@ -9,6 +9,7 @@ use toml::Spanned;
 use crate::check::metrics::Tolerance;
 use crate::check::rule::Limits;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::OutputKind;
 use crate::vocabulary::{Library, Precision};
 
@@ -237,7 +238,7 @@ impl Ladder {
 
     /// Reads a ladder from a file, whole: its rows replace the built-in ones.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let text = files::read_text(path, files::TEXT).map_err(|source| Error::io("read", path, source))?;
         Self::parse(&text, &format!("`{}`", path.display()))
     }
 

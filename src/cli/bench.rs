@@ -51,7 +51,7 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
     }
     arguments.render.check()?;
     let options = arguments.workspace.options(global)?;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
         error

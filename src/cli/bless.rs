@@ -107,7 +107,7 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let options = RunOptions {
         filter: arguments.selection.filter(),
         timing: Some(timing.clone()),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: output::command_line(),
         ..RunOptions::default()
     };
     let outcome = gate::run_and_measure(workspace, &options)?;

@@ -10,6 +10,7 @@ use crate::convert::Artifact;
 use crate::convert::pin::Reading;
 use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gate::{self, Workspace};
 use crate::manifest::{ModelSource, TimingCacheMode};
 use crate::runtime::tensorrt::EngineMetadata;
@@ -120,7 +121,7 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
             PathBuf::from(name)
         };
         for (from, to) in [(engine.path.clone(), out.clone()), (metadata(&engine.path), metadata(out))] {
-            let bytes = std::fs::read(&from).map_err(|error| Error::io("read", &from, error))?;
+            let bytes = files::read(&from, files::GRAPH).map_err(|error| Error::io("read", &from, error))?;
             atomic::write(&to, &bytes)?;
         }
     }

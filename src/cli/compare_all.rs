@@ -66,7 +66,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
         timing: (!arguments.no_timing).then_some(timing),
         data: arguments.data.clone(),
         replay: arguments.workspace.replay(global, arguments.data.as_deref()),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: output::command_line(),
         ..RunOptions::default()
     };
     let comparison = Comparison::of(&gate::run(&workspace, &options)?);

@@ -15,6 +15,7 @@ use crate::data::probes::own_probes;
 use crate::data::record::FOLDER;
 use crate::data::{Format, ProbeOptions, ProbeSet, ProbeSummary, ReadOptions, SampleReader, Split, archive};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gate::{Workspace, samples};
 use crate::manifest::Manifest;
 
@@ -144,7 +145,7 @@ struct ProbesArguments {
     #[arg(long, value_name = "N")]
     min_per_class: Option<usize>,
     /// Longest time of the search; the manifest's if not given, an hour with `--check`
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=crate::manifest::LONGEST_SECONDS))]
     seconds: Option<u64>,
     /// Write nothing: compare with the file, and fail if a byte differs
     #[arg(long)]
@@ -284,7 +285,7 @@ fn probes(global: &Global, arguments: &ProbesArguments) -> Result<u8> {
     };
     set.notes().iter().for_each(|text| output::note(&format!("note: {text}")));
     if arguments.check {
-        let stored = std::fs::read(out).map_err(|error| Error::io("read", out, error))?;
+        let stored = files::read(out, files::MODEL).map_err(|error| Error::io("read", out, error))?;
         if stored != set.encode(out)? {
             output::note(&format!("`{}` differs from what the seed and the reference give now", out.display()));
             return Ok(EXIT_FAIL);

@@ -23,17 +23,41 @@ pub fn print_error(error: &Error) {
 }
 
 fn write_error(stream: &mut impl Write, error: &Error) -> std::io::Result<()> {
-    writeln!(stream, "\x1b[1;31merror\x1b[0m: {}", error.message)?;
+    writeln!(stream, "\x1b[1;31merror\x1b[0m: {}", harmless(&error.message))?;
     if let Some(excerpt) = &error.excerpt {
-        writeln!(stream, "{excerpt}")?;
+        writeln!(stream, "{}", harmless(excerpt))?;
     }
     for cause in &error.causes {
-        writeln!(stream, "  caused by: {cause}")?;
+        writeln!(stream, "  caused by: {}", harmless(cause))?;
     }
     if let Some(hint) = &error.hint {
-        writeln!(stream, "\x1b[1;36mhint\x1b[0m: {hint}")?;
+        writeln!(stream, "\x1b[1;36mhint\x1b[0m: {}", harmless(hint))?;
     }
     Ok(())
+}
+
+/// `text` with nothing in it that a terminal obeys: control characters but line breaks and tabs, and characters that turn the
+/// direction of writing, are written as Rust writes them. Errors quote names and values from files of strangers.
+fn harmless(text: &str) -> String {
+    let obeyed = |character: char| {
+        (character.is_control() && character != '\n' && character != '\t')
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if obeyed(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The command line as it was given, for reports; what is not text in it is replaced.
+pub fn command_line() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ")
 }
 
 /// A line of data on standard output.
@@ -72,5 +96,5 @@ pub fn written(outcome: std::io::Result<()>) -> Result<()> {
 /// A line for the reader on standard error.
 pub fn note(text: &str) {
     // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", harmless(text));
 }

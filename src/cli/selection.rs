@@ -11,6 +11,7 @@ use crate::convert::progress;
 use crate::error::{Error, Result};
 use crate::gate::Options;
 use crate::gate::timing::TimingOptions;
+use crate::manifest::MOST_THREADS;
 use crate::measure::contract::TimingMode;
 use crate::plan::Filter;
 use crate::process::quoted;
@@ -64,10 +65,10 @@ pub struct WorkspaceArguments {
     #[arg(long)]
     offline: bool,
     /// Threads inside one operator, for the CPU runtimes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(MOST_THREADS))]
     intra_threads: Option<usize>,
     /// Threads across operators, for the CPU runtimes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(MOST_THREADS))]
     inter_threads: Option<usize>,
     /// Accept a model whose digest is not the one in the manifest
     #[arg(long)]
@@ -180,6 +181,11 @@ pub fn seconds(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
+/// A whole number from 0 to `most`: what is larger is a slip, and would take the machine with it.
+pub(super) fn up_to(most: usize) -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(0..=most as u64)
+}
+
 /// How cells are measured.
 #[derive(Clone, Debug, Args)]
 pub struct TimingArguments {
@@ -187,7 +193,7 @@ pub struct TimingArguments {
     #[arg(long, value_name = "MODE", default_value = "throughput")]
     pub mode: ModeName,
     /// Execution contexts at once, on a GPU
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(64))]
     pub streams: usize,
     /// Spin while waiting for a GPU, as `trtexec --useSpinWait` does; the latency mode always spins
     #[arg(long)]
@@ -196,7 +202,7 @@ pub struct TimingArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
     pub duration: f64,
     /// Processes that each cell is measured in; `thresholds.toml` says how many if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(1000))]
     pub repetitions: Option<usize>,
 }
 

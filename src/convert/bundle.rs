@@ -15,6 +15,7 @@ use crate::check::scales::ScaleProof;
 use crate::data::atomic;
 use crate::data::probes::ProbeSet;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::Calibration;
 use crate::vocabulary::ArtifactKind;
 
@@ -174,7 +175,7 @@ impl Bundle {
     /// If there is no list, it is of another schema, of another model, or calibrated otherwise.
     pub fn read(folder: &Path, model_sha256: Option<&str>, calibration: Option<&Calibration>) -> Result<Self> {
         let path = folder.join(LIST);
-        let text = fs::read_to_string(&path).map_err(|error| {
+        let text = files::read_text(&path, files::MODEL).map_err(|error| {
             Error::io("read", &path, error).hint("`trtgate export --output DIR` writes a folder of artifacts")
         })?;
         let mut bundle: Self = serde_json::from_str(&text)
@@ -295,7 +296,7 @@ impl Bundle {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let bytes = fs::read(from).map_err(|error| Error::io("read", from, error))?;
+    let bytes = files::read(from, files::MODEL).map_err(|error| Error::io("read", from, error))?;
     atomic::write(to, &bytes)
 }
 

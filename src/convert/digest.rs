@@ -1,13 +1,13 @@
 //! SHA-256 of files and folders, streamed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// SHA-256 of `bytes`, lower-case hexadecimal.
 pub fn digest_bytes(bytes: &[u8]) -> String {
@@ -16,7 +16,7 @@ pub fn digest_bytes(bytes: &[u8]) -> String {
 
 /// SHA-256 of a file's content, lower-case hexadecimal; reads it in pieces.
 pub fn digest_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let mut file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0_u8; 1 << 18];
     loop {
@@ -52,14 +52,10 @@ pub(crate) fn digest_of_files<'name>(files: impl Iterator<Item = (&'name str, &'
 /// # Errors
 /// `Input` if it is not there, or is a folder, a pipe or a device.
 pub(crate) fn open_plain(path: &Path) -> Result<(File, u64)> {
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let failed = |error| Error::io("read", path, error);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if metadata.is_file() {
-        return Ok((file, metadata.len()));
-    }
-    Err(Error::input(format!("`{}` is no plain file", path.display())))
+    let file = files::plain(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    Ok((file, size))
 }
 
 /// Every regular file under `root`: its path relative to it with `/` between the parts, and its full path; sorted by

@@ -25,6 +25,7 @@ use crate::convert::progress::{Progress, Step};
 use crate::convert::store::{Staging, Store, lock_file};
 use crate::convert::tool::{self, Failure, Limit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::process::{Command, ProcessLimits};
 
 pub use external::PYTHON_VARIABLE;
@@ -313,7 +314,7 @@ fn look(directory: &Path, lock: &Lock) -> Result<Option<Environment>, String> {
 }
 
 fn read_marker(directory: &Path) -> Result<Marker, String> {
-    let text = std::fs::read(directory.join(MARKER)).map_err(|error| format!("`{MARKER}`: {error}"))?;
+    let text = files::read(&directory.join(MARKER), files::TEXT).map_err(|error| format!("`{MARKER}`: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| format!("`{MARKER}`: {error}"))
 }
 

@@ -24,6 +24,7 @@ use prost::bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
 pub use ending::{Ending, ending, scales_bytes, source_of};
@@ -40,7 +41,7 @@ pub const COMPUTE: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// Reads a model from a file.
 pub fn read(path: &Path) -> Result<Model> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
     parse(&bytes).map_err(|error| error.context(format!("`{}` is not a usable ONNX model", path.display())))
 }
 

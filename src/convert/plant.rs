@@ -8,6 +8,7 @@ use crate::convert::progress::Progress;
 use crate::convert::script::Script;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
+use crate::files;
 
 const SCRIPT: Script = Script { name: "drill.py", text: include_str!("python/drill.py") };
 
@@ -41,6 +42,6 @@ pub(crate) fn plant(
     SCRIPT.run(&environment, store.limits(), folder, &all, progress, &*step)?;
     step.finish();
     let made = if name == "noise" { "noise.npy" } else { "model.onnx" };
-    let place = std::fs::read_to_string(folder.join("place.txt")).unwrap_or_default();
+    let place = files::read_text(&folder.join("place.txt"), files::TEXT).unwrap_or_default();
     Ok(Planted { file: folder.join(made), place })
 }

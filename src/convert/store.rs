@@ -23,6 +23,7 @@ use time::OffsetDateTime;
 use crate::convert::digest::{digest_bytes, digest_file, files_under};
 use crate::convert::progress::{Progress, Quiet};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::ProcessLimits;
 
 /// Name of the record in every entry.
@@ -270,7 +271,7 @@ impl Store {
     fn verified(&self, key: &Key) -> Result<Record, Defect> {
         let directory = self.directory(key);
         let path = directory.join(RECORD);
-        let text = match std::fs::read(&path) {
+        let text = match files::read(&path, files::RECORD) {
             Ok(text) => text,
             Err(_) if !directory.exists() => return Err(Defect::Absent),
             Err(error) => return Err(Defect::Altered(format!("`{RECORD}`: {error}"))),

@@ -7,6 +7,7 @@ use crate::convert::digest::digest_file;
 use crate::convert::script::Script;
 use crate::convert::tflite;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script =
@@ -32,7 +33,7 @@ pub(super) fn convert(work: &Work<'_>, source: &Artifact, batch: u32, calibratio
     work.convert(&conversion, ArtifactKind::TfliteInt8, &file_name(batch), |folder| {
         batches.iter().try_for_each(|&batch| {
             let path = folder.join(file_name(batch));
-            let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            let bytes = files::read(&path, files::GRAPH).map_err(|error| Error::io("read", &path, error))?;
             let structure = tflite::structure(&bytes)?;
             let border = structure.inputs.iter().chain(&structure.outputs);
             if border.into_iter().any(|value| !value.starts_with("int8 ")) {

@@ -14,6 +14,7 @@ use crate::data::atomic::{folder_of, sync_folder};
 use crate::data::reader::Split;
 use crate::data::record::{FOLDER, RecordLayout, RecordReader, TEST_FILE, TRAIN_FILES};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::{self, Command};
 
 /// Where the official archive is.
@@ -69,7 +70,7 @@ pub fn download(url: &str, folder: &Path, progress: bool) -> Result<tempfile::Te
 /// Checks the MD5 of the file at `path`.
 pub fn verify_digest(path: &Path, expected: &str) -> Result<()> {
     let read = |error| Error::io("read", path, error);
-    let mut file = File::open(path).map_err(read)?;
+    let mut file = files::plain(path).map_err(read)?;
     let mut digest = Md5::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -97,7 +98,7 @@ pub fn unpack(archive: &Path, folder: &Path) -> Result<PathBuf> {
         return Err(Error::usage(format!("`{}` is already there", target.display()))
             .hint("check it with `trtgate data verify`, or remove it"));
     }
-    let file = File::open(archive).map_err(|error| Error::io("read", archive, error))?;
+    let file = files::plain(archive).map_err(|error| Error::io("read", archive, error))?;
     let staging = tempfile::Builder::new()
         .prefix(".trtgate-unpack-")
         .tempdir_in(folder)

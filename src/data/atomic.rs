@@ -4,17 +4,25 @@
 //! [`AtomicFile::commit`] they are synced and the file gets its name in one step. Where the file system has no unnamed
 //! files, a named temporary file stands in; an error still removes it, a kill does not.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::TempPath;
 
 use crate::error::{Error, Result};
+
+/// How names of files end that are on their way to their place.
+const SUFFIX: &str = ".tmp";
+/// Characters of their random part.
+const RANDOM: usize = 6;
+/// Seconds after which such a name is nobody's any more.
+const STALE: i64 = 2;
 
 /// A file under construction. Dropped without [`commit`](Self::commit), it never existed.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ impl AtomicFile {
                 let named = tempfile::Builder::new()
                     .prefix(".trtgate-")
                     .suffix(".tmp")
-                    .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                    .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
                     .tempfile_in(folder)
                     .map_err(|error| Error::io("create a file in", folder, error))?;
                 let (file, temporary) = named.into_parts();
@@ -133,16 +141,38 @@ fn name_unnamed(file: &File, path: &Path) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     // Linking never replaces, renaming does: take a free name first.
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    let temporary = folder_of(path).join(name);
-    link(&temporary)?;
-    std::fs::rename(&temporary, path).inspect_err(|_| {
-        // The rename's error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    })
+    let folder = folder_of(path);
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    sweep(folder, &prefix);
+    let named = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(SUFFIX)
+        .make_in(folder, |candidate| link(candidate).map_err(io::Error::from))?;
+    named.into_temp_path().persist(path).map_err(|error| error.error)
+}
+
+/// Removes what a process left that was killed between naming a file and putting it in its place. Both happen at once, so
+/// that a name of more than [`STALE`] is nobody's.
+fn sweep(folder: &Path, prefix: &OsStr) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        let ours = bytes.starts_with(prefix.as_encoded_bytes())
+            && bytes.ends_with(SUFFIX.as_bytes())
+            && bytes.len() == prefix.len() + RANDOM + SUFFIX.len();
+        let stale = || {
+            let changed = entry.metadata().ok()?.ctime();
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+            Some(i64::try_from(now).ok()? - changed > STALE)
+        };
+        if ours && stale() == Some(true) {
+            // Whoever writes next tries again.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +209,24 @@ mod tests {
         assert!(during.is_empty() || file.temporary.is_some(), "{during:?}");
         drop(file);
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_no_name_stands_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.bin");
+        write(&path, b"first").unwrap();
+        for name in [".file.bin.1-0.tmp", ".file.bin.abcdef.tmp", ".other.bin.abcdef.tmp", ".file.bin.notes.tmp2"] {
+            std::fs::write(folder.path().join(name), b"left").unwrap();
+        }
+        // Nobody can set the time at which a file was changed.
+        std::thread::sleep(std::time::Duration::from_secs(STALE as u64 + 2));
+        write(&path, b"second").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        assert_eq!(
+            names(folder.path()),
+            [".file.bin.1-0.tmp", ".file.bin.notes.tmp2", ".other.bin.abcdef.tmp", "file.bin"]
+        );
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Values are written in the shortest form that reads back to the same `f32`.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::atomic::AtomicFile;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Longest accepted text of one value, separator included. Bounds the memory that a malformed file can take.
 const MAX_VALUE_BYTES: usize = 64;
@@ -21,7 +21,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub struct NumberRows {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: BufReader<files::Source>,
     line: Vec<u8>,
     /// Number of the line that `line` holds, from 1.
     number: u64,
@@ -38,7 +38,7 @@ impl NumberRows {
     /// Opens a file whose rows have `width` values each; `None` takes the width of the first row. A first row whose
     /// first field starts with a letter, `_` or `#` is a header and skipped.
     pub fn open(path: &Path, width: Option<usize>) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+        let file = files::Source::open(path).map_err(|error| Error::io("read", path, error))?;
         let reader = BufReader::with_capacity(1 << 16, file);
         let path = path.to_owned();
         let (line, header) = (Vec::new(), Vec::new());

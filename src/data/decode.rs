@@ -15,6 +15,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::{Input, Resize};
 
 /// Largest file that is read as a picture.
@@ -47,7 +48,7 @@ pub fn picture(path: &Path, input: &Input) -> Result<Vec<u8>> {
     if size > MAX_FILE {
         return Err(wrong(format!("{size} bytes are too many for a picture, {MAX_FILE} are read")));
     }
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let bytes = files::read(path, files::MODEL).map_err(|error| Error::io("read", path, error))?;
     let picture = match bytes.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => png(Cursor::new(&bytes)),
         [0xff, 0xd8, ..] => jpeg(&bytes),

@@ -3,7 +3,6 @@
 //! The same arrays come as members of an npz archive. The header is parsed by `npyz`; rows are decoded here one at a time, so that memory stays constant and a truncated
 //! row is reported by its number. Format: NEP 1, <https://numpy.org/neps/nep-0001-npy-format.html>.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,11 +11,14 @@ use npyz::{DType, Endianness, Order, TypeChar};
 use crate::data::atomic::AtomicFile;
 use crate::data::zip::{self, Member};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Most bytes of one row; bounds the memory that a hostile header can take.
 const MAX_ROW: usize = 1 << 31;
 /// Most bytes of a header.
 const MAX_HEADER: u64 = 1 << 16;
+/// The most values of an array: its bytes can be counted.
+const MOST_VALUES: u64 = 1 << 56;
 
 /// Element types that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ pub struct NpyRows {
 impl NpyRows {
     /// Opens an array of shape `[N, …]` whose rows hold `width` values (`None` takes any width), in C order.
     pub fn open(path: &Path, width: Option<usize>) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+        let file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
         let size = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
         let reader = BufReader::with_capacity(1 << 16, file);
         Self::read(path, format!("`{}`", path.display()), Box::new(reader), size, width, false)
@@ -99,7 +101,7 @@ impl NpyRows {
     ) -> Result<Self> {
         let wrong = |problem: String| Error::input(format!("{place}: {problem}"));
         let mut reader = Counting { reader, count: 0, most: MAX_HEADER };
-        let header = npyz::NpyHeader::from_reader(&mut reader)
+        let header = read_header(&mut reader)
             .map_err(|error| wrong("not an npy file, or its header is damaged".to_owned()).because(error))?;
         let element = element_of(&header.dtype(), labels).ok_or_else(|| {
             let hint = if labels { "save labels as whole numbers" } else { "save it as float32, float64 or uint8" };
@@ -260,6 +262,52 @@ fn element_of(dtype: &DType, labels: bool) -> Option<Element> {
         (TypeChar::Uint, 1) => Some(Element::Uint8),
         _ => None,
     }
+}
+
+/// Reads the header of an npy array.
+///
+/// `npyz` multiplies the extents of the shape without looking for an overflow, so they are looked at first.
+///
+/// # Errors
+/// If it is no header, or its shape holds more values than any file.
+pub(crate) fn read_header(reader: &mut impl Read) -> std::io::Result<npyz::NpyHeader> {
+    let wrong = |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, problem.to_owned());
+    // Magic, version, and the length of the text: two bytes in version 1, four later.
+    let mut bytes = vec![0; 10];
+    reader.read_exact(&mut bytes)?;
+    let length = match bytes.as_slice() {
+        [.., 1, _, low, high] => usize::from(u16::from_le_bytes([*low, *high])),
+        [.., low, high] => {
+            let mut rest = [0; 2];
+            reader.read_exact(&mut rest)?;
+            let length = u32::from_le_bytes([*low, *high, rest[0], rest[1]]);
+            bytes.extend(rest);
+            usize::try_from(length).unwrap_or(usize::MAX)
+        }
+        _ => return Err(wrong("no header")),
+    };
+    if length as u64 > MAX_HEADER {
+        return Err(wrong("its header is longer than any"));
+    }
+    let start = bytes.len();
+    bytes.resize(start + length, 0);
+    reader.read_exact(bytes.get_mut(start..).unwrap_or_default())?;
+    let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
+    let extents = text
+        .split_once("shape")
+        .and_then(|(_, rest)| rest.split_once('(')?.1.split_once(')'))
+        .map(|(inside, _)| inside);
+    let mut values = 1u64;
+    for extent in extents.unwrap_or_default().split(',').map(str::trim).filter(|extent| !extent.is_empty()) {
+        // What is no number is told by the library.
+        let Ok(extent) = extent.trim_end_matches('L').parse::<u128>() else { continue };
+        values = u64::try_from(extent)
+            .ok()
+            .and_then(|extent| values.checked_mul(extent.max(1)))
+            .filter(|values| *values <= MOST_VALUES)
+            .ok_or_else(|| wrong("its shape holds more values than any file"))?;
+    }
+    npyz::NpyHeader::from_reader(bytes.as_slice())
 }
 
 /// Counts what is read, and reads no more than a header may have: its length is where the data begin.

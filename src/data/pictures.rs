@@ -1,12 +1,12 @@
 //! Folders of pictures, folders of a folder a class, and lists of pictures with labels.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::data::reader::Label;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Endings of the files that are read.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
@@ -65,7 +65,8 @@ pub fn is_folder_of_pictures(folder: &Path) -> bool {
 /// Whether a CSV lists pictures: its first line names such columns, or holds the name of a picture.
 pub fn is_list_of_pictures(path: &Path) -> bool {
     let mut line = Vec::new();
-    let read = File::open(path).and_then(|file| BufReader::new(file).take(MAX_LINE).read_until(b'\n', &mut line));
+    let read =
+        files::Source::open(path).and_then(|file| BufReader::new(file).take(MAX_LINE).read_until(b'\n', &mut line));
     let Ok(line) = String::from_utf8(line) else { return false };
     let fields = fields(line.trim_start_matches('\u{feff}'));
     read.is_ok()
@@ -188,7 +189,7 @@ fn fields(line: &str) -> Vec<&str> {
 
 /// The pictures of a list: `path,label` in lines, in any order of columns where the first line names them.
 fn list(path: &Path, names: &[String], labels: bool) -> Result<Vec<(PathBuf, Option<Label>)>> {
-    let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let file = files::Source::open(path).map_err(|error| Error::io("read", path, error))?;
     let mut reader = BufReader::new(file);
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut pictures, mut number, mut columns) = (Vec::new(), 0u64, None);

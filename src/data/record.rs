@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::data::atomic::AtomicFile;
 use crate::data::reader::Split;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::Input;
 
 /// Sizes of one record.
@@ -112,7 +113,7 @@ impl RecordReader {
         loop {
             if self.current.is_none() {
                 let Some(path) = self.files.next() else { return Ok(None) };
-                let file = File::open(&path).map_err(|error| Error::io("read", &path, error))?;
+                let file = files::plain(&path).map_err(|error| Error::io("read", &path, error))?;
                 self.current = Some((path, BufReader::with_capacity(1 << 16, file)));
                 self.position = 0;
             }

@@ -13,6 +13,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// First bytes of an archive that has a member.
 pub const MAGIC: &[u8; 4] = b"PK\x03\x04";
@@ -43,7 +44,7 @@ pub struct Member {
 /// # Errors
 /// If it is no archive, or uses what NumPy does not write: encryption, other compression, parts.
 pub fn members(path: &Path) -> Result<Vec<Member>> {
-    let mut file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let mut file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
     let wrong = |problem: &str| Error::input(format!("`{}`: {problem}", path.display()));
     let read = |file: &mut File, start: u64, length: u64| -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -138,7 +139,7 @@ fn wide_sizes(mut extra: &[u8]) -> &[u8] {
 /// If its local header is not where the directory says. What is read ends in an error where the content has another
 /// size or checksum than the directory says.
 pub fn open(path: &Path, member: &Member) -> Result<Content> {
-    let mut file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let mut file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
     let io = |error| Error::io("read", path, error);
     let mut local = [0; 30];
     file.seek(SeekFrom::Start(member.header)).map_err(io)?;

@@ -14,6 +14,7 @@ use crate::convert::onnx_int8::PERCENTILE;
 use crate::data::npy::NpyRows;
 use crate::error::{Error, Result};
 use crate::explain::side::Side;
+use crate::files;
 use crate::gate::Workspace;
 use crate::manifest::CalibrationMethod;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
@@ -100,7 +101,7 @@ pub(super) fn ranges(
     if tensors.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let bytes = std::fs::read(&fp32.path).map_err(|error| Error::io("read", &fp32.path, error))?;
+    let bytes = files::read(&fp32.path, files::GRAPH).map_err(|error| Error::io("read", &fp32.path, error))?;
     let folder =
         tempfile::tempdir().map_err(|error| Error::machine("cannot make a temporary folder").because(error))?;
     let path = folder.path().join("largest.onnx");

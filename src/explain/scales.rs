@@ -7,6 +7,7 @@ use crate::convert::{Artifact, onnx};
 use crate::error::{Error, Result};
 use crate::explain::graph::{self, Counterparts};
 use crate::explain::{calibrated, constants, judge, side};
+use crate::files;
 use crate::gate::Workspace;
 use crate::vocabulary::ArtifactKind;
 
@@ -57,7 +58,7 @@ fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
         return Ok(proof);
     }
     let (path, _) = made?.file(PROOF)?;
-    let text = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+    let text = files::read(&path, files::GRAPH).map_err(|error| Error::io("read", &path, error))?;
     serde_json::from_slice(&text)
         .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).because(error))
 }

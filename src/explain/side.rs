@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::convert::{Artifact, onnx};
 use crate::error::{Error, Result};
 use crate::explain::divide::divide;
+use crate::files;
 use crate::gate::Workspace;
 use crate::gate::engine::{Site, engine};
 use crate::plan::{PlannedCell, builds_engines};
@@ -109,7 +110,8 @@ impl Side {
         optimize: bool,
     ) -> Result<Self> {
         let folder = temporary_folder()?;
-        let bytes = std::fs::read(&artifact.path).map_err(|error| Error::io("read", &artifact.path, error))?;
+        let bytes =
+            files::read(&artifact.path, files::GRAPH).map_err(|error| Error::io("read", &artifact.path, error))?;
         let path = folder.path().join("shown.onnx");
         let shown = onnx::append_outputs(&bytes, names.iter().map(String::as_str))?;
         std::fs::write(&path, shown).map_err(|error| Error::io("write", &path, error))?;

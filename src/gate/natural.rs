@@ -16,6 +16,7 @@ use crate::data::ProbeSet;
 use crate::data::atomic;
 use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::gate::reference::{finite, open_reference};
 use crate::gate::samples::sample_key;
 use crate::gate::workspace::Workspace;
@@ -131,7 +132,7 @@ impl Natural {
     /// # Errors
     /// If it cannot be read, or is not such a file.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let text = files::read_text(path, files::RECORD).map_err(|error| Error::io("read", path, error))?;
         let wrong = || Error::input(format!("`{}` holds no natural leads", path.display()));
         let natural: Self = serde_json::from_str(&text).map_err(|error| wrong().because(error))?;
         if natural.schema != SCHEMA {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::golden::Golden;
 use crate::data::atomic::folder_of;
+use crate::files;
 use crate::manifest::Manifest;
 
 /// Most manifests that are read in one folder; it is some project's, and may hold other TOML files.
@@ -46,7 +47,7 @@ fn is_named_elsewhere(golden: &Path) -> bool {
 /// The model's name in the manifest at `path`, where it keeps its goldens in `snapshots`.
 fn name_of(path: &Path, snapshots: &Path) -> Option<String> {
     // A manifest that has a fault keeps its golden: the fault is told where that manifest is gated.
-    let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+    let table: toml::Table = files::read_text(path, files::TEXT).ok()?.parse().ok()?;
     let name = table.get("model")?.get("name")?.as_str()?.to_owned();
     let folder = table.get("paths").and_then(|paths| paths.get("snapshots")).and_then(toml::Value::as_str);
     let folder = folder_of(path).join(folder.unwrap_or("snapshots"));

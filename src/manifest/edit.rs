@@ -7,6 +7,7 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 use super::Manifest;
 use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Writes the model's digest into the manifest at `path`; says whether anything changed.
 ///
@@ -73,7 +74,7 @@ fn set(table: &mut dyn toml_edit::TableLike, key: &str, new: Value) -> bool {
 fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> Option<bool>) -> Result<bool> {
     // A link stays a link: what it leads to is changed.
     let path = std::fs::canonicalize(path).map_err(|error| Error::io("read", path, error))?;
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let text = files::read_text(&path, files::TEXT).map_err(|error| Error::io("read", &path, error))?;
     let refused = || {
         Error::input(format!("`{}` cannot be edited", path.display()))
             .hint("change it by hand, as the message above says")

@@ -360,6 +360,11 @@ pub struct Require {
     pub accuracy: bool,
 }
 
+/// The longest time limit that can be asked for, a year: what is longer is a slip, and would wrap in sums.
+pub const LONGEST_SECONDS: u64 = 31_536_000;
+/// The most threads that can be asked for.
+pub const MOST_THREADS: usize = 1024;
+
 /// How cells are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {

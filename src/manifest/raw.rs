@@ -145,8 +145,8 @@ pub(super) struct RawRequire {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct RawRun {
-    pub(super) intra_threads: Option<usize>,
-    pub(super) inter_threads: Option<usize>,
+    pub(super) intra_threads: Option<Spanned<usize>>,
+    pub(super) inter_threads: Option<Spanned<usize>>,
     pub(super) time_limit_seconds: Option<Spanned<u64>>,
     pub(super) build_limit_seconds: Option<Spanned<u64>>,
 }

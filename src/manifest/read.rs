@@ -10,19 +10,17 @@ use toml::Spanned;
 
 use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
 use super::{
-    AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, Layout, Manifest, MatrixRow, Model,
-    ModelSource, Output, OutputKind, Probes, Require, RunOptions,
+    AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
+    Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
 use crate::convert::environment;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::ProcessLimits;
 use crate::vocabulary::{Library, Precision};
 
 /// Largest loss that a manifest may name: half of all answers wrong is no conversion.
 const LARGEST_LOSS: f64 = 0.5;
-
-/// Longest limit that a manifest may name, seconds: a year.
-const LONGEST_LIMIT: u64 = 31_536_000;
 
 /// Text and name of the manifest, to point at a place in it.
 struct Source<'a> {
@@ -48,7 +46,7 @@ impl Source<'_> {
 }
 
 pub(super) fn load(path: &Path) -> Result<Manifest> {
-    let text = std::fs::read_to_string(path).map_err(|source| {
+    let text = files::read_text(path, files::TEXT).map_err(|source| {
         let error = Error::usage(format!("cannot read the manifest `{}`", path.display())).because(&source);
         if source.kind() == std::io::ErrorKind::NotFound {
             error.hint("write one with `trtgate init --saved-model DIR`, or name it with `--manifest FILE`")
@@ -85,7 +83,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
     };
     let limit = |given: Option<Spanned<u64>>, default: u64| match given {
         Some(given) if *given.get_ref() == 0 => Err(source.error(given.span(), "a time limit of 0 lets nothing run")),
-        Some(given) if *given.get_ref() > LONGEST_LIMIT => {
+        Some(given) if *given.get_ref() > LONGEST_SECONDS => {
             Err(source.error(given.span(), "a time limit of more than a year is none"))
         }
         Some(given) => Ok(*given.get_ref()),
@@ -97,6 +95,12 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
             return Err(source.error(given.span(), "not a number of MiB from 16 to 2^30"));
         }
         given => given.as_ref().map(|given| *given.get_ref()),
+    };
+    let threads = |given: Option<Spanned<usize>>| match given {
+        Some(given) if *given.get_ref() > MOST_THREADS => {
+            Err(source.error(given.span(), format!("more than {MOST_THREADS} threads")))
+        }
+        given => Ok(given.map_or(0, Spanned::into_inner)),
     };
     let probes = Probes {
         file: raw.probes.file.as_deref().map(resolve),
@@ -164,8 +168,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         accuracy: accuracy(&source, &raw.accuracy)?,
         require: require(&source, raw.require)?,
         run: RunOptions {
-            intra_threads: raw.run.intra_threads.unwrap_or(0),
-            inter_threads: raw.run.inter_threads.unwrap_or(0),
+            intra_threads: threads(raw.run.intra_threads)?,
+            inter_threads: threads(raw.run.inter_threads)?,
             time_limit_seconds: limit(raw.run.time_limit_seconds, RunOptions::TIME_LIMIT_SECONDS)?,
             build_limit_seconds: limit(raw.run.build_limit_seconds, 900)?,
         },

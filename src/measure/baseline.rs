@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::measure::contract::{TimingContract, TimingMode};
 use crate::measure::environment::{Environment, mode_name, slug};
 use crate::measure::rule::{Reference, run_value};
@@ -161,7 +162,7 @@ impl Series {
     /// `Input` for a file that cannot be read or is not a series of `subject`: unknown keys, another schema, a value
     /// that is not positive and finite, a key that is not its environment's.
     pub fn read(path: &Path, subject: &str, quantity: Quantity) -> Result<Option<Self>> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match files::read_text(path, files::RECORD) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read the baseline", path, error)),

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::vocabulary::{ArtifactKind, Library};
 
 /// The file's name, next to the manifest.
@@ -89,7 +90,7 @@ impl Thresholds {
     /// As [`Self::parse`]; an unreadable file.
     pub fn load(manifest: &Path) -> Result<Self> {
         let path = manifest.with_file_name(FILE_NAME);
-        match std::fs::read_to_string(&path) {
+        match files::read_text(&path, files::TEXT) {
             Ok(text) => Self::parse(&text, &path),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::embedded(),
             Err(error) => Err(Error::io("read", &path, error)),

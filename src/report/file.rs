@@ -1,12 +1,14 @@
 //! Reading and writing of report files.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
+use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::report::plan_file::{PLAN_SCHEMA, PlanFile};
 use crate::report::schema::{CellReport, Report, SCHEMA};
 use crate::vocabulary::Status;
@@ -105,8 +107,8 @@ pub fn write(report: &Report, path: &Path) -> Result<()> {
 
 /// Writes `text` to `path`, whole or not at all; `-` is standard output.
 ///
-/// A temporary file beside the target is synced and renamed over it. A target that is no regular file (`/dev/stdout`,
-/// a pipe) is written directly, because a rename would replace it.
+/// A new file without a name is synced and takes the target's place. A target that is no regular file (`/dev/stdout`, a
+/// pipe) is written directly, because a new file would replace it; a pipe that nobody reads is an error.
 ///
 /// # Errors
 /// `Machine` or `Input` when the file cannot be written.
@@ -118,49 +120,18 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     }
     // A link keeps pointing where it points; its target is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
-        let mut file = fs::OpenOptions::new().write(true).open(&target).map_err(failed)?;
-        return file.write_all(text.as_bytes()).map_err(failed);
+    if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return files::write_special(&target, text.as_bytes()).map_err(failed);
     }
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".trtgate-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The umask narrows this, as it does for any file that a program creates.
-        temporary.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = temporary.tempfile_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(&target).map_err(|refused| failed(refused.error))?;
-    Ok(())
+    atomic::write(&target, text.as_bytes())
 }
 
-/// Bytes of the largest report or plan that is read; a report of 1,000 cells takes 10 MB.
-const LARGEST: u64 = 200_000_000;
-
 fn contents(path: &Path) -> Result<String> {
-    let mut text = String::new();
     let read = match path == Path::new("-") {
-        true => std::io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text),
-        false => fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)),
+        true => files::standard_input(files::RECORD),
+        false => files::read_text(path, files::RECORD),
     };
-    match read {
-        Ok(length) if length as u64 > LARGEST => Err(Error::input(format!(
-            "`{}` is larger than {} MB, which no report is",
-            path.display(),
-            LARGEST / 1_000_000
-        ))),
-        Ok(_) => Ok(text),
-        Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
-            Err(Error::input(format!("`{}` is not text", path.display())).because(source))
-        }
-        Err(source) => Err(Error::io("read", path, source)),
-    }
+    read.map_err(|source| Error::io("read", path, source))
 }
 
 /// Parses JSON whose `schema` must be `schema`. The schema is read first, so that a foreign file is called foreign

@@ -6,11 +6,12 @@
 use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::files;
 use crate::runtime::{Installation, Obstacle, Probe, SearchPaths, loader_path};
 use crate::vocabulary::{Library, RuntimeId};
 
@@ -281,17 +282,10 @@ fn version_in_file_name(file: &Path) -> Option<String> {
 /// Offsets and numbers: System V ABI, chapter 4 (`EI_CLASS` 4, `e_type` 16, `e_machine` 18).
 fn check_shared_library(file: &Path) -> Result<(), String> {
     let mut header = [0_u8; 20];
-    File::open(file)
-        .and_then(|mut open| {
-            if open.metadata()?.is_dir() {
-                return Err(std::io::ErrorKind::IsADirectory.into());
-            }
-            open.read_exact(&mut header)
-        })
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "too short for a shared library".to_owned(),
-            _ => error.to_string(),
-        })?;
+    files::plain(file).and_then(|mut open| open.read_exact(&mut header)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "too short for a shared library".to_owned(),
+        _ => error.to_string(),
+    })?;
     let [0x7f, b'E', b'L', b'F', class, .., type_low, type_high, machine_low, machine_high] = header else {
         return Err("not an ELF shared library".to_owned());
     };

@@ -58,6 +58,8 @@ mod scoreboard;
 mod second_model;
 /// A slower model under the same name.
 mod slower;
+/// Files, names and numbers of strangers.
+mod strange_input;
 /// Models that converters stumble over.
 mod stumbling;
 /// House rules.

@@ -11,6 +11,7 @@ use crate::convert::environment::{Environment, Lock};
 use crate::convert::store::{Store, create_directory};
 use crate::convert::tool;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::{Command, ProcessLimits};
 
 /// Names an interpreter to use in place of the environment `export`.
@@ -43,7 +44,7 @@ pub(super) fn describe(store: &Store, python: &Path) -> Result<Environment> {
     let name = digest_bytes(python.as_os_str().as_encoded_bytes());
     let folder = store.root().join("environments");
     let path = folder.join(format!("external-{}.json", name.get(..16).unwrap_or_default()));
-    let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
+    let known = files::read(&path, files::TEXT).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
     let answer = match known {
         Some(known) if known.stamps == stamps(python, &known.answer.site_packages) => known.answer,
         _ => {

@@ -6,6 +6,7 @@ use crate::convert::environment::external::PYTHON_VARIABLE;
 use crate::convert::progress::{Progress, Step};
 use crate::convert::tool::{self, Failure, Limit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::process::{Command, ProcessLimits};
 
 /// Versions for which every package of the lock file has a wheel.
@@ -110,7 +111,7 @@ pub(super) fn environment(
 /// `venv --clear` empties the folder; what stood there before is put back.
 fn keep_requirements<T>(directory: &Path, make: impl FnOnce() -> Result<T, Box<Failure>>) -> Result<()> {
     let path = directory.join("requirements.txt");
-    let text = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+    let text = files::read(&path, files::TEXT).map_err(|error| Error::io("read", &path, error))?;
     make().map_err(|failure| failure.error)?;
     std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))
 }

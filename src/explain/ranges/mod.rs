@@ -25,6 +25,7 @@ use crate::convert::Artifact;
 use crate::convert::onnx::{Graph, Model, TensorData, inline, numbers};
 use crate::error::{Error, Result};
 use crate::explain::side;
+use crate::files;
 use crate::gate::Workspace;
 use crate::tensor::Tensor;
 use crate::vocabulary::ArtifactKind;
@@ -124,7 +125,7 @@ fn input(probes: &Tensor) -> Option<RangeFinding> {
 
 /// A model with its functions inlined, so that their tensors can be looked at.
 fn read(artifact: &Artifact) -> Result<Model> {
-    let bytes = std::fs::read(&artifact.path).map_err(|error| Error::io("read", &artifact.path, error))?;
+    let bytes = files::read(&artifact.path, files::GRAPH).map_err(|error| Error::io("read", &artifact.path, error))?;
     let unusable = |error: Error| error.context(format!("`{}` is not a usable ONNX model", artifact.path.display()));
     let model = Model::decode(Bytes::from(bytes))
         .map_err(|error| unusable(Error::input("it does not decode as ONNX").because(error)))?;

@@ -13,6 +13,7 @@ use super::safe::{builder, cannot_load};
 use crate::convert::onnx::types::data_type::{FLOAT, FLOAT16};
 use crate::convert::onnx::{self, Attribute, Graph, Model, Node, OperatorSet, Type, ValueInfo};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::SessionOptions;
 
 /// A session of the widened `artifact`.
@@ -22,7 +23,7 @@ use crate::runtime::SessionOptions;
 pub(super) fn open(environment: &Environment, options: &SessionOptions, artifact: &Path) -> Result<Session> {
     let options = SessionOptions { optimize: false, ..options.clone() };
     keeps_casts(environment, &options)?;
-    let bytes = std::fs::read(artifact).map_err(|error| Error::io("read", artifact, error))?;
+    let bytes = files::read(artifact, files::GRAPH).map_err(|error| Error::io("read", artifact, error))?;
     let widened = onnx::widen(&bytes)
         .map_err(|error| error.context(format!("cannot emulate half precision for `{}`", artifact.display())))?;
     drop(bytes);

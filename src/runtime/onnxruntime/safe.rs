@@ -13,6 +13,7 @@ use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
 use super::{emulated, graph};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
@@ -207,7 +208,7 @@ impl Session for OnnxSession {
             .commit_from_file(&self.artifact)
             .map_err(|error| cannot_load(&self.artifact, error))?;
         drop(written);
-        let read = |path: &Path| fs::read(path).map_err(|error| Error::io("read", path, error));
+        let read = |path: &Path| files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error));
         graph::layers(read(&file)?, read(&self.artifact)?).map(Some)
     }
 

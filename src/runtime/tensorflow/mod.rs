@@ -21,6 +21,7 @@ mod scaling;
 mod sys;
 
 use crate::error::Result;
+use crate::files;
 use crate::runtime::locate::{self, Wanted};
 use crate::runtime::{OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::Library;
@@ -48,7 +49,7 @@ pub(crate) fn declared_signature(folder: &std::path::Path, key: &str) -> Result<
 /// do not tell.
 pub(crate) fn scales_bytes(folder: &std::path::Path, key: &str) -> bool {
     let input = safe::input_tensor(folder, key);
-    let bytes = std::fs::read(folder.join("saved_model.pb")).ok();
+    let bytes = files::read(&folder.join("saved_model.pb"), files::GRAPH).ok();
     bytes.zip(input).and_then(|(bytes, input)| scaling::scales_bytes(&bytes, &input)).unwrap_or(false)
 }
 

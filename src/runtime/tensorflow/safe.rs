@@ -1,6 +1,5 @@
 //! A SavedModel as a [`Session`].
 
-use std::fs;
 use std::path::Path;
 
 use prost::Message;
@@ -8,6 +7,7 @@ use prost::Message;
 use super::result::{Endpoint, SavedModel, Tensor as RawTensor, Tensorflow};
 use super::{proto, restore};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
@@ -108,7 +108,7 @@ pub(super) fn check_folder(folder: &Path) -> Result<()> {
             .cause("it holds no `saved_model.pb`")
             .hint("give the folder that `tf.saved_model.save` or `model.export` wrote"));
     }
-    let bytes = fs::read(&file).map_err(|error| Error::io("read", &file, error))?;
+    let bytes = files::read(&file, files::GRAPH).map_err(|error| Error::io("read", &file, error))?;
     let model = proto::SavedModel::decode(bytes.as_slice())
         .map_err(|error| Error::input(format!("`{}` is corrupt or truncated", file.display())).because(error))?;
     let tags: Vec<String> = model.meta_graphs.iter().map(tags).collect();
@@ -144,7 +144,7 @@ fn tags(graph: &proto::MetaGraph) -> String {
 /// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of several inputs or
 /// of tensors without a shape.
 pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Signature>> {
-    let Ok(bytes) = fs::read(folder.join("saved_model.pb")) else { return Ok(None) };
+    let Ok(bytes) = files::read(&folder.join("saved_model.pb"), files::GRAPH) else { return Ok(None) };
     let Ok(model) = proto::SavedModel::decode(bytes.as_slice()) else { return Ok(None) };
     let Some(graph) = model.meta_graphs.iter().find(|graph| tags(graph) == SERVE_TAG) else { return Ok(None) };
     let (signature, _) = read_signature(find_signature(graph, key)?)?;
@@ -153,7 +153,7 @@ pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Sign
 
 /// The tensor of the graph that the one input of the signature `key` is fed to, where the model's files tell.
 pub(super) fn input_tensor(folder: &Path, key: &str) -> Option<String> {
-    let bytes = fs::read(folder.join("saved_model.pb")).ok()?;
+    let bytes = files::read(&folder.join("saved_model.pb"), files::GRAPH).ok()?;
     let model = proto::SavedModel::decode(bytes.as_slice()).ok()?;
     let graph = model.meta_graphs.iter().find(|graph| tags(graph) == SERVE_TAG)?;
     Some(graph.signatures.get(key)?.inputs.values().next()?.name.clone())
@@ -278,7 +278,7 @@ mod tests {
     fn write_model(graphs: Vec<proto::MetaGraph>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let bytes = proto::SavedModel { meta_graphs: graphs }.encode_to_vec();
-        fs::write(folder.path().join("saved_model.pb"), bytes).unwrap();
+        std::fs::write(folder.path().join("saved_model.pb"), bytes).unwrap();
         folder
     }
 
@@ -323,7 +323,7 @@ mod tests {
     #[case(b"not a protobuf at all".as_slice())]
     fn garbage_is_named_corrupt(#[case] content: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("saved_model.pb"), content).unwrap();
+        std::fs::write(folder.path().join("saved_model.pb"), content).unwrap();
         let error = check_folder(folder.path()).unwrap_err();
         assert!(error.message.ends_with("is corrupt or truncated"), "{error}");
     }
@@ -343,8 +343,8 @@ mod tests {
         let folder = write_model(vec![meta_graph(&["serve"], &["Placeholder", "VarHandleOp"])]);
         let error = check_folder(folder.path()).unwrap_err();
         assert!(error.message.ends_with("has lost its variables"), "{error}");
-        fs::create_dir(folder.path().join("variables")).unwrap();
-        fs::write(folder.path().join("variables/variables.index"), "").unwrap();
+        std::fs::create_dir(folder.path().join("variables")).unwrap();
+        std::fs::write(folder.path().join("variables/variables.index"), "").unwrap();
         assert_eq!(check_folder(folder.path()), Ok(()));
     }
 

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::{EngineOptions, TimingCacheMode};
 use crate::runtime::cuda::{Device, Driver};
 use crate::runtime::tensorrt::calibration::{self, CalibrationRequest};
@@ -95,7 +96,7 @@ pub struct BuildOutcome {
 /// not verify, `Machine` for a full disk or exhausted device memory, `Failed` with TensorRT's own words otherwise.
 pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     let mark = log::mark();
-    let onnx = std::fs::read(&request.onnx).map_err(|error| Error::io("read", &request.onnx, error))?;
+    let onnx = files::read(&request.onnx, files::GRAPH).map_err(|error| Error::io("read", &request.onnx, error))?;
     let library = Library::open(&request.installation)?;
     let obstacle = capabilities::build_obstacle(library.family(), request.precision);
     if let Some(obstacle) = obstacle.filter(|_| !request.beyond_capabilities) {

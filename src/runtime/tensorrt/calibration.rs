@@ -1,6 +1,5 @@
 //! Samples for the entropy calibrator, batch by batch onto the device.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use npyz::NpyFile;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::cuda::{Device, DeviceBuffer, Stream};
 use crate::runtime::tensorrt::build::BuildRequest;
 use crate::runtime::tensorrt::metadata::write_whole;
@@ -57,10 +57,12 @@ impl CalibrationBatches for Batches {
 /// Reads the samples; an error unless they are finite 32-bit floats of the wanted shape.
 fn read_samples(request: &CalibrationRequest, row: &[i64]) -> Result<Vec<f32>> {
     let path = &request.samples;
-    let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
     let damaged =
         |error: std::io::Error| Error::input(format!("`{}` is no readable `.npy` file", path.display())).because(error);
-    let array = NpyFile::new(BufReader::new(file)).map_err(damaged)?;
+    let mut reader = BufReader::new(file);
+    let header = crate::data::npy::read_header(&mut reader).map_err(damaged)?;
+    let array = NpyFile::with_header(header, reader);
     let shape: Vec<i64> = array.shape().iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect();
     if shape.get(1..) != Some(row) {
         return Err(Error::input(format!(
@@ -108,7 +110,9 @@ pub(super) fn prepare(
         )));
     }
     let table = match &asked.table {
-        Some(path) if path.exists() => Some(std::fs::read(path).map_err(|error| Error::io("read", path, error))?),
+        Some(path) if path.exists() => {
+            Some(files::read(path, files::MODEL).map_err(|error| Error::io("read", path, error))?)
+        }
         _ => None,
     };
     let stream = device.stream()?;
@@ -144,7 +148,7 @@ mod tests {
         let mut writer = npyz::WriteOptions::new()
             .default_dtype()
             .shape(shape)
-            .writer(File::create(&path).unwrap())
+            .writer(std::fs::File::create(&path).unwrap())
             .begin_nd()
             .unwrap();
         writer.extend(values.iter().copied()).unwrap();

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::cuda::Driver;
 use crate::runtime::tensorrt::result::{PARSER, inspect_version};
 use crate::runtime::tensorrt::sys::{Family, Version};
@@ -147,7 +148,7 @@ fn package_of(file: &Path) -> Option<(String, String)> {
         if !package.starts_with("tensorrt") || !is_version(version.split(".post").next().unwrap_or_default()) {
             continue;
         }
-        let record = std::fs::read_to_string(entry.path().join("RECORD")).unwrap_or_default();
+        let record = files::read_text(&entry.path().join("RECORD"), files::TEXT).unwrap_or_default();
         if record.lines().any(|line| line.split(',').next() == Some(listed.as_str())) {
             return Some((package.to_owned(), version.to_owned()));
         }

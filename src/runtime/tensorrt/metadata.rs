@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::EngineOptions;
 use crate::runtime::tensorrt::candidates::Candidate;
 use crate::vocabulary::{Precision, RuntimeId};
@@ -91,7 +92,7 @@ impl EngineMetadata {
     /// Reads the file beside `engine`; `None` if there is none.
     pub fn beside(engine: &Path) -> Result<Option<Self>> {
         let path = metadata_path(engine);
-        match std::fs::read(&path) {
+        match files::read(&path, files::TEXT) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|error| Error::input(format!("`{}` is damaged", path.display())).because(error)),

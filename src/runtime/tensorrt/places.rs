@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::runtime::{SearchPaths, loader_path};
 
 /// Lists files and folders to search first, separated by `:`.
@@ -53,7 +54,7 @@ fn variable(name: &str) -> Vec<PathBuf> {
 /// Folders of the dynamic loader's configuration, with its `include` lines followed.
 fn loader_folders(file: &Path, depth: usize) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+    for line in files::read_text(file, files::TEXT).unwrap_or_default().lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         match line.strip_prefix("include ") {
             // Deeper nesting is a loop.

@@ -5,6 +5,7 @@ use std::path::Path;
 use half::{bf16, f16};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::runtime::cuda::{Device, DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::build::{environment, open_driver};
@@ -231,7 +232,7 @@ impl Session for EngineSession {
 
 /// The engine's bytes; an empty file is a damaged one.
 fn read_engine(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let bytes = files::read(path, files::MODEL).map_err(|error| Error::io("read", path, error))?;
     if bytes.is_empty() {
         return Err(
             Error::input(format!("`{}` is truncated: it is empty", path.display())).hint("build the engine again")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::TimingCacheMode;
 use crate::runtime::tensorrt::log::Line;
 use crate::runtime::tensorrt::metadata::{Environment, metadata_path, sha256, write_whole};
@@ -128,8 +129,9 @@ fn lock(path: &Path) -> Result<File> {
 fn read(path: &Path, here: &Environment) -> Result<Vec<u8>> {
     let invalid =
         |reason: String| Error::invalid(format!("the timing cache `{}` cannot be used", path.display())).cause(reason);
-    let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
-    let record = std::fs::read(metadata_path(path)).map_err(|error| invalid(format!("its record: {error}")))?;
+    let bytes = files::read(path, files::MODEL).map_err(|error| invalid(error.to_string()))?;
+    let record =
+        files::read(&metadata_path(path), files::MODEL).map_err(|error| invalid(format!("its record: {error}")))?;
     let record: Record = serde_json::from_slice(&record).map_err(|error| invalid(format!("its record: {error}")))?;
     if record.sha256 != sha256(&bytes) {
         return Err(invalid("its bytes are not those that were recorded".to_owned()));

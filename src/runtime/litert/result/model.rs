@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{Environment, Litert, check, created, fetched, fetched_text};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::litert::sys;
 
 /// How the integers of a tensor stand for values.
@@ -61,7 +62,7 @@ struct ModelBytes {
 
 impl ModelBytes {
     fn read(file: &Path) -> Result<Self> {
-        let bytes = std::fs::read(file).map_err(|error| Error::io("read", file, error))?;
+        let bytes = files::read(file, files::GRAPH).map_err(|error| Error::io("read", file, error))?;
         let blocks = bytes.chunks(64).map(|chunk| {
             let mut block = Block([0; 64]);
             block.0.iter_mut().zip(chunk).for_each(|(target, source)| *target = *source);

@@ -93,6 +93,9 @@ impl fmt::Display for Version {
     }
 }
 
+/// The environment variable that lets newer minor releases of TensorRT 10 and 11 run.
+pub const TRUST: &str = "TRTGATE_TRUST_NEWER_TENSORRT";
+
 /// Releases that share one layout of every interface used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -110,18 +113,47 @@ impl Family {
     /// Every family.
     pub const ALL: [Self; 4] = [Self::Eight, Self::Ten, Self::Eleven, Self::RtxOneThree];
 
-    /// The family of a library's release; an error for releases whose layout is not known. TensorRT 10 and 11 promise
-    /// one binary interface for a major version; TensorRT for RTX does not, and changed it between 1.4 and 1.5, so of
-    /// it only releases whose headers were compared are let through.
+    /// The family of a library's release; an error for releases whose headers were not compared: a call through a table
+    /// that does not fit would be undefined.
+    ///
+    /// TensorRT 10 and 11 promise one binary interface for a major version (TensorRT for RTX does not, and changed it
+    /// between 1.4 and 1.5). Who trusts that promise for a newer minor version sets [`TRUST`].
     pub fn of(library: Library, version: Version) -> Result<Self> {
+        match Self::compared(library, version) {
+            Some(family) => Ok(family),
+            None => Self::promised(library, version).filter(|_| std::env::var_os(TRUST).is_some()).ok_or_else(|| {
+                let error =
+                    Error::unsupported(format!("the binary interface of `{library}` {version} was not compared"));
+                let known =
+                    "compared are TensorRT 8.5, 8.6, 10.0 to 10.16 and 11.0 to 11.4, and TensorRT for RTX 1.3 to 1.7";
+                error.hint(match Self::promised(library, version) {
+                    Some(family) => {
+                        format!("{known}; `{TRUST}=1` runs it by the table of family {}", family.as_str())
+                    }
+                    None => known.to_owned(),
+                })
+            }),
+        }
+    }
+
+    /// The family of a release whose headers were compared with the tables.
+    pub fn compared(library: Library, version: Version) -> Option<Self> {
         match (library, version.major, version.minor) {
-            (Library::Tensorrt | Library::TensorrtLean, 8, 5..=6) => Ok(Self::Eight),
-            (Library::Tensorrt | Library::TensorrtLean, 10, _) => Ok(Self::Ten),
-            (Library::Tensorrt | Library::TensorrtLean, 11, _) => Ok(Self::Eleven),
-            (Library::TensorrtRtx, 1, 3..=4) => Ok(Self::RtxOneThree),
-            (Library::TensorrtRtx, 1, 5..=7) => Ok(Self::Eleven),
-            _ => Err(Error::unsupported(format!("the binary interface of `{library}` {version} is not known"))
-                .hint("known are TensorRT 8.5, 8.6, 10 and 11, and TensorRT for RTX 1.3 to 1.7")),
+            (Library::Tensorrt | Library::TensorrtLean, 8, 5..=6) => Some(Self::Eight),
+            (Library::Tensorrt | Library::TensorrtLean, 10, 0..=16) => Some(Self::Ten),
+            (Library::Tensorrt | Library::TensorrtLean, 11, 0..=4) => Some(Self::Eleven),
+            (Library::TensorrtRtx, 1, 3..=4) => Some(Self::RtxOneThree),
+            (Library::TensorrtRtx, 1, 5..=7) => Some(Self::Eleven),
+            _ => None,
+        }
+    }
+
+    /// The family that a newer release should be of, by the promise of its major version.
+    fn promised(library: Library, version: Version) -> Option<Self> {
+        match (library, version.major) {
+            (Library::Tensorrt | Library::TensorrtLean, 10) => Some(Self::Ten),
+            (Library::Tensorrt | Library::TensorrtLean, 11) => Some(Self::Eleven),
+            _ => None,
         }
     }
 
