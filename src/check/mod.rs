@@ -43,6 +43,7 @@ pub mod leads;
 pub mod legs;
 pub mod metrics;
 pub mod movement;
+pub(crate) mod ordinary;
 pub mod outputs_file;
 pub mod pair;
 pub mod precision;

@@ -23,6 +23,8 @@ pub(super) fn scalar(tensor: &TensorData) -> Option<f64> {
 pub(super) struct Stored {
     /// Signal over noise against the FP32 tensor, dB.
     pub(super) sqnr_db: f64,
+    /// The same of a vector without the offset that all its elements share; of other tensors the same.
+    pub(super) centred_db: f64,
     /// Whether every value is as near to FP32's as the grid of its scale allows; not so for what is no integer.
     pub(super) rounded: bool,
     /// Scale over that of the channel's own range, of the channel where it is furthest from 1; weights of 8 bits only.
@@ -68,7 +70,13 @@ impl<'a> Held<'a> {
         let Some(node) = node.filter(|node| node.op_type == "DequantizeLinear") else {
             let actual = values(self.tensors.get(name)?)?;
             let sqnr_db = super::distance::of(reference, &actual).sqnr_db();
-            return (actual.len() == reference.len()).then_some(Stored { sqnr_db, rounded: false, scale_ratio: None });
+            let centred_db = centred(dims, reference, &actual);
+            return (actual.len() == reference.len()).then_some(Stored {
+                sqnr_db,
+                centred_db,
+                rounded: false,
+                scale_ratio: None,
+            });
         };
         let scale = values(self.tensors.get(node.input.get(1)?.as_str())?)?;
         let channels = Channels::of(node, dims, scale.len())?;
@@ -107,10 +115,20 @@ impl<'a> Held<'a> {
         };
         Some(Stored {
             sqnr_db: super::distance::of(reference, &actual).sqnr_db(),
+            centred_db: centred(dims, reference, &actual),
             rounded: reference.iter().zip(&actual).enumerate().all(near),
             scale_ratio: if bits32 { None } else { channels.worst_ratio(reference, &scale) },
         })
     }
+}
+
+/// Signal over noise of a vector after the mean of its errors is taken off, dB.
+fn centred(dims: &[i64], reference: &[f64], actual: &[f64]) -> f64 {
+    let errors = || reference.iter().zip(actual).map(|(reference, actual)| actual - reference);
+    let mean = errors().sum::<f64>() / reference.len().max(1) as f64;
+    let offset = if dims.len() == 1 && mean.is_finite() { mean } else { 0.0 };
+    let moved: Vec<f64> = actual.iter().map(|actual| actual - offset).collect();
+    super::distance::of(reference, &moved).sqnr_db()
 }
 
 /// Which scale each element of a row-major tensor has.
@@ -204,6 +222,16 @@ mod tests {
         change(&mut changed, "w", |value| value * 1.01);
         assert_relative_eq!(compare(&fp32(), &changed)["w"].sqnr_db, 40.0, epsilon = 0.01);
         assert_relative_eq!(compare(&fp32(), &fp32())["w"].sqnr_db, crate::check::metrics::SQNR_EQUAL_DB);
+    }
+
+    #[test]
+    fn an_offset_that_a_vector_shares_is_told_apart() {
+        let mut changed = fp32();
+        change(&mut changed, "b", |value| value + 10.0);
+        change(&mut changed, "w", |value| value + 10.0);
+        let stored = compare(&fp32(), &changed);
+        assert!(stored["b"].sqnr_db < 10.0 && stored["b"].centred_db > 60.0, "{:?}", stored["b"]);
+        assert_relative_eq!(stored["w"].sqnr_db, stored["w"].centred_db);
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub(super) struct Distance {
 impl Distance {
     fn add(&mut self, reference: f64, actual: f64) {
         self.count += 1;
+        // The same infinity is no noise: a mask of -inf is what it was.
+        if reference.is_infinite() && actual == reference {
+            return;
+        }
         self.sum += reference;
         self.signal += reference * reference;
         if !actual.is_finite() && reference.is_finite() {
@@ -103,6 +107,16 @@ mod tests {
             let distance = of_floats(&[1.0, 2.0], &[1.0, value], true);
             assert_eq!(distance.not_finite, 1);
             assert_relative_eq!(distance.sqnr_db(), -SQNR_EQUAL_DB);
+        }
+    }
+
+    #[test]
+    fn the_same_infinity_is_no_noise_and_another_is_the_worst() {
+        let infinite = f64::NEG_INFINITY;
+        assert_relative_eq!(of(&[infinite, 1.0], &[infinite, 1.0]).sqnr_db(), SQNR_EQUAL_DB);
+        assert_relative_eq!(of(&[infinite, 3.0, 4.0], &[infinite, 3.0, 4.5]).sqnr_db(), 20.0, epsilon = 1e-9);
+        for other in [f64::INFINITY, -3.0e38, f64::NAN] {
+            assert!(of(&[infinite, 1.0], &[other, 1.0]).sqnr_db() < -900.0, "{other}");
         }
     }
 

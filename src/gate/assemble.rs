@@ -10,6 +10,7 @@ use crate::check::judge::{self, CellJudgement, Evidence};
 use crate::check::ladder::{Check, Ladder, Row, scatter};
 use crate::check::leads::NaturalLeads;
 use crate::check::legs::{self, By, Link};
+use crate::check::ordinary::Cost;
 use crate::check::pair::select_output;
 use crate::check::precision::{SizeWitness, prove};
 use crate::check::saturation::Saturation;
@@ -66,6 +67,8 @@ pub(crate) struct Context<'a> {
     pub(crate) natural: &'a Result<NaturalLeads>,
     /// Its answers to natural samples, in their order; empty where nobody knows them.
     pub(crate) fresh: &'a [u32],
+    /// How far each is ahead of its best rival, in nats.
+    pub(crate) fresh_leads: &'a [f32],
     /// Whether the probes are natural samples themselves, so that their agreement is that of ordinary inputs.
     pub(crate) natural_probes: bool,
     /// The scales of quantised artifacts, by their kind.
@@ -312,7 +315,24 @@ fn judge_cell(
             let counts = |found: &Agreement| FreshAgreement { samples: found.samples, same: found.top1_matches };
             report.fresh = report.agreement.as_ref().map(counts);
         }
-        Ok(answers) => report.fresh = answers.as_ref().and_then(|answers| agree(answers, context.fresh)),
+        Ok(answers) => {
+            report.fresh = answers.as_ref().and_then(|answers| agree(answers, context.fresh));
+            let cost = answers
+                .as_ref()
+                .and_then(|answers| Cost::of(answers, context.fresh, context.fresh_leads, by.natural.typical));
+            if let Some(cost) = cost {
+                let check = cost.check(row.limits.loss);
+                if check.status == Status::Fail && report.status == Status::Pass {
+                    report.status = Status::Fail;
+                    report.reason = Some(check.detail.clone());
+                    report.hint = Some(
+                        "the probes alone did not show it; `trtgate explain` finds the first tensor that is off"
+                            .to_owned(),
+                    );
+                }
+                report.checks.push(check);
+            }
+        }
         Err(error) if report.status == Status::Pass => {
             let error =
                 error.clone().context("the outputs of the probes are right, and those of ordinary inputs unusable");

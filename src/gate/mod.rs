@@ -265,6 +265,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         reference: &standing.reference,
         natural: &leads,
         fresh: natural.as_ref().map_or(&[], |natural| natural.answers.as_slice()),
+        fresh_leads: natural.as_ref().map_or(&[], |natural| natural.answer_leads.as_slice()),
         natural_probes: natural.as_ref().is_ok_and(|natural| natural.of_probes),
         scales: &scales,
         saturation: &saturation,

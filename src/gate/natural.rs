@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::check::agreement::answer;
-use crate::check::leads::{LEAST_SAMPLES, NaturalLeads};
+use crate::check::leads::{LEAST_SAMPLES, Lead, NaturalLeads, kind_of};
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
 use crate::data::ProbeSet;
@@ -24,7 +24,7 @@ use crate::manifest::{Manifest, ModelSource};
 use crate::tensor::Tensor;
 
 /// The schema of the file.
-const SCHEMA: &str = "trtgate.natural/v1";
+const SCHEMA: &str = "trtgate.natural/v2";
 /// The file's name in the store.
 const FILE: &str = "natural.json";
 
@@ -85,6 +85,8 @@ pub struct Natural {
     pub leads: NaturalLeads,
     /// Its answers, in the order of [`NaturalSamples`], or of the probes.
     pub answers: Vec<u32>,
+    /// How far each answer is ahead of its best rival, in nats.
+    pub answer_leads: Vec<f32>,
     /// Whether the natural samples are the probes themselves: samples of the team's own, which nobody searched for.
     #[serde(default)]
     pub of_probes: bool,
@@ -98,8 +100,11 @@ impl Natural {
     pub fn of(outputs: &[f32], manifest: &Manifest) -> Result<Self> {
         let classes = manifest.output.classes;
         let leads = NaturalLeads::of(outputs, classes, manifest.output.kind)?;
-        let answers = outputs.chunks_exact(classes).map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
-        Ok(Self { schema: SCHEMA.to_owned(), leads, answers, of_probes: false })
+        let kind = kind_of(outputs, classes, manifest.output.kind)?;
+        let rows = || outputs.chunks_exact(classes);
+        let answers = rows().map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
+        let answer_leads = rows().map(|row| Lead::of(row, kind).nats as f32).collect();
+        Ok(Self { schema: SCHEMA.to_owned(), leads, answers, answer_leads, of_probes: false })
     }
 
     /// The first natural samples, those whose answers cells are compared with beside the probes; none where they are the
@@ -139,9 +144,9 @@ impl Natural {
             return Err(wrong().cause(format!("its schema is `{}`, expected `{SCHEMA}`", natural.schema)));
         }
         natural.leads.check().map_err(|error| error.context(format!("cannot use `{}`", path.display())))?;
-        if natural.answers.len() != natural.leads.samples {
-            let (answers, samples) = (natural.answers.len(), natural.leads.samples);
-            return Err(wrong().cause(format!("it has {answers} answers to {samples} samples")));
+        if natural.answers.len() != natural.leads.samples || natural.answer_leads.len() != natural.answers.len() {
+            let (answers, leads, samples) = (natural.answers.len(), natural.answer_leads.len(), natural.leads.samples);
+            return Err(wrong().cause(format!("it has {answers} answers and {leads} leads to {samples} samples")));
         }
         Ok(natural)
     }

@@ -1,6 +1,5 @@
 //! The percentile calibration that counts what cannot decide, against the quantiser's own.
 
-use std::path::Path;
 use std::process::Command;
 
 use trtgate::convert::environment::{EXPORT, find_in};
@@ -10,7 +9,7 @@ use trtgate::convert::store::Store;
 fn counting_less_gives_the_ranges_of_the_quantiser() {
     let environment = find_in(&Store::open(None).unwrap(), EXPORT);
     let environment = environment.expect("the export environment is not here; `trtgate export` installs it");
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/convert/python");
+    let scripts = crate::context::project().join("src/convert/python");
     let output = Command::new(environment.python.expect("the export environment has no Python"))
         .args(["-c", include_str!("histograms.py")])
         .arg(scripts)

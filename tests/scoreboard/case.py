@@ -33,7 +33,7 @@ class Case:
     for a reference that no verdict can be based on. causes: a word that a true message holds, by precision or for `all`.
     edits: lines for the manifest, by section. files: arrays written beside the model. fresh: samples that the truth is measured
     on, where they are not pictures that the program's generator draws. batches: batch sizes that are gated.
-    fixed: the one batch that the model takes. swaps: other models, by precision, whose artifact is put in the place of this
+    fixed: the one batch that the model takes. size: the height and width that `init` is told. swaps: other models, by precision, whose artifact is put in the place of this
     model's. tamper: changes of an artifact behind the export, by precision, `function(artifact, model) -> artifact`.
     bless: a golden is stored before the artifacts are replaced. unlike: the fault is not one of outputs (a precision that is
     not what it says), so that it is broken whatever the figures say.
@@ -49,6 +49,7 @@ class Case:
     fresh: object = None
     batches: tuple = (1, 8)
     fixed: int = 0
+    size: object = None
     swaps: dict = field(default_factory=dict)
     tamper: dict = field(default_factory=dict)
     bless: bool = False

@@ -137,7 +137,7 @@ def main():
     options = parser.parse_args()
 
     folder = pathlib.Path(options.folder)
-    rows = [row for row in json.loads(pathlib.Path(options.board).read_text())["rows"] if row["score"] not in ("grey", "error")]
+    rows = [row for row in json.loads(pathlib.Path(options.board).read_text())["rows"] if row["score"] not in ("grey", "error") and row["precision"] in KINDS]
     with multiprocessing.Pool(options.jobs) as pool:
         found = pool.map(judge, [(folder, row, row["samples"]) for row in rows], chunksize=1)
     names = list(dict.fromkeys(name for one in found for name in one["verdicts"]))

@@ -92,7 +92,9 @@ def prepare(program, case, folder, model=None):
     onnx.save(model or case.proto, folder / "model.onnx")
     for name, array in case.files.items():
         np.save(folder / name, array)
-    code, _, errors = program.run(folder, "init", "--no-probes", "--onnx", "model.onnx")
+    # What `init` asks for where the file leaves it open.
+    sizes = [] if case.size is None else ["--size", case.size]
+    code, _, errors = program.run(folder, "init", "--no-probes", "--onnx", "model.onnx", *sizes)
     if code:
         return errors
     text = only_onnxruntime((folder / "gate.toml").read_text())

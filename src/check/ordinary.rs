@@ -1,0 +1,118 @@
+//! What the changed answers to ordinary samples cost, counted on these samples themselves.
+//!
+//! The rule estimates that loss from the errors on probes, and an error may be larger where ordinary samples lie than where
+//! probes were searched. Here each sample whose answer changed costs `tanh(m ∕ M)`, as in [`rule`](crate::check::rule): `m` is
+//! the reference's lead over its best rival, at least as small as its lead over the answer given now, so that the sum never
+//! says too much. A mean of so few samples is known within its standard error; the check fails only where the loss is beyond
+//! the limit by two of them.
+
+use crate::report::leads::{points, points_beside};
+use crate::report::schema::CheckResult;
+use crate::vocabulary::Status;
+
+/// The check's name in reports.
+pub(crate) const NAME: &str = "ordinary";
+
+/// Standard errors by which the loss must be beyond its limit: 1 sound cell of 40 that loses as much as it may would fail.
+const STANDARD_ERRORS: f64 = 2.0;
+
+/// What changed answers to ordinary samples cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cost {
+    /// Samples that were answered.
+    samples: usize,
+    /// Of them, with another answer.
+    changed: usize,
+    /// Mean cost, share of accuracy.
+    loss: f64,
+    /// Standard error of the mean.
+    error: f64,
+}
+
+impl Cost {
+    /// Of `answers`, beside the reference's and its leads in nats, `typical` the median lead; `None` where nothing is known of
+    /// any.
+    pub(crate) fn of(answers: &[usize], reference: &[u32], leads: &[f32], typical: f64) -> Option<Self> {
+        let costs: Vec<f64> = answers
+            .iter()
+            .zip(reference)
+            .zip(leads)
+            .map(
+                |((&answer, &expected), &lead)| {
+                    if answer == expected as usize { 0.0 } else { (f64::from(lead) / typical).tanh() }
+                },
+            )
+            .collect();
+        let samples = costs.len();
+        if samples < 2 || typical.is_nan() || typical <= 0.0 || costs.iter().any(|cost| cost.is_nan()) {
+            return None;
+        }
+        let count = samples as f64;
+        let loss = costs.iter().sum::<f64>() / count;
+        let variance = costs.iter().map(|cost| (cost - loss).powi(2)).sum::<f64>() / (count - 1.0);
+        let changed = answers.iter().zip(reference).take(samples).filter(|&(now, then)| *now != *then as usize).count();
+        Some(Self { samples, changed, loss, error: (variance / count).sqrt() })
+    }
+
+    /// The check, held to the largest loss `allowed`.
+    pub(crate) fn check(&self, allowed: f64) -> CheckResult {
+        let surely = self.loss - STANDARD_ERRORS * self.error;
+        let passed = surely <= allowed;
+        let loss = if passed { points(self.loss) } else { points_beside(self.loss, allowed) };
+        let least = if passed { String::new() } else { format!(", {} at least", points_beside(surely, allowed)) };
+        CheckResult {
+            name: NAME.to_owned(),
+            status: if passed { Status::Pass } else { Status::Fail },
+            gating: true,
+            detail: format!(
+                "{} of {} ordinary samples have another answer, which costs about {loss} of accuracy{least}; {} allowed",
+                self.changed,
+                self.samples,
+                points(allowed)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Of 256 samples with a typical lead of 2 nats, `changed` answer otherwise, each where the reference led by `lead`.
+    fn cost(changed: usize, lead: f32) -> Cost {
+        let answers: Vec<usize> = (0..256).map(|sample| usize::from(sample < changed)).collect();
+        Cost::of(&answers, &[0; 256], &[lead; 256], 2.0).unwrap()
+    }
+
+    #[test]
+    fn a_changed_answer_costs_what_the_odds_say() {
+        let Cost { samples, changed, loss, error } = cost(64, 2.0);
+        assert_eq!((samples, changed), (256, 64));
+        assert!((loss - 0.25 * 1.0_f64.tanh()).abs() < 1e-12, "{loss}");
+        // A share p of n samples is known within √(p (1 − p) ∕ (n − 1)).
+        let expected = 1.0_f64.tanh() * (0.25 * 0.75 / 255.0_f64).sqrt();
+        assert!((error - expected).abs() < 1e-12, "{error}");
+    }
+
+    #[test]
+    fn a_tie_that_fell_the_other_way_costs_nothing() {
+        assert_eq!(cost(256, 0.0).loss, 0.0);
+    }
+
+    #[test]
+    fn only_a_loss_that_is_surely_beyond_fails() {
+        // 16 of 256 at full cost: 6 points, 3 surely.
+        let sixteen = cost(16, 20.0);
+        assert_eq!(sixteen.check(0.033).status, Status::Pass);
+        assert_eq!(sixteen.check(0.031).status, Status::Fail);
+        assert!(sixteen.check(0.01).detail.starts_with("16 of 256 ordinary samples have another answer"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_verdict() {
+        assert_eq!(Cost::of(&[0, 0], &[], &[], 2.0), None);
+        assert_eq!(Cost::of(&[0, 1], &[0, 0], &[1.0, f32::NAN], 2.0), None);
+        assert_eq!(Cost::of(&[0, 1], &[0, 0], &[1.0, 1.0], 0.0), None);
+    }
+}
