@@ -239,7 +239,6 @@ fn a_slow_model_of_many_classes_has_its_probes_in_time() {
     let (run, manifest) = init_with_probes(&context, &slow(21_841), &["--seconds", "4"]);
     // 4 s are for the search; a crowded machine may take its time to load the model.
     assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
-    assert!(run.stderr.contains("making the probes, within 4 s"), "{}", run.shown());
     assert!(run.stderr.contains("of 21841 classes"), "{}", run.shown());
     assert!(run.stderr.contains("the search ended at its time of"), "{}", run.shown());
     assert!(manifest.contains("\ncount = 256\nseconds = 4\n"), "{manifest}");

@@ -216,7 +216,7 @@ fn recorded(directory: &Path, site_packages: &Path) -> Result<BTreeMap<String, V
     };
     let of_packages: Vec<String> = files.keys().filter(|name| of_package(name)).cloned().collect();
     for record in of_packages {
-        let text = std::fs::read_to_string(directory.join(&record)).map_err(|error| format!("`{record}`: {error}"))?;
+        let text = files::read_text(&directory.join(&record), files::TEXT).map_err(|error| format!("`{record}`: {error}"))?;
         for (name, record) in text.lines().filter_map(of_line) {
             files.entry(format!("{site}/{name}")).or_default().push(record);
         }
@@ -281,7 +281,7 @@ fn stamp(directory: &Path, name: &str) -> Result<Stamp, String> {
 }
 
 fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<T, String> {
-    let text = std::fs::read(directory.join(name)).map_err(|error| format!("`{name}`: {error}"))?;
+    let text = files::read(&directory.join(name), files::TEXT).map_err(|error| format!("`{name}`: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| format!("`{name}`: {error}"))
 }
 
