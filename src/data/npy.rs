@@ -273,8 +273,14 @@ fn element_of(dtype: &DType, labels: bool) -> Option<Element> {
 pub(crate) fn read_header(reader: &mut impl Read) -> std::io::Result<npyz::NpyHeader> {
     let wrong = |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, problem.to_owned());
     // Magic, version, and the length of the text: two bytes in version 1, four later.
-    let mut bytes = vec![0; 10];
-    reader.read_exact(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(128);
+    reader.by_ref().take(10).read_to_end(&mut bytes)?;
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err(wrong("magic not found for NPY file"));
+    }
+    if bytes.len() < 10 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
     let length = match bytes.as_slice() {
         [.., 1, _, low, high] => usize::from(u16::from_le_bytes([*low, *high])),
         [.., low, high] => {
@@ -474,7 +480,7 @@ mod tests {
     #[case::no_rows(npy("<f4", "False", "(0, 2)", &[]), "is empty")]
     #[case::fortran(npy("<f4", "True", "(2, 2)", &[0; 16]), "is in Fortran order")]
     #[case::integers(npy("<i4", "False", "(2, 2)", &[0; 16]), "holds '<i4', which is not read")]
-    #[case::huge(npy("<f4", "False", "(9223372036854775807, 2)", &[0; 16]), "record 3: truncated")]
+    #[case::huge(npy("<f4", "False", "(9223372036854775807, 2)", &[0; 16]), "its shape holds more values than any file")]
     #[case::not_npy(b"label,value\n".to_vec(), "not an npy file")]
     #[case::empty_file(Vec::new(), "not an npy file")]
     #[case::nan(npy("<f4", "False", "(1, 2)", &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f]), "record 1: value 2 is not finite")]

@@ -19,7 +19,10 @@ impl Distance {
     fn add(&mut self, reference: f64, actual: f64) {
         self.count += 1;
         // The same infinity is no noise: a mask of -inf is what it was.
-        if reference.is_infinite() && actual == reference {
+        if reference.is_infinite() {
+            if actual != reference {
+                self.noise = f64::NAN;
+            }
             return;
         }
         self.sum += reference;

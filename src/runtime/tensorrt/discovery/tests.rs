@@ -73,7 +73,7 @@ fn lean_runtimes_build_nothing() {
 }
 
 #[rstest]
-#[case::unknown_major("libnvinfer.so.12.0.0", None, "is not known")]
+#[case::unknown_major("libnvinfer.so.12.0.0", None, "was not compared")]
 #[case::untold("libnvinfer.so.8", None, "does not tell its version")]
 #[case::disagreement("libnvinfer.so.8", Some("10.16.1.11"), "named after one version")]
 fn what_cannot_be_used_is_named(#[case] file: &str, #[case] package: Option<&str>, #[case] reason: &str) {
