@@ -47,7 +47,7 @@ pub fn read(path: &Path) -> Result<Model> {
 
 /// Whether a file decodes as a model that keeps values in other files, as no artifact does.
 pub(crate) fn has_values_elsewhere(path: &Path) -> Result<bool> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
     // Values are not copied out of these bytes.
     Ok(Model::decode(Bytes::from(bytes)).is_ok_and(|model| external::elsewhere(&model).is_some()))
 }

@@ -353,7 +353,7 @@ pub(crate) fn lock_file(store: &Store, name: &str, what: &str) -> Result<File> {
 
 /// Who holds a lock, in words.
 fn holder(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = files::read_text(path, files::TEXT).unwrap_or_default();
     match text.trim().parse::<u32>() {
         Ok(process) => format!("another process ({process})"),
         Err(_) => "another process".to_owned(),

@@ -119,6 +119,8 @@ fn files_from_outside_are_read_within_bounds() {
         "src/data/atomic.rs",
         "src/gate/machine.rs",
         "src/measure/waiting.rs",
+        "src/process/run.rs",
+        "src/process/stop.rs",
         "src/processor.rs",
         "src/report/fixtures.rs",
         "src/runtime/cuda/version.rs",
