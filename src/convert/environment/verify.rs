@@ -21,6 +21,7 @@ use super::MARKER;
 use crate::convert::digest::digest_file;
 use crate::convert::store::FileRecord;
 use crate::data::atomic;
+use crate::files;
 
 /// Size and SHA-256 of every file, by path relative to the environment's folder.
 const LIST: &str = "files.json";
@@ -216,7 +217,8 @@ fn recorded(directory: &Path, site_packages: &Path) -> Result<BTreeMap<String, V
     };
     let of_packages: Vec<String> = files.keys().filter(|name| of_package(name)).cloned().collect();
     for record in of_packages {
-        let text = files::read_text(&directory.join(&record), files::TEXT).map_err(|error| format!("`{record}`: {error}"))?;
+        let text =
+            files::read_text(&directory.join(&record), files::TEXT).map_err(|error| format!("`{record}`: {error}"))?;
         for (name, record) in text.lines().filter_map(of_line) {
             files.entry(format!("{site}/{name}")).or_default().push(record);
         }
