@@ -1,7 +1,7 @@
 //! SHA-256 of files and folders, streamed.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -53,7 +53,12 @@ pub(crate) fn digest_of_files<'name>(files: impl Iterator<Item = (&'name str, &'
 /// `Input` if it is not there, or is a folder, a pipe or a device.
 pub(crate) fn open_plain(path: &Path) -> Result<(File, u64)> {
     let failed = |error| Error::io("read", path, error);
-    let file = files::plain(path).map_err(failed)?;
+    let file = files::plain(path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => {
+            Error::input(format!("`{}` is no plain file", path.display())).because(error)
+        }
+        _ => failed(error),
+    })?;
     let size = file.metadata().map_err(failed)?.len();
     Ok((file, size))
 }

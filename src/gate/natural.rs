@@ -86,6 +86,7 @@ pub struct Natural {
     /// Its answers, in the order of [`NaturalSamples`], or of the probes.
     pub answers: Vec<u32>,
     /// How far each answer is ahead of its best rival, in nats.
+    #[serde(default)]
     pub answer_leads: Vec<f32>,
     /// Whether the natural samples are the probes themselves: samples of the team's own, which nobody searched for.
     #[serde(default)]
@@ -224,6 +225,7 @@ fn key(workspace: &Workspace) -> Key {
         ModelSource::Onnx { .. } => "",
     };
     sample_key("natural", manifest)
+        .with("schema", SCHEMA)
         .with("generator", NATURAL_VERSION)
         .with("samples", SAMPLES)
         .with("model", &workspace.model_sha256)
