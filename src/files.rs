@@ -9,8 +9,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
+
+use crate::process::{StreamWriter, timespec};
 
 /// Time within which a pipe must bring its next bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,7 +77,7 @@ impl Read for Source {
             match self.file.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let left = until.saturating_duration_since(Instant::now());
-                    wait(&self.file, PollFlags::IN, left, self.patience)?;
+                    wait(&self.file, left, self.patience)?;
                 }
                 // A named pipe ends at once while nobody has opened it to write.
                 Ok(0) if self.nobody_yet && !buffer.is_empty() => {
@@ -135,33 +137,31 @@ pub fn standard_input(most: u64) -> io::Result<String> {
 /// That of the system; of a pipe that nobody reads, or whose reader stops, too.
 pub fn write_special(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let mut file = OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(|error| {
+    let file = OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(|error| {
         let unread = error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());
         if unread { io::Error::new(io::ErrorKind::InvalidInput, "a pipe that nobody reads") } else { error }
     })?;
+    let mut writer = StreamWriter::new(file)?;
     let mut left = bytes;
     while !left.is_empty() {
-        match file.write(left) {
+        // Each part has the time for itself: a slow reader is a reader.
+        writer.limit(PATIENCE);
+        match writer.write(left) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => left = left.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(&file, PollFlags::OUT, PATIENCE, PATIENCE)?;
-            }
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Waits, `left` of `patience` at most, until the file can be read or written without waiting.
-fn wait(file: &File, flags: PollFlags, left: Duration, patience: Duration) -> io::Result<()> {
-    let mut watched = [PollFd::new(file, flags)];
-    let most =
-        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-    match poll(&mut watched, Some(&most)) {
+/// Waits, `left` of `patience` at most, until the pipe brings something or its writers are gone.
+fn wait(file: &File, left: Duration, patience: Duration) -> io::Result<()> {
+    match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&timespec(left))) {
         Ok(0) => {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("a pipe whose other end did nothing for {patience:?}")))
+            let late = format!("a pipe whose other end did nothing for {patience:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, late))
         }
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),

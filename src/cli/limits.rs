@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::gate::LimitOverrides;
-use crate::manifest::RunOptions;
+use crate::manifest::{LONGEST_SECONDS, RunOptions};
 use crate::process::ProcessLimits;
 
 /// Heading of these options.
@@ -62,9 +62,9 @@ impl LimitArguments {
     }
 }
 
-/// Up to a year.
+/// Seconds, from 1 to [`LONGEST_SECONDS`].
 fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
-    clap::value_parser!(u64).range(1..=31_536_000)
+    clap::value_parser!(u64).range(1..=LONGEST_SECONDS)
 }
 
 fn said(what: &str, default: u64) -> String {

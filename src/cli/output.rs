@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::cli::ColorChoice;
 use crate::error::{Error, Result};
+use crate::report::text::turns_direction;
 
 /// Fixes the use of colour for the process.
 pub fn set_color(choice: ColorChoice) {
@@ -40,8 +41,7 @@ fn write_error(stream: &mut impl Write, error: &Error) -> std::io::Result<()> {
 /// direction of writing, are written as Rust writes them. Errors quote names and values from files of strangers.
 fn harmless(text: &str) -> String {
     let obeyed = |character: char| {
-        (character.is_control() && character != '\n' && character != '\t')
-            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        (character.is_control() && character != '\n' && character != '\t') || turns_direction(character)
     };
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

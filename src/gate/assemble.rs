@@ -18,6 +18,7 @@ use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell, is_of_one_batch};
+use crate::gate::natural::Natural;
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
@@ -65,12 +66,8 @@ pub(crate) struct Context<'a> {
     pub(crate) reference: &'a Reference,
     /// The reference's leads on ordinary inputs, or why there are none.
     pub(crate) natural: &'a Result<NaturalLeads>,
-    /// Its answers to natural samples, in their order; empty where nobody knows them.
-    pub(crate) fresh: &'a [u32],
-    /// How far each is ahead of its best rival, in nats.
-    pub(crate) fresh_leads: &'a [f32],
-    /// Whether the probes are natural samples themselves, so that their agreement is that of ordinary inputs.
-    pub(crate) natural_probes: bool,
+    /// What it answers to natural samples; absent where nobody knows.
+    pub(crate) fresh: Option<&'a Natural>,
     /// The scales of quantised artifacts, by their kind.
     pub(crate) scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
     /// The integer products of ONNX graphs, by their kind.
@@ -311,15 +308,17 @@ fn judge_cell(
     }
     report.accuracy.clone_from(&accuracy);
     match &ran.fresh {
-        Ok(_) if context.natural_probes => {
+        // The probes are natural samples themselves, so that their agreement is that of ordinary inputs.
+        Ok(_) if context.fresh.is_some_and(|natural| natural.of_probes) => {
             let counts = |found: &Agreement| FreshAgreement { samples: found.samples, same: found.top1_matches };
             report.fresh = report.agreement.as_ref().map(counts);
         }
         Ok(answers) => {
-            report.fresh = answers.as_ref().and_then(|answers| agree(answers, context.fresh));
-            let cost = answers
-                .as_ref()
-                .and_then(|answers| Cost::of(answers, context.fresh, context.fresh_leads, by.natural.typical));
+            let asked = answers.as_ref().zip(context.fresh);
+            report.fresh = asked.and_then(|(answers, natural)| agree(answers, &natural.answers));
+            let cost = asked.and_then(|(answers, natural)| {
+                Cost::of(answers, &natural.answers, &natural.answer_leads, by.natural.typical)
+            });
             if let Some(cost) = cost {
                 let check = cost.check(row.limits.loss);
                 if check.status == Status::Fail && report.status == Status::Pass {

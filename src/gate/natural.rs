@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::agreement::answer;
 use crate::check::leads::{LEAST_SAMPLES, Lead, NaturalLeads, kind_of};
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
@@ -102,9 +101,11 @@ impl Natural {
         let classes = manifest.output.classes;
         let leads = NaturalLeads::of(outputs, classes, manifest.output.kind)?;
         let kind = kind_of(outputs, classes, manifest.output.kind)?;
-        let rows = || outputs.chunks_exact(classes);
-        let answers = rows().map(|row| u32::try_from(answer(row)).unwrap_or(u32::MAX)).collect();
-        let answer_leads = rows().map(|row| Lead::of(row, kind).nats as f32).collect();
+        let (answers, answer_leads) = outputs
+            .chunks_exact(classes)
+            .map(|row| Lead::of(row, kind))
+            .map(|lead| (u32::try_from(lead.answer).unwrap_or(u32::MAX), lead.nats as f32))
+            .unzip();
         Ok(Self { schema: SCHEMA.to_owned(), leads, answers, answer_leads, of_probes: false })
     }
 

@@ -48,8 +48,7 @@ pub(super) fn inherited(fetches: bool) -> Vec<(OsString, OsString)> {
 
 /// The absolute folders of `PATH`: an empty or relative one is wherever the program happens to be run.
 fn program_folders() -> Vec<PathBuf> {
-    let list = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&list).filter(|folder| folder.is_absolute()).collect()
+    loader_path::split(&std::env::var_os("PATH").unwrap_or_default()).0
 }
 
 /// The file that `program` names: a path as it is, a bare name by `PATH`.

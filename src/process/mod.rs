@@ -27,4 +27,4 @@ pub(crate) use child::Child;
 pub(crate) use command::{Command, quoted};
 pub use limits::ProcessLimits;
 pub(crate) use run::{Source, run};
-pub(crate) use streams::{Interrupt, StreamReader, StreamWriter};
+pub(crate) use streams::{Interrupt, StreamReader, StreamWriter, timespec};

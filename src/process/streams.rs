@@ -126,7 +126,7 @@ impl<S: Write + AsFd> Write for StreamWriter<S> {
 }
 
 /// A time as `poll` takes it.
-pub(super) fn timespec(time: Duration) -> Timespec {
+pub(crate) fn timespec(time: Duration) -> Timespec {
     // Longer than anybody waits.
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).min(1 << 40);
     Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() }

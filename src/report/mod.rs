@@ -37,7 +37,7 @@ pub mod plan_file;
 pub(crate) mod sample;
 pub mod schema;
 pub mod terminal;
-mod text;
+pub(crate) mod text;
 pub mod verdict;
 
 #[cfg(test)]

@@ -62,10 +62,13 @@ pub(super) fn padding(text: &str, width: usize) -> String {
 }
 
 fn is_disturbing(character: char) -> bool {
-    let turns_direction =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks_line = matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}');
-    character.is_control() || character.is_whitespace() || turns_direction || breaks_line
+    character.is_control() || character.is_whitespace() || turns_direction(character) || breaks_line
+}
+
+/// Whether a character turns the direction of writing.
+pub(crate) const fn turns_direction(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

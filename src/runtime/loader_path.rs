@@ -24,8 +24,8 @@ pub(crate) fn left_out() -> Option<String> {
     ))
 }
 
-/// The absolute entries of a list, and the others.
-fn split(list: &OsStr) -> (Vec<PathBuf>, Vec<PathBuf>) {
+/// The absolute entries of a list of folders, and the others.
+pub(crate) fn split(list: &OsStr) -> (Vec<PathBuf>, Vec<PathBuf>) {
     // No list is no entry, not an empty one.
     let entries = if list.is_empty() { Vec::new() } else { std::env::split_paths(list).collect() };
     entries.into_iter().partition(|entry| entry.is_absolute())

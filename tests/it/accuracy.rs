@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-use crate::context::{Context, Run, report};
+use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{Numbers, onnx};
 use trtgate::check::golden::Golden;
 use trtgate::convert::onnx::Model;
@@ -67,11 +67,6 @@ fn limits(context: &Context, more: &str) {
     let path = context.path("gate.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}\n{more}\n")).unwrap();
-}
-
-fn succeeded(run: Run) -> Run {
-    assert_eq!(run.code, 0, "{}", run.shown());
-    run
 }
 
 fn bless(context: &Context, more: &[&str]) -> Run {

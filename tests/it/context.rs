@@ -119,6 +119,12 @@ impl Run {
     }
 }
 
+/// A run that ended with exit code 0.
+pub fn succeeded(run: Run) -> Run {
+    assert_eq!(run.code, 0, "{}", run.shown());
+    run
+}
+
 /// The report that a run wrote.
 pub fn report(path: &Path) -> trtgate::report::schema::Report {
     trtgate::report::file::read(path).unwrap()

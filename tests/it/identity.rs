@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rstest::rstest;
 
-use crate::context::{Context, Run, report};
+use crate::context::{Context, Run, report, succeeded};
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::{Key, Store};
 use trtgate::report::schema::{GoldenStanding, Report};
@@ -107,11 +107,6 @@ fn gate(context: &Context, more: &[&str]) -> (Run, Report) {
     let path = context.path("report.json");
     assert!(path.is_file(), "{}", run.shown());
     (run, report(&path))
-}
-
-fn succeeded(run: Run) -> Run {
-    assert_eq!(run.code, 0, "{}", run.shown());
-    run
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use prost::Message as _;
 
-use crate::context::{Context, Run, report};
+use crate::context::{Context, report, succeeded};
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::onnx::{
     Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
@@ -16,7 +16,7 @@ use trtgate::report::schema::Report;
 use trtgate::vocabulary::{Library, Status};
 
 /// Classes of the ONNX model.
-const CLASSES: usize = 7;
+pub const CLASSES: usize = 7;
 
 /// Numbers in [−1, 1), the same everywhere.
 pub(crate) struct Numbers(pub(crate) u64);
@@ -107,6 +107,19 @@ pub(crate) fn onnx() -> Vec<u8> {
         node("dense", "Gemm", &["flat.out", "dense.weight", "dense.bias"], "raw", &[("transB", &[1])]),
         node("scores", "Softmax", &["raw"], "scores", &[("axis", &[-1])]),
     ];
+    let weights = vec![
+        stored("edge.weight", &[12, 1, 3, 3], &first),
+        stored("edge.bias", &[12], &numbers.take(12, 0.05)),
+        stored("shape.weight", &[16, 12, 3, 3], &second),
+        stored("shape.bias", &[16], &numbers.take(16, 0.05)),
+        stored("dense.weight", &[CLASSES as i64, 16 * 30], &dense),
+        stored("dense.bias", &[CLASSES as i64], &[0.0; CLASSES]),
+    ];
+    classifier(nodes, weights)
+}
+
+/// A model of pictures of 20 × 24 pixels in [`CLASSES`] classes.
+pub fn classifier(nodes: Vec<Node>, weights: Vec<TensorData>) -> Vec<u8> {
     let model = Model {
         ir_version: 8,
         producer_name: "tests".to_owned(),
@@ -114,14 +127,7 @@ pub(crate) fn onnx() -> Vec<u8> {
         graph: Some(Graph {
             name: "glyphs".to_owned(),
             node: nodes,
-            initializer: vec![
-                stored("edge.weight", &[12, 1, 3, 3], &first),
-                stored("edge.bias", &[12], &numbers.take(12, 0.05)),
-                stored("shape.weight", &[16, 12, 3, 3], &second),
-                stored("shape.bias", &[16], &numbers.take(16, 0.05)),
-                stored("dense.weight", &[CLASSES as i64, 16 * 30], &dense),
-                stored("dense.bias", &[CLASSES as i64], &[0.0; CLASSES]),
-            ],
+            initializer: weights,
             input: vec![border("glyph", &[1, 20, 24])],
             output: vec![border("scores", &[CLASSES as i64])],
             ..Graph::default()
@@ -129,11 +135,6 @@ pub(crate) fn onnx() -> Vec<u8> {
         ..Model::default()
     };
     model.encode_to_vec()
-}
-
-fn succeeded(run: Run) -> Run {
-    assert_eq!(run.code, 0, "{}", run.shown());
-    run
 }
 
 /// Blesses the golden and gates with `runtimes`; every cell must pass, at every batch of the manifest.

@@ -1,17 +1,13 @@
 //! A model that answers alike and takes many times as long is held to the baseline of the one before it.
 
-use prost::Message as _;
-
-use crate::context::{Context, Run, report};
-use crate::second_model::{Numbers, border, node, stored};
-use trtgate::convert::onnx::{Graph, Model, OperatorSet, TensorData};
+use crate::context::{Context, report, succeeded};
+use crate::second_model::{CLASSES, Numbers, classifier, node, stored};
+use trtgate::convert::onnx::TensorData;
 use trtgate::report::schema::GoldenStanding;
 use trtgate::vocabulary::{Stage, Status};
 
 /// Pixels of a picture.
 const PIXELS: usize = 20 * 24;
-/// Classes: the bright one of seven regions.
-const CLASSES: usize = 7;
 
 /// A dense layer, and beside it two layers of `width` units whose part in the answers is beyond FP32's digits: the answers
 /// stay, and the work grows with the square of the width.
@@ -42,26 +38,7 @@ fn model(width: usize) -> Vec<u8> {
         multiply("narrow", "wider.active", "narrow", "narrow.out"),
         node("sum", "Add", &["small.out", "narrow.out"], "scores", &[]),
     ]);
-    let model = Model {
-        ir_version: 8,
-        producer_name: "tests".to_owned(),
-        opset_import: vec![OperatorSet { domain: String::new(), version: 17 }],
-        graph: Some(Graph {
-            name: "glyphs".to_owned(),
-            node: nodes,
-            initializer: weights,
-            input: vec![border("glyph", &[1, 20, 24])],
-            output: vec![border("scores", &[CLASSES as i64])],
-            ..Graph::default()
-        }),
-        ..Model::default()
-    };
-    model.encode_to_vec()
-}
-
-fn succeeded(run: Run) -> Run {
-    assert_eq!(run.code, 0, "{}", run.shown());
-    run
+    classifier(nodes, weights)
 }
 
 #[test]
