@@ -20,7 +20,7 @@ pub(super) struct Named {
     pub(super) path: PathBuf,
     /// Seed that it was made from.
     pub(super) seed: u64,
-    /// Probes that it holds.
+    /// Probes that it was made to hold.
     pub(super) count: usize,
 }
 
@@ -72,7 +72,7 @@ fn fitting(path: &Path, manifest: &Manifest) -> std::result::Result<Named, Strin
     if set.len() < 16 {
         return Err(format!("it holds {} samples, and a gate takes 16 or more", set.len()));
     }
-    Ok(Named { path: path.to_owned(), seed: made.map_or(manifest.probes.seed, |made| made.seed), count: set.len() })
+    Ok(Named { path: path.to_owned(), seed: made.map_or(manifest.probes.seed, |made| made.seed), count: set.asked() })
 }
 
 /// Makes the probes of the manifest that was just written at `manifest`, and keeps them at `path`; `None` where that cannot
@@ -105,7 +105,7 @@ pub(super) fn make(global: &Global, manifest: &Path, path: &Path) -> Result<Opti
         }
     });
     set.notes().iter().for_each(|note| output::note(&format!("  probes: {note}")));
-    Ok(Some(Named { path: path.to_owned(), seed, count }))
+    Ok(Some(Named { path: path.to_owned(), seed, count: set.asked() }))
 }
 
 #[cfg(test)]

@@ -40,11 +40,10 @@ impl Search<'_, '_, '_> {
         }
         let (lowest, highest) = self.bounds.window();
         let mut random = Random::new(self.options.seed, Purpose::Search, 0);
-        let generator = self.generator.clone();
-        let mut choose = |class: usize| -> Vec<u8> {
+        let mut choose = |search: &Self, class: usize| -> Vec<u8> {
             let list = anchors.get(class).map_or(&[][..], Vec::as_slice);
             match list.get(random.index(list.len())) {
-                Some(Anchor::Explored(number)) => generator.bytes(*number),
+                Some(Anchor::Explored(number)) => search.draw(*number),
                 Some(Anchor::Bred(picture)) => picture.to_vec(),
                 None => Vec::new(),
             }
@@ -65,8 +64,8 @@ impl Search<'_, '_, '_> {
                 let others = reached.iter().filter(|other| **other != class);
                 let other = others.copied().nth(partner.index(reached.len() - 1)).unwrap_or(class);
                 brackets.push(Bracket {
-                    first: choose(class),
-                    second: choose(other),
+                    first: choose(self, class),
+                    second: choose(self, other),
                     label: class,
                     low: 0,
                     high: STEPS,

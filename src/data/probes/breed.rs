@@ -39,12 +39,12 @@ impl Search<'_, '_, '_> {
     fn breed_class(&mut self, class: usize, missing: usize, budget: usize) -> Result<Vec<Vec<u8>>> {
         let Some(found) = self.found.get(class) else { return Ok(Vec::new()) };
         let mut parents: Vec<Vec<u8>> =
-            found.far.iter().chain(&found.middle).map(|&number| self.generator.bytes(number)).collect();
+            found.far.iter().chain(&found.middle).map(|&number| self.draw(number)).collect();
         let mut climbing = None;
         if parents.is_empty() {
             let Some((number, lead, second)) = found.closest else { return Ok(Vec::new()) };
             self.judge.reaches(lead, second);
-            parents.push(self.generator.bytes(number));
+            parents.push(self.draw(number));
             climbing = Some(lead);
         }
         let lowest = self.bounds.window().0;
@@ -52,10 +52,13 @@ impl Search<'_, '_, '_> {
         let (mut bred, mut spent) = (Vec::new(), 0);
         let mut fresh = FRESH + ((class as u64) << 24);
         while bred.len() < missing && spent < budget && !self.judge.cut {
-            let mut children = Vec::with_capacity(LITTER);
-            for _ in 0..LITTER {
+            // No more than there is time to ask about.
+            let litter = LITTER.min(self.judge.affordable()).max(1);
+            let mut children = Vec::with_capacity(litter);
+            for _ in 0..litter {
                 let parent = parents.get(random.index(parents.len())).map_or(&[][..], Vec::as_slice);
-                children.push(offspring(&mut random, &self.generator, parent, fresh));
+                let generator = &self.generator;
+                children.push(self.judge.clock.draw(|| offspring(&mut random, generator, parent, fresh)));
                 fresh += 1;
             }
             let answers = self.judge.answers(&children)?;

@@ -26,6 +26,9 @@ pub(super) enum Distance {
     Unknown,
 }
 
+/// Draws the picture of a number; none where the time is over.
+pub(super) type Draw<'search> = dyn Fn(u64) -> Option<Vec<u8>> + 'search;
+
 /// Candidates of one class, the next one last, and what was chosen of them.
 #[derive(Default)]
 pub(super) struct Choice {
@@ -37,21 +40,21 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    pub(super) fn take_far(&mut self, generator: &Generator) -> bool {
-        let Some(number) = self.far.pop() else { return false };
-        self.chosen.push((generator.bytes(number), Distance::Far));
+    pub(super) fn take_far(&mut self, draw: &Draw<'_>) -> bool {
+        let Some(planar) = self.far.pop().and_then(draw) else { return false };
+        self.chosen.push((planar, Distance::Far));
         self.taken_far += 1;
         true
     }
 
     /// Takes a middle one, else an offspring, else a far one.
-    pub(super) fn take_any(&mut self, generator: &Generator) -> bool {
-        if let Some(number) = self.middle.pop() {
-            self.chosen.push((generator.bytes(number), Distance::Middle));
+    pub(super) fn take_any(&mut self, draw: &Draw<'_>) -> bool {
+        if let Some(planar) = self.middle.pop().and_then(draw) {
+            self.chosen.push((planar, Distance::Middle));
         } else if let Some(planar) = self.bred.pop() {
             self.chosen.push((planar, Distance::Middle));
         } else {
-            return self.take_far(generator);
+            return self.take_far(draw);
         }
         true
     }

@@ -41,7 +41,7 @@ struct Header {
 
 impl ProbeSet {
     /// Reads a file of probes and checks it against the manifest: shape, labels, and the number of probes where the
-    /// manifest names one.
+    /// manifest names one. What was made for this number and has fewer, for want of time, fits.
     ///
     /// # Errors
     /// If it cannot be read as what its name says, or holds other samples than the model's.
@@ -52,7 +52,7 @@ impl ProbeSet {
             Format::Csv | Format::Npy | Format::Pictures => Self::load_samples(path, manifest)?,
         };
         let wanted = manifest.probes.count;
-        if manifest.probes.exact && set.len() != wanted {
+        if manifest.probes.exact && set.asked() != wanted {
             return Err(Error::invalid(format!(
                 "`{}` holds {} probes, the manifest asks for {wanted}",
                 path.display(),
@@ -109,10 +109,7 @@ impl ProbeSet {
             Self::of_values(manifest, values)?
         };
         let set = set.noting(header.notes);
-        Ok(match header.made_for {
-            Some(made) => set.made_for(made),
-            None => set,
-        })
+        Ok(Self { made: header.made_for, ..set })
     }
 
     /// What the probes of the file at `path` were made for, where it says so.
@@ -165,7 +162,7 @@ impl ProbeSet {
     }
 
     /// As an archive of NumPy arrays.
-    fn archive(&self) -> Result<Vec<u8>> {
+    pub(super) fn archive(&self) -> Result<Vec<u8>> {
         let shape = [&[self.len()], self.input.shape.as_slice()].concat();
         let samples = match &self.content {
             Content::Pixels(_) => {

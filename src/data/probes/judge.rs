@@ -83,7 +83,7 @@ impl<'run, 'scorer> Judge<'run, 'scorer> {
         manifest: &Manifest,
         scorer: &'run mut Scorer<'scorer>,
         watch: &'run mut Watch<'scorer>,
-        time: Duration,
+        clock: Clock,
     ) -> Result<Self> {
         let classes = manifest.output.classes;
         if classes < 2 {
@@ -102,7 +102,7 @@ impl<'run, 'scorer> Judge<'run, 'scorer> {
             kind: manifest.output.kind,
             batch: fixed.unwrap_or(fitting),
             fixed: fixed.is_some(),
-            clock: Clock::new(time),
+            clock,
             stage: ("asking", 0),
             keep_scores: true,
             first: None,
@@ -126,7 +126,7 @@ impl<'run, 'scorer> Judge<'run, 'scorer> {
         match self.seconds_each() {
             0.0 => usize::MAX,
             // A cast of what is too large saturates.
-            seconds => (self.clock.left().as_secs_f64() / seconds) as usize,
+            seconds => (self.clock.left_to_ask().as_secs_f64() / seconds) as usize,
         }
     }
 
@@ -263,7 +263,7 @@ pub(super) mod tests {
         manifest.output.kind = kind;
         let mut scorer = |_: &Tensor| Tensor::float32("out", vec![1, outputs.len()], outputs.to_vec());
         let mut watch = |_| {};
-        Judge::new(&manifest, &mut scorer, &mut watch, TIME)?
+        Judge::new(&manifest, &mut scorer, &mut watch, Clock::new(TIME))?
             .answers(&[[0u8]])
             .map(|answers| answers.into_iter().next().unwrap())
     }
@@ -291,7 +291,7 @@ pub(super) mod tests {
         let mut scorer = |_: &Tensor| Tensor::float32("out", vec![2, 2], vec![0.0; 4]);
         let manifest = manifest(&[1, 1, 1], 2);
         let mut watch = |_| {};
-        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, TIME).unwrap();
+        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, Clock::new(TIME)).unwrap();
         let error = judge.answers(&[[0u8]]).unwrap_err();
         assert!(error.message.contains("has shape [2, 2], expected [1, 2]"), "{error}");
     }
@@ -306,7 +306,7 @@ pub(super) mod tests {
             Tensor::float32("out", vec![4, 2], vec![0.0; 8])
         };
         let mut watch = |_| {};
-        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, TIME).unwrap();
+        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, Clock::new(TIME)).unwrap();
         let answers = judge.answers(&[[0u8], [0], [0], [0], [255]]).unwrap();
         assert_eq!(answers.len(), 5);
         assert_eq!(seen, [vec![0, 0, 0, 0], vec![255, 255, 255, 255]]);
@@ -317,7 +317,7 @@ pub(super) mod tests {
         let manifest = manifest(&[1, 1, 1], 2);
         let mut scorer = |_: &Tensor| Err(Error::failed("not called"));
         let mut watch = |_| {};
-        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, TIME).unwrap();
+        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, Clock::new(TIME)).unwrap();
         assert!(judge.reaches(3.5, 3.0) && !judge.reaches(2.75, 3.0) && judge.reaches(9.0, 3.0));
         assert_eq!(judge.slack, 0.25);
     }
@@ -333,7 +333,8 @@ pub(super) mod tests {
         };
         let mut seen = Vec::new();
         let mut watch = |progress: ProbeProgress| seen.push(progress);
-        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, Duration::from_millis(300)).unwrap();
+        let clock = Clock::new(Duration::from_millis(300));
+        let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, clock).unwrap();
         judge.stage = ("asking", 1000);
         let answers = judge.answers(&vec![[0u8]; 1000]).unwrap();
         // 5 ms each: 60 at most, and half of that on a machine that is busy.
@@ -353,7 +354,7 @@ pub(super) mod tests {
                 Tensor::float32("out", vec![input.batch(), 2], [1.0, calls * change].repeat(input.batch()))
             };
             let mut watch = |_| {};
-            let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, TIME).unwrap();
+            let mut judge = Judge::new(&manifest, &mut scorer, &mut watch, Clock::new(TIME)).unwrap();
             judge.answers(&[[0u8], [1], [2]]).unwrap();
             assert_eq!(judge.varied, varied, "{change}");
         }

@@ -27,6 +27,9 @@ pub struct MadeFor {
     pub seed: u64,
     /// Number of probes that were asked for.
     pub count: usize,
+    /// Number of probes that there was time for, where these are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<usize>,
 }
 
 impl MadeFor {
@@ -43,6 +46,7 @@ impl MadeFor {
             kind: output.kind,
             seed: options.seed,
             count: options.count,
+            drawn: None,
         }
     }
 

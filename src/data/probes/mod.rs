@@ -59,15 +59,16 @@ pub use summary::ProbeSummary;
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use clock::Clock;
 use family::Generator;
 use judge::Judge;
 use plan::{Budget, MINIMUM_COUNT};
 use random::Purpose;
 use search::{Outcome, Search};
 
-/// Makes probes for a model within `options.time`: pictures to which the reference gives every answer, a quarter of them
+/// Makes probes for a model within `options.time`, drawing and packing them included: pictures to which the reference gives every answer, a quarter of them
 /// near a decision boundary and a quarter far from every one, labelled with the reference's answers. What is not found is
-/// noted, and never a reason to give none.
+/// noted, and never a reason to give none. A time that is too short to draw as many as are asked for gives fewer.
 ///
 /// The same manifest, options and reference give the same bytes, unless the time was too short for the search;
 /// [`ProbeSummary::cut_from`] says so. `watch` hears of the progress.
@@ -82,14 +83,26 @@ pub fn make_probes(
     scorer: &mut Scorer<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<(ProbeSet, ProbeSummary)> {
+    make_by(Clock::new(options.time), manifest, options, scorer, watch)
+}
+
+/// [`make_probes`] by a clock that was started.
+fn make_by(
+    clock: Clock,
+    manifest: &Manifest,
+    options: &ProbeOptions,
+    scorer: &mut Scorer<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(ProbeSet, ProbeSummary)> {
     if options.count < MINIMUM_COUNT {
         return Err(Error::usage(format!("{} probes are too few, at least {MINIMUM_COUNT} are needed", options.count)));
     }
     let empty = ProbeSet::of_pixels(manifest, Vec::new(), None)?;
-    let mut judge = Judge::new(manifest, scorer, watch, options.time)?;
+    let mut judge = Judge::new(manifest, scorer, watch, clock)?;
     let generator = Generator::new(&manifest.input, options.seed, Purpose::Picture);
     let budget = Budget::of(empty.layout().image_len(), options.count);
-    let search = Search::new(&mut judge, generator, *options, budget, manifest.output.classes);
+    let pack = |pictures: &[Vec<u8>]| ProbeSet::of_pixels(manifest, pictures.concat(), None)?.archive().map(|_| ());
+    let search = Search::new(&mut judge, (generator, &pack), *options, budget, manifest.output.classes);
     let Outcome { picks, bounds, cut_from } = search.run()?;
     let summary = summary::sum_up(&picks, manifest, options, (bounds, cut_from), &mut judge)?;
     options.check(&summary.per_class)?;

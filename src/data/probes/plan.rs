@@ -101,6 +101,8 @@ pub(super) struct Quota {
 
 /// Fewest probes that can be asked for.
 pub(super) const MINIMUM_COUNT: usize = 16;
+/// Probes that are drawn however long it takes: the errors of fewer do not stand for those of all.
+pub(super) const FEWEST: usize = 64;
 
 /// Quotas of `classes` classes that add up to `count`, three tenths of it near and three tenths far.
 pub(super) fn quotas(count: usize, classes: usize) -> Vec<Quota> {

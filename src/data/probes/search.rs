@@ -1,11 +1,12 @@
 //! The search for probes: explore, breed what is rare, bisect between different answers, choose.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::choose::{Choice, Distance, Pick, interleave, share_out, spread};
 use super::family::Generator;
 use super::judge::{Answer, Judge, LEAST};
-use super::plan::{Bounds, Budget, ProbeOptions, Quota, quotas};
+use super::plan::{Bounds, Budget, FEWEST, ProbeOptions, Quota, quotas};
 use crate::error::{Error, Result};
 
 /// Pictures scored before it is looked whether there are enough.
@@ -16,6 +17,8 @@ const TIMED: usize = 64;
 const TIMED_SHARE: f64 = 0.1;
 /// Share of the time that is planned for; the rest is for a machine that slows down.
 const PLANNED_SHARE: f64 = 0.85;
+/// Pictures that are packed to see how long it takes.
+const PACKED: usize = 8;
 /// Pictures drawn for one that is missing before the input is taken to have no more different ones.
 const DRAWS: u64 = 64;
 
@@ -35,10 +38,14 @@ impl Found {
     }
 }
 
+/// Packs pictures as the file of probes does, so that it is known how long that takes.
+pub(super) type Pack<'judge> = dyn Fn(&[Vec<u8>]) -> Result<()> + 'judge;
+
 /// The search's state.
 pub(super) struct Search<'judge, 'run, 'scorer> {
     pub(super) judge: &'judge mut Judge<'run, 'scorer>,
     pub(super) generator: Generator,
+    pack: &'judge Pack<'judge>,
     pub(super) options: ProbeOptions,
     pub(super) budget: Budget,
     pub(super) found: Vec<Found>,
@@ -65,7 +72,7 @@ pub(super) struct Outcome {
 impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
     pub(super) fn new(
         judge: &'judge mut Judge<'run, 'scorer>,
-        generator: Generator,
+        (generator, pack): (Generator, &'judge Pack<'judge>),
         options: ProbeOptions,
         budget: Budget,
         classes: usize,
@@ -73,7 +80,7 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         let found = vec![Found::default(); classes];
         let bounds = Bounds::DEFAULT;
         let whole = budget;
-        Self { judge, generator, options, budget, found, bounds, next: 0, whole, timed: false, limited: false }
+        Self { judge, generator, pack, options, budget, found, bounds, next: 0, whole, timed: false, limited: false }
     }
 
     /// The probes and the bounds that were used.
@@ -96,8 +103,14 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         let near = self.bisect(&plan, &bred)?;
         let mut picks = self.choose(&plan, near, bred);
         self.fill_up(&mut picks)?;
-        let limited = self.limited || self.judge.cut;
+        self.judge.clock.set_aside(0);
+        let limited = self.limited || self.judge.cut || picks.len() < self.options.count;
         Ok(Outcome { picks, bounds: self.bounds, cut_from: limited.then(|| self.whole.all()) })
+    }
+
+    /// Draws picture `number`.
+    pub(super) fn draw(&self, number: u64) -> Vec<u8> {
+        self.judge.clock.draw(|| self.generator.bytes(number))
     }
 
     /// Quotas of these classes, by class.
@@ -116,6 +129,11 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
     /// Notes that a part of the search came to its end without having found everything.
     pub(super) fn note_end(&mut self) {
         self.limited |= self.budget != self.whole;
+    }
+
+    /// Whether another picture is to be drawn beside those that there are: a gate needs some, however long they take.
+    fn has_room(&self, picks: usize) -> bool {
+        picks < FEWEST || self.judge.clock.can_draw()
     }
 
     /// Scores pictures of the generator until every class has what its quota needs, or the budget is spent.
@@ -162,11 +180,11 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
             self.judge.stage = ("exploring", self.budget.all());
             let step = (self.judge.step() as u64).min(end - self.next);
             let numbers: Vec<u64> = (self.next..self.next + step).collect();
-            let pictures: Vec<Vec<u8>> = numbers.iter().map(|&number| self.generator.bytes(number)).collect();
+            let pictures: Vec<Vec<u8>> = numbers.iter().map(|&number| self.draw(number)).collect();
             let answers = self.judge.answers(&pictures)?;
             self.next += answers.len() as u64;
             round.extend(numbers.into_iter().zip(answers));
-            self.fit_budget();
+            self.fit_budget(&pictures)?;
             if self.budget != self.whole {
                 end = end.min(self.budget.explore as u64).max(self.next);
             }
@@ -174,13 +192,17 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         Ok(round)
     }
 
-    /// Halves the budget until it fits into the time, once the speed is known.
-    fn fit_budget(&mut self) {
+    /// Halves the budget until it fits into the time, once the speed is known; `pictures` are some of those drawn.
+    fn fit_budget(&mut self, pictures: &[Vec<u8>]) -> Result<()> {
         let spent = self.judge.clock.spent().as_secs_f64() / self.judge.clock.limit().as_secs_f64();
         if self.timed || (self.judge.evaluations < TIMED && spent < TIMED_SHARE) {
-            return;
+            return Ok(());
         }
         self.timed = true;
+        // The probes are drawn once more and packed when nobody is asked any more.
+        let some = pictures.get(..PACKED).unwrap_or(pictures);
+        self.judge.clock.time_packing(some.len(), self.options.count, || (self.pack)(some))?;
+        self.judge.clock.set_aside(self.options.count);
         // At the end every probe is asked again, where that is a small part of the whole.
         let all = (self.judge.affordable() as f64 * PLANNED_SHARE) as usize;
         let all = all.saturating_add(self.judge.evaluations);
@@ -191,6 +213,7 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
             self.budget = Budget { explore: affordable.min(self.options.count), search: 0, bisect: 0 };
         }
         self.budget.explore = self.budget.explore.max(LEAST);
+        Ok(())
     }
 
     /// Puts picture `number` to those of its class, or notes how close it came to classes that are not met.
@@ -219,9 +242,17 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         }
     }
 
-    /// Fills the quotas: near, far, then the middle; what a class lacks comes from the others.
+    /// Fills the quotas, as far as there is time: near, far, then the middle; what a class lacks comes from the others.
     fn choose(&self, plan: &[Quota], near: Vec<Vec<Vec<u8>>>, bred: Vec<Vec<Vec<u8>>>) -> Vec<Pick> {
         let mut classes: Vec<Choice> = Vec::with_capacity(plan.len());
+        let taken = Cell::new(0);
+        let draw = |number: u64| {
+            let (drawn, clock) = (taken.get(), &self.judge.clock);
+            (drawn < FEWEST || clock.can_draw()).then(|| {
+                taken.set(drawn + 1);
+                self.draw(number)
+            })
+        };
         for (((quota, found), near), bred) in plan.iter().zip(&self.found).zip(near).zip(bred) {
             let mut choice = Choice::default();
             choice.chosen.extend(near.into_iter().map(|planar| (planar, Distance::Near)));
@@ -229,25 +260,24 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
             choice.middle = spread(&found.middle, quota.all - quota.near - quota.far);
             choice.bred = bred.into_iter().collect();
             for _ in 0..quota.far {
-                choice.take_far(&self.generator);
+                choice.take_far(&draw);
             }
             classes.push(choice);
         }
         // What a class lacks of far probes comes from the others, before their middle ones.
-        let generator = &self.generator;
         let far: usize = classes.iter().map(|choice| choice.taken_far).sum();
         let wanted: usize = plan.iter().map(|quota| quota.far).sum();
-        share_out(&mut classes, wanted.saturating_sub(far), |choice| choice.take_far(generator));
+        share_out(&mut classes, wanted.saturating_sub(far), |choice| choice.take_far(&draw));
         for (choice, quota) in classes.iter_mut().zip(plan) {
-            while choice.chosen.len() < quota.all && choice.take_any(generator) {}
+            while choice.chosen.len() < quota.all && choice.take_any(&draw) {}
         }
         let all: usize = classes.iter().map(|choice| choice.chosen.len()).sum();
-        share_out(&mut classes, self.options.count.saturating_sub(all), |choice| choice.take_any(generator));
+        share_out(&mut classes, self.options.count.saturating_sub(all), |choice| choice.take_any(&draw));
         interleave(classes.into_iter().map(|choice| choice.chosen).collect(), self.options.count)
     }
 
     /// Adds pictures that were not looked at where there are too few different ones: asked where there is time, else
-    /// as they are.
+    /// as they are; none where there is no time to draw them either.
     fn fill_up(&mut self, picks: &mut Vec<Pick>) -> Result<()> {
         let count = self.options.count;
         let mut seen: HashSet<Vec<u8>> = picks.iter().map(|pick| pick.planar.clone()).collect();
@@ -257,20 +287,24 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
         let mut near: Vec<(u64, usize)> = near.collect();
         near.sort_unstable();
         for (number, class) in near {
-            if picks.len() == count {
+            if picks.len() == count || !self.has_room(picks.len()) {
                 break;
             }
-            let planar = self.generator.bytes(number);
+            let planar = self.draw(number);
             if seen.insert(planar.clone()) {
                 picks.push(Pick { label: Some(class), planar, distance: Distance::Near });
             }
         }
         self.judge.stage = ("filling up", self.judge.evaluations + count.saturating_sub(picks.len()));
         let mut left = DRAWS * count.saturating_sub(picks.len()) as u64;
-        while picks.len() < count && left > 0 {
+        while picks.len() < count && left > 0 && self.has_room(picks.len()) {
+            self.judge.clock.set_aside(count - picks.len());
             let mut pictures = Vec::new();
-            while pictures.len() < self.judge.step().min(count - picks.len()) && left > 0 {
-                let picture = self.generator.bytes(self.next);
+            while pictures.len() < self.judge.step().min(count - picks.len())
+                && left > 0
+                && self.has_room(picks.len() + pictures.len())
+            {
+                let picture = self.draw(self.next);
                 (self.next, left) = (self.next + 1, left - 1);
                 if seen.insert(picture.clone()) {
                     pictures.push(picture);
@@ -287,7 +321,7 @@ impl<'judge, 'run, 'scorer> Search<'judge, 'run, 'scorer> {
                 picks.push(Pick { label: answer.map(|answer| answer.label), planar, distance });
             }
         }
-        if picks.len() < count {
+        if picks.len() < count && left == 0 {
             return Err(Error::invalid(format!("{} different pictures were found of {count}", picks.len()))
                 .hint("an input of so few values has no more; ask for fewer with `count` under `[probes]`"));
         }

@@ -110,9 +110,16 @@ impl ProbeSet {
         self.made.is_some()
     }
 
+    /// Number of probes that were asked for; fewer are there where the time to make them was too short.
+    pub(crate) fn asked(&self) -> usize {
+        let fewer = self.made.as_ref().filter(|made| made.drawn == Some(self.len()));
+        fewer.map_or(self.len(), |made| made.count)
+    }
+
     /// With what it was made for.
     pub(crate) fn made_for(self, made: MadeFor) -> Self {
-        Self { made: Some(made), ..self }
+        let drawn = Some(self.len()).filter(|&drawn| drawn < made.count);
+        Self { made: Some(MadeFor { drawn, ..made }), ..self }
     }
 
     /// What makes the set what it is, in hexadecimal: SHA-256 of its records where it is of labelled pictures, which is

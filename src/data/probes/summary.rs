@@ -117,9 +117,12 @@ fn notes(summary: &ProbeSummary, manifest: &Manifest, options: &ProbeOptions, co
             summary.far, summary.far_threshold
         ));
     }
+    // Loading the reference took a part of it: no reader wants nanoseconds.
+    let seconds = (options.time.as_secs_f64() * 10.0).round() / 10.0;
+    if count < options.count {
+        notes.push(format!("its time of {seconds} s had room to draw {count} of {} probes", options.count));
+    }
     if let Some(whole) = summary.cut_from {
-        // Loading the reference took a part of it: no reader wants nanoseconds.
-        let seconds = (options.time.as_secs_f64() * 10.0).round() / 10.0;
         let unknown = match summary.unknown {
             0 => String::new(),
             unknown => format!(", and {unknown} probes were not asked about at all"),

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rstest::rstest;
 use sha2::{Digest, Sha256};
 
+use super::clock::{Time, Work};
 use super::*;
 use crate::error::ErrorKind;
 use crate::manifest::OutputKind;
@@ -221,6 +224,83 @@ fn slow_models_end_in_time(#[case] milliseconds: u64, #[case] unknown: usize) {
         assert!(text.contains(&format!("{} probes were not asked about", summary.unknown)), "{text}");
     }
     assert!(seen.iter().any(|progress| progress.left > Duration::ZERO && progress.planned >= progress.scored));
+}
+
+/// A time that passes with work alone: what drawing and packing a picture take.
+struct WorkTime {
+    now: Rc<Cell<Duration>>,
+    drawing: Duration,
+    packing: Duration,
+}
+
+impl Time for WorkTime {
+    fn now(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn worked(&self, work: Work) {
+        self.now.set(self.now.get() + self.of(work));
+    }
+}
+
+impl WorkTime {
+    fn of(&self, work: Work) -> Duration {
+        match work {
+            Work::Drawing => self.drawing,
+            Work::Packing(count) => self.packing * count as u32,
+        }
+    }
+}
+
+/// 128 probes in ten seconds of a time that passes with drawing, asking and packing a picture, in milliseconds.
+fn made_in_ten_seconds(drawing: u64, asking: u64, packing: u64) -> (ProbeSet, ProbeSummary, Duration) {
+    let [drawing, asking, packing] = [drawing, asking, packing].map(Duration::from_millis);
+    let now = Rc::new(Cell::new(Duration::ZERO));
+    let mut scorer = |input: &Tensor| {
+        now.set(now.get() + asking * input.batch() as u32);
+        stripes(4, 20.0, 0.0)(input)
+    };
+    let limit = Duration::from_secs(10);
+    let clock = Clock::by(Box::new(WorkTime { now: Rc::clone(&now), drawing, packing }), limit);
+    let options = ProbeOptions { time: limit, ..options(128) };
+    let (set, summary) = make_by(clock, &manifest(&[8, 8, 3], 4), &options, &mut scorer, &mut |_| {}).unwrap();
+    let all = now.get() + packing * set.len() as u32;
+    (set, summary, all)
+}
+
+#[rstest]
+#[case::a_slow_reference(5, 200, 5)]
+#[case::slow_drawing(30, 30, 1)]
+#[case::slow_packing(1, 50, 50)]
+#[case::drawing_alone(40, 0, 0)]
+fn drawing_and_packing_are_within_the_time_too(#[case] drawing: u64, #[case] asking: u64, #[case] packing: u64) {
+    let (set, summary, all) = made_in_ten_seconds(drawing, asking, packing);
+    assert_eq!(set.len(), 128);
+    assert!(all <= Duration::from_millis(10_000 + asking + drawing), "{all:?}");
+    assert!(all >= Duration::from_secs(6), "{all:?}: much of it was not used");
+    assert!(summary.cut_from.is_some() && summary.evaluations >= 8, "{summary:?}");
+}
+
+#[test]
+fn a_time_too_short_to_draw_all_gives_fewer_probes() {
+    let (set, summary, all) = made_in_ten_seconds(90, 10, 10);
+    assert!((64..128).contains(&set.len()), "{}", set.len());
+    assert!(all <= Duration::from_millis(10_300), "{all:?}");
+    let note = format!("its time of 10 s had room to draw {} of 128 probes", set.len());
+    assert!(summary.notes.contains(&note), "{:?}", summary.notes);
+    // A file of them is what the manifest asks for, as far as there was time; one that lost some is not.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("probes.npz");
+    let mut asking = manifest(&[8, 8, 3], 4);
+    (asking.probes.count, asking.probes.exact) = (128, true);
+    set.save(&path).unwrap();
+    assert_eq!(ProbeSet::load(&path, &asking).unwrap(), set);
+    assert_eq!(ProbeSet::file_made_for(&path).unwrap().unwrap().difference(&asking), None);
+    let lost = ProbeSet::of_pixels(&asking, set.pictures().skip(1).flatten().copied().collect(), None).unwrap();
+    ProbeSet { made: set.made.clone(), ..lost }.save(&path).unwrap();
+    assert!(ProbeSet::load(&path, &asking).unwrap_err().message.contains("the manifest asks for 128"));
+    // However long they take, there are so many that their errors stand for those of all.
+    assert_eq!(made_in_ten_seconds(5_000, 10, 10).0.len(), 64);
 }
 
 #[test]
