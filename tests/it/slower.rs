@@ -1,6 +1,6 @@
 //! A model that answers alike and takes many times as long is held to the baseline of the one before it.
 
-use crate::context::{Context, report, succeeded};
+use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{CLASSES, Numbers, classifier, node, stored};
 use trtgate::convert::onnx::TensorData;
 use trtgate::report::schema::GoldenStanding;
@@ -54,7 +54,12 @@ fn a_model_that_is_many_times_slower_fails_until_it_is_blessed() {
     );
     let cell = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "32", "--duration", "0.5"];
     succeeded(context.run(&["bless", "--reason", "the small one"]));
-    let bless = |reason: &str| context.run(&[&["bless", "--baselines", "--reason", reason][..], &cell].concat());
+    // A run that contradicts itself is refused as a baseline; on a busy machine another one is asked for.
+    let bless = |reason: &str| {
+        let run = || context.run(&[&["bless", "--baselines", "--reason", reason][..], &cell].concat());
+        let contradicts = |run: &Run| run.code == 3 && run.stderr.contains("cannot become a baseline");
+        (0..8).map(|_| run()).find(|run| !contradicts(run)).unwrap_or_else(run)
+    };
     let first = succeeded(bless("the small one"));
     assert!(first.stderr.contains("added `[require] baselines = true` to `gate.toml`"), "{}", first.stderr);
     let gate = || {

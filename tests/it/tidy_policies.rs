@@ -67,6 +67,9 @@ impl Repository {
     fn findings(&self, script: &str, arguments: &[&str]) -> String {
         let output = self.check(script, arguments);
         let text = String::from_utf8(output.stderr).unwrap();
+        // What a check says while it installs its tools, once a machine, is no finding.
+        let text: String =
+            text.split_inclusive('\n').filter(|line| !line.starts_with("installing the tools")).collect();
         assert_eq!(output.status.code(), Some(i32::from(!text.is_empty())), "{text}");
         text
     }
