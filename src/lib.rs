@@ -9,6 +9,9 @@ pub mod drill;
 pub mod error;
 pub mod explain;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 pub mod manifest;
 pub mod measure;

@@ -12,7 +12,7 @@
 
 mod binary;
 mod probes;
-mod text;
+pub(crate) mod text;
 mod typed;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ use crate::tensor::{ElementType, Tensor};
 use crate::vocabulary::{Precision, RuntimeId};
 
 pub use binary::SCHEMA;
+#[cfg(any(test, fuzzing))]
+pub(crate) use binary::redigested;
 pub use probes::{ProbeInput, Probes, Reading};
 pub use typed::Typed;
 

@@ -397,5 +397,23 @@ fn finish(directory: &Path, marker: &Marker) -> Result<()> {
     std::fs::rename(&partial, &path).map_err(|error| Error::io("write", &path, error))
 }
 
+/// Whether an environment in the store `root` whose file number `which` holds `bytes` is whole by each look; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_planted(root: &Path, which: usize, bytes: &[u8]) -> bool {
+    let (Ok(store), Some(lock)) = (Store::open(Some(root.to_owned())), LOCKS.last()) else { return false };
+    let directory = directory(&store.installing(false), lock);
+    let site = directory.join("site-packages");
+    let record = "site-packages/net-1.dist-info/RECORD";
+    let planted = [MARKER, "files.json", "stamps.json", record].get(which % 4).copied().unwrap_or(MARKER);
+    let marker = r#"{"python": null, "site_packages": "site-packages"}"#;
+    let written = std::fs::create_dir_all(site.join("net-1.dist-info")).is_ok()
+        && std::fs::write(site.join("libnet.so.1"), "abc").is_ok()
+        && std::fs::write(directory.join(record), "").is_ok()
+        && std::fs::write(directory.join(MARKER), marker).is_ok()
+        && std::fs::write(directory.join(planted), bytes).is_ok();
+    let looks = [look(&directory, lock).is_ok(), verify::by_size(&directory).is_ok(), whole(&directory).is_ok()];
+    written && looks.contains(&true)
+}
+
 #[cfg(test)]
 mod tests;

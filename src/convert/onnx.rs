@@ -30,8 +30,8 @@ use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 pub use ending::{Ending, ending, scales_bytes, source_of};
 pub use inline::{consistent, inline};
 pub use messages::{
-    Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, TensorData, TensorType,
-    Type, ValueInfo,
+    Attribute, Dimension, Function, Graph, Model, Node, OperatorSet, Shape, SparseTensorData, StringEntry, TensorData,
+    TensorType, Type, ValueInfo,
 };
 pub use numbers::numbers;
 pub use widen::widen;
@@ -88,7 +88,12 @@ pub fn valid(model: &Model) -> Result<()> {
         if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !known.contains(name.as_str())) {
             return Err(Error::input(format!("node `{}` reads `{missing}`, which nothing makes", node.name)));
         }
-        known.extend(node.output.iter().map(String::as_str));
+        // Each name is made once: who looks for what makes a tensor, and for what makes that, comes to an end.
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if !known.insert(name) {
+                return Err(Error::input(format!("node `{}` makes `{name}`, which there is already", node.name)));
+            }
+        }
     }
     match graph.output.iter().find(|value| !known.contains(value.name.as_str())) {
         Some(value) => Err(Error::input(format!("nothing makes its output `{}`", value.name))),

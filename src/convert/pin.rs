@@ -60,6 +60,20 @@ impl Reading {
         &self.sha256
     }
 
+    /// The one file that an ONNX model becomes; for `fuzzing`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        if let Some((bytes, pieces)) = &self.onnx {
+            let written = external::stream(bytes, pieces, &mut |part| {
+                whole.extend_from_slice(part);
+                Ok(())
+            });
+            assert!(written.is_ok(), "what was read once does not read again");
+        }
+        whole
+    }
+
     /// Keeps the model in `store`, if it is not there yet; the source that is used from then on.
     ///
     /// # Errors

@@ -40,8 +40,20 @@ mod not_finite;
 mod output;
 mod ranges;
 mod report;
+/// Walks a graph as explaining does, without running anything; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn walk(model: &onnx::Model, input: &str) {
+    let steps = graph::steps(model, input);
+    let counterparts = Counterparts::of(model, &steps);
+    for step in &steps {
+        hidden(step, &steps, &counterparts, &[]);
+    }
+    constants::compare(model, model);
+    ranges::walk(model);
+}
+
 #[cfg(test)]
-mod samples_of_graphs;
+pub(crate) mod samples_of_graphs;
 mod scales;
 mod side;
 

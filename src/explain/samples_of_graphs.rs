@@ -82,7 +82,7 @@ fn scales(activation: f32) -> Vec<TensorData> {
 }
 
 /// With pairs as TensorRT takes them; `activation` is the scale of both activations.
-pub(super) fn quantised(activation: f32) -> Model {
+pub(crate) fn quantised(activation: f32) -> Model {
     let pair = |name: &str, source: &str, zero: &str| {
         let (scale, between) = (format!("{name}_scale"), format!("{name}_QuantizeLinear_Output"));
         [
@@ -106,7 +106,7 @@ pub(super) fn quantised(activation: f32) -> Model {
 }
 
 /// With stored integers and the ReLU in the pair, as CPUs take it.
-pub(super) fn quantised_for_cpus(activation: f32) -> Model {
+pub(crate) fn quantised_for_cpus(activation: f32) -> Model {
     let integers: Vec<u8> = weights()
         .iter()
         .enumerate()

@@ -219,23 +219,7 @@ impl Worker {
     fn outputs(&mut self, what: &str, request: &Request, input: &Tensor) -> Result<RunOutcome> {
         let (reply, values) = self.ask(what, request, &input.values, self.limits.request)?;
         let Reply::Outputs { outputs, seconds, transfers } = reply else { return Err(unexpected(&reply)) };
-        let mut rest = values.as_slice();
-        let mut tensors = Vec::new();
-        for TensorHeader { name, element_type, shape } in outputs {
-            let length: usize = shape.iter().product();
-            let Some((part, after)) = rest.split_at_checked(length) else {
-                return Err(Error::failed(format!(
-                    "output `{name}` of shape {shape:?} came with {} of {length} values",
-                    rest.len()
-                )));
-            };
-            rest = after;
-            tensors.push(Tensor { name, element_type, shape, values: part.to_vec() });
-        }
-        if !rest.is_empty() {
-            return Err(Error::failed(format!("the outputs came with {} values too many", rest.len())));
-        }
-        Ok(RunOutcome { outputs: tensors, seconds, transfers })
+        Ok(RunOutcome { outputs: tensors(outputs, &values)?, seconds, transfers })
     }
 
     /// Layers of the loaded artifact, where the library tells them.
@@ -377,6 +361,27 @@ impl Drop for Worker {
     }
 }
 
+/// The tensors of these headers out of their values, which follow each other.
+///
+/// # Errors
+/// If there are fewer values, or more.
+pub(super) fn tensors(headers: Vec<TensorHeader>, values: &[f32]) -> Result<Vec<Tensor>> {
+    let mut rest = values;
+    let mut tensors = Vec::new();
+    for TensorHeader { name, element_type, shape } in headers {
+        let length = shape.iter().try_fold(1_usize, |length, &extent| length.checked_mul(extent));
+        let Some((part, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
+            return Err(Error::failed(format!("output `{name}` of shape {shape:?} came with {} values", rest.len())));
+        };
+        rest = after;
+        tensors.push(Tensor { name, element_type, shape, values: part.to_vec() });
+    }
+    if rest.is_empty() {
+        return Ok(tensors);
+    }
+    Err(Error::failed(format!("the outputs came with {} values too many", rest.len())))
+}
+
 fn header(tensor: &Tensor) -> TensorHeader {
     TensorHeader { name: tensor.name.clone(), element_type: tensor.element_type, shape: tensor.shape.clone() }
 }
@@ -384,4 +389,36 @@ fn header(tensor: &Tensor) -> TensorHeader {
 fn unexpected(reply: &Reply) -> Error {
     let name = serde_json::to_value(reply).ok().and_then(|value| Some(value.get("answer")?.as_str()?.to_owned()));
     Error::failed(format!("the worker gave an answer to another question, `{}`", name.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::tensor::ElementType;
+
+    #[rstest]
+    #[case::whole(vec![vec![2, 2], vec![3]], 7, None)]
+    #[case::few(vec![vec![2, 2], vec![3]], 6, Some("output `1` of shape [3] came with 2 values"))]
+    #[case::many(vec![vec![2, 2]], 6, Some("the outputs came with 2 values too many"))]
+    #[case::wraps(vec![vec![1 << 32, 1 << 32]], 0, Some("output `0` of shape [4294967296, 4294967296] came with 0 values"))]
+    fn outputs_are_taken_apart_by_what_came(
+        #[case] shapes: Vec<Vec<usize>>,
+        #[case] count: usize,
+        #[case] expected: Option<&str>,
+    ) {
+        let headers = shapes.into_iter().enumerate().map(|(index, shape)| TensorHeader {
+            name: index.to_string(),
+            element_type: ElementType::Float32,
+            shape,
+        });
+        let values: Vec<f32> = (0..count).map(|value| value as f32).collect();
+        let found = tensors(headers.collect(), &values);
+        assert_eq!(found.as_ref().err().map(|error| error.message.as_str()), expected);
+        if let Ok(found) = found {
+            assert_eq!(found.iter().flat_map(|tensor| tensor.values.clone()).collect::<Vec<_>>(), values);
+        }
+    }
 }

@@ -71,3 +71,37 @@ pub(crate) struct TensorHeader {
     pub(crate) element_type: ElementType,
     pub(crate) shape: Vec<usize>,
 }
+
+/// Reads requests as the worker does and cuts their samples into batches; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_requests(mut bytes: &[u8]) -> bool {
+    let mut sound = false;
+    while let Ok(Some((request, values))) = frame::read::<Request>(&mut bytes) {
+        sound = true;
+        if let Request::Run { input, batch, .. }
+        | Request::Survey { input, batch }
+        | Request::Measure { input, batch, .. } = request
+        {
+            let given = values.len();
+            if let Ok(batches) = server::batches(&input, values, batch) {
+                assert_eq!(batches.iter().map(|part| part.values.len()).sum::<usize>(), given, "samples were lost");
+            }
+        }
+    }
+    sound
+}
+
+/// Reads replies as the gate does, and takes their tensors apart; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_replies(mut bytes: &[u8]) -> bool {
+    let mut sound = false;
+    while let Ok(Some((reply, values))) = frame::read::<Reply>(&mut bytes) {
+        sound = true;
+        if let Reply::Outputs { outputs, .. } = reply
+            && let Ok(tensors) = client::tensors(outputs, &values)
+        {
+            tensors.iter().for_each(|tensor| drop(Extent::read(&tensor.values)));
+        }
+    }
+    sound
+}

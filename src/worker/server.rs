@@ -184,17 +184,19 @@ impl State {
 }
 
 /// Cuts the samples into batches; the last may be short.
-fn batches(input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Vec<Tensor>> {
+pub(super) fn batches(input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Vec<Tensor>> {
     let samples = input.shape.first().copied().unwrap_or(0);
-    let row: usize = input.shape.iter().skip(1).product();
-    if batch == 0 || samples == 0 || row == 0 || values.len() != samples * row {
+    // What the shape says is held to what came before anything is reckoned with it.
+    let row = input.shape.iter().skip(1).try_fold(1_usize, |row, &extent| row.checked_mul(extent)).unwrap_or(0);
+    if batch == 0 || samples == 0 || row == 0 || samples.checked_mul(row) != Some(values.len()) {
         return Err(Error::invalid(format!(
-            "nothing to run: {samples} samples of {row} values, {} values given, batch {batch}",
+            "nothing to run: samples of shape {:?}, {} values given, batch {batch}",
+            input.shape,
             values.len()
         )));
     }
     values
-        .chunks(batch * row)
+        .chunks(batch.saturating_mul(row))
         .map(|chunk| {
             let mut shape = input.shape.clone();
             if let Some(first) = shape.first_mut() {
@@ -232,4 +234,33 @@ fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::tensor::ElementType;
+
+    #[rstest]
+    #[case::whole(&[3, 2], 6, 2, Some(vec![2, 1]))]
+    #[case::at_once(&[3, 2], 6, usize::MAX, Some(vec![3]))]
+    #[case::short(&[3, 2], 5, 2, None)]
+    #[case::none(&[0, 2], 0, 2, None)]
+    #[case::no_batch(&[3, 2], 6, 0, None)]
+    #[case::too_large(&[2, usize::MAX, 2], 4, 1, None)]
+    #[case::as_large_as_nothing(&[1 << 32, 1 << 32], 0, 1, None)]
+    fn samples_are_cut_by_what_came(
+        #[case] shape: &[usize],
+        #[case] count: usize,
+        #[case] batch: usize,
+        #[case] expected: Option<Vec<usize>>,
+    ) {
+        let header = TensorHeader { name: "x".to_owned(), element_type: ElementType::Float32, shape: shape.to_vec() };
+        let cut = batches(&header, vec![0.5; count], batch).ok();
+        let sizes = cut.map(|parts| parts.iter().map(Tensor::batch).collect::<Vec<_>>());
+        assert_eq!(sizes, expected);
+    }
 }

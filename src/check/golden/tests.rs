@@ -54,7 +54,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
 }
 
 /// Several outputs of several element types, one of them with a tensor of its own for each probe, and an input of integers.
-fn several() -> Golden {
+pub(crate) fn several() -> Golden {
     let mut golden = golden();
     let tensor = |element, shape: &[usize], bytes: usize| {
         Typed::new(element, shape.to_vec(), (0..bytes).map(|byte| byte as u8).collect()).unwrap()
@@ -214,7 +214,7 @@ fn an_unknown_part_asks_for_a_newer_program(#[case] from: &str, #[case] to: &str
     let header = String::from_utf8(bytes[8..end].to_vec()).unwrap();
     assert!(header.contains(from), "{header}");
     let changed = [&bytes[..8], header.replacen(from, to, 1).as_bytes(), &bytes[end..]].concat();
-    let error = read(&binary::redigested(&changed)).unwrap_err();
+    let error = read(&binary::redigested(&changed).unwrap()).unwrap_err();
     assert!(error.message.contains(message), "{error}");
     assert!(error.hint.unwrap().starts_with("upgrade trtgate"));
 }

@@ -17,7 +17,7 @@
 //! channels innermost (`QLinearConv` works channels-last), or channel by channel (`ConvInteger`). Both orders must fit, and
 //! every neighbour counts, whatever K is padded to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::numbers::numbers;
 use super::{Attribute, Graph, Model, Node, TensorData};
@@ -183,7 +183,12 @@ impl<'a> Scope<'a> {
     /// Whether a convolution's result is quantised again; one whose result is not is computed in floats.
     fn is_quantised_again(&self, node: &Node) -> bool {
         let mut made: Vec<&str> = node.output.iter().map(String::as_str).collect();
+        let mut seen = HashSet::new();
         while let Some(name) = made.pop() {
+            // Inside of branches two tensors may have one name.
+            if !seen.insert(name) {
+                continue;
+            }
             for reader in self.readers.get(name).into_iter().flatten() {
                 match reader.op_type.as_str() {
                     "QuantizeLinear" => return true,
@@ -227,8 +232,9 @@ impl<'a> Scope<'a> {
     /// What a `DequantizeLinear` reads that hands its result to `name`, if it is of 8 bits.
     fn dequantised(&self, name: &str) -> Option<Operand> {
         let mut node = *self.makers.get(name)?;
-        let mut moved = false;
+        let (mut moved, mut left) = (false, self.nodes.len());
         while node.op_type != "DequantizeLinear" {
+            left = left.checked_sub(1)?;
             if node.op_type != "Transpose" && !MOVES.contains(&node.op_type.as_str()) {
                 return None;
             }
@@ -245,7 +251,8 @@ impl<'a> Scope<'a> {
     /// The 8-bit integers called `name`; `None` for others, and where the type is not known.
     fn integers(&self, name: &str) -> Option<Operand> {
         let (mut name, mut limit, mut moved) = (name, i64::MAX, false);
-        loop {
+        // No way is longer than all nodes; one that comes to no end is that of names which are made twice.
+        for _ in 0..=self.nodes.len() {
             let operand = |signed: bool| {
                 let largest = if signed { 128 } else { limit.min(255) };
                 Operand { signed, largest, stored: None }
@@ -288,6 +295,7 @@ impl<'a> Scope<'a> {
                 _ => return declared().map(operand),
             }
         }
+        None
     }
 
     /// The integers of a `QuantizeLinear` on stored floats, which are quantised when the graph is loaded.
@@ -298,7 +306,9 @@ impl<'a> Scope<'a> {
         let dims = dims(tensor)?;
         let axis = attribute(node, "axis").map_or(1, |attribute| attribute.i);
         let axis = usize::try_from(if axis < 0 { axis + dims.len() as i64 } else { axis }).ok()?;
-        let stride: usize = if scale.len() == 1 { 1 } else { dims.get(axis + 1..)?.iter().product() };
+        let behind = dims.get(axis.checked_add(1)?..).unwrap_or_default();
+        let stride = behind.iter().try_fold(1_usize, |stride, &size| stride.checked_mul(size))?;
+        let stride = if scale.len() == 1 { 1 } else { stride };
         let (least, most) = if signed { (-128.0, 127.0) } else { (0.0, 255.0) };
         let quantise = |(index, value): (usize, f64)| {
             let channel = index / stride.max(1) % scale.len().max(1);
@@ -338,6 +348,10 @@ fn narrow(node: &Node, factor: i64, weights: &Operand) -> PairSum {
     let is_convolution = node.op_type.contains("Conv");
     let transposed = attribute(node, "transB").is_some_and(|attribute| attribute.i != 0);
     let mut worst = Worst { stored: &stored.values, pair: (0, 0) };
+    // Without any, the sizes beside a zero may be whatever they like.
+    if stored.values.is_empty() {
+        return PairSum::Narrow { factor, weights: worst.pair };
+    }
     match stored.dims.as_slice() {
         [count, channels, rest @ ..] if is_convolution => {
             let groups = attribute(node, "group").map_or(1, |attribute| attribute.i.max(1)) as usize;

@@ -146,3 +146,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_that_is_made_twice_is_refused() {
+    for (output, refused) in [("x", true), ("xq", true), ("w", true), ("", false), ("own", false)] {
+        let mut twice = model();
+        twice.graph.as_mut().unwrap().node[5].output.push(output.to_owned());
+        let error = valid(&twice).err().map(|error| error.message);
+        let expected = refused.then(|| format!("node `node of logits` makes `{output}`, which there is already"));
+        assert_eq!(error, expected);
+    }
+}

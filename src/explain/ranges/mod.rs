@@ -181,3 +181,15 @@ fn altered(item: &Item<'_>, converted: &BTreeMap<&str, &TensorData>) -> Option<(
     };
     Some((found, values))
 }
+
+/// Walks a graph as [`diagnose`] does, without running anything; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(super) fn walk(model: &Model) {
+    let Some(graph) = &model.graph else { return };
+    let network = Network::of(graph);
+    for item in &network.items {
+        mending::of(item, &network);
+        item.span();
+    }
+    network.unseen();
+}

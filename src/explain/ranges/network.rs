@@ -95,13 +95,14 @@ impl<'a> Network<'a> {
 
     /// The nodes that read a tensor, directly or behind operators that hand it on.
     pub(super) fn readers(&self, tensor: &str) -> Vec<&'a Node> {
-        let mut found = Vec::new();
-        for &node in self.readers.get(tensor).into_iter().flatten() {
+        let direct = |tensor: &str| self.readers.get(tensor).into_iter().flatten().rev().copied();
+        let (mut found, mut open) = (Vec::new(), direct(tensor).collect::<Vec<_>>());
+        while let Some(node) = open.pop() {
             match node.output.first() {
                 Some(output)
                     if matches!(node.op_type.as_str(), "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze") =>
                 {
-                    found.extend(self.readers(output));
+                    open.extend(direct(output));
                 }
                 _ => found.push(node),
             }

@@ -77,3 +77,23 @@ impl Runtime for Tensorflow {
         Ok(Box::new(safe::TensorflowSession::open(request)?))
     }
 }
+
+/// Reads a SavedModel's files as opening it does, without the library; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn look_through(folder: &std::path::Path) -> bool {
+    use prost::Message as _;
+    let sound = check_folder(folder).is_ok();
+    let bytes = files::read(&folder.join("saved_model.pb"), files::GRAPH).unwrap_or_default();
+    let Ok(model) = proto::SavedModel::decode(bytes.as_slice()) else { return sound };
+    for graph in &model.meta_graphs {
+        for (key, signature) in &graph.signatures {
+            let _ = (declared_signature(folder, key), scales_bytes(folder, key));
+            let outputs: Vec<&str> = signature.outputs.values().map(|output| output.name.as_str()).collect();
+            restore::look_through(graph, &outputs);
+        }
+    }
+    if let Ok(objects) = proto::ObjectGraph::decode(bytes.as_slice()) {
+        restore::keys_by_name(&objects);
+    }
+    sound
+}

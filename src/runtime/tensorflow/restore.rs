@@ -99,7 +99,7 @@ fn from_checkpoint<'graph>(
 }
 
 /// Keys of the values in a checkpoint by the names of their variables.
-fn keys_by_name(objects: &proto::ObjectGraph) -> BTreeMap<String, BTreeSet<String>> {
+pub(super) fn keys_by_name(objects: &proto::ObjectGraph) -> BTreeMap<String, BTreeSet<String>> {
     let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let values = objects.nodes.iter().flat_map(|node| &node.attributes);
     for value in values.filter(|value| value.name == "VARIABLE_VALUE" && !value.full_name.is_empty()) {
@@ -144,7 +144,9 @@ impl<'graph> Graph<'graph> {
         let pairs = assignments.filter_map(|node| {
             let [twin, value, ..] = node.inputs.as_slice() else { return None };
             let mut maker = self.maker(value)?;
+            let mut left = self.nodes.len();
             while maker.operator == "Identity" {
+                left = left.checked_sub(1)?;
                 maker = self.maker(maker.inputs.first()?)?;
             }
             let read = (maker.operator == "ReadVariableOp").then(|| maker.inputs.first()).flatten()?;
@@ -231,6 +233,18 @@ fn type_attribute(data_type: i32) -> Vec<u8> {
     proto::TypeAttribute { data_type }.encode_to_vec()
 }
 
+/// Finds the variables behind `outputs` and their twins; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(super) fn look_through(meta_graph: &proto::MetaGraph, outputs: &[&str]) {
+    let Some(graph) = &meta_graph.graph else { return };
+    let graph = Graph::of(graph);
+    let handles = graph.handles_behind(outputs);
+    graph.twins(&handles);
+    for handle in handles {
+        graph.data_type(handle);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +283,17 @@ mod tests {
         let graph = dense();
         let handles = BTreeSet::from(["dense/bias", "dense/kernel"]);
         assert_eq!(Graph::of(&graph).twins(&handles), BTreeMap::from([("dense/kernel", "Variable")]));
+    }
+
+    #[test]
+    fn a_circle_of_identities_comes_to_an_end() {
+        let nodes = vec![
+            node("VarHandleOp", "Variable", &[]),
+            node("Identity", "one", &["other"]),
+            node("Identity", "other", &["one"]),
+            node("AssignVariableOp", "assign", &["Variable", "one"]),
+        ];
+        assert!(Graph::of(&proto::Graph { nodes }).twins(&BTreeSet::from(["Variable"])).is_empty());
     }
 
     #[test]

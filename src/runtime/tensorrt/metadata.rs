@@ -146,7 +146,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::vocabulary::Library;
@@ -163,7 +163,7 @@ pub(super) mod tests {
         }
     }
 
-    fn metadata(bytes: &[u8]) -> EngineMetadata {
+    pub(crate) fn metadata(bytes: &[u8]) -> EngineMetadata {
         EngineMetadata {
             schema: SCHEMA.to_owned(),
             sha256: sha256(bytes),

@@ -16,7 +16,7 @@ mod candidates;
 pub mod capabilities;
 mod diagnosis;
 pub mod discovery;
-mod layers;
+pub(crate) mod layers;
 #[cfg(test)]
 mod live_tests;
 pub mod log;

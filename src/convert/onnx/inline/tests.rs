@@ -96,6 +96,11 @@ fn a_function_that_calls_itself_is_an_error() {
     functions.push(function("f29", "a", vec![node("Relu", "a", "o")], "o"));
     let error = at_most(with_functions(vec![call("", "f0", "x", "y")], functions), 1000).unwrap_err();
     assert!(error.message.contains("more than 1000 nodes"), "{error}");
+    // And the last of them holds nothing.
+    let mut functions: Vec<Function> = names.windows(2).map(|pair| double(&pair[0], &pair[1])).collect();
+    functions.push(function("f29", "a", vec![], "o"));
+    let error = at_most(with_functions(vec![call("", "f0", "x", "y")], functions), 1000).unwrap_err();
+    assert!(error.message.contains("more than 1000 nodes"), "{error}");
 }
 
 #[test]

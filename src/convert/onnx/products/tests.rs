@@ -244,3 +244,29 @@ fn branches_and_functions_are_looked_into() {
 fn attention_over_integers_is_not_proven() {
     assert!(!only(&model(vec![node("QAttention", &["x", "w"], "y")], vec![])).unwrap().fits());
 }
+
+/// Names that are made twice lead in a circle.
+#[rstest]
+#[case::moves(&[("Transpose", "x_d", "x_d"), ("MatMul", "x_d w", "y")])]
+#[case::integers(&[("Reshape", "q", "q"), ("DequantizeLinear", "q scale s", "d"), ("MatMul", "d d", "y")])]
+#[case::limits(&[("Clip", "q no limit", "q"), ("MatMulInteger", "q q", "y")])]
+#[case::results(&[("DequantizeLinear", "w scale s", "d"), ("Conv", "d d", "y"), ("Relu", "y", "r"), ("Clip", "r", "y")])]
+fn circles_come_to_an_end(#[case] nodes: &[(&str, &str, &str)]) {
+    let nodes =
+        nodes.iter().map(|(operator, inputs, output)| node(operator, &inputs.split(' ').collect::<Vec<_>>(), output));
+    products(&model(nodes.collect(), vec![integers("w", SIGNED, &[1], &[1])]));
+}
+
+/// Sizes beside a zero are no sizes of anything.
+#[rstest]
+#[case(&[0, i64::MAX])]
+#[case(&[0, i64::MAX, i64::MAX])]
+fn tensors_without_values_take_no_time(#[case] dims: &[i64]) {
+    let found = only(&between(node("MatMul", &["x_d", "w_d"], "y"), "u", false, integers("w", SIGNED, dims, &[])));
+    assert_eq!(found, Some(PairSum::Narrow { factor: 255, weights: (0, 0) }));
+    let mut quantised = node("QuantizeLinear", &["f", "many", "s"], "w");
+    quantised = with(quantised, "axis", 0);
+    let nodes =
+        vec![quantised, node("DequantizeLinear", &["w", "scale", "s"], "w_d"), node("MatMul", &["w_d", "w_d"], "y")];
+    products(&model(nodes, vec![floats("f", dims, &[]), floats("many", &[2], &[1.0, 2.0])]));
+}

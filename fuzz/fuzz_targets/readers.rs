@@ -1,0 +1,24 @@
+//! libFuzzer on the reader that `TRTGATE_FUZZ_TARGET` names; `ci/fuzz` runs it.
+#![no_main]
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+use trtgate::fuzzing::{TARGETS, Target, target};
+
+const VARIABLE: &str = "TRTGATE_FUZZ_TARGET";
+
+static CHOSEN: OnceLock<&Target> = OnceLock::new();
+
+fn chosen() -> &'static Target {
+    let name = std::env::var(VARIABLE).unwrap_or_default();
+    target(&name).unwrap_or_else(|| {
+        // One a line, for scripts.
+        TARGETS.iter().for_each(|target| println!("{}", target.name));
+        std::process::exit(2)
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    (CHOSEN.get_or_init(chosen).run)(bytes);
+});
