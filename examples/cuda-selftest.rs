@@ -230,7 +230,7 @@ fn run(device: &Device, contract: &TimingContract, count: usize, batch: usize, r
     ensure(measurement.output == "output", "another output than the one asked for")?;
     ensure(measurement.outputs.len() == count, "an input has no output")?;
     for (input, output) in inputs.iter().zip(&measurement.outputs) {
-        ensure(input.values.get(..batch * CLASSES) == Some(output), "an output is not its input's head")?;
+        ensure(input.floats().get(..batch * CLASSES) == Some(output), "an output is not its input's head")?;
     }
     Ok(measurement)
 }

@@ -1,97 +1,81 @@
-//! Tensors as they pass between data, runtimes and checks.
+//! Tensors as they pass between data, runtimes and checks: named, shaped, every element in its own type.
+//!
+//! | file      | subject                                                                  |
+//! |-----------|--------------------------------------------------------------------------|
+//! | `element` | element types                                                            |
+//! | `values`  | elements in their own type, and the one codec between them and bytes     |
+//! | `spec`    | what a model declares, and what may be fed to it: the policy of coercion |
 
-use std::fmt;
+mod element;
+mod spec;
+mod values;
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+pub use element::ElementType;
+pub use spec::{Signature, TensorSpec, element_count, shape_text};
+pub use values::{Element, Values};
 
 use crate::error::{Error, Result};
 
-/// Element types that occur at the border of a classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ElementType {
-    /// IEEE binary32.
-    Float32,
-    /// IEEE binary16.
-    Float16,
-    /// bfloat16.
-    Bfloat16,
-    /// IEEE binary64.
-    Float64,
-    /// Signed 8-bit integer.
-    Int8,
-    /// Unsigned 8-bit integer.
-    Uint8,
-    /// Signed 32-bit integer.
-    Int32,
-    /// Signed 64-bit integer.
-    Int64,
-    /// Boolean.
-    Bool,
-    /// Text.
-    String,
-    /// Anything else (4-bit types): never accepted at the border, as texts.
-    Other,
-}
-
-impl ElementType {
-    /// Bytes of one element; `None` where elements are not whole bytes or not of one size.
-    pub const fn bytes(self) -> Option<usize> {
-        match self {
-            Self::Int8 | Self::Uint8 | Self::Bool => Some(1),
-            Self::Float16 | Self::Bfloat16 => Some(2),
-            Self::Float32 | Self::Int32 => Some(4),
-            Self::Float64 | Self::Int64 => Some(8),
-            Self::String | Self::Other => None,
-        }
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Float32 => "float32",
-            Self::Float16 => "float16",
-            Self::Bfloat16 => "bfloat16",
-            Self::Float64 => "float64",
-            Self::Int8 => "int8",
-            Self::Uint8 => "uint8",
-            Self::Int32 => "int32",
-            Self::Int64 => "int64",
-            Self::Bool => "bool",
-            Self::String => "string",
-            Self::Other => "other",
-        })
-    }
-}
-
-/// A named tensor, row-major. Values are held as `f32` whatever the element type was: half floats widen exactly,
-/// quantised integers are kept as their integer values (the runtime dequantises before it hands outputs out).
+/// A named tensor, row-major, its elements in the type that the runtime has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Name at the border of the graph.
     pub name: String,
-    /// The element type that the runtime reported, before widening.
-    pub element_type: ElementType,
     /// Dimensions, the batch first.
     pub shape: Vec<usize>,
-    /// `shape.product()` values.
-    pub values: Vec<f32>,
+    /// `shape.product()` elements.
+    pub values: Values,
 }
 
 impl Tensor {
-    /// A `float32` tensor; an error if `values` does not fill `shape`.
-    pub fn float32(name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) -> Result<Self> {
+    /// A tensor; an error if `values` does not fill `shape`.
+    ///
+    /// # Errors
+    /// `Input`, with both numbers.
+    pub fn new(name: impl Into<String>, shape: Vec<usize>, values: Values) -> Result<Self> {
         let name = name.into();
-        let expected: usize = shape.iter().product();
-        if values.len() != expected {
+        if element_count(&shape) != Some(values.len()) {
+            let needed = element_count(&shape).map_or_else(|| "too many".to_owned(), |count| count.to_string());
             return Err(Error::input(format!(
-                "tensor `{name}` of shape {shape:?} needs {expected} values, got {}",
+                "tensor `{name}` of shape {shape:?} needs {needed} values, got {}",
                 values.len()
             )));
         }
-        Ok(Self { name, element_type: ElementType::Float32, shape, values })
+        Ok(Self { name, shape, values })
+    }
+
+    /// A `float32` tensor; an error if `values` does not fill `shape`.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn float32(name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) -> Result<Self> {
+        Self::new(name, shape, Values::Float32(values))
+    }
+
+    /// The type of the elements.
+    pub const fn element_type(&self) -> ElementType {
+        self.values.element_type()
+    }
+
+    /// The elements as `f32`, for arithmetic; see [`Values::to_f32`].
+    pub fn floats(&self) -> Cow<'_, [f32]> {
+        self.values.to_f32()
+    }
+
+    /// As [`Tensor::floats`], without the tensor.
+    pub fn into_floats(self) -> Vec<f32> {
+        match self.values {
+            Values::Float32(elements) => elements,
+            other => other.to_f32().into_owned(),
+        }
+    }
+
+    /// The same numbers as `float32`; see [`Values::to_f32`].
+    #[must_use]
+    pub fn into_float32(self) -> Self {
+        Self { name: self.name, shape: self.shape, values: Values::Float32(self.values.to_f32().into_owned()) }
     }
 
     /// Samples along the first dimension; 0 for a scalar.
@@ -101,90 +85,65 @@ impl Tensor {
 
     /// Values of one sample.
     pub fn row_len(&self) -> usize {
-        self.shape.iter().skip(1).product()
+        // What a stream says may be no shape that memory holds.
+        self.shape.iter().skip(1).fold(1, |product: usize, &size| product.saturating_mul(size))
     }
 
     /// The first `count` samples, or all where there are fewer.
-    pub fn first(&self, count: usize) -> Result<Self> {
-        let count = count.min(self.batch());
-        let mut shape = self.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = count;
-        }
-        let values = self.values.get(..count * self.row_len()).unwrap_or_default().to_vec();
-        Self::float32(self.name.clone(), shape, values)
-    }
-
-    /// The values of sample `index`, or `None` past the end.
-    pub fn row(&self, index: usize) -> Option<&[f32]> {
-        let length = self.row_len();
-        self.values.get(index * length..(index + 1) * length)
-    }
-}
-
-/// One input or output of a model, as a runtime reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TensorSpec {
-    /// Name at the border of the graph.
-    pub name: String,
-    /// Element type.
-    pub element_type: ElementType,
-    /// Dimensions, the batch first; `None` is dynamic.
-    pub shape: Vec<Option<usize>>,
-}
-
-impl TensorSpec {
-    /// A tensor of `batch` samples whose values mean nothing, between 0 and 1: to see what comes out, or how fast.
     ///
     /// # Errors
-    /// If a dimension other than the batch is open.
-    pub fn made_up(&self, batch: usize) -> Result<Tensor> {
-        let sample = self.shape.iter().skip(1).copied().collect::<Option<Vec<_>>>().ok_or_else(|| {
-            let shape = shape_text(&self.shape);
-            Error::unsupported(format!("`{}` has shape {shape}: only its batch may be open", self.name))
+    /// If the values do not fill the shape.
+    pub fn first(&self, count: usize) -> Result<Self> {
+        self.samples(0..count.min(self.batch()))
+    }
+
+    /// The samples that `rows` names, in its order.
+    ///
+    /// # Errors
+    /// `Input`, where one lies past the end.
+    pub fn samples(&self, rows: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
+        let count = rows.len();
+        let values = self.values.rows(self.row_len(), rows).ok_or_else(|| {
+            Error::input(format!("`{}` of shape {:?} has not all the samples asked for", self.name, self.shape))
         })?;
-        let shape = [&[batch], sample.as_slice()].concat();
-        let count: usize = shape.iter().product();
-        Tensor::float32(self.name.clone(), shape, (0..count).map(|index| (index % 251) as f32 / 250.0).collect())
+        let mut shape = self.shape.clone();
+        match shape.first_mut() {
+            Some(first) => *first = count,
+            None => return Err(Error::input(format!("`{}` is a scalar, which has no samples", self.name))),
+        }
+        Ok(Self { name: self.name.clone(), shape, values })
     }
 
-    /// Checks `tensor` against name, element type and every fixed dimension; says which one differs.
-    pub fn accepts(&self, tensor: &Tensor) -> Result<()> {
-        let fits = self.shape.len() == tensor.shape.len()
-            && self.shape.iter().zip(&tensor.shape).all(|(wanted, got)| wanted.is_none_or(|wanted| wanted == *got));
-        if self.name != tensor.name {
-            return Err(Error::failed(format!("expected tensor `{}`, got `{}`", self.name, tensor.name)));
-        }
-        if self.element_type != tensor.element_type {
-            return Err(Error::failed(format!(
-                "`{}` is {}, expected {}",
-                self.name, tensor.element_type, self.element_type
-            )));
-        }
-        if !fits {
-            return Err(Error::failed(format!(
-                "`{}` has shape {}, expected {}",
-                self.name,
-                shape_text(&tensor.shape.iter().map(|&size| Some(size)).collect::<Vec<_>>()),
-                shape_text(&self.shape)
-            )));
-        }
-        Ok(())
+    /// The values of sample `index`; `None` past the end, and where they are not `float32`.
+    pub fn row(&self, index: usize) -> Option<&[f32]> {
+        let length = self.row_len();
+        let (start, end) = (index.checked_mul(length)?, index.checked_add(1)?.checked_mul(length)?);
+        self.values.as_slice()?.get(start..end)
     }
 }
 
-/// `[N, 32, 32, 3]`: dynamic dimensions print as `N`.
-pub fn shape_text(shape: &[Option<usize>]) -> String {
-    let parts: Vec<String> =
-        shape.iter().map(|size| size.map_or_else(|| "N".to_owned(), |size| size.to_string())).collect();
-    format!("[{}]", parts.join(", "))
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
-/// The inputs and outputs of a loaded model.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Signature {
-    /// Inputs, in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs, in the model's order.
-    pub outputs: Vec<TensorSpec>,
+    #[test]
+    fn samples_keep_their_type() {
+        let ids = Tensor::new("ids", vec![3, 2], Values::Int64(vec![1, 2, 3, 4, 1 << 60, -1])).unwrap();
+        let picked = ids.samples([2, 0].into_iter()).unwrap();
+        assert_eq!((picked.shape.as_slice(), &picked.values), (&[2, 2][..], &Values::Int64(vec![1 << 60, -1, 1, 2])));
+        assert_eq!(ids.first(1).unwrap().values, Values::Int64(vec![1, 2]));
+        assert!(ids.samples([3].into_iter()).is_err());
+        assert_eq!(ids.row(1), None);
+        let floats = ids.into_float32();
+        assert_eq!((floats.row(1), floats.row(3)), (Some(&[3.0, 4.0][..]), None));
+    }
+
+    #[test]
+    fn values_must_fill_the_shape() {
+        let error = Tensor::float32("x", vec![2, 3], vec![0.0; 5]).unwrap_err();
+        assert_eq!(error.message, "tensor `x` of shape [2, 3] needs 6 values, got 5");
+        assert!(Tensor::new("x", vec![usize::MAX, 2], Values::Bool(vec![])).is_err());
+        assert!(Tensor::new("x", vec![], Values::Bool(vec![true])).is_ok());
+    }
 }

@@ -72,19 +72,20 @@ pub fn find(run: &mut Run<'_>, samples: &Tensor) -> Result<Option<Contradiction>
     let count = samples.batch();
     let first = answers(run, samples)?;
     let columns = first.row_len();
-    let allowed = SHARE.mul_add(spread(&first.values, columns), ROUNDING * largest(&first.values));
+    let values = first.floats();
+    let allowed = SHARE.mul_add(spread(&values, columns), ROUNDING * largest(&values));
     let again = answers(run, samples)?;
     if let Some(found) = apart((0..count).map(|sample| (sample, first.row(sample), again.row(sample))), allowed) {
         return Ok(Some(Contradiction::Random(found)));
     }
     for sample in 0..count.min(ALONE) {
-        let alone = answers(run, &picked(samples, &[sample])?)?;
+        let alone = answers(run, &samples.samples(std::iter::once(sample))?)?;
         if let Some(found) = apart(std::iter::once((sample, first.row(sample), alone.row(0))), allowed) {
             return Ok(Some(Contradiction::Batch(found)));
         }
     }
     let order: Vec<usize> = (0..count).rev().collect();
-    let turned = answers(run, &picked(samples, &order)?)?;
+    let turned = answers(run, &samples.samples(order.iter().copied())?)?;
     let rows = order.iter().enumerate().map(|(slot, &sample)| (sample, first.row(sample), turned.row(slot)));
     if let Some(found) = apart(rows, allowed) {
         return Ok(Some(Contradiction::Batch(found)));
@@ -118,16 +119,6 @@ fn apart<'a>(
         (difference > allowed).then_some(Difference { sample, difference, allowed })
     })
     .next()
-}
-
-/// The samples at `places`, in that order.
-fn picked(samples: &Tensor, places: &[usize]) -> Result<Tensor> {
-    let mut shape = samples.shape.clone();
-    if let Some(first) = shape.first_mut() {
-        *first = places.len();
-    }
-    let values = places.iter().flat_map(|&place| samples.row(place).unwrap_or_default()).copied().collect();
-    Tensor::float32(samples.name.clone(), shape, values)
 }
 
 fn largest(values: &[f32]) -> f64 {

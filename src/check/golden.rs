@@ -23,7 +23,7 @@ use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::Tensor;
 use crate::vocabulary::{Precision, RuntimeId};
 
 pub use binary::SCHEMA;
@@ -157,12 +157,7 @@ impl Output {
     /// An unsupported one, for an element type that no check reads yet, or samples of different shapes.
     pub fn tensor(&self) -> Result<Tensor> {
         match (self.values(), self.tensors.first()) {
-            (Some(values), Some(tensor)) => Ok(Tensor {
-                name: self.name.clone(),
-                element_type: ElementType::Float32,
-                shape: tensor.shape().to_vec(),
-                values,
-            }),
+            (Some(values), Some(tensor)) => Tensor::float32(self.name.clone(), tensor.shape().to_vec(), values),
             _ => Err(Error::unsupported(format!("output `{}` of the golden is not one float32 tensor", self.name))),
         }
     }
@@ -341,7 +336,7 @@ impl Output {
     /// # Errors
     /// Those of [`Output::tensor`], and an unsupported one where it is not a classification.
     pub(crate) fn of_others(&self) -> Result<Self> {
-        let mut values = self.tensor()?.values;
+        let mut values = self.tensor()?.into_floats();
         let row = self.row_len();
         let (Task::Classification(kind), false) = (self.task, row == 0) else {
             return Err(Error::unsupported(format!("output `{}` is no classification", self.name)));

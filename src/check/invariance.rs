@@ -177,16 +177,10 @@ impl Runner<'_, '_> {
     /// Answers of the probes at `indices`, modulo the number of probes.
     fn answers(&mut self, indices: &[usize]) -> Result<Answers> {
         let count = self.probes.batch();
-        let mut values = Vec::with_capacity(indices.len() * self.probes.row_len());
-        for &index in indices {
-            let row = index.checked_rem(count).and_then(|index| self.probes.row(index));
-            values.extend_from_slice(row.ok_or_else(|| Error::invalid("there are no probes to run"))?);
+        if count == 0 {
+            return Err(Error::invalid("there are no probes to run"));
         }
-        let mut shape = self.probes.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = indices.len();
-        }
-        let batch = Tensor { shape, values, name: self.probes.name.clone(), element_type: self.probes.element_type };
+        let batch = self.probes.samples(indices.iter().map(|index| index % count))?;
         Answers::of((self.run)(&batch)?, indices.len())
     }
 
@@ -554,7 +548,7 @@ mod tests {
         let one = tensor(&honest(&probes(8))).unwrap();
         let mut other = one.clone();
         assert_eq!(compare_batches(&one, &other, 1, 1e-6).unwrap().fault, None);
-        other.values[23] += 1.0;
+        other.values.as_mut::<f32>().unwrap()[23] += 1.0;
         let found = compare_batches(&one, &other, 1, 1e-6).unwrap();
         assert_eq!(found.slots, [7]);
         assert_eq!(found.fault.unwrap(), "probe 7 is answered otherwise than at batch 1: by up to 1, 1e-6 allowed");

@@ -199,7 +199,7 @@ pub fn same_fault(golden: &Tensor, one: &Tensor, other: &Tensor, samples: usize)
         return true;
     }
     let (mut dot, mut first, mut second) = (0.0, 0.0, 0.0);
-    for ((&x, &y), &z) in golden.values.iter().zip(&one.values).zip(&other.values) {
+    for ((&x, &y), &z) in golden.floats().iter().zip(one.floats().iter()).zip(other.floats().iter()) {
         let (error_one, error_other) = (f64::from(y) - f64::from(x), f64::from(z) - f64::from(x));
         dot += error_one * error_other;
         first += error_one * error_one;
@@ -248,7 +248,8 @@ mod tests {
     }
 
     fn doubled(tensor: &Tensor) -> Tensor {
-        Tensor { values: tensor.values.iter().map(|value| value * 2.0).collect(), ..tensor.clone() }
+        let doubled: Vec<f32> = tensor.floats().iter().map(|value| value * 2.0).collect();
+        Tensor { values: doubled.into(), ..tensor.clone() }
     }
 
     fn judged(links: &[Result<Tensor, Error>; 4]) -> ChainJudgement {
@@ -265,7 +266,7 @@ mod tests {
             })
             .collect();
         let golden = outputs(0, 0.0);
-        let natural = NaturalLeads::of(&golden.values, 10, OutputKind::Logits).unwrap();
+        let natural = NaturalLeads::of(&golden.floats(), 10, OutputKind::Logits).unwrap();
         let by = By { samples: SAMPLES, kind: OutputKind::Logits, natural: &natural, batch: 32 };
         super::judge(&golden, &links, &by)
     }
@@ -308,7 +309,7 @@ mod tests {
         let mut links = good();
         links[2] = Ok(doubled(&outputs(3, 0.01)));
         let mut shifted = outputs(4, 0.01);
-        shifted.values.rotate_left(10);
+        shifted.values.as_mut::<f32>().unwrap().rotate_left(10);
         links[3] = Ok(shifted);
         let verdict = judged(&links).verdict.unwrap();
         assert!(
@@ -321,7 +322,7 @@ mod tests {
     fn non_finite_values_in_both_are_the_graphs() {
         let mut links = good();
         for link in links.iter_mut().skip(2) {
-            link.as_mut().unwrap().values[17] = f32::INFINITY;
+            link.as_mut().unwrap().values.as_mut::<f32>().unwrap()[17] = f32::INFINITY;
         }
         let found = judged(&links);
         assert_eq!(found.broken, Some(2));

@@ -119,7 +119,7 @@ pub fn output_movement(old: &Output, new: &Output, row: &Row) -> Result<OutputMo
     // stricter than ordinary ones, and far from what another order of sums moves.
     let natural = match &old.leads {
         Some(natural) => natural.clone(),
-        None => NaturalLeads::of(&before.values, pair.classes(), kind)?,
+        None => NaturalLeads::of(&before.floats(), pair.classes(), kind)?,
     };
     moved.equal = is_equal(&pair, kind, natural.typical);
     if !moved.equal {

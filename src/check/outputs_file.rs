@@ -28,7 +28,7 @@ pub fn read(path: &Path, classes: Option<usize>) -> Result<OutputsFile> {
         let (name, count) = (path.display(), golden.outputs.len());
         return Err(Error::input(format!("golden `{name}` holds {count} outputs, of which none is chosen")));
     };
-    let (values, classes) = (output.tensor()?.values, output.row_len());
+    let (values, classes) = (output.tensor()?.into_floats(), output.row_len());
     let outputs = Outputs { classes, values, labels: None };
     Ok(OutputsFile { outputs, kind: output.kind() })
 }

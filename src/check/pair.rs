@@ -34,7 +34,7 @@ impl<'a> OutputPair<'a> {
     pub fn of_tensors(reference: &'a Tensor, actual: &'a Tensor, samples: usize) -> Result<Self> {
         let classes = classes_of(reference, ErrorKind::Invalid)?;
         classes_of(actual, ErrorKind::Failed)?;
-        score_type(actual)?;
+        let (expected, found) = (scores(reference)?, scores(actual)?);
         if reference.shape.get(1..) != actual.shape.get(1..) {
             return Err(Error::failed(format!(
                 "output `{}` has shape {:?}, the reference has {:?}",
@@ -43,7 +43,7 @@ impl<'a> OutputPair<'a> {
         }
         count("reference", reference.batch(), samples)?;
         count("output", actual.batch(), samples)?;
-        Self::new(&reference.values, &actual.values, samples, classes)
+        Self::new(expected, found, samples, classes)
     }
 
     /// Samples, at least 1.
@@ -78,17 +78,22 @@ impl<'a> OutputPair<'a> {
 /// are not finite.
 pub fn check_outputs(outputs: &Tensor, samples: usize) -> Result<()> {
     let classes = classes_of(outputs, ErrorKind::Failed)?;
-    score_type(outputs)?;
+    let values = scores(outputs)?;
     count("output", outputs.batch(), samples)?;
-    Side::Actual.check(&outputs.values, samples, classes)
+    Side::Actual.check(values, samples, classes)
 }
 
-/// Takes the output called `name` out of what a session returned.
+/// Takes the output called `name` out of what a session returned. Scores of other types widen to `float32`, exactly but for
+/// doubles; what cannot be scores is left as it is, and refused where it is compared.
 ///
 /// Errors: [`ErrorKind::Failed`], naming the outputs there are.
 pub fn select_output(outputs: Vec<Tensor>, name: &str) -> Result<Tensor> {
     let names: Vec<String> = outputs.iter().map(|output| format!("`{}`", output.name)).collect();
-    outputs.into_iter().find(|output| output.name == name).ok_or_else(|| {
+    let found = outputs.into_iter().find(|output| output.name == name).map(|output| match output.element_type() {
+        kind if holds_scores(kind) => output.into_float32(),
+        _ => output,
+    });
+    found.ok_or_else(|| {
         let found = if names.is_empty() { "none came back".to_owned() } else { format!("got {}", names.join(", ")) };
         Error::failed(format!("output `{name}` is missing: {found}"))
             .hint("check `[output] name` of the manifest against the model's signature")
@@ -150,18 +155,18 @@ fn classes_of(tensor: &Tensor, kind: ErrorKind) -> Result<usize> {
     Ok(tensor.row_len())
 }
 
-/// Refuses element types that cannot hold class scores; 8-bit integers are quantised scores, already dequantised.
-fn score_type(tensor: &Tensor) -> Result<()> {
-    match tensor.element_type {
-        ElementType::Float32
-        | ElementType::Float16
-        | ElementType::Bfloat16
-        | ElementType::Float64
-        | ElementType::Int8
-        | ElementType::Uint8 => Ok(()),
-        other => Err(Error::failed(format!("output `{}` is {other}, which holds no class scores", tensor.name))
-            .hint("the model may return its answer instead of its scores: name the scores in `[output] name`")),
-    }
+/// Whether elements of that type can be class scores; 8-bit integers are quantised scores.
+const fn holds_scores(element_type: ElementType) -> bool {
+    element_type.is_float() || matches!(element_type, ElementType::Int8 | ElementType::Uint8)
+}
+
+/// The class scores of `tensor`, which [`select_output`] made `float32`.
+fn scores(tensor: &Tensor) -> Result<&[f32]> {
+    tensor.values.as_slice().ok_or_else(|| {
+        let (name, found) = (&tensor.name, tensor.element_type());
+        Error::failed(format!("output `{name}` is {found}, which holds no class scores"))
+            .hint("the model may return its answer instead of its scores: name the scores in `[output] name`")
+    })
 }
 
 struct NonFinite {
@@ -218,6 +223,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::tensor::Values;
 
     fn good() -> Vec<f32> {
         (0..256 * 10).map(|index| (index % 17) as f32 - 8.0).collect()
@@ -298,7 +304,7 @@ mod tests {
     fn an_answer_instead_of_scores_is_refused() {
         let reference = Tensor::float32("logits", vec![4, 10], vec![0.5; 40]).unwrap();
         let mut actual = reference.clone();
-        actual.element_type = ElementType::Int64;
+        actual.values = Values::Int64(vec![0; 40]);
         let error = OutputPair::of_tensors(&reference, &actual, 4).unwrap_err();
         assert_eq!(error.message, "output `logits` is int64, which holds no class scores");
     }
@@ -308,7 +314,7 @@ mod tests {
         let mut outputs = Tensor::float32("logits", vec![2, 3], vec![0.5; 6]).unwrap();
         check_outputs(&outputs, 2).unwrap();
         assert_eq!(check_outputs(&outputs, 3).unwrap_err().kind, ErrorKind::Invalid);
-        outputs.values[4] = f32::NAN;
+        outputs.values.as_mut::<f32>().unwrap()[4] = f32::NAN;
         assert_eq!(check_outputs(&outputs, 2).unwrap_err().kind, ErrorKind::Failed);
         let empty = Tensor::float32("logits", vec![2, 0], vec![]).unwrap();
         assert_eq!(check_outputs(&empty, 2).unwrap_err().kind, ErrorKind::Failed);

@@ -221,7 +221,7 @@ mod tests {
         writer.finish().unwrap();
         for classes in [None, Some(2)] {
             let read = read_outputs(&path, classes).unwrap();
-            assert_eq!((read.classes, &read.values), (2, &outputs.values));
+            assert_eq!((read.classes, read.values.as_slice()), (2, outputs.floats().as_ref()));
             assert_eq!(read.labels, path.extension().is_some_and(|kind| kind == "csv").then(|| vec![1, 0]));
         }
         assert!(read_outputs(&path, Some(3)).is_err());

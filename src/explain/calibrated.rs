@@ -141,7 +141,8 @@ pub(super) fn ranges(
         let outputs = worker.run(&part, batch, false)?.outputs;
         for (name, per_sample) in tensors {
             let Some(found) = outputs.iter().find(|tensor| tensor.name == output(name)) else { continue };
-            let first = found.values.iter().copied().fold(0.0, f32::max);
+            let floats = found.floats();
+            let first = floats.iter().copied().fold(0.0, f32::max);
             let known = largest.entry((*name).to_owned()).or_insert_with(|| Largest {
                 per_sample: *per_sample,
                 samples: 0,
@@ -149,7 +150,7 @@ pub(super) fn ranges(
                 first_batch: first,
             });
             known.samples += count;
-            known.values.extend_from_slice(&found.values);
+            known.values.extend_from_slice(&floats);
         }
     }
     let method = manifest.calibration.method;

@@ -82,9 +82,9 @@ fn row(
     let same = |tensor: &&Tensor| tensor.values.len() == expected.values.len();
     let pair = counterparts.pairs.get(&step.tensor);
     let measured: Option<Distance> = match pair {
-        None => {
-            find(&step.tensor).filter(same).map(|tensor| distance::of_floats(&expected.values, &tensor.values, false))
-        }
+        None => find(&step.tensor)
+            .filter(same)
+            .map(|tensor| distance::of_floats(&expected.floats(), &tensor.floats(), false)),
         Some(pair) => {
             // A pair that clips at zero does the ReLU's work.
             let relu = pair.before != step.tensor && step.operator == "Relu";
@@ -92,12 +92,12 @@ fn row(
             let after = find(&pair.after).filter(same);
             if pair.before == step.tensor || relu {
                 row.before_pair_db =
-                    before.map(|tensor| distance::of_floats(&expected.values, &tensor.values, relu).sqnr_db());
+                    before.map(|tensor| distance::of_floats(&expected.floats(), &tensor.floats(), relu).sqnr_db());
             }
             let own_sqnr_db = before.zip(after).filter(|_| row.before_pair_db.is_some()).map(|(before, after)| {
                 let rectified: Vec<f32> =
-                    before.values.iter().map(|&value| if relu && value < 0.0 { 0.0 } else { value }).collect();
-                distance::of_floats(&rectified, &after.values, false).sqnr_db()
+                    before.floats().iter().map(|&value| if relu && value < 0.0 { 0.0 } else { value }).collect();
+                distance::of_floats(&rectified, &after.floats(), false).sqnr_db()
             });
             row.pair = Some(PairRow {
                 name: pair.name.clone(),
@@ -106,7 +106,7 @@ fn row(
                 scale_ratio: None,
                 own_sqnr_db,
             });
-            after.map(|tensor| distance::of_floats(&expected.values, &tensor.values, false))
+            after.map(|tensor| distance::of_floats(&expected.floats(), &tensor.floats(), false))
         }
     };
     match measured {

@@ -228,7 +228,7 @@ fn probes(workspace: &Workspace, count: usize) -> Result<Tensor> {
     if let Some(batch) = shape.first_mut() {
         *batch = count;
     }
-    Tensor::float32(name, shape, parts.iter().flat_map(|part| part.values.iter().copied()).collect())
+    Tensor::float32(name, shape, parts.into_iter().flat_map(Tensor::into_floats).collect())
 }
 
 /// Layers of the artifact as it is gated, with everything that the runtime fuses. That they cannot be listed spoils

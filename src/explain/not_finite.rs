@@ -24,7 +24,7 @@ pub(crate) fn first_not_finite(workspace: &Workspace, samples: &Tensor) -> Resul
     let mut shown = Side::reference(workspace, &installation, &fp32, samples.batch(), &names)?;
     let wanted: BTreeSet<String> = names.into_iter().filter(|name| shown.shows(name)).collect();
     let tensors = shown.run(&wanted, samples)?;
-    let values = |step: &Step| tensors.get(&step.tensor).map(|tensor| tensor.values.as_slice());
+    let values = |step: &Step| tensors.get(&step.tensor).and_then(|tensor| tensor.values.as_slice::<f32>());
     Ok(told(&model, &steps, &values))
 }
 

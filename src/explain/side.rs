@@ -145,7 +145,8 @@ impl Side {
             part.request.options.outputs = here.into_iter().collect();
             self.worker.open(&part.request)?;
             let outcome = self.worker.run(probes, part.request.batch, part.pad)?;
-            found.extend(outcome.outputs.into_iter().map(|tensor| (tensor.name.clone(), tensor)));
+            let floats = outcome.outputs.into_iter().map(Tensor::into_float32);
+            found.extend(floats.map(|tensor| (tensor.name.clone(), tensor)));
         }
         Ok(found)
     }

@@ -278,7 +278,7 @@ fn frames() -> Vec<Seed> {
     let frame = |text: &str, values: &[f32]| {
         let mut bytes = Vec::new();
         bytes.write_all(&(text.len() as u32).to_le_bytes()).unwrap();
-        bytes.write_all(&(values.len() as u64).to_le_bytes()).unwrap();
+        bytes.write_all(&(4 * values.len() as u64).to_le_bytes()).unwrap();
         bytes.write_all(text.as_bytes()).unwrap();
         values.iter().for_each(|value| bytes.write_all(&value.to_le_bytes()).unwrap());
         bytes

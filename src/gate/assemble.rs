@@ -52,7 +52,7 @@ impl Reference {
     /// Scatter of the golden's outputs, where there is a valid one.
     pub(crate) fn scatter(&self) -> Option<f64> {
         match self {
-            Self::Golden(known) | Self::Current(known) => Some(scatter(&known.values, known.row_len())),
+            Self::Golden(known) | Self::Current(known) => Some(scatter(&known.floats(), known.row_len())),
             Self::Live | Self::Refused(_) => None,
         }
     }
@@ -254,7 +254,7 @@ fn judge_cell(
         broken.push((Check::Size, error));
         None
     });
-    let bound = row.batch_bound(scatter(&reference.values, reference.row_len()));
+    let bound = row.batch_bound(scatter(&reference.floats(), reference.row_len()));
     let (determinism, mut invariance) =
         ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), Some(other)));
     if let Some(found) = &mut invariance

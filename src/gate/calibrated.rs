@@ -31,7 +31,8 @@ pub(super) fn explain(workspace: &Workspace, probes: &Tensor, cells: &mut [CellR
         return;
     }
     let Ok(Some(calibration)) = range_of_calibration(workspace) else { return };
-    let Some(sentence) = ValueRange::of(&probes.values).and_then(|probes| difference(calibration, probes)) else {
+    let Some(sentence) = ValueRange::of(probes.floats().iter()).and_then(|probes| difference(calibration, probes))
+    else {
         return;
     };
     let hint = match &workspace.manifest.calibration.data {

@@ -261,7 +261,7 @@ impl Lane<'_> {
                 Some(scatter) => scatter,
                 None => {
                     let own = select_output(run.outputs.clone(), &output)?;
-                    scatter(&own.values, own.row_len())
+                    scatter(&own.floats(), own.row_len())
                 }
             };
             let bound = row.batch_bound(scatter);

@@ -126,7 +126,7 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
         reason: reason.to_owned(),
     };
     let shape = [probe_set.len(), manifest.output.classes];
-    let mut output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.values)?;
+    let mut output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.floats())?;
     // A golden without leads is a golden all the same; who needs them says why there are none.
     output.leads = workspace.natural().ok().map(|natural| natural.leads);
     let golden = Golden { origin, outputs: vec![output], probes: kept(&probe_set, manifest)?, accuracy: None };

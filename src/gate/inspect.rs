@@ -214,8 +214,8 @@ impl Inspected {
         let batch = opened.inputs.first().and_then(|input| input.shape.first().copied().flatten()).unwrap_or(SAMPLES);
         let shape = std::iter::once(Some(batch)).chain(sample.iter().copied().map(Some)).collect();
         let samples = TensorSpec { shape, ..self.input.clone() }.made_up(batch)?;
-        let outcome = worker.run(&samples, batch, false)?;
-        let answers = outcome.outputs.first().ok_or_else(|| Error::failed("nothing came out"))?;
+        let mut outputs = worker.run(&samples, batch, false)?.outputs.into_iter();
+        let answers = outputs.next().ok_or_else(|| Error::failed("nothing came out"))?.into_float32();
         let mut rows = (0..answers.batch()).filter_map(|index| answers.row(index));
         Ok(rows.all(|row| {
             let sum: f32 = row.iter().sum();

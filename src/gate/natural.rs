@@ -249,7 +249,7 @@ fn take_probes(workspace: &Workspace, probes: &ProbeSet) -> Result<Natural> {
     let samples = probes.samples()?;
     let outputs = open_reference(workspace)?.run(&samples.tensor(0..samples.len())?)?.outputs;
     let outputs = select_output(outputs, &workspace.manifest.output.name)?;
-    Ok(Natural { of_probes: true, ..Natural::of(&outputs.values, &workspace.manifest)? })
+    Ok(Natural { of_probes: true, ..Natural::of(&outputs.floats(), &workspace.manifest)? })
 }
 
 fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
@@ -272,7 +272,7 @@ fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Re
                 answered.shape, manifest.output.classes
             )));
         }
-        outputs.extend(answered.values);
+        outputs.extend(answered.into_floats());
         taken += count;
     }
     Natural::of(&outputs, manifest)

@@ -147,7 +147,7 @@ fn answers(
         })
         .collect();
     let samples = ProbeSet::of_pixels(&manifest, pixels, None)?.samples()?;
-    Ok(run(&samples.tensor(0..samples.len())?)?.values)
+    Ok(run(&samples.tensor(0..samples.len())?)?.into_floats())
 }
 
 /// The squared change between wanted and found outputs.
@@ -184,7 +184,7 @@ mod tests {
     /// Scores of samples `[N, 3, 2, 2]` whose values were changed by `inside`, which is told the channel.
     fn scores(input: &Tensor, inside: fn(usize, f32) -> f32) -> Result<Tensor> {
         let mut values = Vec::new();
-        for sample in input.values.chunks_exact(12) {
+        for sample in input.floats().chunks_exact(12) {
             for class in 0..CLASSES {
                 let weight = |place: usize| ((place * 7 + class * 5) % 11) as f32 - 5.0;
                 let terms = sample.iter().enumerate();
@@ -209,7 +209,8 @@ mod tests {
         let probes = probes(&manifest);
         let samples = probes.samples().unwrap();
         let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
-        let golden = Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.values).unwrap();
+        let golden =
+            Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.floats()).unwrap();
         let found = explaining(&manifest, &probes, &golden, &mut |input| scores(input, inside)).unwrap();
         assert_eq!(found.as_deref(), expected);
     }
@@ -220,12 +221,14 @@ mod tests {
         let probes = probes(&manifest);
         let samples = probes.samples().unwrap();
         let reversed = |input: &Tensor| {
-            let planes = input.values.chunks_exact(12).flat_map(|sample| sample.chunks_exact(4).rev().flatten());
+            let floats = input.floats();
+            let planes = floats.chunks_exact(12).flat_map(|sample| sample.chunks_exact(4).rev().flatten());
             let values = planes.copied().collect();
             scores(&Tensor::float32("x", input.shape.clone(), values)?, |_, value| value)
         };
         let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
-        let golden = Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.values).unwrap();
+        let golden =
+            Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.floats()).unwrap();
         let found = explaining(&manifest, &probes, &golden, &mut |input| reversed(input)).unwrap();
         assert_eq!(found.as_deref(), Some("its channels reversed"));
     }

@@ -85,16 +85,18 @@ fn examine(workspace: &Workspace, open: &mut OpenCell) -> Result<()> {
 /// # Errors
 /// Otherwise, naming the first such sample and, where the graph can be looked into, the first tensor that holds no number.
 pub(crate) fn finite(workspace: &Workspace, input: &Tensor, answers: Tensor) -> Result<Tensor> {
-    let Some(place) = answers.values.iter().position(|value| !value.is_finite()) else { return Ok(answers) };
+    let values = answers.floats();
+    let Some(place) = values.iter().position(|value| !value.is_finite()) else { return Ok(answers) };
     let columns = answers.row_len().max(1);
-    let rows = answers.values.chunks(columns).filter(|row| row.iter().any(|value| !value.is_finite())).count();
-    let (sample, value) = (place / columns, answers.values.get(place).copied().unwrap_or(f32::NAN));
+    let rows = values.chunks(columns).filter(|row| row.iter().any(|value| !value.is_finite())).count();
+    let (sample, value) = (place / columns, values.get(place).copied().unwrap_or(f32::NAN));
     let mut error = Error::failed(format!(
         "the reference's output is not finite for {rows} of {} samples: {value} in class {} of sample {sample}",
         answers.batch(),
         place % columns
     ));
-    let found = only(input, sample).and_then(|sample| crate::explain::first_not_finite(workspace, &sample));
+    let found =
+        input.samples(std::iter::once(sample)).and_then(|sample| crate::explain::first_not_finite(workspace, &sample));
     error.causes.extend(match found {
         Ok(found) => found,
         Err(obstacle) => Some(format!("the graph could not be looked into: {obstacle}")),
@@ -102,13 +104,4 @@ pub(crate) fn finite(workspace: &Workspace, input: &Tensor, answers: Tensor) -> 
     let error = error.hint("the model itself is broken there: look at the weights and the operator that are named");
     workspace.blame_reference(Fault { stage: Stage::Run, error: error.clone() });
     Err(error)
-}
-
-/// One sample of `input`.
-fn only(input: &Tensor, sample: usize) -> Result<Tensor> {
-    let mut shape = input.shape.clone();
-    if let Some(first) = shape.first_mut() {
-        *first = 1;
-    }
-    Tensor::float32(input.name.clone(), shape, input.row(sample).unwrap_or_default().to_vec())
 }

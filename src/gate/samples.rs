@@ -251,7 +251,7 @@ impl LabelledData {
             if answers.batch() != part.len() {
                 return Err(Error::failed(format!("{} samples went in, {} came out", part.len(), answers.batch())));
             }
-            if let Some(place) = answers.values.iter().position(|value| !value.is_finite()) {
+            if let Some(place) = answers.floats().iter().position(|value| !value.is_finite()) {
                 let sample = samples + place / answers.row_len().max(1);
                 return Err(Error::failed(format!("the output of labelled sample {sample} is not finite")));
             }

@@ -38,7 +38,7 @@ pub(super) fn explain(
     }
     let Ok(exact) = select_output(exact.clone(), &actual.name) else { return };
     // Bit by bit, so that a NaN is no difference.
-    if exact.values.iter().map(|value| value.to_bits()).eq(actual.values.iter().map(|value| value.to_bits())) {
+    if exact.values.is_bit_equal(&actual.values) {
         return;
     }
     let status = judge(&exact);

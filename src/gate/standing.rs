@@ -223,7 +223,7 @@ impl Question<'_> {
     fn moved(&self, now: &Tensor) -> Result<OutputMovement> {
         let output = &self.workspace.manifest.output;
         let shape = [now.batch(), now.row_len()];
-        let now = Output::classification(&output.name, output.kind, shape, &now.values)?;
+        let now = Output::classification(&output.name, output.kind, shape, &now.floats())?;
         let ladder = Ladder::built_in()?;
         let row = ladder.row(reference_library(&self.workspace.manifest.model.source), Precision::Fp32)?;
         output_movement(self.output, &now, row)

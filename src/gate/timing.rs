@@ -112,13 +112,8 @@ impl<'a> WorkspaceMeasurer<'a> {
         if have >= wanted {
             return self.probes.first(wanted);
         }
-        let mut shape = self.probes.shape.clone();
         let count = if have >= batch { have / batch * batch } else { batch };
-        if let Some(first) = shape.first_mut() {
-            *first = count;
-        }
-        let values = self.probes.values.iter().copied().cycle().take(count * self.probes.row_len()).collect();
-        Tensor::float32(self.probes.name.clone(), shape, values)
+        self.probes.samples((0..count).map(|row| row % have.max(1)))
     }
 
     /// What is fast must be right: the outputs that were made while the clock ran, against the reference.
@@ -150,7 +145,7 @@ impl<'a> WorkspaceMeasurer<'a> {
             |error: Error| error.context("the engine that is to be timed, not the one that was judged, is wrong");
         let outputs = open.run(&self.probes)?.outputs;
         let outputs = select_output(outputs, &self.workspace.manifest.output.name).map_err(of_it)?;
-        self.hold_to_reference(cell, expected, &outputs.values, "its outputs").map_err(of_it)?;
+        self.hold_to_reference(cell, expected, &outputs.floats(), "its outputs").map_err(of_it)?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
         if row.gates(Check::PrecisionProof) {
             let layers = open.layers()?.unwrap_or_default();
@@ -168,7 +163,7 @@ impl<'a> WorkspaceMeasurer<'a> {
         let Expected { reference, natural } = expected;
         let columns = reference.row_len();
         let samples = outputs.len() / columns.max(1);
-        let expected: Vec<f32> = reference.values.iter().copied().cycle().take(samples * columns).collect();
+        let expected: Vec<f32> = reference.floats().iter().copied().cycle().take(samples * columns).collect();
         let pair = OutputPair::new(&expected, outputs, samples, columns)
             .map_err(|error| error.context(format!("{what} cannot be compared")))?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;

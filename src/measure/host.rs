@@ -86,9 +86,9 @@ fn measure_with_clock(
         let first = answer.into_iter().next().filter(|output| !output.values.is_empty());
         let first = first.ok_or_else(|| Error::failed("a timed call gave no output values"))?;
         if let Some(slot) = outputs.get_mut(index) {
-            *slot = first.values;
+            name.clone_from(&first.name);
+            *slot = first.into_floats();
         }
-        name = first.name;
         batches += 1;
         let every_input = batches >= inputs.len() as u64;
         if every_input && batches >= contract.iterations && now.saturating_sub(begin) >= duration {
@@ -175,7 +175,7 @@ mod tests {
         let mut run = |input: &Tensor| {
             now.set(now.get() + Duration::from_millis(cost(calls.get())));
             calls.set(calls.get() + 1);
-            let values = input.values.iter().map(|value| value * 10.0 + calls.get() as f32).collect();
+            let values = input.floats().iter().map(|value| value * 10.0 + calls.get() as f32).collect();
             Ok(vec![Tensor::float32("output", vec![2, 1], values).unwrap()])
         };
         let clock = &mut || now.get();

@@ -1,7 +1,7 @@
 //! A short last batch through a session whose batch is fixed.
 
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, element_count};
 
 /// Runs `input` of `1..=batch` samples through `run`, which takes exactly `batch` samples, and returns the answers of
 /// the samples that were given.
@@ -22,7 +22,7 @@ pub fn run_padded(
     if samples == 0 || samples > batch {
         return Err(Error::input(format!("{samples} samples do not fit a batch of {batch}")));
     }
-    if input.values.len() != samples * input.row_len() {
+    if Some(input.values.len()) != element_count(&input.shape) {
         return Err(Error::input(format!(
             "`{}` of shape {:?} holds {} values",
             input.name,
@@ -30,30 +30,19 @@ pub fn run_padded(
             input.values.len()
         )));
     }
-    let outputs = if samples == batch { run(input)? } else { run(&padded(input, batch))? };
+    let outputs = if samples == batch { run(input)? } else { run(&padded(input, batch)?)? };
     outputs.into_iter().map(|output| first_rows(output, samples, batch)).collect()
 }
 
 /// `input` with its last row repeated up to `batch` rows.
-fn padded(input: &Tensor, batch: usize) -> Tensor {
-    let length = input.row_len();
-    let last = input.values.len().saturating_sub(length);
-    let mut values = Vec::with_capacity(batch * length);
-    values.extend_from_slice(&input.values);
-    while values.len() < batch * length {
-        values.extend_from_within(last..last + length);
-    }
-    let mut shape = input.shape.clone();
-    if let Some(first) = shape.first_mut() {
-        *first = batch;
-    }
-    Tensor { name: input.name.clone(), element_type: input.element_type, shape, values }
+fn padded(input: &Tensor, batch: usize) -> Result<Tensor> {
+    let last = input.batch().saturating_sub(1);
+    input.samples((0..batch).map(|row| row.min(last)))
 }
 
 /// The first `samples` of the `batch` rows of `output`.
-fn first_rows(mut output: Tensor, samples: usize, batch: usize) -> Result<Tensor> {
-    let length = output.row_len();
-    if output.batch() != batch || output.values.len() != batch * length {
+fn first_rows(output: Tensor, samples: usize, batch: usize) -> Result<Tensor> {
+    if output.batch() != batch || element_count(&output.shape) != Some(output.values.len()) {
         return Err(Error::failed(format!(
             "output `{}` of shape {:?} with {} values does not answer a batch of {batch}",
             output.name,
@@ -61,11 +50,7 @@ fn first_rows(mut output: Tensor, samples: usize, batch: usize) -> Result<Tensor
             output.values.len()
         )));
     }
-    output.values.truncate(samples * length);
-    if let Some(first) = output.shape.first_mut() {
-        *first = samples;
-    }
-    Ok(output)
+    output.first(samples)
 }
 
 #[cfg(test)]
@@ -114,7 +99,7 @@ mod tests {
     #[test]
     fn values_that_do_not_fill_the_shape_are_refused() {
         let mut input = tensor("x", &[2, 2], vec![0.0; 4]);
-        input.values.pop();
+        input.values.as_mut::<f32>().unwrap().pop();
         assert!(run_padded(&input, 4, &mut |input| Ok(vec![input.clone()])).is_err());
     }
 
@@ -129,7 +114,7 @@ mod tests {
     fn an_output_with_missing_values_is_an_error() {
         let input = tensor("x", &[1, 2], vec![1.0, 2.0]);
         let mut short = tensor("y", &[2, 2], vec![0.0; 4]);
-        short.values.pop();
+        short.values.as_mut::<f32>().unwrap().pop();
         assert!(run_padded(&input, 2, &mut |_| Ok(vec![short.clone()])).is_err());
     }
 }

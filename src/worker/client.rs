@@ -16,7 +16,7 @@ use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::{Signature, Tensor, Values};
 use crate::vocabulary::Library;
 
 /// How long a worker that is not wanted any more may take to end, and how long between SIGTERM and SIGKILL.
@@ -96,7 +96,7 @@ pub struct RunOutcome {
 }
 
 /// One frame from the worker; `None` when it closed its stream.
-type Answer = std::io::Result<Option<(Reply, Vec<f32>)>>;
+type Answer = std::io::Result<Option<(Reply, Vec<Tensor>)>>;
 
 /// A running worker. Dropping it ends the process.
 #[derive(Debug)]
@@ -206,20 +206,21 @@ impl Worker {
 
     /// Runs `input`, `batch` samples at a time; a short last batch is padded where `pad` says so (static models).
     pub fn run(&mut self, input: &Tensor, batch: usize, pad: bool) -> Result<RunOutcome> {
-        self.outputs("run the samples", &Request::Run { input: header(input), batch, pad }, input)
+        self.outputs("run the samples", &Request::Run { input: TensorHeader::of(input), batch, pad }, input)
     }
 
     /// Runs `input`, `batch` samples at a time; of each output, what values it takes, sample by sample.
     pub(crate) fn survey(&mut self, input: &Tensor, batch: usize) -> Result<Vec<(String, Vec<Extent>)>> {
-        let request = Request::Survey { input: header(input), batch };
+        let request = Request::Survey { input: TensorHeader::of(input), batch };
         let outcome = self.outputs("survey the tensors", &request, input)?;
-        Ok(outcome.outputs.into_iter().map(|tensor| (tensor.name.clone(), Extent::read(&tensor.values))).collect())
+        Ok(outcome.outputs.into_iter().map(|tensor| (tensor.name.clone(), Extent::read(&tensor.floats()))).collect())
     }
 
     fn outputs(&mut self, what: &str, request: &Request, input: &Tensor) -> Result<RunOutcome> {
-        let (reply, values) = self.ask(what, request, &input.values, self.limits.request)?;
-        let Reply::Outputs { outputs, seconds, transfers } = reply else { return Err(unexpected(&reply)) };
-        Ok(RunOutcome { outputs: tensors(outputs, &values)?, seconds, transfers })
+        match self.ask(what, request, &[&input.values], self.limits.request)? {
+            (Reply::Outputs { seconds, transfers, .. }, outputs) => Ok(RunOutcome { outputs, seconds, transfers }),
+            (other, _) => Err(unexpected(&other)),
+        }
     }
 
     /// Layers of the loaded artifact, where the library tells them.
@@ -232,20 +233,15 @@ impl Worker {
 
     /// Measures `input`, `batch` samples at a time. The time limit grows by twice what the contract asks for.
     pub fn measure(&mut self, input: &Tensor, batch: usize, contract: &TimingContract) -> Result<Measurement> {
-        let request = Request::Measure { input: header(input), batch, contract: contract.clone() };
+        let request = Request::Measure { input: TensorHeader::of(input), batch, contract: contract.clone() };
         let asked = Duration::from_millis(contract.warm_up_milliseconds + contract.duration_milliseconds);
         let limit = self.limits.request.saturating_add(asked.saturating_mul(2));
-        let (reply, values) = self.ask("measure", &request, &input.values, limit)?;
-        let Reply::Measured { mut measurement, outputs } = reply else { return Err(unexpected(&reply)) };
-        let mut rest = values.as_slice();
-        for length in outputs {
-            let Some((part, after)) = rest.split_at_checked(length) else {
-                return Err(Error::failed("the measurement's outputs are incomplete"));
-            };
-            rest = after;
-            measurement.outputs.push(part.to_vec());
+        match self.ask("measure", &request, &[&input.values], limit)? {
+            (Reply::Measured { measurement, .. }, outputs) => {
+                Ok(Measurement { outputs: outputs.into_iter().map(Tensor::into_floats).collect(), ..measurement })
+            }
+            (other, _) => Err(unexpected(&other)),
         }
-        Ok(measurement)
     }
 
     /// Builds an engine; the limit is that of one build, so candidates have as many times longer.
@@ -258,7 +254,13 @@ impl Worker {
         }
     }
 
-    fn ask(&mut self, what: &str, request: &Request, values: &[f32], limit: Duration) -> Result<(Reply, Vec<f32>)> {
+    fn ask(
+        &mut self,
+        what: &str,
+        request: &Request,
+        values: &[&Values],
+        limit: Duration,
+    ) -> Result<(Reply, Vec<Tensor>)> {
         if self.dead {
             return Err(Error::failed(format!("cannot {what}: the worker has ended")));
         }
@@ -266,7 +268,7 @@ impl Worker {
         let start = Instant::now();
         if let Some(stream) = &mut self.requests {
             stream.get_mut().limit(limit);
-            match frame::write(stream, request, &[values]) {
+            match frame::write(stream, request, values) {
                 Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(self.late(what, limit)),
                 Err(_) => return Err(self.died(what, start)),
                 Ok(()) => {}
@@ -361,64 +363,7 @@ impl Drop for Worker {
     }
 }
 
-/// The tensors of these headers out of their values, which follow each other.
-///
-/// # Errors
-/// If there are fewer values, or more.
-pub(super) fn tensors(headers: Vec<TensorHeader>, values: &[f32]) -> Result<Vec<Tensor>> {
-    let mut rest = values;
-    let mut tensors = Vec::new();
-    for TensorHeader { name, element_type, shape } in headers {
-        let length = shape.iter().try_fold(1_usize, |length, &extent| length.checked_mul(extent));
-        let Some((part, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
-            return Err(Error::failed(format!("output `{name}` of shape {shape:?} came with {} values", rest.len())));
-        };
-        rest = after;
-        tensors.push(Tensor { name, element_type, shape, values: part.to_vec() });
-    }
-    if rest.is_empty() {
-        return Ok(tensors);
-    }
-    Err(Error::failed(format!("the outputs came with {} values too many", rest.len())))
-}
-
-fn header(tensor: &Tensor) -> TensorHeader {
-    TensorHeader { name: tensor.name.clone(), element_type: tensor.element_type, shape: tensor.shape.clone() }
-}
-
 fn unexpected(reply: &Reply) -> Error {
     let name = serde_json::to_value(reply).ok().and_then(|value| Some(value.get("answer")?.as_str()?.to_owned()));
     Error::failed(format!("the worker gave an answer to another question, `{}`", name.unwrap_or_default()))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rstest::rstest;
-
-    use super::*;
-    use crate::tensor::ElementType;
-
-    #[rstest]
-    #[case::whole(vec![vec![2, 2], vec![3]], 7, None)]
-    #[case::few(vec![vec![2, 2], vec![3]], 6, Some("output `1` of shape [3] came with 2 values"))]
-    #[case::many(vec![vec![2, 2]], 6, Some("the outputs came with 2 values too many"))]
-    #[case::wraps(vec![vec![1 << 32, 1 << 32]], 0, Some("output `0` of shape [4294967296, 4294967296] came with 0 values"))]
-    fn outputs_are_taken_apart_by_what_came(
-        #[case] shapes: Vec<Vec<usize>>,
-        #[case] count: usize,
-        #[case] expected: Option<&str>,
-    ) {
-        let headers = shapes.into_iter().enumerate().map(|(index, shape)| TensorHeader {
-            name: index.to_string(),
-            element_type: ElementType::Float32,
-            shape,
-        });
-        let values: Vec<f32> = (0..count).map(|value| value as f32).collect();
-        let found = tensors(headers.collect(), &values);
-        assert_eq!(found.as_ref().err().map(|error| error.message.as_str()), expected);
-        if let Ok(found) = found {
-            assert_eq!(found.iter().flat_map(|tensor| tensor.values.clone()).collect::<Vec<_>>(), values);
-        }
-    }
 }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 use crate::vocabulary::Library;
 
 /// The variable.
@@ -134,12 +135,12 @@ impl Faults {
     }
 
     /// Before the samples are run: spoils their values.
-    pub(super) fn spoil_input(&self, request: &str, header: &super::TensorHeader, values: &mut [f32]) {
+    pub(super) fn spoil_input(&self, request: &str, input: &mut Tensor) {
         if !self.of(request).any(|fault| *fault == Fault::Layout) {
             return;
         }
-        let sample: usize = header.shape.iter().skip(1).product();
-        let channels = header.shape.last().copied().unwrap_or(1).max(1);
+        let (sample, channels) = (input.row_len(), input.shape.last().copied().unwrap_or(1).max(1));
+        let Some(values) = input.values.as_mut::<f32>() else { return };
         for values in values.chunks_mut(sample.max(1)) {
             let right = values.to_vec();
             let planes = (0..channels).flat_map(|channel| right.iter().skip(channel).step_by(channels));
@@ -147,33 +148,37 @@ impl Faults {
         }
     }
 
-    /// After the samples were run: spoils `values` (`columns` a sample), the name and the number of samples.
-    pub(super) fn spoil(&self, request: &str, header: &mut super::TensorHeader, values: &mut Vec<f32>, batch: usize) {
-        let columns: usize = header.shape.iter().skip(1).product();
+    /// After the samples were run: spoils an output's values, where they are floats, its name and the number of samples.
+    ///
+    /// # Errors
+    /// If the output has no samples to spoil.
+    pub(super) fn spoil(&self, request: &str, output: &mut Tensor, batch: usize) -> Result<()> {
         for fault in self.of(request) {
+            let floats = output.values.as_mut::<f32>();
             match fault {
                 Fault::Nan => {
+                    let values = floats.map_or(&mut [][..], |values| values.as_mut_slice());
                     let middle = values.len() / 2;
                     values.iter_mut().skip(middle).take(1).for_each(|value| *value = f32::NAN);
                 }
-                Fault::AllNan => values.iter_mut().for_each(|value| *value = f32::NAN),
-                Fault::Infinite => values.iter_mut().take(1).for_each(|value| *value = f32::INFINITY),
-                Fault::Short => {
-                    values.truncate(values.len().saturating_sub(columns));
-                    if let Some(samples) = header.shape.first_mut() {
-                        *samples = samples.saturating_sub(1);
-                    }
-                }
-                Fault::Rename => header.name = format!("{}_renamed", header.name),
+                Fault::AllNan => floats.into_iter().flatten().for_each(|value| *value = f32::NAN),
+                Fault::Infinite => floats.into_iter().flatten().take(1).for_each(|value| *value = f32::INFINITY),
+                Fault::Short => *output = output.first(output.batch().saturating_sub(1))?,
+                Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
-                    for rows in values.chunks_mut(columns * batch).filter(|rows| rows.len() >= 2 * columns) {
-                        let (first, second) = rows.split_at_mut(columns);
-                        first.swap_with_slice(second.get_mut(..columns).unwrap_or_default());
-                    }
+                    let samples = output.batch();
+                    // The first two of every batch that has two.
+                    let turned = |row: usize| match row % batch {
+                        0 if row + 1 < samples => row + 1,
+                        1 => row - 1,
+                        _ => row,
+                    };
+                    *output = output.samples((0..samples).map(turned))?;
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// After a timed call that began at `start`: makes it as slow as asked, by waiting.

@@ -2,7 +2,8 @@
 //! runtime's cells run in a process of their own (the same program).
 //!
 //! The two sides speak in frames over the worker's standard input and its original standard output: a header of two
-//! little-endian lengths (u32 for JSON, u64 for values), a JSON [`Request`] or [`Reply`], and `f32` values.
+//! little-endian lengths (u32 for JSON, u64 for the rest), a JSON [`Request`] or [`Reply`], and the bytes of the
+//! tensors that it names, each in its own element type.
 //! Whatever the library prints goes to standard error, of which the last lines are kept for the report.
 
 mod client;
@@ -25,7 +26,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
-use crate::tensor::{ElementType, Signature};
+use crate::tensor::{ElementType, Signature, Tensor};
 use crate::vocabulary::Library;
 
 /// What the gate asks of a worker.
@@ -59,31 +60,65 @@ pub(crate) enum Reply {
     Opened { signature: Signature, seconds: f64, instruction_set: InstructionSet },
     Outputs { outputs: Vec<TensorHeader>, seconds: f64, transfers: TransferCount },
     Layers { layers: Option<Vec<Layer>> },
-    Measured { measurement: Measurement, outputs: Vec<usize> },
+    Measured { measurement: Measurement, outputs: Vec<TensorHeader> },
     Built(Box<crate::runtime::tensorrt::BuildOutcome>),
     Failed(Error),
 }
 
 /// A tensor without its values, which follow the JSON.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TensorHeader {
     pub(crate) name: String,
     pub(crate) element_type: ElementType,
     pub(crate) shape: Vec<usize>,
 }
 
+impl TensorHeader {
+    fn of(tensor: &Tensor) -> Self {
+        Self { name: tensor.name.clone(), element_type: tensor.element_type(), shape: tensor.shape.clone() }
+    }
+}
+
+/// A message and the tensors that follow it in its frame.
+trait Message {
+    /// Their headers, in order.
+    fn tensors(&self) -> &[TensorHeader];
+}
+
+impl Message for Request {
+    fn tensors(&self) -> &[TensorHeader] {
+        match self {
+            Self::Run { input, .. } | Self::Survey { input, .. } | Self::Measure { input, .. } => {
+                std::slice::from_ref(input)
+            }
+            Self::Probe { .. } | Self::Device { .. } | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
+        }
+    }
+}
+
+impl Message for Reply {
+    fn tensors(&self) -> &[TensorHeader] {
+        match self {
+            Self::Outputs { outputs, .. } | Self::Measured { outputs, .. } => outputs,
+            Self::Probe(_)
+            | Self::Device(_)
+            | Self::Opened { .. }
+            | Self::Layers { .. }
+            | Self::Built(_)
+            | Self::Failed(_) => &[],
+        }
+    }
+}
+
 /// Reads requests as the worker does and cuts their samples into batches; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_requests(mut bytes: &[u8]) -> bool {
     let mut sound = false;
-    while let Ok(Some((request, values))) = frame::read::<Request>(&mut bytes) {
+    while let Ok(Some((_, tensors))) = frame::read::<Request>(&mut bytes) {
         sound = true;
-        if let Request::Run { input, batch, .. }
-        | Request::Survey { input, batch }
-        | Request::Measure { input, batch, .. } = request
-        {
-            let given = values.len();
-            if let Ok(batches) = server::batches(&input, values, batch) {
+        for input in tensors {
+            let given = input.values.len();
+            if let Ok(batches) = server::batches(&input, 1 + input.batch() / 2) {
                 assert_eq!(batches.iter().map(|part| part.values.len()).sum::<usize>(), given, "samples were lost");
             }
         }
@@ -91,17 +126,13 @@ pub(crate) fn read_requests(mut bytes: &[u8]) -> bool {
     sound
 }
 
-/// Reads replies as the gate does, and takes their tensors apart; for `fuzzing`.
+/// Reads replies as the gate does, with their tensors; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_replies(mut bytes: &[u8]) -> bool {
     let mut sound = false;
-    while let Ok(Some((reply, values))) = frame::read::<Reply>(&mut bytes) {
+    while let Ok(Some((_, tensors))) = frame::read::<Reply>(&mut bytes) {
         sound = true;
-        if let Reply::Outputs { outputs, .. } = reply
-            && let Ok(tensors) = client::tensors(outputs, &values)
-        {
-            tensors.iter().for_each(|tensor| drop(Extent::read(&tensor.values)));
-        }
+        tensors.iter().for_each(|tensor| drop(Extent::read(&tensor.floats())));
     }
     sound
 }

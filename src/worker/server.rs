@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, Session, TransferCount, padding};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, Values, element_count};
 use crate::vocabulary::RuntimeId;
 
 /// Serves requests until standard input ends.
@@ -34,13 +34,13 @@ pub fn serve() -> Result<()> {
     let mut requests = BufReader::new(io::stdin().lock());
     let faults = Faults::from_environment()?;
     let mut state = State { faults, session: None, builder: None };
-    while let Some((request, values)) = frame::read::<Request>(&mut requests).map_err(broken)? {
-        let (reply, outputs) = match state.serve(request, values) {
+    while let Some((request, tensors)) = frame::read::<Request>(&mut requests).map_err(broken)? {
+        let (reply, outputs) = match state.serve(request, tensors) {
             Ok(answer) => answer,
             Err(error) => (Reply::Failed(error), Vec::new()),
         };
-        let parts: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        frame::write(&mut replies, &reply, &parts).map_err(broken)?;
+        let values: Vec<&Values> = outputs.iter().map(|output| &output.values).collect();
+        frame::write(&mut replies, &reply, &values).map_err(broken)?;
         replies.flush().map_err(broken)?;
     }
     Ok(())
@@ -60,10 +60,12 @@ struct State {
     builder: Option<(RuntimeId, ReadyBuilder)>,
 }
 
-type Answer = (Reply, Vec<Vec<f32>>);
+/// A reply and the tensors that it names.
+type Answer = (Reply, Vec<Tensor>);
 
 impl State {
-    fn serve(&mut self, request: Request, values: Vec<f32>) -> Result<Answer> {
+    fn serve(&mut self, request: Request, tensors: Vec<Tensor>) -> Result<Answer> {
+        let input = || tensors.into_iter().next().ok_or_else(|| Error::failed("the request came without its input"));
         match request {
             Request::Probe { library, paths } => {
                 self.faults.before("probe");
@@ -86,15 +88,15 @@ impl State {
                 let seconds = start.elapsed().as_secs_f64();
                 Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
             }
-            Request::Run { input, batch, pad } => self.run(input, values, batch, pad),
-            Request::Survey { input, batch } => self.survey(&input, values, batch),
+            Request::Run { batch, pad, .. } => self.run(input()?, batch, pad),
+            Request::Survey { batch, .. } => self.survey(&input()?, batch),
             Request::Layers => {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
             }
-            Request::Measure { input, batch, contract } => {
+            Request::Measure { batch, contract, .. } => {
                 self.faults.before("measure");
-                let batches = batches(&input, values, batch)?;
+                let batches = batches(&input()?, batch)?;
                 let slowdown = self.faults.slowdown("measure");
                 let mut measurement = self.session()?.measure(&batches, &contract)?;
                 if slowdown > 1.0 {
@@ -103,9 +105,13 @@ impl State {
                     measurement.waited_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
                     measurement.gpu_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
                 }
-                let outputs = std::mem::take(&mut measurement.outputs);
-                let lengths = outputs.iter().map(Vec::len).collect();
-                Ok((Reply::Measured { measurement, outputs: lengths }, outputs))
+                let name = measurement.output.clone();
+                let outputs = std::mem::take(&mut measurement.outputs)
+                    .into_iter()
+                    .map(|values| Tensor::float32(name.clone(), vec![values.len()], values))
+                    .collect::<Result<Vec<_>>>()?;
+                let headers = outputs.iter().map(TensorHeader::of).collect();
+                Ok((Reply::Measured { measurement, outputs: headers }, outputs))
             }
             Request::Build(request) => {
                 self.faults.before("build");
@@ -132,29 +138,23 @@ impl State {
         self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))
     }
 
-    fn survey(&mut self, input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Answer> {
+    fn survey(&mut self, input: &Tensor, batch: usize) -> Result<Answer> {
         self.faults.before("survey");
         let start = Instant::now();
         let mut extents: Vec<Tensor> = Vec::new();
-        for part in batches(input, values, batch)? {
+        for part in batches(input, batch)? {
             let answers = self.session()?.run(&part)?;
             append(&mut extents, answers.iter().map(|answer| survey::extents(answer, part.batch())).collect())?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let header = |tensor: &Tensor| TensorHeader {
-            name: tensor.name.clone(),
-            element_type: tensor.element_type,
-            shape: tensor.shape.clone(),
-        };
-        let outputs = extents.iter().map(header).collect();
-        let reply = Reply::Outputs { outputs, seconds, transfers: TransferCount::default() };
-        Ok((reply, extents.into_iter().map(|tensor| tensor.values).collect()))
+        let outputs = extents.iter().map(TensorHeader::of).collect();
+        Ok((Reply::Outputs { outputs, seconds, transfers: TransferCount::default() }, extents))
     }
 
-    fn run(&mut self, input: TensorHeader, mut values: Vec<f32>, batch: usize, pad: bool) -> Result<Answer> {
+    fn run(&mut self, mut input: Tensor, batch: usize, pad: bool) -> Result<Answer> {
         self.faults.before("run");
-        self.faults.spoil_input("run", &input, &mut values);
-        let batches = batches(&input, values, batch)?;
+        self.faults.spoil_input("run", &mut input);
+        let batches = batches(&input, batch)?;
         let session = self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))?;
         let before = session.transfers();
         let start = Instant::now();
@@ -170,41 +170,25 @@ impl State {
         self.faults.slow("run", start);
         let seconds = start.elapsed().as_secs_f64();
         let transfers = session.transfers().since(before);
-        let mut headers = Vec::new();
-        let mut values = Vec::new();
-        for output in outputs {
-            let mut header = TensorHeader { name: output.name, element_type: output.element_type, shape: output.shape };
-            let mut part = output.values;
-            self.faults.spoil("run", &mut header, &mut part, batch);
-            headers.push(header);
-            values.push(part);
+        for output in &mut outputs {
+            self.faults.spoil("run", output, batch)?;
         }
-        Ok((Reply::Outputs { outputs: headers, seconds, transfers }, values))
+        let headers = outputs.iter().map(TensorHeader::of).collect();
+        Ok((Reply::Outputs { outputs: headers, seconds, transfers }, outputs))
     }
 }
 
 /// Cuts the samples into batches; the last may be short.
-pub(super) fn batches(input: &TensorHeader, values: Vec<f32>, batch: usize) -> Result<Vec<Tensor>> {
-    let samples = input.shape.first().copied().unwrap_or(0);
-    // What the shape says is held to what came before anything is reckoned with it.
-    let row = input.shape.iter().skip(1).try_fold(1_usize, |row, &extent| row.checked_mul(extent)).unwrap_or(0);
-    if batch == 0 || samples == 0 || row == 0 || samples.checked_mul(row) != Some(values.len()) {
+pub(super) fn batches(input: &Tensor, batch: usize) -> Result<Vec<Tensor>> {
+    let (samples, row) = (input.batch(), input.row_len());
+    if batch == 0 || samples == 0 || row == 0 || element_count(&input.shape) != Some(input.values.len()) {
         return Err(Error::invalid(format!(
             "nothing to run: samples of shape {:?}, {} values given, batch {batch}",
             input.shape,
-            values.len()
+            input.values.len()
         )));
     }
-    values
-        .chunks(batch.saturating_mul(row))
-        .map(|chunk| {
-            let mut shape = input.shape.clone();
-            if let Some(first) = shape.first_mut() {
-                *first = chunk.len() / row;
-            }
-            Tensor::float32(input.name.clone(), shape, chunk.to_vec())
-        })
-        .collect()
+    (0..samples).step_by(batch).map(|start| input.samples(start..samples.min(start.saturating_add(batch)))).collect()
 }
 
 /// Appends the answers of one batch to those before it.
@@ -228,7 +212,7 @@ fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
             )));
         }
         let added = answer.batch();
-        output.values.extend(answer.values);
+        output.values.extend(&answer.values).map_err(|error| error.context(format!("output `{}`", output.name)))?;
         if let Some(first) = output.shape.first_mut() {
             *first += added;
         }
@@ -242,7 +226,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::tensor::ElementType;
 
     #[rstest]
     #[case::whole(&[3, 2], 6, 2, Some(vec![2, 1]))]
@@ -258,8 +241,8 @@ mod tests {
         #[case] batch: usize,
         #[case] expected: Option<Vec<usize>>,
     ) {
-        let header = TensorHeader { name: "x".to_owned(), element_type: ElementType::Float32, shape: shape.to_vec() };
-        let cut = batches(&header, vec![0.5; count], batch).ok();
+        let input = Tensor { name: "x".to_owned(), shape: shape.to_vec(), values: vec![0.5; count].into() };
+        let cut = batches(&input, batch).ok();
         let sizes = cut.map(|parts| parts.iter().map(Tensor::batch).collect::<Vec<_>>());
         assert_eq!(sizes, expected);
     }

@@ -52,10 +52,7 @@ pub(crate) fn samples() -> Tensor {
 
 /// Samples `range` of `tensor`.
 pub(crate) fn rows(tensor: &Tensor, range: std::ops::Range<usize>) -> Tensor {
-    let mut shape = tensor.shape.clone();
-    shape[0] = range.len();
-    let values = range.flat_map(|row| tensor.row(row).unwrap().to_vec()).collect();
-    Tensor { name: tensor.name.clone(), element_type: tensor.element_type, shape, values }
+    tensor.samples(range).unwrap()
 }
 
 /// A request for `artifact` with the default options, but for one thread and the output `logits` alone.
@@ -86,13 +83,14 @@ pub(crate) fn refusal(request: &OpenRequest) -> Error {
 pub(crate) fn assert_close(output: &Tensor, expected: &str) {
     let (shape, values) = npy(expected);
     assert_eq!(output.shape, shape);
-    assert_eq!(output.values.len(), values.len(), "`{expected}`");
+    let got = output.floats();
+    assert_eq!(got.len(), values.len(), "`{expected}`");
     assert!(!values.is_empty(), "`{expected}` holds nothing");
     // A NaN is within no tolerance.
     let close = |got: f32, wanted: f32| (got - wanted).abs() <= TOLERANCE;
-    let off = output.values.iter().zip(&values).position(|(&got, &wanted)| !close(got, wanted));
+    let off = got.iter().zip(&values).position(|(&got, &wanted)| !close(got, wanted));
     if let Some(place) = off {
-        panic!("`{expected}` differs at {place}: {} instead of {}", output.values[place], values[place]);
+        panic!("`{expected}` differs at {place}: {} instead of {}", got[place], values[place]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use trtgate::measure::contract::TimingContract;
 use trtgate::runtime::OpenRequest;
-use trtgate::tensor::ElementType;
+use trtgate::tensor::{ElementType, Values};
 use trtgate::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, fixture, npy, open, refusal, request, rows, samples};
@@ -31,7 +31,7 @@ fn answers_are_those_of_python() {
     assert_eq!(signature.inputs[0].shape, [None, Some(8), Some(8), Some(3)]);
     let outputs = session.run(&samples()).unwrap();
     assert_eq!(outputs.len(), 1);
-    assert_eq!((outputs[0].name.as_str(), outputs[0].element_type), ("logits", ElementType::Float32));
+    assert_eq!((outputs[0].name.as_str(), outputs[0].element_type()), ("logits", ElementType::Float32));
     assert_close(&outputs[0], "tensorflow.npy");
 }
 
@@ -45,7 +45,7 @@ fn every_batch_size_runs_and_all_outputs_come_by_default() {
     let (_, expected) = npy("tensorflow.npy");
     for row in 0..4 {
         let outputs = session.run(&rows(&samples(), row..row + 1)).unwrap();
-        for (got, wanted) in outputs[1].values.iter().zip(&expected[row * 5..]) {
+        for (got, wanted) in outputs[1].floats().iter().zip(&expected[row * 5..]) {
             assert!((got - wanted).abs() <= 1e-5, "sample {row}: {got} for {wanted}");
         }
     }
@@ -65,15 +65,15 @@ fn wrong_inputs_are_refused_before_the_library_sees_them() {
     narrow.shape = vec![4, 8, 6, 4];
     let error = session.run(&narrow).unwrap_err();
     assert_eq!(error.message, "`input_1` has shape [4, 8, 6, 4], expected [N, 8, 8, 3]");
-    let mut half = samples();
-    half.element_type = ElementType::Float16;
-    assert_eq!(session.run(&half).unwrap_err().message, "`input_1` is float16, expected float32");
+    let mut bytes = samples();
+    bytes.values = Values::Int8(vec![0; bytes.values.len()]);
+    assert_eq!(session.run(&bytes).unwrap_err().message, "`input_1` is int8, expected float32");
     let mut short = samples();
-    short.values.pop();
+    short.values.as_mut::<f32>().unwrap().pop();
     assert!(session.run(&short).unwrap_err().message.contains("comes with 767 values"));
     let mut none = samples();
     none.shape[0] = 0;
-    none.values.clear();
+    none.values.as_mut::<f32>().unwrap().clear();
     assert!(session.run(&none).unwrap_err().message.contains("holds no values"));
     // The session is as good as before.
     assert_close(&session.run(&samples()).unwrap()[0], "tensorflow.npy");

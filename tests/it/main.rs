@@ -62,6 +62,8 @@ mod slower;
 mod strange_input;
 /// Models that converters stumble over.
 mod stumbling;
+/// Typed tensors through real runtimes.
+mod tensors;
 /// House rules.
 mod tidy;
 /// The scripts that decide whether goldens, baselines and files may land.

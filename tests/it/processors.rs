@@ -82,7 +82,7 @@ impl Answers {
             worker.open(&request).unwrap_or_else(|error| panic!("{error}: {:?}", worker.last_lines()));
             worker.run(input, input.batch(), false).unwrap().outputs
         };
-        let logits = run(artifact).remove(0).values;
+        let logits = run(artifact).remove(0).into_floats();
         let wanted = exact::wanted(&Model::decode(artifact).unwrap());
         let tensors = run(&append_outputs(artifact, wanted.iter().map(String::as_str)).unwrap());
         let instruction_set = worker.instruction_set().cloned().expect("a worker says what it runs on");
@@ -196,7 +196,7 @@ fn tflite_answers_are_equal_on_every_processor() {
         let mut worker = Worker::start(program, Limits::default()).unwrap();
         let (signature, _) = worker.open(&request).unwrap();
         let input = samples(&signature.inputs[0].name, &[32, 32, 3], 0.0);
-        let values = worker.run(&input, 1, false).unwrap().outputs.remove(0).values;
+        let values = worker.run(&input, 1, false).unwrap().outputs.remove(0).into_floats();
         (worker.instruction_set().cloned(), values)
     };
     let (here, expected) = answers(&WorkerProgram::of(program()));

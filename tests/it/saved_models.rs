@@ -69,7 +69,8 @@ impl Models {
         let (shape, expected) = npy(&folder.join("expected.npy"));
         assert_eq!(outputs[0].shape, shape);
         let extent = |pick: fn(f32, f32) -> f32| expected.iter().copied().reduce(pick).unwrap();
-        let pairs = outputs[0].values.iter().zip(&expected);
+        let outputs = outputs[0].floats();
+        let pairs = outputs.iter().zip(&expected);
         let worst = pairs.map(|(got, wanted)| (got - wanted).abs()).reduce(f32::max).unwrap();
         worst / (extent(f32::max) - extent(f32::min))
     }

@@ -8,7 +8,7 @@ use crate::check::leads::NaturalLeads;
 use crate::check::{determinism, invariance, precision};
 use crate::manifest::OutputKind;
 use crate::runtime::Layer;
-use crate::tensor::ElementType;
+use crate::tensor::Values;
 use crate::vocabulary::{Library, Precision};
 
 const SAMPLES: usize = 256;
@@ -40,6 +40,10 @@ fn reference() -> Tensor {
     Tensor::float32("logits", vec![SAMPLES, CLASSES], values).unwrap()
 }
 
+fn floats(tensor: &mut Tensor) -> &mut Vec<f32> {
+    tensor.values.as_mut().unwrap()
+}
+
 fn altered(change: impl FnOnce(&mut Tensor)) -> Tensor {
     let mut tensor = reference();
     change(&mut tensor);
@@ -48,7 +52,7 @@ fn altered(change: impl FnOnce(&mut Tensor)) -> Tensor {
 
 fn noisy(amplitude: f32) -> Tensor {
     altered(|tensor| {
-        for (index, value) in tensor.values.iter_mut().enumerate() {
+        for (index, value) in floats(tensor).iter_mut().enumerate() {
             *value += ((index * 7919 % 1009) as f32 / 504.0 - 1.0) * amplitude;
         }
     })
@@ -62,7 +66,7 @@ fn judged_by(
     row: &Row,
     evidence: Evidence<'_>,
 ) -> CellJudgement {
-    let natural = NaturalLeads::of(&reference.values, CLASSES, kind).unwrap();
+    let natural = NaturalLeads::of(&reference.floats(), CLASSES, kind).unwrap();
     let terms = Terms { kind, row, natural: &natural, confident_allowed: 0, batch: Some(32) };
     judge(&Inputs { reference, actual, samples: SAMPLES, terms, evidence })
 }
@@ -100,53 +104,53 @@ fn the_noise_of_the_next_precision_does_not(#[case] precision: Precision, #[case
 type Fault = fn(&mut Tensor);
 
 fn all_nan(tensor: &mut Tensor) {
-    tensor.values.fill(f32::NAN);
+    floats(tensor).fill(f32::NAN);
 }
 fn one_nan(tensor: &mut Tensor) {
-    tensor.values[1234] = f32::NAN;
+    floats(tensor)[1234] = f32::NAN;
 }
 fn infinity(tensor: &mut Tensor) {
-    tensor.values[40] = f32::INFINITY;
+    floats(tensor)[40] = f32::INFINITY;
 }
 fn one_sample_missing(tensor: &mut Tensor) {
     tensor.shape[0] -= 1;
-    tensor.values.truncate((SAMPLES - 1) * CLASSES);
+    floats(tensor).truncate((SAMPLES - 1) * CLASSES);
 }
 fn no_samples(tensor: &mut Tensor) {
     tensor.shape[0] = 0;
-    tensor.values.clear();
+    floats(tensor).clear();
 }
 fn wrong_shape(tensor: &mut Tensor) {
     tensor.shape = vec![SAMPLES, 5, 2];
 }
 fn lying_shape(tensor: &mut Tensor) {
-    tensor.values.truncate(10);
+    floats(tensor).truncate(10);
 }
 fn wrong_type(tensor: &mut Tensor) {
-    tensor.element_type = ElementType::Int64;
+    tensor.values = Values::Int64(vec![0; SAMPLES * CLASSES]);
 }
 fn weights_off_by_a_percent(tensor: &mut Tensor) {
     // A weight of the last layer but one off by 1 % moves every class by its own share.
-    for (index, value) in tensor.values.iter_mut().enumerate() {
+    for (index, value) in floats(tensor).iter_mut().enumerate() {
         *value += 0.01 * ((index % CLASSES) as f32 - 4.5) * ((index / CLASSES % 7) as f32 - 3.0) * 0.2;
     }
 }
 fn rare_classes_swapped(tensor: &mut Tensor) {
-    tensor.values.chunks_exact_mut(CLASSES).for_each(|row| row.swap(3, 8));
+    floats(tensor).chunks_exact_mut(CLASSES).for_each(|row| row.swap(3, 8));
 }
 fn two_slots_swapped(tensor: &mut Tensor) {
     for class in 0..CLASSES {
-        tensor.values.swap(class, CLASSES + class);
+        floats(tensor).swap(class, CLASSES + class);
     }
 }
 fn scale_doubled(tensor: &mut Tensor) {
-    tensor.values.iter_mut().for_each(|value| *value *= 2.0);
+    floats(tensor).iter_mut().for_each(|value| *value *= 2.0);
 }
 fn constant(tensor: &mut Tensor) {
-    tensor.values = tensor.values[..CLASSES].repeat(SAMPLES);
+    *floats(tensor) = floats(tensor)[..CLASSES].repeat(SAMPLES);
 }
 fn batch_late(tensor: &mut Tensor) {
-    tensor.values.rotate_right(32 * CLASSES);
+    floats(tensor).rotate_right(32 * CLASSES);
 }
 
 #[rstest]
@@ -199,10 +203,10 @@ fn each_planted_fault_has_its_own_message() {
 fn one_changed_answer_decides_nothing_in_eight_bits_and_everything_in_fp32() {
     let flip = |margin: f32, precision: Precision| {
         let mut reference = reference();
-        reference.values[0] = 20.0;
-        reference.values[1] = 20.0 + margin;
+        floats(&mut reference)[0] = 20.0;
+        floats(&mut reference)[1] = 20.0 + margin;
         let mut actual = reference.clone();
-        actual.values.swap(0, 1);
+        floats(&mut actual).swap(0, 1);
         judged_by(&reference, &actual, OutputKind::Logits, &row(precision), Evidence::default())
     };
     let near = flip(2.0, Precision::Int8);
@@ -264,7 +268,7 @@ fn a_swapped_slot_is_named_by_batch_invariance() {
         if output.batch() > 1 {
             let last = output.batch() - 1;
             for class in 0..CLASSES {
-                output.values.swap((last - 1) * CLASSES + class, last * CLASSES + class);
+                floats(&mut output).swap((last - 1) * CLASSES + class, last * CLASSES + class);
             }
         }
         Ok(output)
@@ -332,11 +336,12 @@ fn checks_that_were_not_made_are_listed_and_are_no_pass() {
 #[test]
 fn probabilities_are_judged_in_their_own_unit() {
     let softmax = |tensor: &Tensor| {
-        let rows = tensor.values.chunks_exact(CLASSES).flat_map(|row| {
+        let scores = tensor.floats();
+        let rows = scores.chunks_exact(CLASSES).flat_map(|row| {
             let sum: f32 = row.iter().map(|value| value.exp()).sum();
             row.iter().map(move |value| value.exp() / sum).collect::<Vec<_>>()
         });
-        Tensor { values: rows.collect(), ..tensor.clone() }
+        Tensor { values: rows.collect::<Vec<f32>>().into(), ..tensor.clone() }
     };
     let (reference, row) = (softmax(&reference()), row(Precision::Fp16));
     let status =

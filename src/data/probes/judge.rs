@@ -302,7 +302,7 @@ pub(super) mod tests {
         manifest.input.fixed_batch = Some(4);
         let mut seen = Vec::new();
         let mut scorer = |input: &Tensor| {
-            seen.push(input.values.iter().map(|value| (value * 255.0) as u8).collect::<Vec<_>>());
+            seen.push(input.floats().iter().map(|value| (value * 255.0) as u8).collect::<Vec<_>>());
             Tensor::float32("out", vec![4, 2], vec![0.0; 8])
         };
         let mut watch = |_| {};

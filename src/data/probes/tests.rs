@@ -99,7 +99,7 @@ fn probabilities_and_small_margins_work_too() {
     let mut logits = stripes(4, 20.0, 0.0);
     let mut softmax = |input: &Tensor| {
         let mut scores = logits(input)?;
-        for row in scores.values.chunks_mut(4) {
+        for row in scores.values.as_mut::<f32>().unwrap().chunks_mut(4) {
             let sum: f32 = row.iter().map(|score| score.exp()).sum();
             row.iter_mut().for_each(|score| *score = score.exp() / sum);
         }
@@ -130,7 +130,7 @@ fn rare_classes_are_bred() {
 /// Never answers 2, however near it comes.
 fn never_two(input: &Tensor) -> Result<Tensor> {
     let mut scores = stripes(3, 20.0, 0.0)(input)?;
-    scores.values.iter_mut().skip(2).step_by(3).for_each(|score| *score = -50.0);
+    scores.values.as_mut::<f32>().unwrap().iter_mut().skip(2).step_by(3).for_each(|score| *score = -50.0);
     Ok(scores)
 }
 
@@ -186,7 +186,7 @@ fn contradictions_are_told_apart(#[case] swaps: fn(usize, usize) -> bool, #[case
         calls += 1;
         let mut scores = stripes(2, 20.0, 0.0)(input)?;
         if swaps(calls, input.batch()) {
-            scores.values.chunks_mut(2).for_each(|row| row.swap(0, 1));
+            scores.values.as_mut::<f32>().unwrap().chunks_mut(2).for_each(|row| row.swap(0, 1));
         }
         Ok(scores)
     };

@@ -109,7 +109,7 @@ pub(crate) fn diagnose(
 fn input(probes: &Tensor) -> Option<RangeFinding> {
     let largest =
         |(index, value): (usize, &f32)| (value.abs() >= BEYOND && value.is_finite()).then_some((index, *value));
-    let found: Vec<(usize, f32)> = probes.values.iter().enumerate().filter_map(largest).collect();
+    let found: Vec<(usize, f32)> = probes.floats().iter().enumerate().filter_map(largest).collect();
     let &(index, value) = found.iter().max_by(|one, other| one.1.abs().total_cmp(&other.1.abs()))?;
     Some(RangeFinding {
         tensor: probes.name.clone(),

@@ -57,7 +57,7 @@ impl Quantization {
             .collect()
     }
 
-    /// The values of `integers` as [`crate::runtime::border::decode`] gave them.
+    /// The values of `integers`, which floats hold exactly.
     pub(super) fn dequantize(self, mut integers: Vec<f32>) -> Vec<f32> {
         for value in &mut integers {
             *value = (*value - self.zero_point as f32) * self.scale;
@@ -73,7 +73,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::runtime::border;
+    use crate::tensor::Values;
 
     #[rstest]
     #[case(0.5, 0, &[0.25, 0.75, -0.25, 1.0], &[0, 2, 0, 2])]
@@ -128,7 +128,7 @@ mod tests {
             let quantization = Quantization::new(ElementType::Int8, scale, zero_point).unwrap();
             let value = (step - zero_point as i32) as f32 * scale + offset * scale;
             let bytes = quantization.quantize(&[value]).unwrap();
-            let integers = border::decode(ElementType::Int8, &bytes).unwrap();
+            let integers = Values::decode(ElementType::Int8, &bytes).unwrap().to_f32().into_owned();
             let back = quantization.dequantize(integers)[0];
             prop_assert!((back - value).abs() <= 0.501 * scale, "{} came back as {}", value, back);
         }

@@ -10,7 +10,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::{Layer, OpenRequest, Session};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values, element_count};
 use crate::vocabulary::ArtifactKind;
 
 /// A loaded TFLite model, one signature of it.
@@ -90,10 +90,10 @@ impl Session for LitertSession {
 
     /// Runs exactly the batch that the model was made for; quantised outputs come back as `float32` values.
     fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        border::check_tensor(&self.input, input)?;
+        let input = self.input.fit(input)?;
         let bytes = match self.input_quantization {
-            Some(quantization) => quantization.quantize(&input.values)?,
-            None => border::encode(self.input.element_type, &input.values)?,
+            Some(quantization) => quantization.quantize(&input.floats())?,
+            None => input.values.encode(),
         };
         let buffer = self.input_buffers.first_mut().ok_or_else(|| Error::failed("the model has no input buffer"))?;
         buffer.write(&bytes)?;
@@ -104,7 +104,7 @@ impl Session for LitertSession {
                 .output_buffers
                 .get_mut(place)
                 .ok_or_else(|| Error::failed(format!("output `{}` has no buffer", spec.name)))?;
-            let values = buffer.read(|bytes| border::decode(spec.element_type, bytes))??;
+            let values = buffer.read(|bytes| Values::decode(spec.element_type, bytes))??;
             outputs.push(finish_output(spec, quantization, values)?);
         }
         Ok(outputs)
@@ -121,16 +121,14 @@ impl Session for LitertSession {
 }
 
 /// One output: dequantised where it holds integers that stand for values.
-fn finish_output(spec: &TensorSpec, quantization: Option<Quantization>, values: Vec<f32>) -> Result<Tensor> {
-    let (element_type, values) = match quantization {
-        Some(quantization) => (ElementType::Float32, quantization.dequantize(values)),
-        None => (spec.element_type, values),
+fn finish_output(spec: &TensorSpec, quantization: Option<Quantization>, values: Values) -> Result<Tensor> {
+    let values = match quantization {
+        Some(quantization) => Values::Float32(quantization.dequantize(values.to_f32().into_owned())),
+        None => values,
     };
-    let tensor = Tensor { name: spec.name.clone(), element_type, shape: static_shape(spec)?, values };
-    if border::element_count(&tensor.shape) != Some(tensor.values.len()) {
-        return Err(Error::failed(format!("output `{}` came with {} values", spec.name, tensor.values.len())));
-    }
-    Ok(tensor)
+    let count = values.len();
+    Tensor::new(spec.name.clone(), static_shape(spec)?, values)
+        .map_err(|_| Error::failed(format!("output `{}` came with {count} values", spec.name)))
 }
 
 /// What the CPU accelerator is told, as the TOML text that it reads; empty for its defaults. Its own default is one
@@ -207,9 +205,11 @@ fn static_shape(spec: &TensorSpec) -> Result<Vec<usize>> {
 
 /// Bytes of a tensor of `spec`.
 fn byte_size(spec: &TensorSpec) -> Result<usize> {
-    let size = border::element_size(spec.element_type)
+    let size = spec
+        .element_type
+        .bytes()
         .ok_or_else(|| Error::unsupported(format!("`{}` has an unknown element type", spec.name)))?;
-    border::element_count(&static_shape(spec)?)
+    element_count(&static_shape(spec)?)
         .and_then(|count| count.checked_mul(size))
         .filter(|&bytes| bytes > 0)
         .ok_or_else(|| Error::failed(format!("`{}` holds no values, or too many", spec.name)))
@@ -223,9 +223,13 @@ fn element_type(number: i32) -> ElementType {
         3 => ElementType::Uint8,
         4 => ElementType::Int64,
         6 => ElementType::Bool,
+        7 => ElementType::Int16,
         9 => ElementType::Int8,
         10 => ElementType::Float16,
         11 => ElementType::Float64,
+        13 => ElementType::Uint64,
+        16 => ElementType::Uint32,
+        17 => ElementType::Uint16,
         19 => ElementType::Bfloat16,
         _ => ElementType::Other,
     }

@@ -8,8 +8,8 @@ use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
-use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
 use super::{emulated, graph};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::{Layer, OpenRequest, Session, SessionOptions};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+use crate::tensor::{Element, ElementType, Signature, Tensor, TensorSpec, Values};
 use crate::vocabulary::ArtifactKind;
 
 /// The library that this process has loaded, and its one environment.
@@ -163,21 +163,9 @@ impl Session for OnnxSession {
 
     fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
         let spec = border::only_input(&self.signature)?;
-        border::check_tensor(spec, input)?;
+        let input = spec.fit(input)?;
         let failed = |error: ort::Error| Error::failed("ONNX Runtime failed to run the model").because(error);
-        // Float32 goes in without a copy; the view is read during the run only.
-        let halves: Vec<f16>;
-        let value: ort::session::SessionInputValue<'_> = match spec.element_type {
-            ElementType::Float32 => {
-                TensorRef::from_array_view((input.shape.as_slice(), input.values.as_slice())).map_err(failed)?.into()
-            }
-            ElementType::Float16 => {
-                halves = input.values.iter().map(|&value| f16::from_f32(value)).collect();
-                TensorRef::from_array_view((input.shape.as_slice(), halves.as_slice())).map_err(failed)?.into()
-            }
-            other => return Err(Error::unsupported(format!("an input of element type {other} cannot be fed"))),
-        };
-        let inputs = [(spec.name.as_str(), value)];
+        let inputs = [(spec.name.as_str(), view(&input).map_err(failed)?)];
         let answers = match &self.selection {
             None => self.session.run(Vec::from(inputs)),
             Some(selection) => self.session.run_with_options(Vec::from(inputs), selection),
@@ -238,8 +226,12 @@ fn element_type(kind: TensorElementType) -> ElementType {
         TensorElementType::Float64 => ElementType::Float64,
         TensorElementType::Int8 => ElementType::Int8,
         TensorElementType::Uint8 => ElementType::Uint8,
+        TensorElementType::Int16 => ElementType::Int16,
+        TensorElementType::Uint16 => ElementType::Uint16,
         TensorElementType::Int32 => ElementType::Int32,
+        TensorElementType::Uint32 => ElementType::Uint32,
         TensorElementType::Int64 => ElementType::Int64,
+        TensorElementType::Uint64 => ElementType::Uint64,
         TensorElementType::Bool => ElementType::Bool,
         TensorElementType::String => ElementType::String,
         _ => ElementType::Other,
@@ -262,36 +254,59 @@ fn read_output(spec: &TensorSpec, answer: &DynValue, inner: bool) -> Result<Tens
     let values = read_values(answer, *ty)
         .map_err(|error| Error::failed(format!("cannot read output `{}`", spec.name)).because(error))?
         .ok_or_else(|| Error::failed(format!("output `{}` of element type {ty} cannot be read", spec.name)))?;
-    let tensor = Tensor { name: spec.name.clone(), element_type: element_type(*ty), shape, values };
+    let tensor = Tensor { name: spec.name.clone(), shape, values };
     if inner {
         return Ok(tensor);
     }
-    border::check_tensor(spec, &tensor)
-        .map_err(|error| error.context("ONNX Runtime answered against its signature"))?;
+    spec.check(&tensor).map_err(|error| error.context("ONNX Runtime answered against its signature"))?;
     Ok(tensor)
 }
 
-/// The values of a tensor, widened as [`border::decode`] does; `None` for a type that does not cross the border.
-fn read_values(answer: &DynValue, kind: TensorElementType) -> ort::Result<Option<Vec<f32>>> {
-    let values = match kind {
-        TensorElementType::Float32 => answer.try_extract_tensor::<f32>()?.1.to_vec(),
-        TensorElementType::Float16 => {
-            answer.try_extract_tensor::<f16>()?.1.iter().map(|value| value.to_f32()).collect()
-        }
-        TensorElementType::Bfloat16 => {
-            answer.try_extract_tensor::<bf16>()?.1.iter().map(|value| value.to_f32()).collect()
-        }
-        TensorElementType::Float64 => answer.try_extract_tensor::<f64>()?.1.iter().map(|&value| value as f32).collect(),
-        TensorElementType::Int8 => answer.try_extract_tensor::<i8>()?.1.iter().map(|&value| f32::from(value)).collect(),
-        TensorElementType::Uint8 => {
-            answer.try_extract_tensor::<u8>()?.1.iter().map(|&value| f32::from(value)).collect()
-        }
-        TensorElementType::Int32 => answer.try_extract_tensor::<i32>()?.1.iter().map(|&value| value as f32).collect(),
-        TensorElementType::Int64 => answer.try_extract_tensor::<i64>()?.1.iter().map(|&value| value as f32).collect(),
-        TensorElementType::Bool => {
-            answer.try_extract_tensor::<bool>()?.1.iter().map(|&value| f32::from(u8::from(value))).collect()
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(values))
+/// `tensor` as the library reads it, without a copy; the view is read during a run only.
+fn view(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    fn of<'a, T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
+        shape: &'a [usize],
+        elements: &'a [T],
+    ) -> ort::Result<SessionInputValue<'a>> {
+        Ok(TensorRef::from_array_view((shape, elements))?.into())
+    }
+    let shape = tensor.shape.as_slice();
+    match &tensor.values {
+        Values::Float32(elements) => of(shape, elements),
+        Values::Float16(elements) => of(shape, elements),
+        Values::Bfloat16(elements) => of(shape, elements),
+        Values::Float64(elements) => of(shape, elements),
+        Values::Int8(elements) => of(shape, elements),
+        Values::Uint8(elements) => of(shape, elements),
+        Values::Int16(elements) => of(shape, elements),
+        Values::Uint16(elements) => of(shape, elements),
+        Values::Int32(elements) => of(shape, elements),
+        Values::Uint32(elements) => of(shape, elements),
+        Values::Int64(elements) => of(shape, elements),
+        Values::Uint64(elements) => of(shape, elements),
+        Values::Bool(elements) => of(shape, elements),
+    }
+}
+
+/// The values of a tensor, in their own type; `None` for a type that no tensor holds.
+fn read_values(answer: &DynValue, kind: TensorElementType) -> ort::Result<Option<Values>> {
+    fn of<T: PrimitiveTensorElementType + Element>(answer: &DynValue) -> ort::Result<Option<Values>> {
+        Ok(Some(T::values(answer.try_extract_tensor::<T>()?.1.to_vec())))
+    }
+    match kind {
+        TensorElementType::Float32 => of::<f32>(answer),
+        TensorElementType::Float16 => of::<f16>(answer),
+        TensorElementType::Bfloat16 => of::<bf16>(answer),
+        TensorElementType::Float64 => of::<f64>(answer),
+        TensorElementType::Int8 => of::<i8>(answer),
+        TensorElementType::Uint8 => of::<u8>(answer),
+        TensorElementType::Int16 => of::<i16>(answer),
+        TensorElementType::Uint16 => of::<u16>(answer),
+        TensorElementType::Int32 => of::<i32>(answer),
+        TensorElementType::Uint32 => of::<u32>(answer),
+        TensorElementType::Int64 => of::<i64>(answer),
+        TensorElementType::Uint64 => of::<u64>(answer),
+        TensorElementType::Bool => of::<bool>(answer),
+        _ => Ok(None),
+    }
 }

@@ -13,7 +13,7 @@ use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{OpenRequest, Session};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values};
 use crate::vocabulary::ArtifactKind;
 
 /// The tag of the meta graph made for inference.
@@ -72,9 +72,9 @@ impl Session for TensorflowSession {
     fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
         let spec = border::only_input(&self.signature)?;
         // TensorFlow does not check the spatial shape: the convolution takes any, and the answer is another one.
-        border::check_tensor(spec, input)?;
-        let bytes = border::encode(spec.element_type, &input.values)?;
-        let value = RawTensor::new(&self.library, data_type_number(spec.element_type)?, &input.shape, &bytes)?;
+        let input = spec.fit(input)?;
+        let kind = data_type_number(input.element_type())?;
+        let value = RawTensor::new(&self.library, kind, &input.shape, &input.values.encode())?;
         let answers = self.model.run(&[(self.input, &value)], &[], &self.outputs)?;
         self.signature.outputs.iter().zip(answers).map(|(spec, answer)| read_output(spec, &answer)).collect()
     }
@@ -88,10 +88,10 @@ impl Session for TensorflowSession {
 fn read_output(spec: &TensorSpec, answer: &RawTensor) -> Result<Tensor> {
     let element_type = element_type(answer.kind());
     let shape = answer.shape()?;
-    let values = border::decode(element_type, answer.bytes())
+    let values = Values::decode(element_type, answer.bytes())
         .map_err(|error| error.context(format!("cannot read output `{}`", spec.name)))?;
-    let tensor = Tensor { name: spec.name.clone(), element_type, shape, values };
-    border::check_tensor(spec, &tensor).map_err(|error| error.context("TensorFlow answered against its signature"))?;
+    let tensor = Tensor { name: spec.name.clone(), shape, values };
+    spec.check(&tensor).map_err(|error| error.context("TensorFlow answered against its signature"))?;
     Ok(tensor)
 }
 
@@ -221,23 +221,27 @@ fn element_type(number: i32) -> ElementType {
         2 => ElementType::Float64,
         3 => ElementType::Int32,
         4 => ElementType::Uint8,
+        5 => ElementType::Int16,
         6 => ElementType::Int8,
         7 => ElementType::String,
         9 => ElementType::Int64,
         10 => ElementType::Bool,
         14 => ElementType::Bfloat16,
+        17 => ElementType::Uint16,
         19 => ElementType::Float16,
+        22 => ElementType::Uint32,
+        23 => ElementType::Uint64,
         _ => ElementType::Other,
     }
 }
 
 /// The `DataType` number of an input's element type.
-fn data_type_number(element_type: ElementType) -> Result<i32> {
-    match element_type {
-        ElementType::Float32 => Ok(1),
-        ElementType::Float16 => Ok(19),
-        other => Err(Error::unsupported(format!("an input of element type {other} cannot be fed"))),
+fn data_type_number(wanted: ElementType) -> Result<i32> {
+    let cannot = || Error::unsupported(format!("an input of element type {wanted} cannot be fed"));
+    if wanted.bytes().is_none() {
+        return Err(cannot());
     }
+    (1..=23).find(|&number| element_type(number) == wanted).ok_or_else(cannot)
 }
 
 #[cfg(test)]
@@ -365,9 +369,10 @@ mod tests {
 
     #[test]
     fn data_types_go_both_ways() {
-        for kind in [ElementType::Float32, ElementType::Float16] {
+        for kind in ElementType::HELD {
             assert_eq!(element_type(data_type_number(kind).unwrap()), kind);
         }
-        assert!(data_type_number(ElementType::Int8).is_err());
+        assert!(data_type_number(ElementType::String).is_err());
+        assert!(data_type_number(ElementType::Other).is_err());
     }
 }

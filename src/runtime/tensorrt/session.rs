@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use half::{bf16, f16};
-
 use crate::error::{Error, Result};
 use crate::files;
 use crate::measure::contract::{Measurement, TimingContract};
@@ -13,7 +11,7 @@ use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
 use crate::runtime::tensorrt::{capabilities, layers, pipeline};
 use crate::runtime::{Layer, OpenRequest, Session, TransferCount};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
+use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values, element_count};
 
 /// One tensor of an engine, with memory for its largest extent on both sides.
 struct Slot {
@@ -167,12 +165,12 @@ impl Session for EngineSession {
     }
 
     fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        check_input(&self.input.spec, input)?;
+        let input = self.input.spec.of_any_batch().fit(input)?;
         let batch = input.batch();
         if !(self.batches[0]..=self.batches[1]).contains(&batch) {
             return Err(outside(batch, self.batches));
         }
-        let bytes_in = write_values(&self.input, &input.values)?;
+        let bytes_in = write_values(&self.input, &input)?;
         self.input.host.copy_to(&self.input.device, bytes_in, &self.stream)?;
         self.transfers.copies_in += 1;
         self.transfers.bytes_in += bytes_in as u64;
@@ -203,8 +201,8 @@ impl Session for EngineSession {
             .filter(|output| output.wanted)
             .zip(shapes)
             .map(|(output, shape)| {
-                let values = read_values(output, shape.iter().product())?;
-                Ok(Tensor { name: output.spec.name.clone(), element_type: output.spec.element_type, shape, values })
+                let values = read_values(output, &shape)?;
+                Tensor::new(output.spec.name.clone(), shape, values)
             })
             .collect()
     }
@@ -281,80 +279,28 @@ fn outside(batch: usize, [least, most]: [usize; 2]) -> Error {
         .hint("run a smaller batch, or build the engine with a larger `[engine] max-batch`")
 }
 
-/// Name, shape and element type fit; 32-bit floats also fill an input of 16-bit floats.
-fn check_input(spec: &TensorSpec, input: &Tensor) -> Result<()> {
-    let narrowed = spec.element_type == ElementType::Float16 && input.element_type == ElementType::Float32;
-    let wanted = TensorSpec {
-        element_type: if narrowed { ElementType::Float32 } else { spec.element_type },
-        shape: std::iter::once(None).chain(spec.shape.iter().skip(1).copied()).collect(),
-        name: spec.name.clone(),
-    };
-    wanted.accepts(input)
+/// Writes the values of `tensor`; returns the bytes written.
+fn write_values(slot: &Slot, tensor: &Tensor) -> Result<usize> {
+    let bytes = tensor.values.encode();
+    let full = || Error::failed(format!("{} values do not fit `{}`", tensor.values.len(), slot.spec.name));
+    slot.host.view_mut::<u8>()?.get_mut(..bytes.len()).ok_or_else(full)?.copy_from_slice(&bytes);
+    Ok(bytes.len())
 }
 
-/// Writes `values` in the tensor's element type; returns the bytes written.
-fn write_values(slot: &Slot, values: &[f32]) -> Result<usize> {
-    let full = || Error::failed(format!("{} values do not fit `{}`", values.len(), slot.spec.name));
-    if slot.spec.element_type == ElementType::Float16 {
-        let mut view = slot.host.view_mut::<u16>()?;
-        let target = view.get_mut(..values.len()).ok_or_else(full)?;
-        for (target, value) in target.iter_mut().zip(values) {
-            *target = f16::from_f32(*value).to_bits();
-        }
-        return Ok(values.len() * size_of::<u16>());
-    }
-    let mut view = slot.host.view_mut::<f32>()?;
-    view.get_mut(..values.len()).ok_or_else(full)?.copy_from_slice(values);
-    Ok(size_of_val(values))
-}
-
-/// Reads `count` values, widened to 32-bit floats.
-fn read_values(slot: &Slot, count: usize) -> Result<Vec<f32>> {
-    let short = || Error::failed(format!("`{}` holds fewer than {count} values", slot.spec.name));
-    Ok(match slot.spec.element_type {
-        ElementType::Float32 => slot.host.view::<f32>()?.get(..count).ok_or_else(short)?.to_vec(),
-        ElementType::Float16 => {
-            let view = slot.host.view::<u16>()?;
-            view.get(..count).ok_or_else(short)?.iter().map(|bits| f16::from_bits(*bits).to_f32()).collect()
-        }
-        ElementType::Bfloat16 => {
-            let view = slot.host.view::<u16>()?;
-            view.get(..count).ok_or_else(short)?.iter().map(|bits| bf16::from_bits(*bits).to_f32()).collect()
-        }
-        ElementType::Int8 => {
-            slot.host.view::<i8>()?.get(..count).ok_or_else(short)?.iter().map(|value| f32::from(*value)).collect()
-        }
-        ElementType::Uint8 | ElementType::Bool => {
-            slot.host.view::<u8>()?.get(..count).ok_or_else(short)?.iter().map(|value| f32::from(*value)).collect()
-        }
-        ElementType::Int32 => {
-            slot.host.view::<i32>()?.get(..count).ok_or_else(short)?.iter().map(|value| *value as f32).collect()
-        }
-        ElementType::Int64 => {
-            slot.host.view::<i64>()?.get(..count).ok_or_else(short)?.iter().map(|value| *value as f32).collect()
-        }
-        other => return Err(Error::unsupported(format!("output `{}` is {other}", slot.spec.name))),
-    })
+/// Reads the values of `shape`.
+fn read_values(slot: &Slot, shape: &[usize]) -> Result<Values> {
+    let (element_type, name) = (slot.spec.element_type, &slot.spec.name);
+    let bytes = element_count(shape).and_then(|count| count.checked_mul(element_type.bytes()?));
+    let short = || Error::failed(format!("`{name}` holds fewer values than its shape {shape:?}"));
+    let view = slot.host.view::<u8>()?;
+    Values::decode(element_type, view.get(..bytes.ok_or_else(short)?).ok_or_else(short)?)
+        .map_err(|error| error.context(format!("cannot read output `{name}`")))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn spec(element_type: ElementType) -> TensorSpec {
-        TensorSpec { name: "x".to_owned(), element_type, shape: vec![None, Some(3)] }
-    }
-
-    #[test]
-    fn inputs_fit_in_name_shape_and_type() {
-        let tensor = Tensor::float32("x", vec![2, 3], vec![0.0; 6]).unwrap();
-        check_input(&spec(ElementType::Float32), &tensor).unwrap();
-        check_input(&spec(ElementType::Float16), &tensor).unwrap();
-        assert!(check_input(&spec(ElementType::Int8), &tensor).is_err());
-        let wide = Tensor::float32("x", vec![2, 4], vec![0.0; 8]).unwrap();
-        assert!(check_input(&spec(ElementType::Float32), &wide).is_err());
-    }
 
     #[test]
     fn batches_outside_say_what_fits() {

@@ -126,24 +126,25 @@ pub(super) fn check(model: &Model, tensors: &[Tensor]) -> Found {
     let integers = |name: &str| -> (Vec<usize>, Vec<f64>) {
         match names.stored.get(name) {
             Some(stored) => (stored.dims.iter().map(|&size| size as usize).collect(), numbers(stored).unwrap()),
-            None => (seen[name].shape.clone(), seen[name].values.iter().map(|&value| f64::from(value)).collect()),
+            None => (seen[name].shape.clone(), seen[name].values.to_f64()),
         }
     };
     let mut found = Found::default();
     for product in names.products() {
         let (data, weights) = (integers(product.data.integers), integers(product.weights.integers));
         let result = seen[product.result.as_ref().map_or(product.node.output[0].as_str(), |pair| pair.integers)];
-        let largest = result.values.iter().fold(0.0_f64, |largest, value| largest.max(f64::from(value.abs())));
+        let results = result.floats();
+        let largest = results.iter().fold(0.0_f64, |largest, value| largest.max(f64::from(value.abs())));
         let mut state = 1_u64;
         for _ in 0..PLACES {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = (state >> 33) as usize % result.values.len();
+            let place = (state >> 33) as usize % results.len();
             let index = unravel(place, &result.shape);
             let (sum, channel) = exact(&product, &data, &weights, &index);
             let scale = &product.weights.scale;
             let step = product.data.scale[0] * scale[if scale.len() == 1 { 0 } else { channel }];
             let value = (sum * step + names.bias(product.node, channel)).clamp(product.limits.0, product.limits.1);
-            let actual = f64::from(result.values[place]);
+            let actual = f64::from(results[place]);
             let right = match &product.result {
                 Some(pair) => {
                     let steps = value / pair.scale[0];

@@ -9,7 +9,7 @@ use crate::runtime::TransferCount;
 use crate::runtime::cuda::{ALIGNMENT, Device, DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::pipeline::values::{self, POISON};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject};
-use crate::tensor::{ElementType, TensorSpec};
+use crate::tensor::{ElementType, TensorSpec, Values};
 
 /// One binding: its name and its size for the batch at hand.
 pub(super) struct Binding {
@@ -23,7 +23,13 @@ pub(super) struct Binding {
 impl Binding {
     fn new<C: Enqueue>(spec: &TensorSpec, context: &C) -> Result<Self> {
         let elements: usize = context.tensor_shape(&spec.name)?.iter().product();
-        let bytes = elements * values::element_bytes(spec.element_type)?;
+        let size = spec.element_type.bytes().ok_or_else(|| {
+            Error::unsupported(format!(
+                "`{}` is {}, which cannot cross the engine's border",
+                spec.name, spec.element_type
+            ))
+        })?;
+        let bytes = elements * size;
         let pitch = bytes.max(1).next_multiple_of(ALIGNMENT);
         Ok(Self { name: spec.name.clone(), element_type: spec.element_type, bytes, pitch })
     }
@@ -106,7 +112,7 @@ impl Sources {
         {
             let mut view = memory.view_mut::<u8>()?;
             for (place, batch) in view.chunks_exact_mut(pitch).zip(subject.batches.iter().cycle()) {
-                let bytes = values::encode(&batch.values, subject.border.input.element_type)?;
+                let bytes = subject.border.input.fit(batch)?.values.encode();
                 let fits = || Error::failed(format!("an input of {} bytes where {pitch} fit", bytes.len()));
                 place.get_mut(..bytes.len()).ok_or_else(fits)?.copy_from_slice(&bytes);
             }
@@ -215,7 +221,7 @@ impl Buffers {
             let bytes = place.get(..binding.bytes).unwrap_or(place);
             let output = match values::untouched(bytes) {
                 true => None,
-                false => Some(values::decode(bytes, binding.element_type)?),
+                false => Some(Values::decode(binding.element_type, bytes)?.to_f32().into_owned()),
             };
             Ok(((self.first_input + batch) % self.inputs, output))
         };

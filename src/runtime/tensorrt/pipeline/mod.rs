@@ -3,7 +3,7 @@
 //! | file         | holds                                                                            |
 //! |--------------|----------------------------------------------------------------------------------|
 //! | `plan`       | how many batches a launch holds, which inputs each set runs: plain arithmetic      |
-//! | `values`     | tensors to bytes and back                                                          |
+//! | `values`     | whether an output was written, and which of several is the worst                   |
 //! | `context`    | TensorRT's execution context as the measurement needs it                           |
 //! | `buffers`    | buffers of one launch, bound to a context                                          |
 //! | `latency`    | one batch at a time, from host to host                                             |
@@ -128,14 +128,7 @@ pub fn measure<C: Enqueue>(
         return Err(Error::failed("the engine has no output that is asked for"));
     };
     for tensor in inputs {
-        values::accepts(border.input, tensor)?;
-        if tensor.values.len() != tensor.shape.iter().product::<usize>() {
-            return Err(Error::usage(format!(
-                "an input batch of shape {:?} holds {} values",
-                tensor.shape,
-                tensor.values.len()
-            )));
-        }
+        border.input.fit(tensor)?;
     }
     device.make_current()?;
     // Without NVML (a container that hides it, say) the measurement goes on: its record then lacks the states.
