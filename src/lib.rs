@@ -13,6 +13,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+pub mod libraries;
 pub mod manifest;
 pub mod measure;
 pub mod meter;

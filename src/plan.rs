@@ -84,7 +84,7 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
                     if !filter.wants(&id) {
                         continue;
                     }
-                    let artifact = artifact_of(row.library, precision);
+                    let artifact = row.library.source(precision);
                     let ability = ability(&target, precision);
                     cells.push(PlannedCell { id, artifact, installation: target.installation.cloned(), ability });
                 }
@@ -150,31 +150,9 @@ fn ability(target: &Target<'_>, precision: Precision) -> Ability {
             Ability::Nothing(known.clone())
         }
         (Some(build), None) => Ability::Nothing(build.clone()),
-        (None, Some(run)) if builds_engines(installation.id.library) => Ability::BuildOnly(run.clone()),
+        (None, Some(run)) if installation.id.library.builds_engines() => Ability::BuildOnly(run.clone()),
         (None, Some(run)) => Ability::Nothing(run.clone()),
         (None, None) => Ability::Run,
-    }
-}
-
-/// Whether a library builds an engine from a portable artifact before it runs.
-pub const fn builds_engines(library: Library) -> bool {
-    matches!(library, Library::Tensorrt | Library::TensorrtRtx)
-}
-
-/// The portable artifact that a cell starts from.
-pub const fn artifact_of(library: Library, precision: Precision) -> ArtifactKind {
-    match library {
-        Library::Tensorflow => ArtifactKind::SavedModel,
-        Library::Litert => ArtifactKind::TfliteInt8,
-        Library::TensorrtLean => ArtifactKind::Engine,
-        Library::Onnxruntime | Library::Tensorrt | Library::TensorrtRtx => match precision {
-            Precision::Fp16 => ArtifactKind::OnnxFp16,
-            Precision::Int8 if matches!(library, Library::Onnxruntime) => ArtifactKind::OnnxInt8Cpu,
-            Precision::Int8 => ArtifactKind::OnnxInt8,
-            Precision::Fp32 | Precision::Tf32 | Precision::Fp16Flag | Precision::Int8Calibrated => {
-                ArtifactKind::OnnxFp32
-            }
-        },
     }
 }
 

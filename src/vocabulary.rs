@@ -109,13 +109,6 @@ pub enum Library {
 names!(Library, "runtime", Tensorflow => "tensorflow", Onnxruntime => "onnxruntime", Litert => "litert",
     Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean");
 
-impl Library {
-    /// Whether several versions of the library are told apart by name (`tensorrt@8.5.3`).
-    pub const fn versioned(self) -> bool {
-        matches!(self, Self::Tensorrt | Self::TensorrtRtx | Self::TensorrtLean)
-    }
-}
-
 /// How a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use trtgate::gate::{self, Options, RunOptions, Workspace};
-use trtgate::plan::{Ability, Filter, builds_engines};
+use trtgate::plan::{Ability, Filter};
 use trtgate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use trtgate::report::{file, terminal};
 use trtgate::runtime::Obstacle;
@@ -82,7 +82,7 @@ fn trials() -> trtgate::Result<Vec<Trial>> {
             }
         }
         let engine = (id.runtime.clone(), id.precision);
-        if builds_engines(id.runtime.library) && !built.contains(&engine) {
+        if id.runtime.library.builds_engines() && !built.contains(&engine) {
             let impossible = match &cell.ability {
                 Ability::Nothing(obstacle) => excused(&obstacle),
                 Ability::BuildOnly(_) | Ability::Run => false,

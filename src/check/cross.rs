@@ -89,7 +89,7 @@ fn size_order(runtime: &RuntimeId, before: Series<'_>, after: Series<'_>) -> Opt
 }
 
 fn speed_order(runtime: &RuntimeId, before: Series<'_>, after: Series<'_>) -> Option<CheckResult> {
-    if !matches!(runtime.library, Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean) {
+    if !runtime.library.on_gpu() {
         return None;
     }
     let (batch, ratio) = before.1.iter().find_map(|old| {

@@ -54,19 +54,18 @@ pub fn chain(source: ArtifactKind, library: Library, precision: Precision) -> Ve
     if source == ArtifactKind::SavedModel {
         chain.push(point(Library::Tensorflow, Precision::Fp32, ArtifactKind::SavedModel));
     }
-    match library {
-        Library::Tensorflow => {}
-        Library::Litert => chain.push(point(Library::Litert, precision, ArtifactKind::TfliteInt8)),
-        Library::Onnxruntime | Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
+    match library.source(precision) {
+        ArtifactKind::SavedModel => {}
+        ArtifactKind::TfliteInt8 => chain.push(point(library, precision, ArtifactKind::TfliteInt8)),
+        _ => {
             chain.push(point(Library::Onnxruntime, Precision::Fp32, ArtifactKind::OnnxFp32));
-            match precision {
-                Precision::Fp16 => chain.push(point(Library::Onnxruntime, precision, ArtifactKind::OnnxFp16)),
-                // The graph for CPUs, which has the scales and the integers of the one that engines are built from.
-                Precision::Int8 => chain.push(point(Library::Onnxruntime, precision, ArtifactKind::OnnxInt8Cpu)),
-                // These engines are built from the FP32 graph.
-                Precision::Fp32 | Precision::Tf32 | Precision::Fp16Flag | Precision::Int8Calibrated => {}
+            // Of INT8 it is the graph for CPUs, which has the scales and the integers of the one that engines are built
+            // from; what the builder itself makes of the FP32 graph has none of its own.
+            let graph = Library::Onnxruntime.source(precision);
+            if graph != ArtifactKind::OnnxFp32 {
+                chain.push(point(Library::Onnxruntime, precision, graph));
             }
-            if library != Library::Onnxruntime {
+            if library.on_gpu() {
                 chain.push(point(library, precision, ArtifactKind::Engine));
             }
         }

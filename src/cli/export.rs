@@ -96,15 +96,17 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
     let mut wanted = Vec::new();
     for &kind in ArtifactKind::ALL {
         let asked = if only.is_empty() {
-            kind != ArtifactKind::TfliteInt8 || (has_litert && !from_onnx)
+            kind.static_batch(1).is_none() || (has_litert && !from_onnx)
         } else {
             only.contains(&kind)
         };
         match kind {
             ArtifactKind::SavedModel | ArtifactKind::Engine => {}
-            ArtifactKind::TfliteInt8 if asked => wanted.extend(batches.iter().map(|&batch| (kind, Some(batch)))),
-            _ if asked => wanted.push((kind, None)),
-            _ => {}
+            _ if !asked => {}
+            _ => {
+                wanted.extend(batches.iter().map(|&batch| (kind, kind.static_batch(batch))));
+                wanted.dedup();
+            }
         }
     }
     Ok(wanted)

@@ -64,7 +64,7 @@ use crate::convert::onnx;
 use crate::error::{Error, Result};
 use crate::gate::{Workspace, planned};
 use crate::manifest::OutputKind;
-use crate::plan::{PlannedCell, builds_engines};
+use crate::plan::PlannedCell;
 use crate::runtime::Layer;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision};
@@ -183,7 +183,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
 /// The planned cell, if its runtime shows inner tensors.
 fn explainable(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
     let library = id.runtime.library;
-    if library != Library::Onnxruntime && !builds_engines(library) {
+    if library != Library::Onnxruntime && !library.builds_engines() {
         return Err(Error::unsupported(format!("`{library}` shows no inner tensors"))
             .hint("explain the same precision in `onnxruntime`, or a TensorRT that builds engines"));
     }

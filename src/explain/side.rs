@@ -11,7 +11,7 @@ use crate::explain::divide::divide;
 use crate::files;
 use crate::gate::Workspace;
 use crate::gate::engine::{Site, engine};
-use crate::plan::{PlannedCell, builds_engines};
+use crate::plan::PlannedCell;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::{ElementType, Tensor, TensorSpec};
 use crate::vocabulary::{CellId, Library, Precision};
@@ -76,7 +76,7 @@ impl Side {
     ) -> Result<Self> {
         let installation =
             cell.installation.as_ref().ok_or_else(|| Error::missing("the runtime is not on this machine"))?;
-        if !builds_engines(installation.id.library) {
+        if !installation.id.library.builds_engines() {
             let optimize = super::optimised(cell.id.precision);
             return Self::onnx(workspace, installation, artifact, &cell.id, names, optimize);
         }

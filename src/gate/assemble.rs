@@ -22,7 +22,6 @@ use crate::gate::natural::Natural;
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
-use crate::measure::environment::on_gpu;
 use crate::plan::PlannedCell;
 use crate::report::schema::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::tensor::Tensor;
@@ -234,7 +233,7 @@ fn judge_cell(
     };
     report.seconds = Some(ran.seconds);
     report.emulated = emulated(&cell.planned).map(str::to_owned);
-    report.instruction_set = ran.instruction_set.clone().filter(|_| !on_gpu(id.runtime.library));
+    report.instruction_set = ran.instruction_set.clone().filter(|_| !id.runtime.library.on_gpu());
     report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
     let actual = match outputs.by_cell.get(id) {
         Some(Ok(actual)) => actual,

@@ -63,17 +63,9 @@ pub fn discover(
     }
     let site_packages: Vec<PathBuf> = own.iter().flat_map(|(_, folders)| folders.clone()).collect();
     let paths = SearchPaths { explicit: search.to_vec(), site_packages, system: true };
-    let libraries = [
-        Library::Tensorflow,
-        Library::Onnxruntime,
-        Library::Litert,
-        Library::Tensorrt,
-        Library::TensorrtRtx,
-        Library::TensorrtLean,
-    ];
     let mut probes: Probes = Vec::new();
     let mut tensorrt: Option<Probe> = None;
-    for library in libraries {
+    for &library in Library::ALL {
         let probe = match library {
             Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
                 if tensorrt.is_none() {

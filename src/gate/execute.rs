@@ -17,8 +17,9 @@ use crate::check::pair::{check_outputs, select_output};
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
+use crate::libraries::BatchSupport;
 use crate::manifest::Manifest;
-use crate::plan::{Ability, PlannedCell, builds_engines};
+use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
 use crate::report::schema::{ArtifactReport, CellSeconds};
 use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
@@ -194,14 +195,13 @@ impl Lane<'_> {
         let Some(installation) = &cell.installation else {
             return Err((Stage::Load, Error::missing("the runtime is not on this machine")));
         };
-        let batch = (cell.artifact == ArtifactKind::TfliteInt8).then_some(cell.id.batch);
-        let source = match self.inputs.artifacts.get(&(cell.artifact, batch)) {
+        let source = match self.inputs.artifacts.get(&(cell.artifact, cell.artifact.static_batch(cell.id.batch))) {
             Some(Ok(artifact)) => artifact.clone(),
             Some(Err(error)) => return Err((Stage::Convert, error.clone())),
             None => return Err((Stage::Convert, Error::failed("the artifact was not planned"))),
         };
         *report = Some(artifact_report(&source));
-        let artifact = if builds_engines(installation.id.library) {
+        let artifact = if installation.id.library.builds_engines() {
             let engine = self.engine(cell, installation, &source).map_err(|error| (Stage::Build, error))?;
             *report = Some(artifact_report(&engine));
             engine
@@ -383,7 +383,7 @@ fn open_request(
     artifact: &Artifact,
 ) -> OpenRequest {
     let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
-    let batch = if artifact.kind == ArtifactKind::TfliteInt8 { cell.id.batch } else { largest };
+    let batch = artifact.kind.static_batch(cell.id.batch).unwrap_or(largest);
     OpenRequest {
         installation: installation.clone(),
         artifact: artifact.path.clone(),
@@ -420,7 +420,7 @@ pub(crate) fn hold_batch(manifest: &Manifest, signature: &mut Signature) {
 
 /// Whether an artifact of this kind is one file a batch size.
 pub(crate) const fn is_of_one_batch(kind: ArtifactKind) -> bool {
-    matches!(kind, ArtifactKind::TfliteInt8)
+    matches!(kind.batches(), BatchSupport::Static)
 }
 
 /// Whether the model takes one batch size only.

@@ -414,7 +414,7 @@ fn artifacts(workspace: &Workspace, plan: &[PlannedCell]) -> Artifacts {
     let mut wanted: Vec<(ArtifactKind, Option<u32>)> = plan
         .iter()
         .filter(|cell| !matches!(cell.ability, Ability::Nothing(_)))
-        .map(|cell| (cell.artifact, (cell.artifact == ArtifactKind::TfliteInt8).then_some(cell.id.batch)))
+        .map(|cell| (cell.artifact, cell.artifact.static_batch(cell.id.batch)))
         .collect();
     // The FP32 graph is the measure of every smaller one's size.
     if wanted

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
 use crate::measure::contract::{Measurement, TimingContract};
-use crate::plan::{Ability, Filter, PlannedCell, builds_engines};
+use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::{Layer, Obstacle, OpenRequest, SessionOptions};
 use crate::tensor::{Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
@@ -49,13 +49,12 @@ impl OpenCell {
         let Some(installation) = &cell.installation else {
             return Err(Error::missing(format!("`{}` is not on this machine", id.runtime)));
         };
-        let static_batch = (cell.artifact == ArtifactKind::TfliteInt8).then_some(id.batch);
-        let mut artifact = match artifact {
+                let mut artifact = match artifact {
             Some(artifact) => artifact,
-            None => workspace.artifact(cell.artifact, static_batch)?,
+            None => workspace.artifact(cell.artifact, cell.artifact.static_batch(id.batch))?,
         };
         let mut worker = Worker::start(&workspace.program, workspace.limits)?;
-        if builds_engines(installation.id.library) && artifact.kind != ArtifactKind::Engine {
+        if installation.id.library.builds_engines() && artifact.kind != ArtifactKind::Engine {
             let mut site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
             site.options.profiles = site.options.profiles.max(u32::try_from(streams).unwrap_or(1));
             artifact =
@@ -125,7 +124,7 @@ pub fn build_engine(
     source: Option<crate::convert::Artifact>,
 ) -> Result<(RuntimeId, crate::convert::Artifact)> {
     let library = id.runtime.library;
-    if !builds_engines(library) {
+    if !library.builds_engines() {
         return Err(
             Error::usage(format!("`{library}` builds no engines")).hint("name a `tensorrt` or `tensorrt-rtx` runtime")
         );

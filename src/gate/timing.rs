@@ -44,7 +44,7 @@ impl TimingOptions {
     /// The contract of a cell.
     pub fn contract(&self, id: &CellId) -> TimingContract {
         let host = TimingContract { duration_milliseconds: self.duration_milliseconds, ..TimingContract::host() };
-        if !id.runtime.library.versioned() {
+        if !id.runtime.library.on_gpu() {
             return host;
         }
         let transfers = self.mode != TimingMode::Compute;

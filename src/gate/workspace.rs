@@ -23,7 +23,7 @@ use crate::gate::natural::{self, Natural};
 use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
-use crate::plan::{Filter, PlannedCell, builds_engines, plan};
+use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
@@ -212,7 +212,7 @@ impl Workspace {
     pub fn plan(&self, filter: &Filter) -> Result<Vec<PlannedCell>> {
         let mut cells = plan(&self.manifest, &self.discovery.probes, filter)?;
         if self.engines_need_plain {
-            let engines = cells.iter_mut().filter(|cell| builds_engines(cell.id.runtime.library));
+            let engines = cells.iter_mut().filter(|cell| cell.id.runtime.library.builds_engines());
             engines
                 .filter(|cell| cell.artifact == ArtifactKind::OnnxFp32)
                 .for_each(|cell| cell.artifact = ArtifactKind::OnnxPlain);

@@ -345,18 +345,13 @@ fn batches(source: &Source<'_>, raw: Option<Spanned<Vec<u32>>>, fixed: Option<u3
 
 /// The precisions each library is asked for where the manifest names none.
 fn default_matrix(origin: &ModelSource) -> Vec<MatrixRow> {
-    use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
-    let row = |library, precisions: &[Precision]| MatrixRow { library, precisions: precisions.to_vec() };
-    let mut rows = vec![
-        row(Library::Onnxruntime, &[Fp32, Fp16, Int8]),
-        row(Library::Tensorrt, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
-        row(Library::TensorrtRtx, &[Fp32, Tf32, Fp16, Int8]),
-    ];
-    if matches!(origin, ModelSource::SavedModel { .. }) {
-        rows.insert(0, row(Library::Tensorflow, &[Fp32]));
-        rows.insert(2, row(Library::Litert, &[Int8]));
-    }
-    rows
+    let from_onnx = matches!(origin, ModelSource::Onnx { .. });
+    Library::ALL
+        .iter()
+        .map(|&library| (library, library.facts()))
+        .filter(|(_, facts)| !facts.precisions.is_empty() && !(from_onnx && facts.needs_saved_model))
+        .map(|(library, facts)| MatrixRow { library, precisions: facts.precisions.to_vec() })
+        .collect()
 }
 
 fn matrix(
@@ -370,8 +365,7 @@ fn matrix(
     let mut rows = Vec::new();
     for (name, words) in raw {
         let library: Library = name.get_ref().parse().map_err(|error| pointed(source, name.span(), error))?;
-        let needs_saved_model = matches!(library, Library::Tensorflow | Library::Litert);
-        if needs_saved_model && matches!(origin, ModelSource::Onnx { .. }) {
+        if library.facts().needs_saved_model && matches!(origin, ModelSource::Onnx { .. }) {
             return Err(source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is ONNX")));
         }
         if words.get_ref().is_empty() {

@@ -13,17 +13,9 @@ use crate::processor::InstructionSet;
 use crate::report::schema::Machine;
 use crate::vocabulary::{CellId, Library, RuntimeId};
 
-/// Whether `library` computes on the GPU.
-pub const fn on_gpu(library: Library) -> bool {
-    match library {
-        Library::Tensorflow | Library::Onnxruntime | Library::Litert => false,
-        Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => true,
-    }
-}
-
 /// The device that `library` computes on: the GPU's or the processor's name.
 pub fn device_name(machine: &Machine, library: Library) -> String {
-    if on_gpu(library) { machine.gpu.clone().unwrap_or_else(|| "no-gpu".to_owned()) } else { machine.cpu.clone() }
+    if library.on_gpu() { machine.gpu.clone().unwrap_or_else(|| "no-gpu".to_owned()) } else { machine.cpu.clone() }
 }
 
 /// A name as part of a file name: lower-case letters, digits and `.`, everything else one `-`.
@@ -97,7 +89,7 @@ impl Environment {
         environment.set("precision", cell.precision);
         environment.set("batch", cell.batch);
         environment.set("repetitions", repetitions);
-        if on_gpu(cell.runtime.library) {
+        if cell.runtime.library.on_gpu() {
             let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
             environment.set("compute-capability", known(&machine.compute_capability));
             environment.set("driver", known(&machine.driver));
@@ -134,9 +126,9 @@ impl Environment {
 
     fn common(facts: &CellEnvironment<'_>, runtime: &RuntimeId) -> Self {
         let mut environment = Self::default();
-        let device = if on_gpu(runtime.library) { "gpu" } else { "cpu" };
+        let device = if runtime.library.on_gpu() { "gpu" } else { "cpu" };
         environment.set(device, device_name(facts.machine, runtime.library));
-        if !on_gpu(runtime.library) {
+        if !runtime.library.on_gpu() {
             // Processors of one name differ in it, and kernels are chosen by it.
             environment.set("instruction-set", facts.instruction_set.map_or("unknown", InstructionSet::as_str));
         }

@@ -42,10 +42,7 @@ pub struct PerDevice {
 impl PerDevice {
     /// The number for `library`.
     pub const fn of(&self, library: Library) -> f64 {
-        match library {
-            Library::Tensorflow | Library::Onnxruntime | Library::Litert => self.cpu,
-            Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => self.gpu,
-        }
+        if library.on_gpu() { self.gpu } else { self.cpu }
     }
 }
 

@@ -244,7 +244,7 @@ impl TransferCount {
     }
 }
 
-/// A driver for one library.
+/// A driver for one library; what is known of a library whatever the machine stands in [`Library::facts`].
 pub trait Runtime: Sync {
     /// The library.
     fn library(&self) -> Library;
@@ -314,14 +314,10 @@ pub fn probe_here(library: Library, paths: &SearchPaths) -> Probe {
 /// The reason, as an [`Obstacle`] of status `unsupported`.
 pub fn supports(installation: &Installation, precision: Precision) -> std::result::Result<(), Obstacle> {
     let library = installation.id.library;
-    let able: &[Precision] = match library {
-        Library::Tensorflow => &[Precision::Fp32],
-        Library::Onnxruntime => &[Precision::Fp32, Precision::Fp16, Precision::Int8],
-        Library::Litert => &[Precision::Int8],
-        Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean => {
-            return tensorrt::capabilities::supports(installation, precision);
-        }
-    };
+    if library.on_gpu() {
+        return tensorrt::capabilities::supports(installation, precision);
+    }
+    let able = library.facts().precisions;
     if able.contains(&precision) {
         Ok(())
     } else {

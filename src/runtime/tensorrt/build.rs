@@ -26,7 +26,7 @@ use crate::vocabulary::{Library as Name, Precision};
 pub struct BuildRequest {
     /// The TensorRT to build with.
     pub installation: Installation,
-    /// The ONNX model; which form of it a precision needs says [`capabilities::source_artifact`].
+    /// The ONNX model; which form of it a precision needs says [`Library::source`](crate::vocabulary::Library::source).
     pub onnx: PathBuf,
     /// Precision.
     pub precision: Precision,

@@ -2,16 +2,7 @@
 
 use crate::runtime::tensorrt::sys::Family;
 use crate::runtime::{Installation, Obstacle};
-use crate::vocabulary::{ArtifactKind, Library, Precision};
-
-/// The ONNX artifact that an engine of `precision` is built from.
-pub const fn source_artifact(precision: Precision) -> ArtifactKind {
-    match precision {
-        Precision::Fp32 | Precision::Tf32 | Precision::Fp16Flag | Precision::Int8Calibrated => ArtifactKind::OnnxFp32,
-        Precision::Fp16 => ArtifactKind::OnnxFp16,
-        Precision::Int8 => ArtifactKind::OnnxInt8,
-    }
-}
+use crate::vocabulary::{Library, Precision};
 
 /// Why `family` cannot build `precision`, or `None` if it can.
 pub fn build_obstacle(family: Family, precision: Precision) -> Option<Obstacle> {

@@ -57,7 +57,7 @@ fn write_model(folder: &Path, form: Form, batch: Option<u64>) -> PathBuf {
 }
 
 fn form(precision: Precision) -> Form {
-    match capabilities::source_artifact(precision) {
+    match Library::Tensorrt.source(precision) {
         ArtifactKind::OnnxFp16 => Form::Half,
         ArtifactKind::OnnxInt8 => Form::Quantized,
         _ => Form::Float,
