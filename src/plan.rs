@@ -182,3 +182,162 @@ fn check_filter(manifest: &Manifest, filter: &Filter) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn manifest() -> Manifest {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\nkind = \"logits\"\n[matrix]\nbatches = [1, 4]\n[matrix.runtimes]\n\
+             onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\"]\n";
+        Manifest::parse(text, Path::new("gate.toml")).unwrap()
+    }
+
+    fn installed(id: &str) -> Installation {
+        let id: RuntimeId = id.parse().unwrap();
+        let family = id.library.on_gpu().then(|| "10".to_owned());
+        Installation { family, ..Installation::plain(id, "10.11.0", "lib.so") }
+    }
+
+    fn found(ids: &[&str]) -> Probes {
+        let of = |library: Library| {
+            let found = ids.iter().map(|id| installed(id)).filter(|found| found.id.library == library).collect();
+            (library, Probe { found, missing: None })
+        };
+        vec![of(Library::Onnxruntime), of(Library::Tensorrt)]
+    }
+
+    fn ids(cells: &[PlannedCell]) -> Vec<String> {
+        cells.iter().map(|cell| cell.id.to_string()).collect()
+    }
+
+    #[test]
+    fn every_row_gives_a_cell_for_each_precision_batch_and_version() {
+        let probes = found(&["onnxruntime", "tensorrt@10.11.0", "tensorrt@8.5.3", "tensorrt@10.11.0"]);
+        let cells = plan(&manifest(), &probes, &Filter::default()).unwrap();
+        assert_eq!(
+            ids(&cells),
+            [
+                "onnxruntime/fp32/batch-1",
+                "onnxruntime/fp32/batch-4",
+                "onnxruntime/fp16/batch-1",
+                "onnxruntime/fp16/batch-4",
+                "tensorrt@10.11.0/fp32/batch-1",
+                "tensorrt@10.11.0/fp32/batch-4",
+                "tensorrt@8.5.3/fp32/batch-1",
+                "tensorrt@8.5.3/fp32/batch-4",
+            ]
+        );
+        assert!(cells.iter().all(|cell| cell.ability == Ability::Run && cell.installation.is_some()));
+        assert_eq!((cells[2].artifact, cells[4].artifact), (ArtifactKind::OnnxFp16, ArtifactKind::OnnxFp32));
+    }
+
+    #[test]
+    fn a_filter_takes_the_cells_that_fit_all_its_parts() {
+        let probes = found(&["onnxruntime", "tensorrt@10.11.0"]);
+        let filter = Filter {
+            runtimes: vec!["onnxruntime".parse().unwrap(), "tensorrt@10".parse().unwrap()],
+            precisions: vec![Precision::Fp32],
+            batches: vec![4],
+            also: Vec::new(),
+        };
+        let cells = plan(&manifest(), &probes, &filter).unwrap();
+        assert_eq!(ids(&cells), ["onnxruntime/fp32/batch-4", "tensorrt@10.11.0/fp32/batch-4"]);
+    }
+
+    /// What is named and not here is planned all the same, so that its absence is told; what is here stands for any name that
+    /// selects it.
+    #[test]
+    fn a_version_that_is_named_and_not_here_is_a_cell_of_its_own() {
+        let named = |runtimes: &[&str], also: &[&str], here: &[&str]| {
+            let parse = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+            let filter = Filter { runtimes: parse(runtimes), also: parse(also), batches: vec![1], ..Filter::default() };
+            let cells = plan(&manifest(), &found(here), &filter).unwrap();
+            let told = |cell: &PlannedCell| {
+                let reason = cell.ability.obstacle().map(|obstacle| obstacle.reason.clone()).unwrap_or_default();
+                (cell.id.runtime.to_string(), reason)
+            };
+            cells.iter().filter(|cell| cell.id.runtime.library == Library::Tensorrt).map(told).collect::<Vec<_>>()
+        };
+        let here = |version: &str| (version.to_owned(), String::new());
+        let gone = |version: &str| (version.to_owned(), format!("`{version}` is not on this machine"));
+        assert_eq!(named(&["tensorrt@8"], &[], &["tensorrt@10.11.0"]), [gone("tensorrt@8")]);
+        assert_eq!(named(&["tensorrt@10"], &[], &["tensorrt@10.11.0"]), [here("tensorrt@10.11.0")]);
+        assert_eq!(named(&["tensorrt"], &[], &[]), [gone("tensorrt")]);
+        assert_eq!(
+            named(&[], &["tensorrt@8.5"], &["tensorrt@10.11.0"]),
+            [here("tensorrt@10.11.0"), gone("tensorrt@8.5")]
+        );
+        assert_eq!(named(&[], &[], &[]), [gone("tensorrt")]);
+    }
+
+    /// What is in the way of building and of running, and what a cell can do then. A known impossibility says more than an
+    /// absence, and damage more than either.
+    #[rstest]
+    #[case(None, None, "run")]
+    #[case(None, Some(Status::Unavailable), "build")]
+    #[case(Some(Status::Unavailable), None, "build obstacle")]
+    #[case(Some(Status::Unavailable), Some(Status::Unavailable), "build obstacle")]
+    #[case(Some(Status::Unavailable), Some(Status::Unsupported), "run obstacle")]
+    #[case(Some(Status::Unsupported), Some(Status::Unavailable), "build obstacle")]
+    #[case(Some(Status::Unsupported), Some(Status::Invalid), "run obstacle")]
+    #[case(None, Some(Status::Invalid), "run obstacle")]
+    fn obstacles_decide_how_far_a_cell_gets(
+        #[case] build: Option<Status>,
+        #[case] run: Option<Status>,
+        #[case] expected: &str,
+    ) {
+        let obstacle = |status: Option<Status>, reason: &str| {
+            status.map(|status| Obstacle { status, ..Obstacle::unavailable(reason) })
+        };
+        let mut probes = found(&["onnxruntime", "tensorrt@10.11.0"]);
+        for installation in probes.iter_mut().flat_map(|(_, probe)| &mut probe.found) {
+            installation.build_obstacle = obstacle(build, "build obstacle");
+            installation.run_obstacle = obstacle(run, "run obstacle");
+        }
+        let cells = plan(&manifest(), &probes, &Filter::default()).unwrap();
+        let told = |ability: &Ability| match ability {
+            Ability::Run => "run".to_owned(),
+            Ability::BuildOnly(obstacle) => {
+                assert_eq!(obstacle.reason, "run obstacle");
+                "build".to_owned()
+            }
+            Ability::Nothing(obstacle) => obstacle.reason.clone(),
+        };
+        assert_eq!(told(&cells[4].ability), expected);
+        // What builds nothing is not built where it cannot run.
+        let plain = if expected == "build" { "run obstacle" } else { expected };
+        assert_eq!(told(&cells[0].ability), plain);
+    }
+
+    #[test]
+    fn a_precision_that_a_release_does_not_have_is_unsupported() {
+        let mut probes = found(&["onnxruntime", "tensorrt@10.11.0"]);
+        probes[1].1.found[0].family = Some("unheard-of".to_owned());
+        let cells = plan(&manifest(), &probes, &Filter::default()).unwrap();
+        let obstacle = cells[4].ability.obstacle().unwrap();
+        assert_eq!((obstacle.status, obstacle.hint.is_some()), (Status::Unsupported, true));
+        assert!(matches!(cells[4].ability, Ability::Nothing(_)));
+    }
+
+    #[rstest]
+    #[case(Filter { runtimes: vec!["litert".parse().unwrap()], ..Filter::default() }, "its runtimes are onnxruntime, tensorrt")]
+    #[case(Filter { precisions: vec![Precision::Int8], ..Filter::default() }, "lists the precisions of each runtime")]
+    #[case(
+        Filter { runtimes: vec!["tensorrt".parse().unwrap()], precisions: vec![Precision::Fp16], ..Filter::default() },
+        "lists the precisions of each runtime"
+    )]
+    #[case(Filter { batches: vec![1, 2], ..Filter::default() }, "its batches are 1, 4")]
+    fn what_the_manifest_does_not_ask_for_is_refused(#[case] filter: Filter, #[case] hint: &str) {
+        let error = plan(&manifest(), &found(&["onnxruntime"]), &filter).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.hint.unwrap().ends_with(hint));
+    }
+}

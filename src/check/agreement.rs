@@ -171,6 +171,18 @@ mod tests {
         assert_eq!(answers.agree(), !matches!(expected, Some((FlipKind::Confident, _))));
     }
 
+    /// The bounds themselves: a margin of exactly a near-tie is one, an error of exactly half the gap explains a flip.
+    #[test]
+    fn what_lies_on_a_bound_is_within() {
+        let of = |near_tie: f64| {
+            counted(&[1.0, 1.25, 0.0], &[1.25, 1.0, 0.0], 3, &Terms { near_tie, ..TERMS }).flips[0].kind
+        };
+        assert_eq!((of(0.25), of(0.249)), (FlipKind::NearTie, FlipKind::Confident));
+        let pair = OutputPair::new(&[1.0, 2.0], &[2.0, 1.0], 1, 2).unwrap();
+        let kind = |error: f64| count(&pair, &[error], &TERMS).unwrap().flips[0].kind;
+        assert_eq!((kind(0.5), kind(0.49)), (FlipKind::Confident, FlipKind::Impossible));
+    }
+
     #[test]
     fn margins_of_probabilities_are_those_of_their_logits() {
         let logits = [3.0_f32, 2.5, -1.0];

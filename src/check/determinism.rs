@@ -105,6 +105,26 @@ mod tests {
         assert_eq!(drifting(1.0).result(true).status, Status::Fail);
     }
 
+    /// Every run counts, the last one too, and there are two at least.
+    #[test]
+    fn a_single_run_that_differs_is_seen() {
+        for (runs, odd) in [(2, 2), (4, 2), (4, 3), (4, 4), (0, 2), (1, 2)] {
+            let mut calls = 0;
+            let mut run = |input: &Tensor| {
+                calls += 1;
+                let mut output = input.clone();
+                output.values.as_mut::<f32>().unwrap()[5] += if calls == odd { 0.5 } else { 0.0 };
+                Ok(output)
+            };
+            let found = check(&mut run, &input(), runs, 0.25).unwrap();
+            assert_eq!((found.runs, found.differing, found.spread, found.holds()), (runs.max(2), 1, 0.5, false));
+            assert_eq!(calls, runs.max(2));
+        }
+        // A spread of exactly what is allowed holds; NaN never does.
+        let of = |spread: f64| Determinism { runs: 2, values: 1, differing: 1, spread, tolerance: 0.5 };
+        assert!(of(0.5).holds() && !of(0.5001).holds() && !of(f64::NAN).holds());
+    }
+
     #[test]
     fn a_nan_in_the_second_run_is_an_error() {
         let mut calls = 0;

@@ -328,6 +328,35 @@ mod tests {
         assert!(found.verdict.unwrap().ends_with("ONNX Runtime breaks the same way"));
     }
 
+    /// Errors that point the same way are one fault; independent ones, and errors of other samples, are not.
+    #[test]
+    fn the_same_fault_points_the_same_way() {
+        let golden = outputs(0, 0.0);
+        let off = |sample: usize, by: [f32; 2]| {
+            let mut tensor = golden.clone();
+            for (value, by) in tensor.values.as_mut::<f32>().unwrap().iter_mut().skip(sample * 10).zip(by) {
+                *value += by;
+            }
+            tensor
+        };
+        let same = |one: &Tensor, other: &Tensor| same_fault(&golden, one, other, SAMPLES);
+        let fault = off(3, [1.0, 0.0]);
+        assert!(same(&fault, &fault) && same(&fault, &off(3, [5.0, 0.0])));
+        // Cosines of 0.83 and of 0.77.
+        assert!(same(&fault, &off(3, [3.0, 2.0])) && !same(&fault, &off(3, [3.0, 2.5])));
+        assert!(!same(&fault, &off(3, [-1.0, 0.0])) && !same(&fault, &off(4, [1.0, 0.0])));
+        // No error is no fault, and what cannot be compared has none in common.
+        assert!(!same(&golden, &golden) && !same(&fault, &golden) && !same(&golden, &fault));
+        assert!(!same_fault(&golden, &fault, &fault, SAMPLES - 1));
+        assert!(!same(&fault, &fault.first(SAMPLES - 1).unwrap()));
+        // Values that are not finite are one fault where they are in the same samples.
+        let mut broken = fault.clone();
+        broken.values.as_mut::<f32>().unwrap()[35] = f32::NAN;
+        let mut elsewhere = fault.clone();
+        elsewhere.values.as_mut::<f32>().unwrap()[45] = f32::NAN;
+        assert!(same(&broken, &broken) && !same(&broken, &elsewhere) && !same(&broken, &fault));
+    }
+
     #[test]
     fn a_link_that_is_not_here_is_compared_over() {
         let mut links = good();

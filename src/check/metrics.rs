@@ -330,6 +330,20 @@ mod tests {
         assert_eq!(top3(&[1.0]), [(0, 1.0)]);
     }
 
+    /// The relative bound is a share of the reference, not of what is judged by it; what lies on a bound is within.
+    #[test]
+    fn a_bound_is_of_the_reference() {
+        let outside = |reference: f32, actual: f32| {
+            let (reference, actual) = ([reference], [actual]);
+            let pair = OutputPair::new(&reference, &actual, 1, 1).unwrap();
+            measure(&pair, Tolerance { absolute: 0.125, relative: 0.25 }).error.outside
+        };
+        assert_eq!((outside(4.0, 5.0), outside(4.0, 5.01), outside(4.0, 3.0)), (0, 1, 0));
+        assert_eq!((outside(5.0, 4.0), outside(3.9, 5.0), outside(-4.0, -5.0)), (0, 1, 0));
+        assert_eq!((outside(0.0, 0.125), outside(0.0, 0.126)), (0, 1));
+        assert!(TIGHT.admits(0.0, 0.0));
+    }
+
     #[test]
     fn nothing_admits_a_nan() {
         assert!(!TIGHT.admits(f64::NAN, 1.0));

@@ -28,6 +28,13 @@ impl Saturation {
         Self { products: products(model) }
     }
 
+    /// One product that overflows where pairs are summed in 16 bits.
+    #[cfg(test)]
+    pub(crate) fn unproven() -> Self {
+        let sum = PairSum::Narrow { factor: 255, weights: (127, 127) };
+        Self { products: vec![Product { name: "conv".to_owned(), operator: "Conv".to_owned(), sum }] }
+    }
+
     /// Whether it is proven that no processor saturates; also where there are no integer products.
     pub fn is_proven(&self) -> bool {
         self.products.iter().all(|product| product.sum.fits())

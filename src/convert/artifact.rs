@@ -149,13 +149,7 @@ impl Work<'_> {
         file: &str,
         check: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Artifact> {
-        let mut key = Key::new(conversion.name)
-            .with("source", &conversion.source.sha256)
-            .with("packages", environment::identity(self.store, environment::EXPORT)?)
-            .with("script", conversion.script.digest());
-        for (name, value) in conversion.options.iter().chain(&conversion.digests) {
-            key = key.with(*name, value);
-        }
+        let key = conversion.key(&environment::identity(self.store, environment::EXPORT)?);
         if self.store.get(&key)?.is_none() {
             // Installing is not part of the time that a conversion takes.
             environment::ensure_in(self.store, environment::EXPORT, self.progress)?;
@@ -201,6 +195,17 @@ pub(super) struct Conversion<'run> {
     pub(super) paths: Vec<(&'static str, String)>,
 }
 
+impl Conversion<'_> {
+    /// Everything that can change what is made, in an environment of `packages`.
+    fn key(&self, packages: &str) -> Key {
+        let key = Key::new(self.name)
+            .with("source", &self.source.sha256)
+            .with("packages", packages)
+            .with("script", self.script.digest());
+        self.options.iter().chain(&self.digests).fold(key, |key, (name, value)| key.with(*name, value))
+    }
+}
+
 /// A path as text, for an argument.
 pub(super) fn text_of(path: &Path) -> Result<String> {
     let absolute = std::path::absolute(path).map_err(|error| Error::io("resolve", path, error))?;
@@ -208,4 +213,64 @@ pub(super) fn text_of(path: &Path) -> Result<String> {
         .to_str()
         .map(str::to_owned)
         .ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::store::keys::every_change_counts;
+
+    #[derive(Clone)]
+    struct Of {
+        name: &'static str,
+        source: Artifact,
+        text: &'static str,
+        packages: &'static str,
+        option: (&'static str, String),
+        digest: String,
+    }
+
+    #[test]
+    fn whatever_changes_a_conversion_changes_its_key() {
+        let source = Artifact {
+            kind: ArtifactKind::OnnxFp32,
+            path: PathBuf::from("m.onnx"),
+            sha256: "digest".to_owned(),
+            bytes: 1,
+            build_seconds: 0.0,
+            cached: true,
+        };
+        let option = ("method", "entropy".to_owned());
+        let subject =
+            Of { name: "onnx-int8", source, text: "a", packages: "one", option, digest: "samples".to_owned() };
+        let key = |of: &Of| {
+            let conversion = Conversion {
+                name: of.name,
+                script: Script { name: "script.py", text: of.text },
+                source: &of.source,
+                options: vec![of.option.clone()],
+                digests: vec![("samples", of.digest.clone())],
+                paths: vec![("model", "elsewhere".to_owned())],
+            };
+            conversion.key(of.packages)
+        };
+        every_change_counts(
+            &subject,
+            key,
+            &[
+                ("kind", &|of| of.name = "onnx-fp16"),
+                ("model", &|of| of.source.sha256.push('0')),
+                ("script", &|of| of.text = "b"),
+                ("packages", &|of| of.packages = "other"),
+                ("option", &|of| of.option.1.push('2')),
+                ("option's name", &|of| of.option.0 = "other"),
+                ("samples", &|of| of.digest.push('0')),
+            ],
+            &[],
+        );
+        // Where the model lies changes nothing.
+        let moved =
+            Of { source: Artifact { path: PathBuf::from("n.onnx"), ..subject.source.clone() }, ..subject.clone() };
+        assert_eq!(key(&moved), key(&subject));
+    }
 }

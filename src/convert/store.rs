@@ -142,7 +142,7 @@ impl Store {
     pub fn open(root: Option<PathBuf>) -> Result<Self> {
         let root = match root {
             Some(root) => root,
-            None => default_root()?,
+            None => default_root(&|name| std::env::var_os(name))?,
         };
         // Keys of running processes must name the same folder wherever a process is started.
         let root = std::path::absolute(&root).map_err(|error| Error::io("resolve", &root, error))?;
@@ -301,8 +301,8 @@ enum Defect {
 }
 
 /// The default folder of the store.
-fn default_root() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+fn default_root(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(CACHE_VARIABLE)
         .or_else(|| set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("trtgate")))
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("trtgate")))
@@ -474,5 +474,9 @@ fn verify_file(path: &Path, expected: &FileRecord) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+pub(crate) mod keys;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::explain::graph::{self, Counterparts};
 use crate::explain::{calibrated, constants, judge, side};
 use crate::files;
 use crate::gate::Workspace;
+use crate::manifest::CalibrationMethod;
 use crate::vocabulary::ArtifactKind;
 
 /// File name of a proof in its entry of the store.
@@ -32,14 +33,8 @@ pub(crate) fn prove(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleP
 
 fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
     let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
-    let manifest = &workspace.manifest;
-    let key = Key::new("scale-proof")
-        .with("form", 2)
-        .with("trtgate", env!("CARGO_PKG_VERSION"))
-        .with("fp32", &fp32.sha256)
-        .with("artifact", &artifact.sha256)
-        .with("calibration", digest_file(&workspace.calibration()?)?)
-        .with("method", format!("{:?}", manifest.calibration.method));
+    let samples = digest_file(&workspace.calibration()?)?;
+    let key = key(&fp32.sha256, &artifact.sha256, &samples, workspace.manifest.calibration.method);
     let mut unkept = None;
     let made = workspace.store.get_or_make(&key, |folder| {
         let proof = examine(workspace, &fp32, artifact)?;
@@ -61,6 +56,17 @@ fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
     let text = files::read(&path, files::GRAPH).map_err(|error| Error::io("read", &path, error))?;
     serde_json::from_slice(&text)
         .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).because(error))
+}
+
+/// Everything that can change a proof: digests of the FP32 graph, of the artifact and of the calibration samples.
+fn key(fp32: &str, artifact: &str, samples: &str, method: CalibrationMethod) -> Key {
+    Key::new("scale-proof")
+        .with("form", 2)
+        .with("trtgate", env!("CARGO_PKG_VERSION"))
+        .with("fp32", fp32)
+        .with("artifact", artifact)
+        .with("calibration", samples)
+        .with("method", format!("{method:?}"))
 }
 
 fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Result<ScaleProof> {
@@ -111,4 +117,26 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
         }
     }
     Ok(proof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::store::keys::every_change_counts;
+
+    #[test]
+    fn whatever_changes_a_proof_changes_its_key() {
+        let subject = (["fp32", "int8", "samples"].map(str::to_owned), CalibrationMethod::Entropy);
+        every_change_counts(
+            &subject,
+            |([fp32, artifact, samples], method)| key(fp32, artifact, samples, *method),
+            &[
+                ("graph", &|(digests, _)| digests[0].push('0')),
+                ("artifact", &|(digests, _)| digests[1].push('0')),
+                ("samples", &|(digests, _)| digests[2].push('0')),
+                ("method", &|(_, method)| *method = CalibrationMethod::MinMax),
+            ],
+            &["form", "trtgate"],
+        );
+    }
 }

@@ -441,3 +441,6 @@ fn walk_legs(id: &CellId, by: &JudgedBy<'_>, outputs: &Outputs, context: &Contex
     let judged = legs::judge(by.reference, &links, &terms);
     (judged.legs, judged.verdict)
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,3 +194,6 @@ fn contradictions(workspace: &Workspace) -> Result<Vec<String>> {
     let found = contradiction::find(&mut run, &samples)?;
     Ok(found.iter().map(|found| found.error().message).collect())
 }
+
+#[cfg(test)]
+mod tests;

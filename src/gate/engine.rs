@@ -59,24 +59,8 @@ pub(crate) fn engine(
         ),
         _ => None,
     };
-    let mut key = Key::new("engine")
-        .with("trtgate", env!("CARGO_PKG_VERSION"))
-        .with("onnx", &source.sha256)
-        .with("runtime", &installation.id)
-        .with("version", &installation.version)
-        .with("precision", precision)
-        .with("options", options_text(&site.options)?)
-        .with("outputs", site.mark_outputs.join(","));
-    key = match site.device {
-        Some(device) => key
-            .with("gpu", &device.name)
-            .with("compute capability", format!("{:?}", device.compute_capability))
-            .with("driver", device.driver_version.as_deref().unwrap_or("unknown")),
-        None => key.with("gpu", "none"),
-    };
-    if let Some(samples) = &calibration {
-        key = key.with("calibration", digest_file(samples)?);
-    }
+    let samples = calibration.as_ref().map(|samples| digest_file(samples)).transpose()?;
+    let key = key(site, installation, precision, source, samples.as_deref())?;
     let entry = site.store.get_or_make(&key, |folder| {
         let request = BuildRequest {
             installation: installation.clone(),
@@ -105,6 +89,35 @@ pub(crate) fn engine(
         bytes: record.bytes,
         build_seconds: if cached { 0.0 } else { seconds },
         cached,
+    })
+}
+
+/// Everything that can change an engine; `calibration` is the digest of its samples.
+fn key(
+    site: &Site<'_>,
+    installation: &Installation,
+    precision: Precision,
+    source: &Artifact,
+    calibration: Option<&str>,
+) -> Result<Key> {
+    let key = Key::new("engine")
+        .with("trtgate", env!("CARGO_PKG_VERSION"))
+        .with("onnx", &source.sha256)
+        .with("runtime", &installation.id)
+        .with("version", &installation.version)
+        .with("precision", precision)
+        .with("options", options_text(&site.options)?)
+        .with("outputs", site.mark_outputs.join(","));
+    let key = match site.device {
+        Some(device) => key
+            .with("gpu", &device.name)
+            .with("compute capability", format!("{:?}", device.compute_capability))
+            .with("driver", device.driver_version.as_deref().unwrap_or("unknown")),
+        None => key.with("gpu", "none"),
+    };
+    Ok(match calibration {
+        Some(digest) => key.with("calibration", digest),
+        None => key,
     })
 }
 
@@ -149,6 +162,7 @@ fn options_text(options: &EngineOptions) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::convert::store::keys::every_change_counts;
 
     fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
         let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
@@ -163,6 +177,124 @@ mod tests {
             cached: true,
         };
         timing_cache(&site, &installation, &source, precision).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Of {
+        options: EngineOptions,
+        device: Option<DeviceInfo>,
+        shown: Vec<String>,
+        installation: Installation,
+        precision: Precision,
+        source: Artifact,
+        calibration: Option<String>,
+    }
+
+    /// Fp32, tf32 and int8 engines of one graph must never be taken for each other, nor those of two GPUs.
+    #[test]
+    fn whatever_changes_an_engine_changes_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path().to_owned())).unwrap();
+        let subject = Of {
+            options: EngineOptions::default(),
+            device: Some(DeviceInfo {
+                name: "GPU".to_owned(),
+                compute_capability: (9, 0),
+                driver_version: Some("570".to_owned()),
+                ordinal: 0,
+                memory_bytes: 1,
+                multiprocessors: 1,
+                copy_engines: 1,
+                pci_bus_id: String::new(),
+                cuda_version: (12, 8),
+            }),
+            shown: Vec::new(),
+            installation: Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", ""),
+            precision: Precision::Int8Calibrated,
+            source: crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None),
+            calibration: Some("digest".to_owned()),
+        };
+        let key = |of: &Of| {
+            let site = Site {
+                store: &store,
+                options: of.options.clone(),
+                device: of.device.as_ref(),
+                calibration: None,
+                mark_outputs: of.shown.clone(),
+            };
+            super::key(&site, &of.installation, of.precision, &of.source, of.calibration.as_deref()).unwrap()
+        };
+        every_change_counts(
+            &subject,
+            key,
+            &[
+                ("model", &|of| of.source.sha256.push('0')),
+                ("library", &|of| of.installation.id = "tensorrt-rtx@8.5.3".parse().unwrap()),
+                ("version", &|of| of.installation.version.push('0')),
+                ("fp32", &|of| of.precision = Precision::Fp32),
+                ("tf32", &|of| of.precision = Precision::Tf32),
+                ("int8", &|of| of.precision = Precision::Int8),
+                ("smallest batch", &|of| of.options.min_batch += 1),
+                ("preferred batch", &|of| of.options.opt_batch += 1),
+                ("largest batch", &|of| of.options.max_batch += 1),
+                ("profiles", &|of| of.options.profiles += 1),
+                ("workspace", &|of| of.options.workspace_mebibytes += 1),
+                ("level", &|of| of.options.optimization_level = Some(5)),
+                ("iterations", &|of| of.options.timing_iterations = Some(9)),
+                ("candidates", &|of| of.options.candidates += 1),
+                ("tactics", &|of| of.options.tactic_sources = Some(Vec::new())),
+                ("shown tensors", &|of| of.shown.push("relu".to_owned())),
+                ("no GPU", &|of| of.device = None),
+                ("GPU", &|of| of.device.iter_mut().for_each(|device| device.name.push('2'))),
+                ("capability", &|of| of.device.iter_mut().for_each(|device| device.compute_capability.1 = 6)),
+                ("driver", &|of| of.device.iter_mut().for_each(|device| device.driver_version = None)),
+                ("calibration", &|of| of.calibration = Some("other".to_owned())),
+                ("no calibration", &|of| of.calibration = None),
+            ],
+            &["trtgate"],
+        );
+    }
+
+    #[test]
+    fn a_calibrated_engine_needs_samples_and_no_other_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path().to_owned())).unwrap();
+        let samples = folder.path().join("samples.npy");
+        std::fs::write(&samples, "samples").unwrap();
+        let made = |precision: Precision, calibration: Option<PathBuf>| {
+            let site = Site {
+                store: &store,
+                options: EngineOptions::default(),
+                device: None,
+                calibration,
+                mark_outputs: Vec::new(),
+            };
+            let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", "");
+            let source = crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None);
+            let mut asked = None;
+            let engine = engine(&site, &installation, precision, &source, &mut |request| {
+                asked = Some(request.clone());
+                crate::worker::fake::built(request).map_err(|error| Error::failed("cannot write").because(error))
+            });
+            (engine, asked)
+        };
+        let (none, asked) = made(Precision::Int8Calibrated, None);
+        assert!(none.unwrap_err().message.contains("calibration samples were not made") && asked.is_none());
+        let (engine, asked) = made(Precision::Int8Calibrated, Some(samples.clone()));
+        let (engine, request) = (engine.unwrap(), asked.unwrap());
+        assert_eq!((engine.kind, engine.cached), (ArtifactKind::Engine, false));
+        assert_eq!(engine.bytes, std::fs::metadata(&engine.path).unwrap().len());
+        let calibration = request.calibration.unwrap();
+        assert_eq!((calibration.samples, calibration.table.is_some()), (samples.clone(), true));
+        assert_eq!((request.onnx, request.precision), (PathBuf::from("onnx-fp32"), Precision::Int8Calibrated));
+        assert!(request.skip_absent_outputs && !request.beyond_capabilities);
+        // It is found again; other samples are another engine.
+        let (again, asked) = made(Precision::Int8Calibrated, Some(samples.clone()));
+        assert!(again.unwrap().cached && asked.is_none());
+        std::fs::write(&samples, "other samples").unwrap();
+        assert!(made(Precision::Int8Calibrated, Some(samples.clone())).1.is_some());
+        let (_, asked) = made(Precision::Fp32, Some(samples));
+        assert!(asked.unwrap().calibration.is_none());
     }
 
     #[test]

@@ -439,23 +439,6 @@ fn artifact_report(artifact: &Artifact) -> ArtifactReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    /// Every kind of error at every stage a cell can stop at. Nothing passes; what an artifact's own runtime refuses is a
-    /// failure; what the machine refuses, and what there is nothing valid to hold to, judges nothing.
-    #[rstest]
-    #[case(ErrorKind::Usage, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
-    #[case(ErrorKind::Input, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
-    #[case(ErrorKind::Missing, [Status::Unavailable, Status::Unavailable, Status::Fail, Status::Fail])]
-    #[case(ErrorKind::Unsupported, [Status::Unsupported, Status::Unsupported, Status::Fail, Status::Fail])]
-    #[case(ErrorKind::Invalid, [Status::Invalid, Status::Invalid, Status::Invalid, Status::Invalid])]
-    #[case(ErrorKind::Failed, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
-    #[case(ErrorKind::Machine, [Status::Invalid, Status::Invalid, Status::Invalid, Status::Invalid])]
-    fn where_a_cell_stops_and_why_decides_its_status(#[case] kind: ErrorKind, #[case] expected: [Status; 4]) {
-        let stages = [Stage::Convert, Stage::Build, Stage::Load, Stage::Run];
-        assert_eq!(stages.map(|stage| stopped_at(stage, kind)), expected);
-    }
-}
+mod histories;
+#[cfg(test)]
+mod tests;

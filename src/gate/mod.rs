@@ -53,6 +53,8 @@ mod saturated;
 mod standing;
 mod stopped;
 pub mod timing;
+#[cfg(test)]
+mod workshop;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -496,3 +498,6 @@ pub(crate) fn now() -> String {
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

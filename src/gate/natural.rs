@@ -186,8 +186,8 @@ pub(super) fn natural(workspace: &Workspace) -> Result<Natural> {
         None => None,
     };
     let key = match &own {
-        Some(probes) => key(workspace).with("probes", probes.sha256()),
-        None => key(workspace),
+        Some(probes) => key(&workspace.manifest, &workspace.model_sha256).with("probes", probes.sha256()),
+        None => key(&workspace.manifest, &workspace.model_sha256),
     };
     let entry = workspace.store.get_or_make(&key, |folder| {
         let step = workspace.progress.begin("asking the reference about ordinary inputs, once");
@@ -219,8 +219,7 @@ pub(super) fn for_judging(workspace: &Workspace, runs: bool) -> Result<Natural> 
 }
 
 /// Everything that can change the answers: the model, its signature and output, what the samples' bytes mean.
-fn key(workspace: &Workspace) -> Key {
-    let manifest = &workspace.manifest;
+fn key(manifest: &Manifest, model_sha256: &str) -> Key {
     let signature = match &manifest.model.source {
         ModelSource::SavedModel { signature, .. } => signature.as_str(),
         ModelSource::Onnx { .. } => "",
@@ -229,7 +228,7 @@ fn key(workspace: &Workspace) -> Key {
         .with("schema", SCHEMA)
         .with("generator", NATURAL_VERSION)
         .with("samples", SAMPLES)
-        .with("model", &workspace.model_sha256)
+        .with("model", model_sha256)
         .with("signature", signature)
         .with("output", &manifest.output.name)
         .with("kind", format!("{:?}", manifest.output.kind))
@@ -282,6 +281,8 @@ fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Re
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::convert::store::keys::every_change_counts;
+    use crate::manifest::{Layout, OutputKind};
 
     fn manifest() -> Manifest {
         let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [12]\nlayout = \"flat\"\n\
@@ -367,6 +368,30 @@ mod tests {
         let few = Natural { of_probes: true, ..Natural::of(&[3.0, 1.0].repeat(40), &manifest()).unwrap() };
         assert_eq!(few.samples(&manifest()).unwrap(), None);
         assert!(few.note().unwrap().contains("the median of 40 samples"));
+    }
+
+    #[test]
+    fn whatever_changes_the_answers_changes_their_key() {
+        let source = |signature: &str| ModelSource::SavedModel { path: "m".into(), signature: signature.to_owned() };
+        let mut manifest = manifest();
+        manifest.model.source = source("serving_default");
+        every_change_counts(
+            &(manifest, "digest".to_owned()),
+            |(manifest, model)| key(manifest, model),
+            &[
+                ("model", &|(_, model)| model.push('0')),
+                ("signature", &|(manifest, _)| manifest.model.source = source("other")),
+                ("output", &|(manifest, _)| manifest.output.name.push('2')),
+                ("kind", &|(manifest, _)| manifest.output.kind = OutputKind::Probabilities),
+                ("classes", &|(manifest, _)| manifest.output.classes += 1),
+                ("shape", &|(manifest, _)| manifest.input.shape = vec![13]),
+                ("layout", &|(manifest, _)| manifest.input.layout = Layout::Nchw),
+                ("range", &|(manifest, _)| manifest.input.range[1] = 7.0),
+                ("mean", &|(manifest, _)| manifest.input.mean = vec![0.5]),
+                ("std", &|(manifest, _)| manifest.input.std = vec![0.5]),
+            ],
+            &["trtgate", "schema", "generator", "samples"],
+        );
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl OpenCell {
         let Some(installation) = &cell.installation else {
             return Err(Error::missing(format!("`{}` is not on this machine", id.runtime)));
         };
-                let mut artifact = match artifact {
+        let mut artifact = match artifact {
             Some(artifact) => artifact,
             None => workspace.artifact(cell.artifact, cell.artifact.static_batch(id.batch))?,
         };
@@ -188,3 +188,6 @@ pub(crate) fn planned(workspace: &Workspace, id: &CellId) -> Result<PlannedCell>
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

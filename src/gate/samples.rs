@@ -79,14 +79,7 @@ pub(crate) fn probes(workspace: &Workspace) -> Result<ProbeSet> {
         return own_probes(manifest, path)
             .map_err(|error| error.context("cannot take the probes from `[probes] data`"));
     }
-    let key = sample_key("probes", manifest)
-        .with("format", "npz")
-        .with("model", &workspace.model_sha256)
-        .with("output", &manifest.output.name)
-        .with("kind", format!("{:?}", manifest.output.kind))
-        .with("seed", manifest.probes.seed)
-        .with("count", manifest.probes.count)
-        .with("seconds", manifest.probes.time.as_secs());
+    let key = probes_key(manifest, &workspace.model_sha256);
     let entry = workspace.store.get_or_make(&key, |folder| {
         let (set, _) = make(workspace, &ProbeOptions::of(manifest))?;
         set.save(&folder.join("probes.npz"))
@@ -171,23 +164,41 @@ pub fn save_probes(probes: &ProbeSet, path: &Path) -> Result<PathBuf> {
 /// The calibration samples as an npy file in the store.
 pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<PathBuf> {
     let manifest = &workspace.manifest;
-    let mut key = sample_key("calibration-samples", manifest)
-        .with("choice", "own stream, spread over data")
-        .with("seed", manifest.calibration.seed)
-        .with("count", manifest.calibration.count)
-        .with("probes", probes.sha256());
-    if let Some(data) = &manifest.calibration.data {
-        let digest = if data.is_dir() {
-            crate::convert::digest::digest_directory(data)?
-        } else {
-            crate::convert::digest::digest_file(data)?
-        };
-        key = key.with("data", digest).with("resize", format!("{:?}", manifest.input.resize));
-    }
+    let data = match &manifest.calibration.data {
+        Some(data) if data.is_dir() => Some(crate::convert::digest::digest_directory(data)?),
+        Some(data) => Some(crate::convert::digest::digest_file(data)?),
+        None => None,
+    };
+    let key = calibration_key(manifest, &probes.sha256(), data.as_deref());
     let entry = workspace
         .store
         .get_or_make(&key, |folder| write_calibration(manifest, probes, &folder.join("calibration.npy")).map(|_| ()))?;
     Ok(entry.file("calibration.npy")?.0)
+}
+
+/// Everything that can change probes that are made.
+fn probes_key(manifest: &Manifest, model_sha256: &str) -> Key {
+    sample_key("probes", manifest)
+        .with("format", "npz")
+        .with("model", model_sha256)
+        .with("output", &manifest.output.name)
+        .with("kind", format!("{:?}", manifest.output.kind))
+        .with("seed", manifest.probes.seed)
+        .with("count", manifest.probes.count)
+        .with("seconds", manifest.probes.time.as_secs())
+}
+
+/// Everything that can change calibration samples; `data` is the digest of what they are taken from.
+fn calibration_key(manifest: &Manifest, probes_sha256: &str, data: Option<&str>) -> Key {
+    let key = sample_key("calibration-samples", manifest)
+        .with("choice", "own stream, spread over data")
+        .with("seed", manifest.calibration.seed)
+        .with("count", manifest.calibration.count)
+        .with("probes", probes_sha256);
+    match data {
+        Some(digest) => key.with("data", digest).with("resize", format!("{:?}", manifest.input.resize)),
+        None => key,
+    }
 }
 
 /// Everything of the manifest that decides what a sample's bytes mean; the generator changes with the program.
@@ -265,3 +276,6 @@ impl LabelledData {
         Ok(tally)
     }
 }
+
+#[cfg(test)]
+mod tests;

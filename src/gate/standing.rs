@@ -286,3 +286,6 @@ pub(crate) fn name_reading(
 fn short(digest: &str) -> String {
     digest.get(..12).unwrap_or(digest).to_owned()
 }
+
+#[cfg(test)]
+mod tests;

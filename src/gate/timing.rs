@@ -318,3 +318,6 @@ pub fn has_baselines(manifest: &Manifest) -> bool {
     let devices = std::fs::read_dir(&manifest.baselines).into_iter().flatten().flatten();
     devices.map(|device| device.path().join(&manifest.model.name)).any(|folder| folder.is_dir())
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,41 @@ impl Workspace {
         })
     }
 
+    /// A workspace of what a test brings: nothing is looked for, and the model is what the manifest names.
+    #[cfg(test)]
+    pub(super) fn of_parts(
+        manifest: Manifest,
+        model_sha256: String,
+        store: Store,
+        probes: crate::plan::Probes,
+        program: WorkerProgram,
+    ) -> Self {
+        Self {
+            named: manifest.model.source.clone(),
+            manifest,
+            model_sha256,
+            store,
+            discovery: Discovery {
+                environment: None,
+                environment_error: None,
+                paths: crate::runtime::SearchPaths::default(),
+                probes,
+                device: Err(Error::missing("no GPU")),
+            },
+            program,
+            limits: Limits::default(),
+            progress: Arc::new(Quiet),
+            fresh_probes: false,
+            bundle: None,
+            engines_need_plain: false,
+            calibration: Mutex::new(None),
+            probes: Mutex::new(None),
+            natural: Mutex::new(None),
+            reference_fault: Mutex::new(None),
+            failed: Mutex::new(BTreeMap::new()),
+        }
+    }
+
     /// The cells that `filter` wants, in the order of the chain.
     ///
     /// # Errors

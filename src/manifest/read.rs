@@ -349,7 +349,8 @@ fn default_matrix(origin: &ModelSource) -> Vec<MatrixRow> {
     Library::ALL
         .iter()
         .map(|&library| (library, library.facts()))
-        .filter(|(_, facts)| !facts.precisions.is_empty() && !(from_onnx && facts.needs_saved_model))
+        .filter(|(_, facts)| !facts.precisions.is_empty())
+        .filter(|(_, facts)| !from_onnx || !facts.needs_saved_model)
         .map(|(library, facts)| MatrixRow { library, precisions: facts.precisions.to_vec() })
         .collect()
 }

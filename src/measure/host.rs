@@ -239,6 +239,15 @@ mod tests {
         assert_eq!(measurement.outputs, vec![vec![1002.0; 2], vec![2003.0; 2], vec![3004.0; 2]]);
     }
 
+    /// Each input's outputs are those of the last time that it ran, whole rounds or not.
+    #[test]
+    fn outputs_are_those_of_the_last_round() {
+        let inputs = [batch(100.0), batch(200.0)];
+        let (measurement, calls) = simulate(&inputs, &contract(1, 1, 5), |_| 1);
+        assert_eq!((measurement.batches, calls), (5, 6));
+        assert_eq!(measurement.outputs, vec![vec![1006.0; 2], vec![2005.0; 2]]);
+    }
+
     #[rstest]
     #[case::graph(TimingContract { graph: true, ..TimingContract::host() }, "CUDA graph")]
     #[case::streams(TimingContract { streams: 2, ..TimingContract::host() }, "streams")]

@@ -201,6 +201,91 @@ mod tests {
         assert_eq!(told, expected == Verdict::Incomplete);
     }
 
+    /// Each gap is told once, in words that name it; what is said of cells is not said again for want of any.
+    #[rstest]
+    #[case(&[Status::Fail, Status::Fail, Status::Invalid], &["2 cells failed", "1 cell is invalid"])]
+    #[case(&[Status::Fail, Status::Pass], &["1 cell failed"])]
+    #[case(&[Status::Invalid], &["1 cell is invalid"])]
+    #[case(&[Status::Invalid, Status::Invalid, Status::Unavailable], &["2 cells are invalid"])]
+    #[case(&[Status::Unavailable], &["nothing ran: none of the 1 planned cell could"])]
+    #[case(&[Status::Unavailable, Status::Unsupported], &["nothing ran: none of the 2 planned cells could"])]
+    #[case(&[], &["nothing ran: the plan has no cells"])]
+    #[case(&[Status::Pass, Status::Unavailable], &[])]
+    fn reasons_of_statuses(#[case] statuses: &[Status], #[case] expected: &[&str]) {
+        assert_eq!(judge(&cells(statuses), &[], &Requirements::default()).reasons, expected);
+    }
+
+    /// A required runtime that failed ran; one whose cells are all skipped or invalid did not.
+    #[rstest]
+    #[case(Status::Pass, true)]
+    #[case(Status::Fail, true)]
+    #[case(Status::Invalid, false)]
+    #[case(Status::Unavailable, false)]
+    #[case(Status::Unsupported, false)]
+    fn a_required_runtime_ran_where_a_cell_was_judged(#[case] status: Status, #[case] ran: bool) {
+        let mut cells = cells(&[Status::Pass]);
+        let why = |reason: &str| CellReport {
+            reason: Some(reason.to_owned()),
+            ..sample::cell_with_status("litert", "int8", 1, status)
+        };
+        cells.extend([why("the first reason"), why("another")]);
+        let requirements = Requirements { runtimes: vec!["litert".parse().unwrap()], ..Requirements::default() };
+        let reasons = judge(&cells, &[], &requirements).reasons;
+        let told = reasons.iter().any(|reason| reason == "required runtime `litert` did not run: the first reason");
+        assert_eq!(told, !ran, "{reasons:?}");
+    }
+
+    #[rstest]
+    #[case(GOLDEN_RULE, Status::Fail, "golden: it moved", Verdict::Fail)]
+    #[case(GOLDEN_RULE, Status::Invalid, "golden: it moved", Verdict::Incomplete)]
+    #[case("size-order", Status::Fail, "across cells, `size-order` failed: it moved", Verdict::Fail)]
+    #[case("size-order", Status::Invalid, "across cells, `size-order` is invalid: it moved", Verdict::Incomplete)]
+    fn rules_are_told_by_what_they_are_about(
+        #[case] name: &str,
+        #[case] status: Status,
+        #[case] words: &str,
+        #[case] verdict: Verdict,
+    ) {
+        let rule = CheckResult { name: name.to_owned(), status, gating: true, detail: "it moved".to_owned() };
+        let judged = judge(&cells(&[Status::Pass]), &[rule], &Requirements::default());
+        assert_eq!((judged.verdict, judged.reasons), (verdict, vec![words.to_owned()]));
+    }
+
+    /// A cell with a stored baseline of its own environment counts as measured; nobody asks for that of a cell that failed.
+    #[test]
+    fn a_required_baseline_is_asked_of_cells_that_passed() {
+        let mut cells = cells(&[Status::Pass, Status::Pass, Status::Fail, Status::Unavailable]);
+        let baseline = sample::passing().cells.iter().find_map(|cell| cell.baseline.clone()).unwrap();
+        cells[0].baseline = Some(baseline.clone());
+        cells[1].baseline =
+            Some(crate::report::schema::BaselineVerdict { verdict: "no-baseline".to_owned(), ..baseline });
+        let requirements = Requirements { baseline: true, ..Requirements::default() };
+        let reasons = judge(&cells, &[], &requirements).reasons;
+        assert_eq!(reasons, ["1 cell failed", "a baseline is required, but 1 cell is without one"]);
+    }
+
+    #[test]
+    fn requirements_are_empty_where_nothing_is_asked_for() {
+        let runtimes = vec!["litert".parse().unwrap()];
+        assert!(Requirements::default().is_empty());
+        for asked in [
+            Requirements { runtimes: runtimes.clone(), ..Requirements::default() },
+            Requirements { of_plan: runtimes, ..Requirements::default() },
+            Requirements { baseline: true, ..Requirements::default() },
+            Requirements { unmet: vec!["it".to_owned()], ..Requirements::default() },
+        ] {
+            assert!(!asked.is_empty(), "{asked:?}");
+        }
+    }
+
+    /// A run that says itself why it judged nothing is not told to have had no cells.
+    #[test]
+    fn a_run_that_was_stopped_tells_why_once() {
+        let requirements = Requirements { unmet: vec!["no such model".to_owned()], ..Requirements::default() };
+        let judged = judge(&[], &[], &requirements);
+        assert_eq!((judged.verdict, judged.reasons), (Verdict::Incomplete, vec!["no such model".to_owned()]));
+    }
+
     #[rstest]
     #[case("onnxruntime", Verdict::Pass)]
     #[case("tensorrt@8.5", Verdict::Incomplete)]

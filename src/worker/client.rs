@@ -1,26 +1,18 @@
 //! The gate's side: starts a worker, asks it, and says how it ended when it does not answer.
 
-use std::io::{BufReader, BufWriter};
 use std::path::PathBuf;
-use std::process::ChildStdin;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::words::Words;
-use super::{Extent, Reply, Request, TensorHeader, frame};
+use super::link::{Heard, Link, ProcessLink};
+use super::{Extent, Reply, Request, TensorHeader};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
-use crate::process::{Child, Command, Interrupt, StreamReader, StreamWriter};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
 use crate::tensor::{Signature, Tensor, Values};
 use crate::vocabulary::Library;
-
-/// How long a worker that is not wanted any more may take to end, and how long between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// The program that is started as a worker, and its environment.
 #[derive(Clone, Debug)]
@@ -31,6 +23,9 @@ pub struct WorkerProgram {
     pub environment: Vec<(String, String)>,
     /// Whether the worker's standard error is passed on as it comes.
     pub echo: bool,
+    /// What stands for a process in tests.
+    #[cfg(test)]
+    pub(crate) stand_in: Option<std::sync::Arc<super::fake::Fakes>>,
 }
 
 impl WorkerProgram {
@@ -56,7 +51,13 @@ impl WorkerProgram {
             ("CUDA_DEVICE_MAX_CONNECTIONS", "32"),
         ];
         let environment = fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { program, environment, echo: false }
+        Self {
+            program,
+            environment,
+            echo: false,
+            #[cfg(test)]
+            stand_in: None,
+        }
     }
 }
 
@@ -95,18 +96,10 @@ pub struct RunOutcome {
     pub transfers: TransferCount,
 }
 
-/// One frame from the worker; `None` when it closed its stream.
-type Answer = std::io::Result<Option<(Reply, Vec<Tensor>)>>;
-
 /// A running worker. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    requests: Option<BufWriter<StreamWriter<ChildStdin>>>,
-    replies: Receiver<Answer>,
-    words: Words,
-    interrupt: Interrupt,
-    readers: Vec<JoinHandle<()>>,
+    link: Box<dyn Link>,
     limits: Limits,
     dead: bool,
     instruction_set: Option<InstructionSet>,
@@ -118,50 +111,7 @@ impl Worker {
     /// # Errors
     /// If the process cannot be started.
     pub fn start(program: &WorkerProgram, limits: Limits) -> Result<Self> {
-        let failed = || Error::machine(format!("cannot start a worker, `{} worker`", program.program.display()));
-        let mut command = Command::new(&program.program)
-            .arg("worker")
-            .with_input()
-            .minding_its_parent()
-            .with_memory(limits.memory_mebibytes);
-        for (name, value) in &program.environment {
-            command = command.env(name, value);
-        }
-        let mut child = command.start().map_err(|error| failed().because(error))?;
-        let (Some(input), Some(output), Some(errors)) = child.streams() else {
-            return Err(failed().cause("its streams are not there"));
-        };
-        let piped = |error: std::io::Error| failed().because(error);
-        let interrupt = Interrupt::new().map_err(piped)?;
-        let output = StreamReader::new(output, &interrupt).map_err(piped)?;
-        let errors = StreamReader::new(errors, &interrupt).map_err(piped)?;
-        let requests = BufWriter::new(StreamWriter::new(input).map_err(piped)?);
-        let (sender, replies) = mpsc::channel();
-        let answers = std::thread::spawn(move || {
-            let mut stream = BufReader::new(output);
-            loop {
-                let answer = frame::read(&mut stream);
-                let last = !matches!(answer, Ok(Some(_)));
-                if sender.send(answer).is_err() || last {
-                    return;
-                }
-            }
-        });
-        let words = Words::default();
-        let kept = words.clone();
-        let echo = program.echo;
-        let lines = std::thread::spawn(move || kept.keep(errors, echo));
-        Ok(Self {
-            child,
-            requests: Some(requests),
-            replies,
-            words,
-            interrupt,
-            readers: vec![answers, lines],
-            limits,
-            dead: false,
-            instruction_set: None,
-        })
+        Ok(Self { link: link(program, limits)?, limits, dead: false, instruction_set: None })
     }
 
     /// The instruction set of the processor that runs the worker, which an emulator may stand for; known once an artifact
@@ -265,31 +215,30 @@ impl Worker {
             return Err(Error::failed(format!("cannot {what}: the worker has ended")));
         }
         let _waiting = crate::meter::waiting();
-        let start = Instant::now();
-        if let Some(stream) = &mut self.requests {
-            stream.get_mut().limit(limit);
-            match frame::write(stream, request, values) {
-                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(self.late(what, limit)),
-                Err(_) => return Err(self.died(what, start)),
-                Ok(()) => {}
-            }
+        let start = self.link.now();
+        match self.link.send(request, values, limit) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(self.late(what, limit)),
+            Err(_) => return Err(self.died(what, start)),
+            Ok(()) => {}
         }
         loop {
             // Woken often enough to notice a flood on standard error, and an end that somebody who holds the pipes hides.
-            let left = limit.saturating_sub(start.elapsed());
-            match self.replies.recv_timeout(left.min(Duration::from_millis(100))) {
-                Ok(Ok(Some((Reply::Failed(error), _)))) => return Err(error),
-                Ok(Ok(Some(answer))) => return Ok(answer),
-                Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => return Err(self.died(what, start)),
-                Ok(Err(_)) if self.child.ending().is_some() => return Err(self.died(what, start)),
-                Ok(Err(error)) => {
+            let left = limit.saturating_sub(self.since(start));
+            match self.link.receive(left.min(Duration::from_millis(100))) {
+                Heard::Answer(reply, tensors) => match *reply {
+                    Reply::Failed(error) => return Err(error),
+                    reply => return Ok((reply, tensors)),
+                },
+                Heard::Closed => return Err(self.died(what, start)),
+                Heard::Broken(_) if self.link.has_ended() => return Err(self.died(what, start)),
+                Heard::Broken(error) => {
                     self.end();
                     return Err(Error::failed(format!("cannot {what}: the worker's answer is broken"))
                         .because(error)
                         .with_lines(&self.last_lines()));
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let written = self.words.bytes();
+                Heard::Nothing => {
+                    let written = self.link.written();
                     if written > self.limits.stderr_bytes {
                         self.end();
                         return Err(Error::failed(format!(
@@ -298,16 +247,18 @@ impl Worker {
                         ))
                         .with_lines(&self.last_lines()));
                     }
-                    if start.elapsed() >= limit {
+                    if self.since(start) >= limit {
                         return Err(self.late(what, limit));
                     }
-                    if self.child.ending().is_some() {
-                        // What it said before is read, then its streams count as closed.
-                        self.interrupt.raise();
-                    }
+                    self.link.has_ended();
                 }
             }
         }
+    }
+
+    /// How long ago `start` was.
+    fn since(&self, start: Instant) -> Duration {
+        self.link.now().saturating_duration_since(start)
     }
 
     /// The worker took too long: ends it.
@@ -320,47 +271,30 @@ impl Worker {
 
     /// The worker ended by itself: says how, when, and its last words.
     fn died(&mut self, what: &str, start: Instant) -> Error {
-        self.requests = None;
-        let how = match self.child.wait(Duration::from_secs(5)) {
-            Some(ending) => ending.to_string(),
-            None => "closed its streams and had to be stopped".to_owned(),
-        };
+        let how = self.link.farewell();
         self.end();
-        Error::failed(format!("cannot {what}: the worker {how} after {:.1} s", start.elapsed().as_secs_f64()))
+        Error::failed(format!("cannot {what}: the worker {how} after {:.1} s", self.since(start).as_secs_f64()))
             .with_lines(&self.last_lines())
     }
 
     /// Ends the worker and everything it started.
     fn end(&mut self) {
         self.dead = true;
-        self.requests = None;
-        self.child.end(GRACE);
-        self.interrupt.raise();
+        self.link.end();
     }
 
     /// The last lines on standard error.
     pub fn last_lines(&self) -> Vec<String> {
-        // The reader may still hold the last words of a process that just ended.
-        if self.dead {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.words.lines()
+        self.link.last_lines()
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.requests = None;
-        if !self.dead {
-            // One that has nothing to do ends as soon as nothing more can be asked.
-            self.child.wait(GRACE);
-            self.end();
-        }
-        for reader in self.readers.drain(..) {
-            // A reader that panicked has nothing left to tell.
-            let _ = reader.join();
-        }
+fn link(program: &WorkerProgram, limits: Limits) -> Result<Box<dyn Link>> {
+    #[cfg(test)]
+    if let Some(stand_in) = &program.stand_in {
+        return stand_in.link();
     }
+    Ok(Box::new(ProcessLink::start(program, limits.memory_mebibytes)?))
 }
 
 fn unexpected(reply: &Reply) -> Error {

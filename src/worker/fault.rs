@@ -68,7 +68,10 @@ struct Planted {
 impl Faults {
     /// Reads the variable.
     pub(super) fn from_environment() -> Result<Self> {
-        let Ok(text) = std::env::var(VARIABLE) else { return Ok(Self::default()) };
+        std::env::var(VARIABLE).map_or_else(|_| Ok(Self::default()), |text| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
         let mut faults = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let wrong = || Error::usage(format!("`{VARIABLE}` holds `{pair}`, which is no fault"));
@@ -196,5 +199,122 @@ impl Faults {
     /// The factor by which measurements are slowed.
     pub(super) fn slowdown(&self, request: &str) -> f64 {
         self.of(request).map(|fault| if let Fault::Slow(factor) = fault { *factor } else { 1.0 }).product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::float_cmp)]
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn faults_are_read_by_name_request_and_library() {
+        let read = |text: &str| -> Vec<(Fault, String, Option<Library>)> {
+            let faults = Faults::parse(text).unwrap().faults;
+            faults.into_iter().map(|planted| (planted.fault, planted.request, planted.library)).collect()
+        };
+        let at = |fault: Fault, request: &str| (fault, request.to_owned(), None);
+        assert_eq!(read(""), []);
+        assert_eq!(read("crash@run"), [at(Fault::Crash, "run")]);
+        assert_eq!(
+            read("kill@open,hang@build,,flood@layers"),
+            [at(Fault::Kill, "open"), at(Fault::Hang, "build"), at(Fault::Flood, "layers")]
+        );
+        let names = "print nan all-nan infinite short rename swap-slots layout";
+        let all: Vec<String> = names.split(' ').map(|name| format!("{name}@run")).collect();
+        let expected = [
+            Fault::Print,
+            Fault::Nan,
+            Fault::AllNan,
+            Fault::Infinite,
+            Fault::Short,
+            Fault::Rename,
+            Fault::SwapSlots,
+            Fault::Layout,
+        ];
+        assert_eq!(read(&all.join(",")), expected.map(|fault| at(fault, "run")));
+        assert_eq!(read("slow=1.1@measure"), [at(Fault::Slow(1.1), "measure")]);
+        assert_eq!(read("nan@run/litert"), [(Fault::Nan, "run".to_owned(), Some(Library::Litert))]);
+    }
+
+    /// A fault can only make results worse or slower, and one that is misspelt provokes none.
+    #[rstest]
+    #[case("nan")]
+    #[case("better@run")]
+    #[case("slow=0.9@measure")]
+    #[case("slow=fast@measure")]
+    #[case("slow=NaN@measure")]
+    #[case("nan@run/torch")]
+    #[case("nan@run,oops@run")]
+    fn what_is_no_fault_is_refused(#[case] text: &str) {
+        let error = Faults::parse(text).unwrap_err();
+        assert!(error.message.starts_with("`TRTGATE_TEST_FAULT` holds `"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_is_provoked_in_its_request_and_library_only() {
+        let mut faults = Faults::parse("slow=2@run/litert,slow=3@measure").unwrap();
+        assert_eq!((faults.slowdown("run"), faults.slowdown("measure"), faults.slowdown("open")), (1.0, 3.0, 1.0));
+        faults.serve(Library::Onnxruntime);
+        assert_eq!(faults.slowdown("run"), 1.0);
+        faults.serve(Library::Litert);
+        assert_eq!((faults.slowdown("run"), faults.slowdown("measure")), (2.0, 3.0));
+        assert_eq!(Faults::parse("slow=2@run,slow=3@run,nan@run").unwrap().slowdown("run"), 6.0);
+    }
+
+    fn tensor(shape: &[usize]) -> Tensor {
+        let count = shape.iter().product::<usize>();
+        Tensor::float32("y", shape.to_vec(), (0..count).map(|value| value as f32).collect()).unwrap()
+    }
+
+    fn spoilt(text: &str, shape: &[usize], batch: usize) -> (Tensor, Vec<f32>) {
+        let mut output = tensor(shape);
+        Faults::parse(text).unwrap().spoil("run", &mut output, batch).unwrap();
+        let values = output.floats().to_vec();
+        (output, values)
+    }
+
+    #[test]
+    fn outputs_are_spoilt_as_asked() {
+        let (_, values) = spoilt("nan@run", &[3, 2], 1);
+        assert_eq!(values.iter().position(|value| value.is_nan()), Some(3));
+        assert_eq!(values.iter().filter(|value| value.is_nan()).count(), 1);
+        let (_, values) = spoilt("all-nan@run", &[3, 2], 1);
+        assert!(values.iter().all(|value| value.is_nan()));
+        let (_, values) = spoilt("infinite@run", &[3, 2], 1);
+        assert_eq!(values, [f32::INFINITY, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let (output, values) = spoilt("short@run", &[3, 2], 1);
+        assert_eq!((output.shape, values), (vec![2, 2], vec![0.0, 1.0, 2.0, 3.0]));
+        let (output, values) = spoilt("rename@run", &[1, 2], 1);
+        assert_eq!((output.name.as_str(), values.len()), ("y_renamed", 2));
+        // The first two answers of each batch, where a batch has two.
+        let (_, values) = spoilt("swap-slots@run", &[5, 2], 3);
+        assert_eq!(values, [2.0, 3.0, 0.0, 1.0, 4.0, 5.0, 8.0, 9.0, 6.0, 7.0]);
+        let (_, values) = spoilt("swap-slots@run", &[4, 2], 3);
+        assert_eq!(values, [2.0, 3.0, 0.0, 1.0, 4.0, 5.0, 6.0, 7.0]);
+        let (_, values) = spoilt("swap-slots@run", &[2, 2], 1);
+        assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
+        let (output, values) = spoilt("nan@open,print@run", &[1, 2], 1);
+        assert_eq!((output.name.as_str(), values), ("y", vec![0.0, 1.0]));
+    }
+
+    #[test]
+    fn inputs_are_fed_channels_first_on_demand() {
+        let fed = |text: &str| {
+            let mut input = tensor(&[2, 1, 2, 3]);
+            Faults::parse(text).unwrap().spoil_input("run", &mut input);
+            input.into_floats()
+        };
+        assert_eq!(fed("layout@run"), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
+        assert_eq!(fed("layout@open,nan@run"), (0..12).map(|value| value as f32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_slow_call_takes_as_many_times_as_long() {
+        let start = Instant::now() - Duration::from_millis(2);
+        Faults::parse("slow=2@run").unwrap().slow("run", start);
+        assert!(start.elapsed() >= Duration::from_millis(4));
     }
 }

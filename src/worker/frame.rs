@@ -135,6 +135,54 @@ mod tests {
         }
     }
 
+    fn header(length: u32, bytes: u64) -> Vec<u8> {
+        [&length.to_le_bytes()[..], &bytes.to_le_bytes()].concat()
+    }
+
+    /// A header is believed within bounds only, on the bounds too.
+    #[test]
+    fn a_header_out_of_bounds_is_refused_before_anything_is_read() {
+        let kind = |bytes: Vec<u8>| read::<Hello>(&mut bytes.as_slice()).unwrap_err().kind();
+        assert_eq!(kind(header(JSON_LIMIT + 1, 0)), io::ErrorKind::InvalidData);
+        assert_eq!(kind(header(0, BYTES_LIMIT + 1)), io::ErrorKind::InvalidData);
+        assert_eq!(kind(header(JSON_LIMIT, BYTES_LIMIT)), io::ErrorKind::UnexpectedEof);
+        assert!(read::<Hello>(&mut [header(1, 0), b"x".to_vec()].concat().as_slice()).is_err());
+    }
+
+    /// A stream that gives a byte at a time, with interruptions between.
+    #[test]
+    fn a_frame_comes_in_pieces() {
+        struct Pieces<'a>(&'a [u8], bool);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                if self.1 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                let count = self.0.len().min(buffer.len()).min(1);
+                buffer[..count].copy_from_slice(&self.0[..count]);
+                self.0 = &self.0[count..];
+                Ok(count)
+            }
+        }
+        let tensor = Tensor::float32("y", vec![2], vec![1.0, 2.0]).unwrap();
+        let mut bytes = Vec::new();
+        write(&mut bytes, &Hello(vec![TensorHeader::of(&tensor)]), &[&tensor.values]).unwrap();
+        write(&mut bytes, &Hello(Vec::new()), &[]).unwrap();
+        let mut stream = Pieces(&bytes, false);
+        assert_eq!(read::<Hello>(&mut stream).unwrap().unwrap().1, [tensor]);
+        assert_eq!(read::<Hello>(&mut stream).unwrap().unwrap().1, []);
+        assert!(read::<Hello>(&mut stream).unwrap().is_none());
+        // Another error is one.
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        assert_eq!(read::<Hello>(&mut Broken).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
     #[test]
     fn a_cut_frame_is_an_error_and_a_clean_end_is_not() {
         let bytes = frame(&tensors()[..1]);

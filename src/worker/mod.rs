@@ -7,8 +7,11 @@
 //! Whatever the library prints goes to standard error, of which the last lines are kept for the report.
 
 mod client;
+#[cfg(test)]
+pub(crate) mod fake;
 mod fault;
 mod frame;
+mod link;
 mod server;
 mod survey;
 mod words;
@@ -136,3 +139,6 @@ pub(crate) fn read_replies(mut bytes: &[u8]) -> bool {
     }
     sound
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! The worker's side: requests in, replies out, one session at a time.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +12,7 @@ use super::{Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
-use crate::runtime::{self, Session, TransferCount, padding};
+use crate::runtime::{self, OpenRequest, Session, TransferCount, padding};
 use crate::tensor::{Tensor, Values, element_count};
 use crate::vocabulary::RuntimeId;
 
@@ -33,17 +34,8 @@ pub fn serve() -> Result<()> {
     let mut replies = BufWriter::new(File::from(original));
     let mut requests = BufReader::new(io::stdin().lock());
     let faults = Faults::from_environment()?;
-    let mut state = State { faults, session: None, builder: None };
-    while let Some((request, tensors)) = frame::read::<Request>(&mut requests).map_err(broken)? {
-        let (reply, outputs) = match state.serve(request, tensors) {
-            Ok(answer) => answer,
-            Err(error) => (Reply::Failed(error), Vec::new()),
-        };
-        let values: Vec<&Values> = outputs.iter().map(|output| &output.values).collect();
-        frame::write(&mut replies, &reply, &values).map_err(broken)?;
-        replies.flush().map_err(broken)?;
-    }
-    Ok(())
+    let mut state = State::new(faults, Arc::new(open_by_driver));
+    state.converse(&mut requests, &mut replies).map_err(broken)
 }
 
 /// Whether nobody holds the other end of the requests: the gate died before this process asked to die with it.
@@ -53,8 +45,17 @@ fn is_orphan() -> bool {
     poll(&mut places, Some(&now)).is_ok() && places.iter().any(|place| place.revents().contains(PollFlags::HUP))
 }
 
-struct State {
+/// Loads an artifact.
+pub(super) type Open = dyn Fn(&OpenRequest) -> Result<Box<dyn Session>> + Send + Sync;
+
+fn open_by_driver(request: &OpenRequest) -> Result<Box<dyn Session>> {
+    runtime::driver(request.installation.id.library)?.open(request)
+}
+
+/// What a worker keeps from one request to the next.
+pub(super) struct State {
     faults: Faults,
+    open: Arc<Open>,
     session: Option<Box<dyn Session>>,
     /// Kept from the first build on: a gate builds engines of one library in one worker.
     builder: Option<(RuntimeId, ReadyBuilder)>,
@@ -64,6 +65,23 @@ struct State {
 type Answer = (Reply, Vec<Tensor>);
 
 impl State {
+    pub(super) fn new(faults: Faults, open: Arc<Open>) -> Self {
+        Self { faults, open, session: None, builder: None }
+    }
+
+    /// Answers requests until there are no more.
+    pub(super) fn converse(&mut self, requests: &mut impl Read, replies: &mut impl Write) -> io::Result<()> {
+        while let Some((request, tensors)) = frame::read::<Request>(requests)? {
+            let (reply, outputs) = match self.serve(request, tensors) {
+                Ok(answer) => answer,
+                Err(error) => (Reply::Failed(error), Vec::new()),
+            };
+            let values: Vec<&Values> = outputs.iter().map(|output| &output.values).collect();
+            frame::write(replies, &reply, &values)?;
+        }
+        Ok(())
+    }
+
     fn serve(&mut self, request: Request, tensors: Vec<Tensor>) -> Result<Answer> {
         let input = || tensors.into_iter().next().ok_or_else(|| Error::failed("the request came without its input"));
         match request {
@@ -81,8 +99,7 @@ impl State {
                 // The old session's memory is wanted by the new one.
                 self.session = None;
                 let start = Instant::now();
-                let driver = runtime::driver(request.installation.id.library)?;
-                let session = driver.open(&request)?;
+                let session = (self.open)(&request)?;
                 let signature = session.signature().clone();
                 self.session = Some(session);
                 let seconds = start.elapsed().as_secs_f64();

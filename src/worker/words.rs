@@ -74,3 +74,61 @@ impl Words {
         written.lines.push_back(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    fn kept(text: &[u8]) -> (Vec<String>, u64) {
+        let words = Words::default();
+        words.keep(text, false);
+        (words.lines(), words.bytes())
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_every_byte_is_counted() {
+        assert_eq!(
+            kept(b"one\n\n  two  \nthree"),
+            (vec!["one".to_owned(), "  two".to_owned(), "three".to_owned()], 18)
+        );
+        assert_eq!(kept(b""), (Vec::new(), 0));
+        let many: String = (0..25).map(|line| format!("line {line}\n")).collect();
+        let (lines, bytes) = kept(many.as_bytes());
+        assert_eq!((lines.len(), lines[0].as_str(), lines[19].as_str()), (KEPT_LINES, "line 5", "line 24"));
+        assert_eq!(bytes, many.len() as u64);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_what_is_no_text_is_marked() {
+        let long = [b'x'; 10_000];
+        let (lines, bytes) = kept(&[&long[..], b"\nnext"].concat());
+        assert_eq!((lines[0].len(), lines[1].as_str(), bytes), (KEPT_LINE_BYTES, "next", 10_005));
+        assert_eq!(kept(b"a\xffb\n").0, ["a\u{fffd}b"]);
+    }
+
+    /// A stream that is interrupted goes on; one that breaks has said what it said.
+    #[test]
+    fn an_interruption_is_no_end() {
+        struct Stream(Vec<Result<&'static [u8], ErrorKind>>);
+        impl Read for Stream {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                match self.0.pop() {
+                    Some(Ok(bytes)) => {
+                        buffer[..bytes.len()].copy_from_slice(bytes);
+                        Ok(bytes.len())
+                    }
+                    Some(Err(kind)) => Err(Error::from(kind)),
+                    None => Ok(0),
+                }
+            }
+        }
+        let words = Words::default();
+        words.keep(
+            Stream(vec![Ok(b"lost"), Err(ErrorKind::BrokenPipe), Ok(b"two"), Err(ErrorKind::Interrupted), Ok(b"one ")]),
+            false,
+        );
+        assert_eq!((words.lines(), words.bytes()), (vec!["one two".to_owned()], 7));
+    }
+}

@@ -195,3 +195,112 @@ fn a_folder_that_cannot_be_written_to_is_an_error_with_a_hint() {
     let error = store.get_or_make(&key(), never).unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("set `TRTGATE_CACHE` to a folder that can be written to"));
 }
+
+#[test]
+fn the_default_folder_is_the_first_that_is_named() {
+    let root = |set: &[(&str, &str)]| {
+        let set: Vec<(String, String)> =
+            set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        default_root(&move |wanted: &str| {
+            set.iter().find(|(name, _)| name == wanted).map(|(_, value)| std::ffi::OsString::from(value))
+        })
+    };
+    let (own, xdg, home) = (("TRTGATE_CACHE", "own"), ("XDG_CACHE_HOME", "/xdg"), ("HOME", "/home/me"));
+    assert_eq!(root(&[own, xdg, home]).unwrap(), PathBuf::from("own"));
+    assert_eq!(root(&[xdg, home]).unwrap(), PathBuf::from("/xdg/trtgate"));
+    // What is not absolute is to be ignored, and what is empty is not set.
+    assert_eq!(root(&[("XDG_CACHE_HOME", "xdg"), home]).unwrap(), PathBuf::from("/home/me/.cache/trtgate"));
+    assert_eq!(
+        root(&[("TRTGATE_CACHE", ""), ("XDG_CACHE_HOME", ""), home]).unwrap(),
+        PathBuf::from("/home/me/.cache/trtgate")
+    );
+    let error = root(&[("HOME", "")]).unwrap_err();
+    assert_eq!((error.kind, error.hint.is_some()), (ErrorKind::Machine, true));
+}
+
+/// Whoever waits is told for whom, once, and not before that one had the time to write its id.
+#[test]
+fn who_waits_is_told_for_whom() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |text: &str, milliseconds: u64| {
+        let progress = Arc::new(Recorded::default());
+        let limits = ProcessLimits { lock: Duration::from_millis(milliseconds), ..ProcessLimits::default() };
+        let store = Store::open(Some(folder.path().join("cache"))).unwrap();
+        let store = store.limiting(limits).reporting(Arc::clone(&progress) as Arc<dyn Progress>);
+        let path = store.root().join(".locks/it");
+        create_directory(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let file = open_lock(&path).unwrap();
+        file.lock().unwrap();
+        let error = lock_file(&store, "it", "makes kind").unwrap_err();
+        (progress.lines(), error)
+    };
+    let (notes, error) = told("4711\n", 40);
+    assert_eq!(notes, ["note: waiting for another process (4711), which makes kind"]);
+    assert_eq!(error.kind, ErrorKind::Machine);
+    assert_eq!(error.message, "another process (4711) makes kind and has not ended within 0 s");
+    assert!(error.hint.unwrap().contains("--lock-limit"));
+    let (notes, error) = told("half written", 40);
+    assert_eq!(notes, ["note: waiting for another process, which makes kind"]);
+    assert!(error.message.starts_with("another process makes kind"));
+    assert_eq!(told("4711", 0).0, Vec::<String>::new());
+}
+
+#[test]
+fn a_lock_names_its_holder_and_ends_with_it() {
+    let (_folder, store) = store();
+    let held = lock_file(&store, "it", "makes kind").unwrap();
+    let text = std::fs::read_to_string(store.root().join(".locks/it")).unwrap();
+    assert_eq!(text, format!("{}\n", std::process::id()));
+    drop(held);
+    lock_file(&store, "it", "makes kind").unwrap();
+}
+
+/// A file whose content changed and whose size did not is hashed again, since its time is another.
+#[test]
+fn content_of_the_same_size_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "content").unwrap();
+    let record = FileRecord { sha256: digest_bytes(b"content"), bytes: 7 };
+    assert_eq!(verify_file(&path, &record), Ok(()));
+    assert_eq!(verify_file(&path, &record), Ok(()));
+    std::fs::write(&path, "CONTENT").unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    assert_eq!(verify_file(&path, &record), Err("its content changed".to_owned()));
+    std::fs::write(&path, "more content").unwrap();
+    assert_eq!(verify_file(&path, &record), Err("12 bytes, expected 7".to_owned()));
+    std::fs::remove_file(&path).unwrap();
+    assert!(verify_file(&path, &record).is_err());
+}
+
+/// What lies where something is to be published is moved away first, and is gone in the end.
+#[test]
+fn what_is_replaced_is_whole_until_it_is_gone() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), "target");
+    let target = folder.path().join(target);
+    for text in ["first", "second"] {
+        let staging = Staging::new(folder.path().join("staging")).unwrap();
+        std::fs::write(staging.path().join("file"), text).unwrap();
+        staging.replace(&target).unwrap();
+        assert_eq!(std::fs::read_to_string(target.join("file")).unwrap(), text);
+        assert!(!folder.path().join("staging").exists());
+    }
+    let staging = Staging::new(folder.path().join("staging")).unwrap();
+    assert!(staging.path().is_dir() && staging.path().starts_with(folder.path().join("staging")));
+    drop(staging);
+    assert!(!folder.path().join("staging").exists());
+    assert!(remove_directory(&folder.path().join("nothing")).is_ok());
+}
+
+#[test]
+fn a_store_says_what_it_was_told() {
+    let (_folder, store) = store();
+    assert!(store.installs() && *store.limits() == ProcessLimits::default());
+    let limits = ProcessLimits { lock: Duration::from_secs(1), ..ProcessLimits::default() };
+    let other = store.clone().installing(false).limiting(limits);
+    assert!(!other.installs() && *other.limits() == limits);
+    assert!(store.root().is_absolute() && other.root() == store.root());
+    assert_eq!(key().kind(), "onnx-fp32");
+}

@@ -254,3 +254,173 @@ fn cells_that_nobody_could_run_are_told_by_runtime_and_reason() {
         assert!(cell.reason.as_deref().unwrap().ends_with(missing), "{:?}", cell.reason);
     }
 }
+
+/// What a single shard asks for is asked of all, whichever it is.
+#[rstest::rstest]
+#[case(false, false)]
+#[case(true, false)]
+#[case(false, true)]
+#[case(true, true)]
+fn a_baseline_that_one_shard_requires_is_required(#[case] first: bool, #[case] second: bool) {
+    let mut whole = sample::passing();
+    whole.cells.iter_mut().for_each(|cell| cell.baseline = None);
+    let mut shards = deal(&whole, 2);
+    shards[0].1.requirements.baseline = first;
+    shards[1].1.requirements.baseline = second;
+    let merged = merge(&shards, None, None).unwrap().report;
+    assert_eq!(merged.requirements.baseline, first || second);
+    let told = merged.reasons.iter().any(|reason| reason.starts_with("a baseline is required"));
+    assert_eq!((merged.verdict == Verdict::Pass, told), (!(first || second), first || second));
+}
+
+/// Two shards that ran other files of one artifact have no common verdict; engines are built on each machine.
+#[test]
+fn a_cell_that_ran_two_artifacts_is_an_error() {
+    let whole = sample::passing();
+    let twice = |kind: ArtifactKind| {
+        let mut shards = deal(&whole, 2);
+        let cell =
+            whole.cells.iter().find(|cell| cell.artifact.as_ref().is_some_and(|made| made.kind == kind)).unwrap();
+        let mut doubled = cell.clone();
+        doubled.artifact.as_mut().unwrap().sha256.push('0');
+        let holder = shards.iter().position(|(_, shard)| shard.cells.contains(cell)).unwrap();
+        shards[1 - holder].1.cells.push(doubled);
+        merge(&shards, None, None).map(|merged| (merged.report.cells.len(), cell.id()))
+    };
+    assert_eq!(twice(ArtifactKind::Engine).unwrap().0, whole.cells.len());
+    let error = twice(ArtifactKind::OnnxFp32).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Invalid, "1 cell is in two reports with different verdicts")
+    );
+    assert!(error.causes[0].contains("ran other artifacts in `shard-"), "{error}");
+    assert!(error.hint.unwrap().starts_with("give each cell to one shard"));
+}
+
+/// What a merged report takes from which shard.
+#[test]
+fn the_joined_report_says_what_all_shards_know() {
+    use crate::report::schema::{AccuracyReport, GoldenReport, GoldenStanding, ProbeImage};
+    let mut shards = deal(&sample::passing(), 3);
+    let golden = |standing| GoldenReport {
+        model_sha256: "digest".to_owned(),
+        runtime: "tensorflow".parse().unwrap(),
+        version: "2".to_owned(),
+        created: "2026-03-01T12:00:00Z".to_owned(),
+        reason: "first".to_owned(),
+        standing,
+        detail: String::new(),
+    };
+    shards[0].1.golden = Some(golden(GoldenStanding::Unjudged));
+    shards[2].1.golden = Some(golden(GoldenStanding::Equal));
+    let accuracy = |of_golden, samples| AccuracyReport {
+        samples,
+        correct: samples,
+        interval: [0.9, 1.0],
+        of_golden,
+        floor: None,
+        drop: None,
+        golden: None,
+        labels_refused: None,
+    };
+    shards[0].1.accuracy = Some(accuracy(true, 10));
+    shards[1].1.accuracy = Some(accuracy(false, 20));
+    let image = |shade: u8| ProbeImage::from_pixels(&[shade; 12], 2, 2, 3).unwrap();
+    shards[0].1.probe_images = BTreeMap::from([(1, image(1))]);
+    shards[1].1.probe_images = BTreeMap::from([(1, image(2)), (2, image(3))]);
+    shards[2].1.probe_images.clear();
+    for (index, (_, shard)) in shards.iter_mut().enumerate() {
+        shard.notes = vec!["the same".to_owned(), format!("of shard {index}")];
+        shard.requirements.unmet = vec!["it is asked for and not there".to_owned()];
+        shard.own_seconds = 3.0 - index as f64;
+    }
+    let plan = sample::plan_of(&sample::passing());
+    let merged = merge(&shards, Some(&plan), None).unwrap().report;
+    assert_eq!(merged.golden.unwrap().standing, GoldenStanding::Equal);
+    assert_eq!(merged.accuracy.unwrap().samples, 20);
+    assert_eq!(merged.probe_images, BTreeMap::from([(1, image(1)), (2, image(3))]));
+    assert_eq!(merged.notes, ["the same", "of shard 0", "of shard 1", "of shard 2"]);
+    assert_eq!(merged.requirements.unmet, ["it is asked for and not there"]);
+    assert_eq!((merged.started.as_str(), merged.wall_seconds, merged.own_seconds), ("2026-03-01T12:00:00Z", 12.0, 3.0));
+    assert_eq!((merged.command.as_str(), merged.planned.len()), ("trtgate merge", 0));
+    let taken: Vec<usize> = merged.shards.iter().map(|shard| shard.cells.len()).collect();
+    assert_eq!(taken.iter().sum::<usize>(), merged.cells.len());
+    assert_eq!(merged.shards[1].wall_seconds, 11.0);
+    // What was merged before brings its shards along.
+    let first = merge(&shards[..2], None, None).unwrap().report;
+    let names = |report: &Report| report.shards.iter().map(|shard| shard.name.clone()).collect::<Vec<_>>();
+    let again = merge(&[("both.json".to_owned(), first), shards[2].clone()], None, None).unwrap().report;
+    assert_eq!(names(&again), ["shard-0.json", "shard-1.json", "shard-2.json"]);
+    assert_eq!(normalised(&again), normalised(&merge(&shards, None, None).unwrap().report));
+}
+
+#[test]
+fn what_the_plan_requires_is_required_once() {
+    let whole = sample::cpu_only();
+    let mut plan = sample::plan_of(&whole);
+    plan.require = vec!["tensorrt".parse().unwrap(), "onnxruntime".parse().unwrap()];
+    let mut shards = deal(&whole, 2);
+    shards[0].1.requirements.runtimes = vec!["onnxruntime".parse().unwrap()];
+    let merged = merge(&shards, Some(&plan), None).unwrap().report;
+    let names: Vec<String> = merged.requirements.runtimes.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["onnxruntime", "tensorrt"]);
+    assert_eq!(merged.verdict, Verdict::Incomplete);
+}
+
+/// Two runs of the same cells are the same whatever the clock, the machine's load and the store did; nothing else is left out.
+#[test]
+fn what_two_runs_may_differ_in_is_left_out_and_nothing_else() {
+    let whole = sample::passing();
+    type Change = fn(&mut Report);
+    let same: [(&str, Change); 13] = [
+        ("start", |report| report.started.push('0')),
+        ("duration", |report| report.wall_seconds += 1.0),
+        ("own share", |report| report.own_seconds += 1.0),
+        ("command", |report| report.command.push('0')),
+        ("plan", |report| report.planned = report.cells.iter().map(CellReport::id).collect()),
+        ("order of requirements", |report| report.requirements.runtimes.reverse()),
+        ("order of cells", |report| report.cells.reverse()),
+        ("order of rules", |report| report.cross.reverse()),
+        ("load", |report| report.cells[0].seconds = None),
+        ("timing", |report| report.cells[3].timing = None),
+        ("baseline", |report| report.cells[3].baseline = None),
+        ("legs", |report| report.cells.iter_mut().for_each(|cell| cell.legs.clear())),
+        ("store", |report| {
+            let artifacts = report.cells.iter_mut().filter_map(|cell| cell.artifact.as_mut());
+            artifacts.for_each(|made| (made.build_seconds, made.cached) = (made.build_seconds + 1.0, !made.cached));
+        }),
+    ];
+    let mut base = whole;
+    base.requirements.runtimes = vec!["onnxruntime".parse().unwrap(), "tensorrt".parse().unwrap()];
+    for rule in ["size-order", "speed-order", "batch-order", "ratio int8 over fp32"] {
+        base.cross.push(CheckResult {
+            name: rule.to_owned(),
+            status: Status::Pass,
+            gating: false,
+            detail: String::new(),
+        });
+    }
+    let expected = normalised(&base);
+    for (what, change) in same {
+        let mut other = base.clone();
+        change(&mut other);
+        assert_ne!(other, base, "{what} changes nothing");
+        assert_eq!(normalised(&other), expected, "{what}");
+    }
+    let others: [(&str, Change); 9] = [
+        ("model", |report| report.model.sha256.push('0')),
+        ("verdict", |report| report.verdict = Verdict::Fail),
+        ("a cell", |report| drop(report.cells.pop())),
+        ("status", |report| report.cells[0].status = Status::Fail),
+        ("digest", |report| report.cells[0].artifact.as_mut().unwrap().sha256.push('0')),
+        ("size", |report| report.cells[0].artifact.as_mut().unwrap().bytes += 1),
+        ("check", |report| report.cells[0].checks[0].detail.push('0')),
+        ("rule", |report| report.cross.retain(|rule| rule.name != "size-order")),
+        ("golden", |report| report.golden_sha256.push('0')),
+    ];
+    for (what, change) in others {
+        let mut other = base.clone();
+        change(&mut other);
+        assert_ne!(normalised(&other), expected, "{what}");
+    }
+}

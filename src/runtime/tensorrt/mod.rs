@@ -28,7 +28,7 @@ mod result;
 mod session;
 mod sys;
 #[cfg(test)]
-mod test_model;
+pub(crate) mod test_model;
 mod timing_cache;
 
 pub use build::{BuildOutcome, BuildRequest, ReadyBuilder, build};

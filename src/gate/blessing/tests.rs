@@ -1,0 +1,145 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::gate::workshop::{CLASSES, Project, answers, healthy, samples, session, sound};
+use crate::runtime::{OpenRequest, Session};
+use crate::worker::fake::Fakes;
+
+const MATRIX: &str = "onnxruntime = [\"fp32\"]";
+
+fn answering(change: fn(&mut Tensor)) -> Arc<Fakes> {
+    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        Ok(Box::new(session(request, move |input| {
+            let mut output = answers(input);
+            change(&mut output);
+            Ok(vec![output])
+        })))
+    };
+    Fakes::of(open, healthy)
+}
+
+fn plan(project: &Project, fakes: &Arc<Fakes>) -> GoldenBlessing {
+    GoldenBlessing::plan(&project.workspace(fakes), "because", None).unwrap()
+}
+
+/// Labelled data beside a project, of which every `wrong`th label is another.
+fn labelled(project: &Project, wrong: usize) -> PathBuf {
+    let (input, path) = (samples(60), project.folder.path().join("labelled.csv"));
+    let right = answers(&input);
+    let mut text = "label,a,b,c,d\n".to_owned();
+    for sample in 0..60 {
+        let answer = crate::check::agreement::answer(right.row(sample).unwrap());
+        let label = if wrong > 0 && sample % wrong == 0 { (answer + 1) % CLASSES } else { answer };
+        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
+        text.push_str(&format!("{label},{}\n", values.join(",")));
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn the_first_golden_is_stored_and_required_from_then_on() {
+    let project = Project::new(MATRIX, "");
+    let first = plan(&project, &Fakes::of(sound, healthy));
+    assert_eq!(first.lines, ["new golden: 40 probes"]);
+    assert_eq!((first.changes, first.moved, first.fails, first.doubts.len()), (true, false, false, 0));
+    assert_eq!(first.path, path_of(&project.manifest));
+    assert!(!first.path.exists(), "planning stores nothing");
+    assert_eq!((first.golden.origin.reason.as_str(), first.golden.probes.count), ("because", 40));
+    assert!(first.golden.outputs[0].leads.is_some());
+    let done = first.store(&project.manifest, false).unwrap();
+    assert_eq!(done.len(), 2, "{done:?}");
+    assert!(done[1].starts_with("added `[require] golden = true`"));
+    assert!(Manifest::load(&project.manifest.path).unwrap().require.golden);
+    // Again it changes nothing, and the manifest neither.
+    let again = plan(&project, &Fakes::of(sound, healthy));
+    assert_eq!((again.changes, again.moved, again.doubts.len()), (false, false, 0), "{:?}", again.lines);
+    assert_eq!(again.store(&project.manifest, false).unwrap().len(), 1);
+}
+
+#[test]
+fn what_moved_is_told_before_it_is_stored() {
+    let project = Project::new(MATRIX, "");
+    plan(&project, &Fakes::of(sound, healthy)).store(&project.manifest, false).unwrap();
+    let swapped =
+        answering(|output| output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1)));
+    let moved = plan(&project, &swapped);
+    assert!(moved.changes && moved.moved && moved.doubts.is_empty(), "{:?}", moved.doubts);
+    assert!(moved.lines.iter().any(|line| line.contains("0 and 1")), "{:?}", moved.lines);
+    moved.store(&project.manifest, false).unwrap();
+    assert!(!plan(&project, &swapped).changes);
+}
+
+/// A reference that contradicts itself, a golden that cannot be compared and one of a newer program are stored on demand only.
+#[test]
+fn what_was_not_judged_is_stored_on_demand_only() {
+    let project = Project::new(MATRIX, "");
+    let by_slot = answering(|output| {
+        output
+            .values
+            .as_mut::<f32>()
+            .unwrap()
+            .iter_mut()
+            .skip(CLASSES)
+            .take(CLASSES)
+            .for_each(|value| *value = -*value);
+    });
+    let doubtful = plan(&project, &by_slot);
+    assert_eq!(doubtful.doubts.len(), 1, "{:?}", doubtful.doubts);
+    let error = doubtful.store(&project.manifest, false).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Invalid, "what was not judged does not become a golden")
+    );
+    assert_eq!(error.causes, doubtful.doubts);
+    assert!(!doubtful.path.exists() && error.hint.unwrap().starts_with("`--force`"));
+    doubtful.store(&project.manifest, true).unwrap();
+    assert!(doubtful.path.exists());
+
+    std::fs::write(&doubtful.path, "damaged").unwrap();
+    let over_damage = plan(&project, &Fakes::of(sound, healthy));
+    assert!(over_damage.doubts[0].starts_with("nothing was compared: "), "{:?}", over_damage.doubts);
+    assert!(over_damage.lines.iter().any(|line| line.starts_with("not comparable: ")));
+    assert!(over_damage.store(&project.manifest, false).is_err());
+    assert_eq!(std::fs::read(&over_damage.path).unwrap(), b"damaged");
+}
+
+#[test]
+fn accuracy_is_kept_and_held_to_the_manifests_limits() {
+    let project = Project::new(MATRIX, "[accuracy]\nfloor = 0.8\ndrop = 0.05");
+    let fakes = || Fakes::of(sound, healthy);
+    let with = |wrong: usize| {
+        let data = labelled(&project, wrong);
+        GoldenBlessing::plan(&project.workspace(&fakes()), "because", Some(&data)).unwrap()
+    };
+    let accurate = with(0);
+    assert!(accurate.doubts.is_empty() && !accurate.fails, "{:?}", accurate.doubts);
+    let kept = accurate.golden.accuracy.clone().unwrap();
+    assert_eq!((kept.samples, kept.correct), (60, 60));
+    // Below the floor it is refused as a failure, and stored on demand.
+    let poor = with(3);
+    assert!(poor.fails, "{:?}", poor.doubts);
+    let error = poor.store(&project.manifest, false).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Failed, "what breaks the manifest's limits does not become a golden")
+    );
+    accurate.store(&project.manifest, false).unwrap();
+    // Without data, what is kept of this very model stays.
+    let without = plan(&project, &fakes());
+    assert_eq!(without.golden.accuracy, Some(kept));
+    assert!(!without.changes, "{:?}", without.lines);
+    // Another model's accuracy is not known.
+    project.change_model();
+    let other = plan(&project, &fakes());
+    assert_eq!(other.golden.accuracy, None);
+    assert!(!other.doubts.is_empty());
+    // Wrong data is refused before anything runs.
+    let idle = fakes();
+    let missing = project.folder.path().join("missing.csv");
+    assert!(GoldenBlessing::plan(&project.workspace(&idle), "because", Some(&missing)).is_err());
+    assert_eq!(idle.started(), 0);
+}

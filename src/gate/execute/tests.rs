@@ -1,0 +1,503 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rstest::rstest;
+
+use super::*;
+use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session, sound};
+use crate::runtime::{Obstacle, Session};
+use crate::worker::Reply;
+use crate::worker::fake::{Fakes, Step};
+
+/// Every kind of error at every stage a cell can stop at. Nothing passes; what an artifact's own runtime refuses is a
+/// failure; what the machine refuses, and what there is nothing valid to hold to, judges nothing.
+#[rstest]
+#[case(ErrorKind::Usage, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
+#[case(ErrorKind::Input, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
+#[case(ErrorKind::Missing, [Status::Unavailable, Status::Unavailable, Status::Fail, Status::Fail])]
+#[case(ErrorKind::Unsupported, [Status::Unsupported, Status::Unsupported, Status::Fail, Status::Fail])]
+#[case(ErrorKind::Invalid, [Status::Invalid, Status::Invalid, Status::Invalid, Status::Invalid])]
+#[case(ErrorKind::Failed, [Status::Fail, Status::Fail, Status::Fail, Status::Fail])]
+#[case(ErrorKind::Machine, [Status::Invalid, Status::Invalid, Status::Invalid, Status::Invalid])]
+fn where_a_cell_stops_and_why_decides_its_status(#[case] kind: ErrorKind, #[case] expected: [Status; 4]) {
+    let stages = [Stage::Convert, Stage::Build, Stage::Load, Stage::Run];
+    assert_eq!(stages.map(|stage| stopped_at(stage, kind)), expected);
+    // The same through a whole lane: at each stage, by what is asked there.
+    for (stage, expected) in stages.into_iter().zip(expected) {
+        let mut workshop = Workshop::new("tensorrt = [\"fp32\"]");
+        let error = Error::new(kind, "it is so");
+        if stage == Stage::Convert {
+            workshop.artifacts.values_mut().for_each(|made| *made = Err(error.clone()));
+        }
+        let name = match stage {
+            Stage::Build => "build",
+            Stage::Load => "open",
+            _ => "run",
+        };
+        let (raw, _) = workshop.scripted(move |call| match call.name() {
+            asked if asked == name => Step::Fail(error.clone()),
+            "build" => Step::Build,
+            _ => Step::Serve,
+        });
+        for cell in &raw {
+            let Outcome::Stopped { status, stage: stopped, error } = &cell.outcome else { panic!("{kind:?} {stage}") };
+            assert_eq!((*status, *stopped, error.message.as_str()), (expected, stage, "it is so"), "{kind:?}");
+        }
+    }
+}
+
+fn names(raw: &[RawCell]) -> Vec<String> {
+    raw.iter().map(|cell| cell.planned.id.to_string()).collect()
+}
+
+/// `ran`, or the status, the stage and the message of what stopped it.
+fn told(cell: &RawCell) -> String {
+    match &cell.outcome {
+        Outcome::Ran(_) => "ran".to_owned(),
+        Outcome::Built { error, status } => format!("built, {status}: {}", error.message),
+        Outcome::Stopped { status, stage, error } => format!("{status} at {stage}: {}", error.message),
+    }
+}
+
+fn ran(cell: &RawCell) -> &Ran {
+    match &cell.outcome {
+        Outcome::Ran(ran) => ran,
+        _ => panic!("{}: {}", cell.planned.id, told(cell)),
+    }
+}
+
+const EVERYTHING: &str = "tensorflow = [\"fp32\"]\nonnxruntime = [\"fp32\", \"fp16\", \"int8\"]\nlitert = [\"int8\"]\n\
+    tensorrt = [\"fp32\", \"int8\"]";
+
+#[test]
+fn every_planned_cell_comes_back_once_in_the_plans_order_with_its_answers() {
+    let workshop = Workshop::new(EVERYTHING);
+    let (raw, fakes) = workshop.scripted(|call| if call.name() == "build" { Step::Build } else { Step::Serve });
+    let planned: Vec<String> = workshop.plan.iter().map(|cell| cell.id.to_string()).collect();
+    assert_eq!(names(&raw), planned);
+    for cell in &raw {
+        let ran = ran(cell);
+        assert_eq!(ran.outputs, [answers(&workshop.probes)], "{}", cell.planned.id);
+        assert_eq!(ran.layers.as_ref().map(Vec::len), Some(1));
+        let (determinism, invariance) = ran.behaviour.as_ref().unwrap();
+        assert!(determinism.holds() && invariance.holds(), "{}", cell.planned.id);
+        assert_eq!((ran.accuracy.as_ref(), ran.fresh.as_ref().unwrap()), (None, &None));
+        assert!(ran.instruction_set.is_some() && ran.exact.is_none());
+        let kind = if cell.planned.id.runtime.library == Library::Tensorrt {
+            ArtifactKind::Engine
+        } else {
+            cell.planned.artifact
+        };
+        assert_eq!(cell.artifact.as_ref().unwrap().kind, kind);
+    }
+    // A lane for each runtime, and for each precision of ONNX Runtime.
+    assert_eq!((fakes.started(), fakes.alive(), fakes.waited()), (6, 0, Duration::ZERO));
+}
+
+#[test]
+fn cells_of_one_precision_share_a_session_and_those_of_one_file_a_batch_do_not() {
+    let opened = |matrix: &str| {
+        let (raw, fakes) = Workshop::new(matrix).scripted(|_| Step::Serve);
+        assert!(raw.iter().all(|cell| matches!(cell.outcome, Outcome::Ran(_))));
+        fakes.seen().iter().filter(|(_, name)| *name == "open").count()
+    };
+    assert_eq!(opened("tensorflow = [\"fp32\"]"), 1);
+    assert_eq!(opened("onnxruntime = [\"fp32\", \"fp16\"]"), 2);
+    assert_eq!(opened("litert = [\"int8\"]"), 2);
+}
+
+#[test]
+fn an_engine_is_built_once_a_precision_and_kept_for_the_next_run() {
+    let workshop = Workshop::new("tensorrt = [\"fp32\", \"tf32\", \"int8\"]");
+    let builds = |fakes: &Fakes| fakes.seen().iter().filter(|(_, name)| *name == "build").count();
+    let script = |call: &crate::worker::fake::Call<'_>| if call.name() == "build" { Step::Build } else { Step::Serve };
+    let (raw, fakes) = workshop.scripted(script);
+    assert_eq!(builds(&fakes), 3);
+    let artifact = |index: usize| raw[index].artifact.clone().unwrap();
+    assert!(!artifact(0).cached && artifact(1).cached, "the second batch builds nothing");
+    assert_eq!(artifact(1).build_seconds, 0.0);
+    // Precisions have engines of their own, also those that start from the same graph.
+    let digests: std::collections::BTreeSet<String> = (0..6).map(|index| artifact(index).sha256).collect();
+    assert_eq!(digests.len(), 3);
+    let (again, fakes) = workshop.scripted(script);
+    assert_eq!(builds(&fakes), 0);
+    assert!(again.iter().all(|cell| cell.artifact.as_ref().unwrap().cached));
+}
+
+#[test]
+fn an_engine_that_cannot_be_built_is_tried_once() {
+    let workshop = Workshop::new("tensorrt = [\"fp32\"]");
+    let (raw, fakes) = workshop.scripted(|_| Step::Fail(Error::failed("no kernel")));
+    assert_eq!(fakes.seen().len(), 1);
+    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), ["fail at build: no kernel"; 2]);
+    // What it would have been built from is told.
+    assert_eq!(raw[0].artifact.as_ref().unwrap().kind, ArtifactKind::OnnxFp32);
+}
+
+#[test]
+fn what_cannot_run_here_is_built_and_what_can_do_nothing_is_not_asked() {
+    let mut workshop = Workshop::new("tensorrt = [\"fp32\", \"int8\"]");
+    let obstacle = Obstacle {
+        tried: vec!["a driver".to_owned()],
+        hint: Some("install one".to_owned()),
+        ..Obstacle::unavailable("no driver")
+    };
+    for cell in &mut workshop.plan {
+        let able = cell.id.precision == Precision::Fp32;
+        cell.ability =
+            if able { Ability::BuildOnly(obstacle.clone()) } else { Ability::Nothing(Obstacle::unsupported("never")) };
+    }
+    let (raw, fakes) = workshop.scripted(|_| Step::Build);
+    let (built, not) = raw.split_at(2);
+    for cell in built {
+        let Outcome::Built { error, status } = &cell.outcome else { panic!("{}", told(cell)) };
+        assert_eq!((*status, error.kind), (Status::Unavailable, ErrorKind::Missing));
+        assert_eq!((&error.causes, error.hint.as_deref()), (&vec!["a driver".to_owned()], Some("install one")));
+        assert_eq!(cell.artifact.as_ref().unwrap().kind, ArtifactKind::Engine);
+    }
+    assert_eq!(not.iter().map(told).collect::<Vec<_>>(), ["unsupported at load: never"; 2]);
+    assert!(not.iter().all(|cell| cell.artifact.is_none()));
+    assert_eq!(fakes.seen(), [(0, "build")]);
+}
+
+#[test]
+fn a_cell_without_its_runtime_or_its_artifact_never_passes_for_absent() {
+    let mut workshop = Workshop::new("onnxruntime = [\"fp32\", \"fp16\"]");
+    workshop.plan[0].installation = None;
+    workshop.artifacts.remove(&(ArtifactKind::OnnxFp16, None));
+    let (raw, _) = workshop.scripted(|_| Step::Serve);
+    assert_eq!(told(&raw[0]), "fail at load: the runtime is not on this machine");
+    assert_eq!(told(&raw[1]), "ran");
+    assert_eq!(told(&raw[2]), "fail at convert: the artifact was not planned");
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_judges_nothing() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let fakes = Fakes::of(sound, |_| Step::Serve);
+    fakes.startable.store(0, Ordering::SeqCst);
+    let raw = workshop.run(&fakes);
+    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), ["invalid at load: cannot start a worker, `fake worker`"; 2]);
+}
+
+#[rstest]
+#[case::died(|| Step::Die("died by signal 11"), "the worker died by signal 11 after 0.0 s", 0)]
+#[case::hung(|| Step::Hang, "no answer within 120 s, so the worker was stopped", 120)]
+#[case::deaf(|| Step::Deaf, "no answer within 120 s, so the worker was stopped", 120)]
+#[case::late(|| Step::After(Duration::from_secs(121)), "no answer within 120 s, so the worker was stopped", 120)]
+#[case::flooded(|| Step::Flood, "the worker was stopped after writing 72 MiB to standard error", 1)]
+#[case::garbled(|| Step::Garble, "the worker's answer is broken", 0)]
+fn a_worker_that_fails_costs_its_cell_and_the_next_has_a_fresh_one(
+    #[case] step: fn() -> Step,
+    #[case] words: &str,
+    #[case] seconds: u64,
+) {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let (raw, fakes) =
+        workshop.scripted(move |call| if call.worker == 0 && call.name() == "run" { step() } else { Step::Serve });
+    assert_eq!(told(&raw[0]), format!("fail at run: cannot run the samples: {words}"));
+    assert_eq!(told(&raw[1]), "ran");
+    assert_eq!((fakes.started(), fakes.alive()), (2, 0));
+    assert_eq!(fakes.waited().as_secs_f64().round() as u64, seconds);
+    // The next cell loads its artifact again.
+    assert!(fakes.seen().contains(&(1, "open")));
+}
+
+#[test]
+fn an_answer_within_the_limit_is_waited_for() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let (raw, fakes) = workshop.scripted(|call| match (call.before, call.name()) {
+        (2, "run") => Step::After(Duration::from_secs(119)),
+        _ => Step::Serve,
+    });
+    assert_eq!(ran(&raw[0]).seconds.run, 119.0);
+    assert_eq!((fakes.started(), fakes.waited()), (1, Duration::from_secs(119)));
+}
+
+#[test]
+fn two_deaths_end_a_precision_and_not_the_others() {
+    let mut workshop = Workshop::new("tensorrt = [\"fp32\", \"int8\"]");
+    let mut third = workshop.plan[1].clone();
+    third.id.batch = 8;
+    workshop.plan.insert(2, third);
+    let deaths = AtomicUsize::new(0);
+    let (raw, fakes) = workshop.scripted(move |call| match call.name() {
+        "build" => Step::Build,
+        "open" if deaths.fetch_add(1, Ordering::SeqCst) < 2 => Step::Die("exited with code 3"),
+        _ => Step::Serve,
+    });
+    let died = "fail at load: cannot load the artifact: the worker exited with code 3 after 0.0 s";
+    let given_up = "fail at load: the worker died twice before this cell, so it was not started again";
+    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), [died, died, given_up, "ran", "ran"]);
+    assert_eq!((fakes.started(), fakes.alive()), (3, 0));
+}
+
+#[test]
+fn a_session_that_was_refused_is_not_taken_for_an_open_one() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let (raw, fakes) = workshop.scripted(|call| match call.before {
+        0 => Step::Fail(Error::failed("not this one")),
+        _ => Step::Serve,
+    });
+    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), ["fail at load: not this one", "ran"]);
+    assert_eq!(fakes.started(), 1, "a worker that answers an error lives");
+}
+
+#[test]
+fn a_session_whose_layers_cannot_be_listed_is_not_loaded() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let (raw, _) = workshop.scripted(|call| match call.name() {
+        "layers" => Step::Fail(Error::failed("no inspector")),
+        _ => Step::Serve,
+    });
+    assert_eq!(told(&raw[0]), "fail at load: no inspector");
+}
+
+#[test]
+fn an_answer_to_another_question_fails_its_cell() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let (raw, _) = workshop.scripted(|call| match (call.before, call.name()) {
+        (2, "run") => Step::Spoil(Box::new(|reply, _| *reply = Reply::Layers { layers: None })),
+        _ => Step::Serve,
+    });
+    assert_eq!(told(&raw[0]), "fail at run: the worker gave an answer to another question, `layers`");
+    assert_eq!(told(&raw[1]), "ran");
+}
+
+/// What goes wrong when the same samples are run again is kept beside outputs that are right; a death is the cell's end.
+#[test]
+fn runs_after_the_first_count_too() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let again = |call: &crate::worker::fake::Call<'_>| call.before == 3 && call.name() == "run";
+    let (raw, _) =
+        workshop.scripted(move |call| if again(call) { Step::Fail(Error::failed("once")) } else { Step::Serve });
+    assert_eq!(ran(&raw[0]).behaviour.as_ref().unwrap_err().message, "once");
+    assert!(ran(&raw[1]).behaviour.is_ok());
+    let (raw, _) = workshop.scripted(move |call| if again(call) { Step::Die("died") } else { Step::Serve });
+    assert_eq!(told(&raw[0]), "fail at run: cannot run the samples: the worker died after 0.0 s");
+}
+
+/// A runtime whose answers depend on the slot of a sample: seen where a batch has slots.
+#[test]
+fn answers_that_depend_on_the_slot_are_seen() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let raw = workshop.answering(|_, input| {
+        let mut output = answers(input);
+        if let Some(value) = output.values.as_mut::<f32>().unwrap().get_mut(CLASSES) {
+            *value += 0.5;
+        }
+        Ok(vec![output])
+    });
+    let holds = |cell: &RawCell| {
+        let (determinism, invariance) = ran(cell).behaviour.as_ref().unwrap();
+        (determinism.holds(), invariance.holds())
+    };
+    assert_eq!(raw.iter().map(holds).collect::<Vec<_>>(), [(true, true), (true, false)]);
+}
+
+#[test]
+fn answers_that_change_from_run_to_run_are_seen() {
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let calls = AtomicUsize::new(0);
+    let raw = workshop.answering(move |_, input| {
+        let mut output = answers(input);
+        let call = calls.fetch_add(1, Ordering::SeqCst) as f32;
+        output.values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value += call);
+        Ok(vec![output])
+    });
+    assert!(raw.iter().all(|cell| !ran(cell).behaviour.as_ref().unwrap().0.holds()));
+}
+
+/// A short last batch of a static model is padded, and nothing of the padding comes back.
+#[test]
+fn a_static_model_gets_whole_batches_only() {
+    let workshop = Workshop::new("litert = [\"int8\"]");
+    let raw = workshop.answering(|request, input| {
+        assert_eq!(input.batch(), request.batch);
+        Ok(vec![answers(input)])
+    });
+    const { assert!(!PROBES.is_multiple_of(4)) };
+    for cell in &raw {
+        assert_eq!(ran(cell).outputs, [answers(&workshop.probes)]);
+    }
+    // A model of any batch gets the short one as it is.
+    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let shortest = std::sync::Arc::new(AtomicUsize::new(usize::MAX));
+    let seen = std::sync::Arc::clone(&shortest);
+    let raw = workshop.answering(move |request, input| {
+        assert_eq!(request.batch, 4, "one session serves every batch");
+        seen.fetch_min(input.batch(), Ordering::SeqCst);
+        Ok(vec![answers(input)])
+    });
+    assert_eq!(ran(&raw[1]).outputs, [answers(&workshop.probes)]);
+    assert_eq!(shortest.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn ordinary_samples_are_answered_at_the_largest_batch() {
+    let mut workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    let fresh = samples(50);
+    workshop.fresh = Some(fresh.clone());
+    let (raw, _) = workshop.scripted(|_| Step::Serve);
+    assert_eq!(ran(&raw[0]).fresh, Ok(None));
+    let right = answers(&fresh);
+    let expected: Vec<usize> = (0..50).map(|sample| answer(right.row(sample).unwrap())).collect();
+    assert!((0..CLASSES).all(|class| expected.contains(&class)));
+    assert_eq!(ran(&raw[1]).fresh, Ok(Some(expected)));
+    // Answers that are not whole are an error of the cell, not fewer answers.
+    let raw = workshop.answering(|_, input| {
+        let mut output = answers(input);
+        if input.batch() == 2 {
+            output.values.as_mut::<f32>().unwrap()[1] = f32::NAN;
+        }
+        Ok(vec![output])
+    });
+    // 50 samples in fours leave two.
+    assert!(ran(&raw[1]).fresh.is_err(), "{:?}", ran(&raw[1]).fresh);
+}
+
+#[test]
+fn a_slow_cell_answers_fewer_ordinary_samples() {
+    assert_eq!(affordable(256, 64, 0.0), 256);
+    assert_eq!(affordable(256, 64, 6.4), 100);
+    assert_eq!(affordable(256, 64, 640.0), FEWEST_FRESH);
+    assert_eq!(affordable(20, 64, 640.0), 20);
+    assert_eq!(affordable(256, 0, 1.0), FEWEST_FRESH);
+}
+
+#[test]
+fn a_death_among_ordinary_samples_is_the_cells() {
+    let mut workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    workshop.fresh = Some(samples(50));
+    let script = |step: fn() -> Step| {
+        move |call: &crate::worker::fake::Call<'_>| match call.request {
+            crate::worker::Request::Run { input, batch: 4, .. } if input.shape[0] > PROBES => step(),
+            _ => Step::Serve,
+        }
+    };
+    let (raw, _) = workshop.scripted(script(|| Step::Die("died")));
+    assert_eq!(told(&raw[1]), "fail at run: cannot run the samples: the worker died after 0.0 s");
+    let (raw, _) = workshop.scripted(script(|| Step::Fail(Error::failed("too many"))));
+    assert_eq!(ran(&raw[1]).fresh.as_ref().unwrap_err().message, "too many");
+}
+
+/// Labelled data is answered at the largest batch, and by each file of one batch.
+#[test]
+fn labelled_samples_are_answered_once_a_file() {
+    let mut workshop = Workshop::new("tensorflow = [\"fp32\"]\nlitert = [\"int8\"]");
+    let path = workshop.folder.path().join("data.csv");
+    let input = samples(7);
+    let right = answers(&input);
+    let mut text = "label,a,b,c,d\n".to_owned();
+    for sample in 0..7 {
+        let label = (answer(right.row(sample).unwrap()) + usize::from(sample == 3)) % CLASSES;
+        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
+        text.push_str(&format!("{label},{}\n", values.join(",")));
+    }
+    std::fs::write(&path, text).unwrap();
+    workshop.labelled = Some(LabelledData::check(path, &workshop.manifest).unwrap());
+    let (raw, _) = workshop.scripted(|_| Step::Serve);
+    let found: Vec<Option<(usize, usize)>> =
+        raw.iter().map(|cell| ran(cell).accuracy.as_ref().map(|tally| (tally.samples(), tally.correct()))).collect();
+    assert_eq!(found, [None, Some((7, 6)), Some((7, 6)), Some((7, 6))]);
+}
+
+#[test]
+fn the_request_of_a_session_says_everything_of_the_cell() {
+    let workshop = Workshop::new("onnxruntime = [\"fp16\"]\nlitert = [\"int8\"]");
+    let of = |index: usize| {
+        let cell: &PlannedCell = &workshop.plan[index];
+        let made = crate::gate::workshop::artifact(cell.artifact, cell.artifact.static_batch(cell.id.batch));
+        open_request(&workshop.manifest, cell, cell.installation.as_ref().unwrap(), &made)
+    };
+    let half = of(0);
+    assert_eq!((half.kind, half.precision, half.batch), (ArtifactKind::OnnxFp16, Precision::Fp16, 4));
+    assert_eq!(half.artifact, PathBuf::from("onnx-fp16"));
+    assert_eq!(half.installation.id.library, Library::Onnxruntime);
+    assert_eq!((of(2).batch, of(3).batch), (1, 4));
+    let mut manifest = workshop.manifest.clone();
+    manifest.run.intra_threads = 3;
+    manifest.run.inter_threads = 2;
+    let options = session_options(&manifest);
+    assert_eq!((options.intra_threads, options.inter_threads), (3, 2));
+    assert_eq!((options.outputs, options.signature.as_str()), (vec!["y".to_owned()], "serving_default"));
+    assert!(options.emulate_half && options.optimize && !options.exact_products);
+}
+
+#[test]
+fn a_fixed_batch_fills_only_a_signature_that_leaves_it_open() {
+    let mut manifest = Workshop::new("tensorflow = [\"fp32\"]").manifest;
+    let request = open_request(
+        &manifest,
+        &Workshop::new("tensorflow = [\"fp32\"]").plan[0],
+        &Installation::plain(RuntimeId::unversioned(Library::Tensorflow), "1", ""),
+        &crate::gate::workshop::artifact(ArtifactKind::SavedModel, None),
+    );
+    let signature = |batch: Option<usize>| {
+        let session = session(&request, |input| Ok(vec![answers(input)]));
+        let session = match batch {
+            Some(batch) => session.of_batch(batch),
+            None => session,
+        };
+        session.signature().clone()
+    };
+    let held = |manifest: &Manifest, mut signature: Signature| {
+        hold_batch(manifest, &mut signature);
+        signature.inputs[0].shape[0]
+    };
+    assert_eq!(held(&manifest, signature(None)), None);
+    assert!(!is_static(&signature(None)) && is_static(&signature(Some(2))));
+    manifest.input.fixed_batch = Some(8);
+    assert_eq!(held(&manifest, signature(None)), Some(8));
+    assert_eq!(held(&manifest, signature(Some(2))), Some(2));
+}
+
+/// Whoever multiplies in 16 bits and is not proven to be safe from it is asked again with exact products; nobody else.
+#[rstest]
+#[case("avx2", "int8", true, 1)]
+#[case("avx512+avx512-vnni", "int8", true, 0)]
+#[case("avx2", "int8", false, 0)]
+#[case("avx2", "fp32", true, 0)]
+fn saturating_products_are_asked_for_again(
+    #[case] processor: &'static str,
+    #[case] precision: &str,
+    #[case] may_saturate: bool,
+    #[case] expected: usize,
+) {
+    let mut workshop = Workshop::new(&format!("onnxruntime = [\"{precision}\"]"));
+    let kind = workshop.plan[0].artifact;
+    if may_saturate && precision == "int8" {
+        workshop.saturation.insert(kind, Saturation::unproven());
+    } else {
+        workshop.saturation.insert(kind, Saturation::default());
+    }
+    let exact = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = std::sync::Arc::clone(&exact);
+    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        let exact = request.options.exact_products;
+        seen.fetch_add(usize::from(exact), Ordering::SeqCst);
+        Ok(Box::new(session(request, move |input| {
+            let mut output = answers(input);
+            output.values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value += if exact { 0.0 } else { 9.0 });
+            Ok(vec![output])
+        })))
+    };
+    let fakes = Fakes::of(open, move |call| match call.name() {
+        "open" => Step::Spoil(Box::new(move |reply, _| {
+            if let Reply::Opened { instruction_set, .. } = reply {
+                *instruction_set = serde_json::from_value(processor.into()).unwrap();
+            }
+        })),
+        _ => Step::Serve,
+    });
+    let raw = workshop.run(&fakes);
+    assert_eq!(exact.load(Ordering::SeqCst), expected * raw.len());
+    for cell in &raw {
+        assert_eq!(ran(cell).instruction_set.as_ref().unwrap().as_str(), processor);
+        let found = ran(cell).exact.as_ref().map(|outputs| outputs[0].values.clone());
+        assert_eq!(found, (expected > 0).then(|| answers(&workshop.probes).values));
+    }
+    assert_eq!(fakes.alive(), 0);
+}

@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::convert::store::keys::{Change, every_change_counts};
+use crate::gate::workshop::Workshop;
+use crate::manifest::{Layout, OutputKind, Resize};
+
+fn manifest() -> Manifest {
+    Workshop::new("tensorflow = [\"fp32\"]").manifest
+}
+
+/// What the bytes of a sample mean, and so every key of samples.
+const READING: [Change<'_, Manifest>; 6] = [
+    ("shape", &|manifest| manifest.input.shape = vec![2, 2]),
+    ("layout", &|manifest| manifest.input.layout = Layout::Nhwc),
+    ("range", &|manifest| manifest.input.range[0] = -1.0),
+    ("mean", &|manifest| manifest.input.mean = vec![0.5]),
+    ("std", &|manifest| manifest.input.std = vec![2.0]),
+    ("classes", &|manifest| manifest.output.classes += 1),
+];
+
+#[test]
+fn whatever_changes_the_reading_of_samples_changes_their_key() {
+    every_change_counts(&manifest(), |manifest| sample_key("samples", manifest), &READING, &["trtgate"]);
+}
+
+#[test]
+fn whatever_changes_probes_changes_their_key() {
+    every_change_counts(
+        &(manifest(), "digest".to_owned()),
+        |(manifest, model)| probes_key(manifest, model),
+        &[
+            ("model", &|(_, model)| model.push('0')),
+            ("output", &|(manifest, _)| manifest.output.name.push('2')),
+            ("kind", &|(manifest, _)| manifest.output.kind = OutputKind::Probabilities),
+            ("seed", &|(manifest, _)| manifest.probes.seed += 1),
+            ("count", &|(manifest, _)| manifest.probes.count += 1),
+            ("time", &|(manifest, _)| manifest.probes.time += std::time::Duration::from_secs(1)),
+            ("shape", &|(manifest, _)| READING[0].1(manifest)),
+            ("layout", &|(manifest, _)| READING[1].1(manifest)),
+            ("range", &|(manifest, _)| READING[2].1(manifest)),
+            ("mean", &|(manifest, _)| READING[3].1(manifest)),
+            ("std", &|(manifest, _)| READING[4].1(manifest)),
+            ("classes", &|(manifest, _)| READING[5].1(manifest)),
+        ],
+        &["trtgate", "format"],
+    );
+}
+
+#[test]
+fn whatever_changes_calibration_samples_changes_their_key() {
+    every_change_counts(
+        &(manifest(), "probes".to_owned(), Some("data".to_owned())),
+        |(manifest, probes, data)| calibration_key(manifest, probes, data.as_deref()),
+        &[
+            ("probes", &|(_, probes, _)| probes.push('0')),
+            ("data", &|(_, _, data)| *data = Some("other".to_owned())),
+            ("no data", &|(_, _, data)| *data = None),
+            ("resize", &|(manifest, _, _)| manifest.input.resize = Some(Resize::Crop)),
+            ("seed", &|(manifest, _, _)| manifest.calibration.seed += 1),
+            ("count", &|(manifest, _, _)| manifest.calibration.count += 1),
+            ("shape", &|(manifest, _, _)| READING[0].1(manifest)),
+            ("layout", &|(manifest, _, _)| READING[1].1(manifest)),
+            ("range", &|(manifest, _, _)| READING[2].1(manifest)),
+            ("mean", &|(manifest, _, _)| READING[3].1(manifest)),
+            ("std", &|(manifest, _, _)| READING[4].1(manifest)),
+            ("classes", &|(manifest, _, _)| READING[5].1(manifest)),
+        ],
+        &["trtgate", "choice"],
+    );
+}
+
+/// A file of labelled flat samples; `labels` as they stand in it.
+fn labelled(folder: &Path, labels: &[&str]) -> PathBuf {
+    let path = folder.join("data.csv");
+    let rows: String = labels.iter().map(|label| format!("{label},0.1,0.2,0.3,0.4\n")).collect();
+    std::fs::write(&path, format!("label,a,b,c,d\n{rows}")).unwrap();
+    path
+}
+
+#[test]
+fn labels_that_name_no_class_are_refused_before_anything_runs() {
+    let (folder, manifest) = (tempfile::tempdir().unwrap(), manifest());
+    let check = |labels: &[&str]| LabelledData::check(labelled(folder.path(), labels), &manifest);
+    assert!(check(&["0", "1", "2"]).is_ok());
+    for labels in [&["0", "3"][..], &["1", "2", "3"], &["1", "2", "4"]] {
+        let error = check(labels).unwrap_err();
+        assert!(error.message.contains("and there are 3 classes"), "{error}");
+        let begins_at_1 = error.hint.unwrap().starts_with("they begin at 1");
+        assert_eq!(begins_at_1, labels == ["1", "2", "3"], "{labels:?}");
+    }
+    assert!(check(&[]).is_err());
+}
+
+#[test]
+fn every_labelled_sample_is_answered_by_finite_values() {
+    let (folder, manifest) = (tempfile::tempdir().unwrap(), manifest());
+    let data = LabelledData::check(labelled(folder.path(), &["0", "1", "1"]), &manifest).unwrap();
+    let answered = |rows: usize, value: f32| {
+        let mut run = |_: &Tensor| Tensor::float32("y", vec![rows, 3], [0.0, 1.0, value].repeat(rows));
+        data.answered(&manifest, &mut run)
+    };
+    let tally = answered(3, 0.5).unwrap();
+    assert_eq!((tally.samples(), tally.correct()), (3, 2));
+    assert!(answered(2, 0.5).unwrap_err().message.contains("3 samples went in, 2 came out"));
+    assert!(answered(3, f32::NAN).unwrap_err().message.contains("labelled sample 0 is not finite"));
+}
+
+#[test]
+fn the_reference_runs_at_the_largest_batch() {
+    let mut manifest = manifest();
+    assert_eq!(reference_cell(&manifest).to_string(), "tensorflow/fp32/batch-4");
+    manifest.model.source = ModelSource::Onnx { path: PathBuf::from("m.onnx") };
+    assert_eq!(reference_cell(&manifest).to_string(), "onnxruntime/fp32/batch-4");
+}

@@ -1,0 +1,264 @@
+//! How a gate takes the golden that is there: of these files, of others that answer alike, of others that do not, of none.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, answers, found, healthy, session, sound};
+use crate::gate::{GoldenBlessing, RunOptions, run};
+use crate::report::schema::Report;
+use crate::runtime::{OpenRequest, Probe, Session};
+use crate::vocabulary::{Library, Verdict};
+use crate::worker::fake::Fakes;
+
+const BOTH: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";
+
+/// A project whose sound reference is blessed.
+fn blessed() -> Project {
+    let project = Project::new(BOTH, "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    GoldenBlessing::plan(&workspace, "first", None).unwrap().store(&workspace.manifest, false).unwrap();
+    project
+}
+
+/// A runtime all of whose libraries answer so.
+fn all_answering(change: fn(&mut Tensor)) -> Arc<Fakes> {
+    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        Ok(Box::new(session(request, move |input| {
+            let mut output = answers(input);
+            change(&mut output);
+            Ok(vec![output])
+        })))
+    };
+    Fakes::of(open, healthy)
+}
+
+fn gate(project: &Project, fakes: &Arc<Fakes>) -> Report {
+    run(&project.workspace(fakes), &RunOptions::default()).unwrap()
+}
+
+fn standing(report: &Report) -> GoldenStanding {
+    report.golden.as_ref().unwrap().standing
+}
+
+fn rule(report: &Report) -> Option<(Status, &str)> {
+    let rule = report.cross.iter().find(|rule| rule.name == GOLDEN_RULE)?;
+    assert!(rule.gating);
+    Some((rule.status, rule.detail.as_str()))
+}
+
+fn statuses(report: &Report) -> Vec<Status> {
+    report.cells.iter().map(|cell| cell.status).collect()
+}
+
+#[test]
+fn a_golden_of_these_files_is_what_cells_are_held_to() {
+    let project = blessed();
+    let report = gate(&project, &Fakes::of(sound, healthy));
+    assert_eq!((report.verdict, standing(&report), rule(&report)), (Verdict::Pass, GoldenStanding::Own, None));
+    let golden = report.golden.as_ref().unwrap();
+    assert_eq!(
+        (golden.reason.as_str(), &golden.model_sha256, golden.version.as_str()),
+        ("first", &project.digest(), "10.11.0")
+    );
+    assert_eq!(report.golden_sha256, digest_file(&path_of(&project.manifest)).unwrap());
+    assert!(report.cells.iter().all(|cell| !cell.is_reference), "the reference is held to the golden too");
+    // Whoever answers otherwise than was blessed fails, the reference too.
+    let report = gate(
+        &project,
+        &all_answering(|output| {
+            output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))
+        }),
+    );
+    assert_eq!((report.verdict, statuses(&report)), (Verdict::Fail, vec![Status::Fail; 4]));
+}
+
+#[test]
+fn other_files_that_answer_alike_are_a_note() {
+    let project = blessed();
+    let then = short(&project.digest());
+    project.change_model();
+    let report = gate(&project, &Fakes::of(sound, healthy));
+    assert_eq!((report.verdict, standing(&report)), (Verdict::Pass, GoldenStanding::Equal));
+    let (status, detail) = rule(&report).unwrap();
+    assert_eq!(status, Status::Pass);
+    assert!(
+        detail.starts_with(&format!(
+            "the model's files are not the blessed ones ({then} → {}): ",
+            short(&project.digest())
+        )),
+        "{detail}"
+    );
+    assert!(detail.ends_with("; `trtgate bless` accepts them"), "{detail}");
+}
+
+/// A model that answers otherwise fails by the golden, while the conversions are judged by the reference as it is now.
+#[test]
+fn other_files_that_answer_otherwise_fail_and_conversions_are_judged_all_the_same() {
+    let project = blessed();
+    let swap: fn(&mut Tensor) =
+        |output| output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1));
+    project.change_model();
+    let report = gate(&project, &all_answering(swap));
+    assert_eq!((report.verdict, standing(&report)), (Verdict::Fail, GoldenStanding::Moved));
+    assert_eq!(statuses(&report), [Status::Pass; 4]);
+    let (status, detail) = rule(&report).unwrap();
+    assert_eq!(status, Status::Fail);
+    assert!(detail.ends_with("; `trtgate bless` accepts an intended change"), "{detail}");
+    assert!(!detail.contains("the reference is"), "its version is the golden's: {detail}");
+    // Another release of the reference is named beside it.
+    let mut here = found();
+    here.iter_mut().flat_map(|(_, probe)| &mut probe.found).for_each(|found| found.version = "9.9".to_owned());
+    let report = run(&project.workspace_of(here, &all_answering(swap)), &RunOptions::default()).unwrap();
+    assert!(rule(&report).unwrap().1.contains("; the reference is 9.9, the golden's was 10.11.0"));
+}
+
+/// Where the reference is not here, a cell in FP32 that passes stands for it; without one, nothing was judged.
+#[test]
+fn other_files_that_nobody_can_be_asked_about_are_no_pass() {
+    let project = blessed();
+    let mut here = found();
+    for (library, probe) in &mut here {
+        if *library == Library::Onnxruntime {
+            *probe = Probe::default();
+        }
+    }
+    project.change_model();
+    let gate = |fakes: &Arc<Fakes>| run(&project.workspace_of(here.clone(), fakes), &RunOptions::default()).unwrap();
+    let report = gate(&Fakes::of(sound, healthy));
+    let (status, detail) = rule(&report).unwrap();
+    let leads = report.reasons.iter().any(|reason| reason.contains("invalid"));
+    assert_ne!(report.verdict, Verdict::Fail, "{:?}", report.reasons);
+    assert!(
+        leads || (status == Status::Pass && detail.contains("answers as the golden does")),
+        "{detail} {:?}",
+        report.reasons
+    );
+    let report = gate(&all_answering(|output| output.values.as_mut::<f32>().unwrap().reverse()));
+    assert_ne!(report.verdict, Verdict::Pass);
+}
+
+/// A golden that cannot be read, or is of another output, judges nothing, and is never taken for none.
+#[test]
+fn a_golden_that_does_not_fit_judges_nothing() {
+    let project = blessed();
+    let path = path_of(&project.manifest);
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |project: &Project| {
+        let report = gate(project, &Fakes::of(sound, healthy));
+        assert_eq!((report.verdict, statuses(&report)), (Verdict::Incomplete, vec![Status::Invalid; 4]));
+        assert!(report.golden.is_none());
+        report.cells[0].reason.clone().unwrap()
+    };
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    refused(&project);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    refused(&project);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &whole).unwrap();
+    let mut other = blessed();
+    other.manifest.output.kind = crate::manifest::OutputKind::Probabilities;
+    // Its answers are no probabilities either, which is told of the golden first.
+    let reason = {
+        let workspace = other.workspace(&Fakes::of(sound, healthy));
+        let standing = Standing::of(&workspace, &workspace.probes().unwrap()).unwrap();
+        standing.reference.refused().unwrap().message.clone()
+    };
+    assert!(reason.contains("the gated output is"), "{reason}");
+    // Gone, it is none.
+    std::fs::remove_file(&path).unwrap();
+    let report = gate(&project, &Fakes::of(sound, healthy));
+    assert_eq!((report.golden.is_none(), report.golden_sha256.as_str()), (true, ""));
+}
+
+#[test]
+fn a_golden_that_no_manifest_names_is_no_pass() {
+    let mut project = blessed();
+    let text = std::fs::read_to_string(&project.manifest.path).unwrap();
+    assert!(text.contains("[require]\ngolden = true"), "{text}");
+    std::fs::write(
+        &project.manifest.path,
+        text.replace("name = \"m\"", "name = \"renamed\"").replace("golden = true", ""),
+    )
+    .unwrap();
+    project.manifest = Manifest::load(&project.manifest.path).unwrap();
+    let report = gate(&project, &Fakes::of(sound, healthy));
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(
+        report.reasons.iter().any(|reason| reason.contains("is named by no manifest here")),
+        "{:?}",
+        report.reasons
+    );
+    let gaps = crate::gate::golden_gaps(&project.workspace(&Fakes::of(sound, healthy))).unwrap();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+}
+
+/// What the tests' matrix asks of the golden before any cell.
+#[test]
+fn gaps_of_a_golden_are_told() {
+    let project = blessed();
+    let gaps = |project: &Project, fakes: &Arc<Fakes>| crate::gate::golden_gaps(&project.workspace(fakes)).unwrap();
+    assert_eq!(gaps(&project, &Fakes::of(sound, healthy)), Vec::<String>::new());
+    project.change_model();
+    assert_eq!(gaps(&project, &Fakes::of(sound, healthy)), Vec::<String>::new());
+    let moved = gaps(
+        &project,
+        &all_answering(|output| {
+            output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))
+        }),
+    );
+    assert!(moved.len() == 1 && moved[0].contains("accepts an intended change"), "{moved:?}");
+    let text = std::fs::read_to_string(&project.manifest.path).unwrap();
+    let required =
+        Project { manifest: Manifest::parse(&text, &project.manifest.path).unwrap(), folder: project.folder };
+    std::fs::write(path_of(&required.manifest), "damaged").unwrap();
+    assert_eq!(gaps(&required, &Fakes::of(sound, healthy)).len(), 1);
+    std::fs::remove_file(path_of(&required.manifest)).unwrap();
+    let gone = gaps(&required, &Fakes::of(sound, healthy));
+    assert!(gone.len() == 1 && gone[0].starts_with("a golden is required"), "{gone:?}");
+}
+
+/// Other probes than the golden's: the reference is asked about the golden's own, and cells are held to its answers of now.
+#[test]
+fn other_probes_are_a_question_too() {
+    let mut project = blessed();
+    let rows: String = (0..OWN_PROBES).map(|row| format!("0.{row:02},0.5,0.25,0.75\n")).collect();
+    std::fs::write(project.folder.path().join("probes.csv"), format!("a,b,c,d\n{rows}")).unwrap();
+    let report = gate(&project, &Fakes::of(sound, healthy));
+    assert_eq!(standing(&report), GoldenStanding::Equal, "{:?}", report.reasons);
+    let (status, detail) = rule(&report).unwrap();
+    assert_eq!(status, Status::Pass);
+    assert!(detail.starts_with("the probes in use are not the golden's: "), "{detail}");
+    // And how they are read.
+    project.manifest.input.range = [0.0, 2.0];
+    let differences = {
+        let workspace = project.workspace(&Fakes::of(sound, healthy));
+        let golden = stored(&path_of(&project.manifest)).unwrap().unwrap();
+        Differences::of(&golden, &workspace, &workspace.probes().unwrap()).sentence()
+    };
+    assert!(differences.starts_with("the probes in use are not the golden's"), "{differences}");
+}
+
+#[test]
+fn a_digest_is_told_by_its_first_twelve() {
+    assert_eq!((short("0123456789abcdef"), short("0123")), ("0123456789ab".to_owned(), "0123".to_owned()));
+    assert!(Differences::default().is_none());
+    let all = Differences {
+        model: Some(("a".to_owned(), "b".to_owned())),
+        probes: true,
+        reading: Some("another range".to_owned()),
+    };
+    assert_eq!(
+        all.sentence(),
+        "the model's files are not the blessed ones (a → b), and the probes in use are not the golden's, and samples are read \
+         otherwise (another range)"
+    );
+    for one in [
+        Differences { model: Some((String::new(), String::new())), ..Differences::default() },
+        Differences { probes: true, ..Differences::default() },
+        Differences { reading: Some(String::new()), ..Differences::default() },
+    ] {
+        assert!(!one.is_none());
+    }
+}

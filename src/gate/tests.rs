@@ -1,0 +1,241 @@
+//! Whole runs in this process, from the manifest to the verdict: what each requirement, fault and absence makes of it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use rstest::rstest;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, session, sound};
+use crate::runtime::{OpenRequest, Probe, Session};
+use crate::tensor::Tensor;
+use crate::vocabulary::Library;
+use crate::worker::fake::{Fakes, Step};
+
+const BOTH: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";
+
+fn gate(project: &Project, fakes: &std::sync::Arc<Fakes>, options: &RunOptions) -> Report {
+    let report = run(&project.workspace(fakes), options).unwrap();
+    assert_eq!(fakes.alive(), 0, "no worker is left");
+    report
+}
+
+/// Workers whose TensorRT answers otherwise.
+fn engines_answering(change: fn(&mut Tensor)) -> std::sync::Arc<Fakes> {
+    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        let engine = request.installation.id.library == Library::Tensorrt;
+        Ok(Box::new(session(request, move |input| {
+            let mut output = answers(input);
+            if engine {
+                change(&mut output);
+            }
+            Ok(vec![output])
+        })))
+    };
+    Fakes::of(open, healthy)
+}
+
+#[test]
+fn a_sound_conversion_passes() {
+    let project = Project::new(BOTH, "");
+    let report = gate(&project, &Fakes::of(sound, healthy), &RunOptions::default());
+    assert_eq!((report.verdict, report.reasons.clone()), (Verdict::Pass, Vec::new()));
+    let found: Vec<(String, Status, bool)> =
+        report.cells.iter().map(|cell| (cell.id().to_string(), cell.status, cell.is_reference)).collect();
+    let cell = |id: &str, reference: bool| (id.to_owned(), Status::Pass, reference);
+    assert_eq!(
+        found,
+        [
+            cell("onnxruntime/fp32/batch-1", true),
+            cell("onnxruntime/fp32/batch-4", true),
+            cell("tensorrt@10.11.0/fp32/batch-1", false),
+            cell("tensorrt@10.11.0/fp32/batch-4", false),
+        ]
+    );
+    assert_eq!(report.model.sha256, project.digest());
+    assert_eq!(report.cells[2].agreement.as_ref().unwrap().samples, OWN_PROBES);
+    assert_eq!((report.planned.len(), report.golden_sha256.as_str()), (0, ""));
+}
+
+#[rstest]
+#[case::permuted(|output: &mut Tensor| output.values.as_mut::<f32>().unwrap().chunks_mut(3).for_each(|row| row.swap(0, 2)), Verdict::Fail)]
+#[case::scaled(|output: &mut Tensor| output.values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value *= 1.1), Verdict::Fail)]
+#[case::not_finite(|output: &mut Tensor| output.values.as_mut::<f32>().unwrap()[0] = f32::NAN, Verdict::Fail)]
+#[case::renamed(|output: &mut Tensor| output.name.push('2'), Verdict::Fail)]
+fn a_wrong_conversion_fails(#[case] change: fn(&mut Tensor), #[case] verdict: Verdict) {
+    let project = Project::new(BOTH, "");
+    let report = gate(&project, &engines_answering(change), &RunOptions::default());
+    assert_eq!(report.verdict, verdict, "{:?}", report.reasons);
+    assert_eq!(report.reasons, ["2 cells failed"]);
+    let statuses: Vec<Status> = report.cells.iter().map(|cell| cell.status).collect();
+    assert_eq!(statuses, [Status::Pass, Status::Pass, Status::Fail, Status::Fail]);
+}
+
+#[test]
+fn the_reference_alone_is_no_pass() {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let report = gate(&project, &Fakes::of(sound, healthy), &RunOptions::default());
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(report.reasons[0].starts_with("nothing but the reference ran"), "{:?}", report.reasons);
+}
+
+/// Without the library of the engines there is one thing less to judge, and where it is required, no pass.
+#[rstest]
+#[case::not_required("", &[], Verdict::Pass)]
+#[case::by_the_manifest("[require]\nruntimes = [\"tensorrt\"]", &[], Verdict::Incomplete)]
+#[case::by_its_version("[require]\nruntimes = [\"tensorrt@10.11\"]", &[], Verdict::Incomplete)]
+#[case::on_the_command_line("", &["tensorrt"], Verdict::Incomplete)]
+fn a_required_runtime_that_is_gone_is_no_pass(#[case] more: &str, #[case] asked: &[&str], #[case] verdict: Verdict) {
+    let project = Project::new(&format!("{BOTH}\ntensorrt-rtx = [\"fp32\"]"), more);
+    let mut here = found();
+    for (library, probe) in &mut here {
+        if *library == Library::Tensorrt {
+            *probe = Probe::default();
+        }
+    }
+    let fakes = Fakes::of(sound, healthy);
+    let require = asked.iter().map(|runtime| runtime.parse().unwrap()).collect();
+    let options = RunOptions { require, ..RunOptions::default() };
+    let report = run(&project.workspace_of(here, &fakes), &options).unwrap();
+    assert_eq!(report.verdict, verdict, "{:?}", report.reasons);
+    let told = report.reasons.iter().any(|reason| reason.starts_with("required runtime `tensorrt"));
+    assert_eq!(told, verdict == Verdict::Incomplete, "{:?}", report.reasons);
+}
+
+#[rstest]
+#[case::golden("[require]\ngolden = true", RunOptions::default(), "a golden is required")]
+#[case::golden_on_demand("", RunOptions { require_golden: true, ..RunOptions::default() }, "a golden is required")]
+#[case::accuracy("[require]\naccuracy = true", RunOptions::default(), "labelled data")]
+fn what_is_required_and_not_there_is_no_pass(#[case] more: &str, #[case] options: RunOptions, #[case] words: &str) {
+    let project = Project::new(BOTH, more);
+    let report = gate(&project, &Fakes::of(sound, healthy), &options);
+    assert_eq!(report.verdict, Verdict::Incomplete, "{:?}", report.reasons);
+    assert!(report.reasons.iter().any(|reason| reason.contains(words)), "{:?}", report.reasons);
+    assert!(report.cells.iter().all(|cell| cell.status == Status::Pass));
+}
+
+/// A part of a plan is judged as the whole is, tells the merge what else there was, and leaves the manifest's runtimes to it.
+#[test]
+fn a_part_of_a_plan_is_judged_as_the_whole() {
+    let project = Project::new(BOTH, "[require]\nruntimes = [\"onnxruntime\"]");
+    let filter = Filter { runtimes: vec!["tensorrt".parse().unwrap()], batches: vec![4], ..Filter::default() };
+    let options = RunOptions { filter, ..RunOptions::default() };
+    let report = gate(&project, &Fakes::of(sound, healthy), &options);
+    assert_eq!((report.verdict, report.reasons.clone()), (Verdict::Pass, Vec::new()));
+    assert_eq!(
+        report.cells.iter().map(|cell| cell.id().to_string()).collect::<Vec<_>>(),
+        ["tensorrt@10.11.0/fp32/batch-4"]
+    );
+    assert_eq!(report.planned.len(), 4);
+    let required = |runtimes: &[RuntimeId]| runtimes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(required(&report.requirements.runtimes), Vec::<String>::new());
+    assert_eq!(required(&report.requirements.of_plan), ["onnxruntime"]);
+    // The reference ran beside it, at the largest batch that is compared.
+    let wrong = gate(&project, &engines_answering(|output| output.values.as_mut::<f32>().unwrap().reverse()), &options);
+    assert_eq!(wrong.verdict, Verdict::Fail);
+}
+
+/// A reference that cannot be loaded, dies or contradicts itself is a failed cell of its own; no other cell is judged.
+#[rstest]
+#[case::not_loaded("open", Verdict::Fail)]
+#[case::died("run", Verdict::Fail)]
+fn a_reference_that_does_not_answer_fails(#[case] request: &'static str, #[case] verdict: Verdict) {
+    let project = Project::new(BOTH, "");
+    let fakes = Fakes::of(sound, move |call| match call.name() {
+        "build" => Step::Build,
+        name if name == request => Step::Die("died by signal 6"),
+        _ => Step::Serve,
+    });
+    let report = gate(&project, &fakes, &RunOptions::default());
+    assert_ne!(report.verdict, Verdict::Pass);
+    assert!(report.cells.iter().all(|cell| cell.status != Status::Pass), "{:?}", report.reasons);
+    let reference = report.cells.iter().find(|cell| cell.runtime.library == Library::Onnxruntime).unwrap();
+    if request == "open" {
+        assert_eq!((report.verdict, reference.status, reference.stage), (verdict, Status::Fail, Stage::Load));
+    }
+}
+
+/// An engine whose worker dies costs its own cells; those of the reference stay judged.
+#[test]
+fn a_dead_engine_leaves_the_other_cells_alone() {
+    let project = Project::new(BOTH, "");
+    let fakes = Fakes::of(sound, |call| match call.request {
+        worker::Request::Open(request) if request.installation.id.library == Library::Tensorrt => {
+            Step::Die("died by signal 11")
+        }
+        worker::Request::Build(_) => Step::Build,
+        _ => Step::Serve,
+    });
+    let report = gate(&project, &fakes, &RunOptions::default());
+    let statuses: Vec<Status> = report.cells.iter().map(|cell| cell.status).collect();
+    assert_eq!(statuses, [Status::Pass, Status::Pass, Status::Fail, Status::Fail]);
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert!(report.cells[2].reason.as_ref().unwrap().contains("died by signal 11"));
+}
+
+/// A gate with the clock: each cell that passed is measured, in workers of its own, and what is fast must be right.
+#[test]
+fn cells_that_passed_are_measured_and_held_to_the_reference() {
+    let project = Project::new(BOTH, "");
+    let timing = TimingOptions {
+        mode: crate::measure::contract::TimingMode::Throughput,
+        streams: 1,
+        spin: false,
+        duration_milliseconds: 100,
+        repetitions: Some(2),
+    };
+    let options = RunOptions { timing: Some(timing), replay_timing: " --bench".to_owned(), ..RunOptions::default() };
+    let fakes = Fakes::of(sound, healthy);
+    let outcome = run_and_measure(&project.workspace(&fakes), &options).unwrap();
+    let bench = outcome.bench.unwrap();
+    assert_eq!(bench.cells.len(), 4);
+    assert_eq!(fakes.alive(), 0);
+    assert!(fakes.seen().iter().filter(|(_, name)| *name == "measure").count() >= 8, "each cell in two processes");
+    for cell in &outcome.report.cells {
+        assert_eq!(cell.status, Status::Pass, "{:?}", cell.reason);
+        assert!(cell.timing.is_some(), "{}", cell.id());
+        assert_eq!(cell.replay.ends_with(" --bench"), cell.stage == Stage::Measure);
+    }
+    assert_eq!(outcome.report.verdict, Verdict::Pass, "{:?}", outcome.report.reasons);
+    // Baselines that are required and not there are no pass.
+    let required = RunOptions { require_baseline: true, ..options.clone() };
+    let report = run(&project.workspace(&Fakes::of(sound, healthy)), &required).unwrap();
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(report.reasons.iter().any(|reason| reason.starts_with("a baseline is required")), "{:?}", report.reasons);
+
+    // Outputs that are wrong only while the clock runs fail the cell.
+    let wrong = Fakes::of(sound, |call| match call.request {
+        worker::Request::Measure { .. } => Step::Spoil(Box::new(|_, tensors| {
+            let values = tensors.iter_mut().filter_map(|tensor| tensor.values.as_mut::<f32>()).flatten();
+            values.for_each(|value| *value = -*value);
+        })),
+        _ => healthy(call),
+    });
+    let report = run(&project.workspace(&wrong), &options).unwrap();
+    assert_eq!(report.verdict, Verdict::Fail, "{:?}", report.reasons);
+    for cell in &report.cells {
+        assert_eq!((cell.status, cell.stage), (Status::Fail, Stage::Measure), "{}", cell.id());
+        let reason = cell.reason.as_ref().unwrap();
+        assert!(reason.contains("outputs made while the clock ran are wrong"), "{reason}");
+    }
+}
+
+#[test]
+fn a_filter_that_names_nothing_is_refused() {
+    let project = Project::new(BOTH, "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    for filter in [
+        Filter { runtimes: vec!["litert".parse().unwrap()], ..Filter::default() },
+        Filter { precisions: vec![Precision::Int8], ..Filter::default() },
+        Filter { batches: vec![2], ..Filter::default() },
+    ] {
+        let options = RunOptions { filter, ..RunOptions::default() };
+        assert_eq!(run(&workspace, &options).unwrap_err().kind, ErrorKind::Usage);
+    }
+}
+
+#[test]
+fn a_pair_gives_both_and_a_panic_goes_on() {
+    assert_eq!(both(|| 1, || "two"), (1, "two"));
+    let panicked = std::panic::catch_unwind(|| both(|| 1, || std::panic::resume_unwind(Box::new("gone"))));
+    assert_eq!(panicked.map(|(one, ())| one).unwrap_err().downcast_ref(), Some(&"gone"));
+}

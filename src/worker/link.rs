@@ -1,0 +1,256 @@
+//! What the gate's side of a worker speaks through: a process with its pipes, and, in tests, a script with a clock of its own.
+
+use std::fmt;
+use std::io::{self, BufReader, BufWriter};
+use std::process::ChildStdin;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::client::WorkerProgram;
+use super::words::Words;
+use super::{Reply, Request, frame};
+use crate::error::{Error, Result};
+use crate::process::{Child, Command, Interrupt, StreamReader, StreamWriter};
+use crate::tensor::{Tensor, Values};
+
+/// How long a worker that is not wanted any more may take to end, and how long between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What came from the other side.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// An answer with its tensors.
+    Answer(Box<Reply>, Vec<Tensor>),
+    /// Nothing yet.
+    Nothing,
+    /// It closed its stream.
+    Closed,
+    /// What is no answer.
+    Broken(io::Error),
+}
+
+/// A worker that was started, whatever it is made of.
+pub(super) trait Link: fmt::Debug + Send {
+    /// Sends a request, which the other side has to take within `limit`; else `TimedOut`.
+    fn send(&mut self, request: &Request, values: &[&Values], limit: Duration) -> io::Result<()>;
+
+    /// The next answer, within `limit`.
+    fn receive(&mut self, limit: Duration) -> Heard;
+
+    /// Whether it has ended. From then on [`Link::receive`] takes what it said before, and waits for nothing.
+    fn has_ended(&mut self) -> bool;
+
+    /// Waits for a worker that closed its streams, for some seconds at most; how it ended, in words.
+    fn farewell(&mut self) -> String;
+
+    /// Ends it, and everything that it started.
+    fn end(&mut self);
+
+    /// Bytes that it wrote to standard error.
+    fn written(&self) -> u64;
+
+    /// Its last lines there.
+    fn last_lines(&self) -> Vec<String>;
+
+    /// The time by which its limits are kept.
+    fn now(&self) -> Instant;
+}
+
+/// One frame from the worker; `None` when it closed its stream.
+type Answer = io::Result<Option<(Reply, Vec<Tensor>)>>;
+
+/// A worker in a process of its own. Dropping it ends the process.
+#[derive(Debug)]
+pub(super) struct ProcessLink {
+    child: Child,
+    requests: Option<BufWriter<StreamWriter<ChildStdin>>>,
+    replies: Receiver<Answer>,
+    words: Words,
+    interrupt: Interrupt,
+    readers: Vec<JoinHandle<()>>,
+    ended: bool,
+}
+
+impl ProcessLink {
+    /// Starts `program` as a worker that may ask for so much memory.
+    pub(super) fn start(program: &WorkerProgram, memory_mebibytes: Option<u64>) -> Result<Self> {
+        let failed = || Error::machine(format!("cannot start a worker, `{} worker`", program.program.display()));
+        let mut command = Command::new(&program.program)
+            .arg("worker")
+            .with_input()
+            .minding_its_parent()
+            .with_memory(memory_mebibytes);
+        for (name, value) in &program.environment {
+            command = command.env(name, value);
+        }
+        let mut child = command.start().map_err(|error| failed().because(error))?;
+        let (Some(input), Some(output), Some(errors)) = child.streams() else {
+            return Err(failed().cause("its streams are not there"));
+        };
+        let piped = |error: io::Error| failed().because(error);
+        let interrupt = Interrupt::new().map_err(piped)?;
+        let output = StreamReader::new(output, &interrupt).map_err(piped)?;
+        let errors = StreamReader::new(errors, &interrupt).map_err(piped)?;
+        let requests = BufWriter::new(StreamWriter::new(input).map_err(piped)?);
+        let (sender, replies) = mpsc::channel();
+        let answers = std::thread::spawn(move || {
+            let mut stream = BufReader::new(output);
+            loop {
+                let answer = frame::read(&mut stream);
+                let last = !matches!(answer, Ok(Some(_)));
+                if sender.send(answer).is_err() || last {
+                    return;
+                }
+            }
+        });
+        let words = Words::default();
+        let kept = words.clone();
+        let echo = program.echo;
+        let lines = std::thread::spawn(move || kept.keep(errors, echo));
+        Ok(Self {
+            child,
+            requests: Some(requests),
+            replies,
+            words,
+            interrupt,
+            readers: vec![answers, lines],
+            ended: false,
+        })
+    }
+}
+
+impl Link for ProcessLink {
+    fn send(&mut self, request: &Request, values: &[&Values], limit: Duration) -> io::Result<()> {
+        let Some(stream) = &mut self.requests else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        stream.get_mut().limit(limit);
+        frame::write(stream, request, values)
+    }
+
+    fn receive(&mut self, limit: Duration) -> Heard {
+        match self.replies.recv_timeout(limit) {
+            Ok(Ok(Some((reply, tensors)))) => Heard::Answer(Box::new(reply), tensors),
+            Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => Heard::Closed,
+            Ok(Err(error)) => Heard::Broken(error),
+            Err(RecvTimeoutError::Timeout) => Heard::Nothing,
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let ended = self.child.ending().is_some();
+        if ended {
+            // Somebody else may hold its pipes: what it said before is read, then its streams count as closed.
+            self.interrupt.raise();
+        }
+        ended
+    }
+
+    fn farewell(&mut self) -> String {
+        self.requests = None;
+        match self.child.wait(Duration::from_secs(5)) {
+            Some(ending) => ending.to_string(),
+            None => "closed its streams and had to be stopped".to_owned(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.requests = None;
+        self.child.end(GRACE);
+        self.interrupt.raise();
+    }
+
+    fn written(&self) -> u64 {
+        self.words.bytes()
+    }
+
+    fn last_lines(&self) -> Vec<String> {
+        // The reader may still hold the last words of a process that just ended.
+        if self.ended {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.words.lines()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+impl Drop for ProcessLink {
+    fn drop(&mut self) {
+        self.requests = None;
+        if !self.ended {
+            // One that has nothing to do ends as soon as nothing more can be asked.
+            self.child.wait(GRACE);
+            self.end();
+        }
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has nothing left to tell.
+            let _ = reader.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::worker::{Limits, Worker};
+
+    /// A program that does `body` in a shell, whatever it is asked for.
+    fn worker(folder: &tempfile::TempDir, body: &str, limits: Limits) -> Worker {
+        let path = folder.path().join("program");
+        // Written by another process: a descriptor of ours that a child inherits would keep the file busy.
+        let text = format!("#!/bin/sh\n{body}\n");
+        std::fs::write(folder.path().join("text"), text).unwrap();
+        let copied = std::process::Command::new("cp").arg(folder.path().join("text")).arg(&path).status().unwrap();
+        assert!(copied.success());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Worker::start(&WorkerProgram::of(path), limits).unwrap()
+    }
+
+    fn told(body: &str) -> (String, Vec<String>, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut worker = worker(&folder, body, Limits::default());
+        let error = worker.layers().unwrap_err();
+        (error.message, worker.last_lines(), worker.is_dead())
+    }
+
+    /// What a process is and does: its arguments and variables, its last words, and how it ended.
+    #[test]
+    fn a_process_that_ends_says_how_and_its_last_words() {
+        let (message, lines, dead) = told("echo \"$1 $ORT_DISABLE_TELEMETRY\" >&2; echo last >&2; exit 3");
+        assert!(message.starts_with("cannot list the layers: the worker exited with code 3 after "), "{message}");
+        assert_eq!((lines, dead), (vec!["worker 1".to_owned(), "last".to_owned()], true));
+        let (message, _, dead) = told("kill -9 $$");
+        assert!(message.contains("the worker died by signal 9 (SIGKILL"), "{message}");
+        assert!(dead);
+    }
+
+    #[test]
+    fn an_answer_that_is_none_ends_the_process() {
+        let (message, _, dead) = told("printf 'no frame at all, whatever it is'; exec cat > /dev/null");
+        assert_eq!((message.as_str(), dead), ("cannot list the layers: the worker's answer is broken", true));
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_ended_at_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { request: Duration::from_millis(50), ..Limits::default() };
+        let mut worker = worker(&folder, "exec sleep 600", limits);
+        let start = Instant::now();
+        let error = worker.layers().unwrap_err();
+        assert!(error.message.contains("no answer within 0 s, so the worker was stopped"), "{error}");
+        assert!(worker.is_dead() && start.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_the_machines() {
+        let error = Worker::start(&WorkerProgram::of("/no/such/program".into()), Limits::default()).unwrap_err();
+        assert_eq!(error.kind, crate::ErrorKind::Machine);
+        assert_eq!(error.message, "cannot start a worker, `/no/such/program worker`");
+    }
+}
