@@ -119,3 +119,6 @@ fn because_of(mut damage: Error, error: &Error) -> Error {
 fn under(file: &Path, folders: &[PathBuf]) -> bool {
     folders.iter().any(|folder| file.starts_with(folder))
 }
+
+#[cfg(test)]
+mod tests;

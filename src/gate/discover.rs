@@ -182,3 +182,6 @@ fn of_library(all: Probe, library: Library, paths: &SearchPaths) -> Probe {
     }
     Probe { found, missing: Some(missing) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,3 +42,6 @@ impl LimitOverrides {
         Limits { request, memory_mebibytes: self.memory_mebibytes, ..limits }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,3 +105,5 @@ pub(crate) fn finite(workspace: &Workspace, input: &Tensor, answers: Tensor) -> 
     workspace.blame_reference(Fault { stage: Stage::Run, error: error.clone() });
     Err(error)
 }
+#[cfg(test)]
+mod tests;

@@ -239,3 +239,50 @@ fn a_pair_gives_both_and_a_panic_goes_on() {
     let panicked = std::panic::catch_unwind(|| both(|| 1, || std::panic::resume_unwind(Box::new("gone"))));
     assert_eq!(panicked.map(|(one, ())| one).unwrap_err().downcast_ref(), Some(&"gone"));
 }
+
+/// Labelled data, of which every `wrong`th label is another.
+fn labelled(project: &Project, wrong: usize) -> PathBuf {
+    let (input, path) = (crate::gate::workshop::samples(60), project.folder.path().join("labelled.csv"));
+    let right = answers(&input);
+    let mut text = "label,a,b,c,d\n".to_owned();
+    for sample in 0..60 {
+        let answer = crate::check::agreement::answer(right.row(sample).unwrap());
+        let label = if wrong > 0 && sample % wrong == 0 { (answer + 1) % 3 } else { answer };
+        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
+        text.push_str(&format!("{label},{}\n", values.join(",")));
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Labelled data is a gate of its own: the reference by its floor, each cell by the reference.
+#[test]
+fn accuracy_on_labelled_data_is_judged() {
+    let project = Project::new(BOTH, "[accuracy]\nfloor = 0.9\ndrop = 0.01");
+    let gate = |wrong: usize, fakes: &std::sync::Arc<Fakes>| {
+        let data = Some(labelled(&project, wrong));
+        run(&project.workspace(fakes), &RunOptions { data, ..RunOptions::default() }).unwrap()
+    };
+    let report = gate(0, &Fakes::of(sound, healthy));
+    assert_eq!((report.verdict, report.reasons.clone()), (Verdict::Pass, Vec::new()));
+    let accuracy = report.accuracy.clone().unwrap();
+    assert_eq!((accuracy.samples, accuracy.correct, accuracy.floor, accuracy.of_golden), (60, 60, Some(0.9), false));
+    let found: Vec<Option<(usize, Option<usize>)>> = report
+        .cells
+        .iter()
+        .map(|cell| cell.accuracy.as_ref().map(|found| (found.correct, found.reference_correct)))
+        .collect();
+    assert_eq!(found, [None, Some((60, Some(60))), None, Some((60, Some(60)))]);
+    // A reference below the floor is no pass, whatever the conversions are.
+    let report = gate(4, &Fakes::of(sound, healthy));
+    assert_eq!(report.verdict, Verdict::Fail, "{:?}", report.reasons);
+    assert!(report.reasons.iter().any(|reason| reason.starts_with("accuracy: ")), "{:?}", report.reasons);
+    // Limits without data are not looked at, and so no pass.
+    let report = run(&project.workspace(&Fakes::of(sound, healthy)), &RunOptions::default()).unwrap();
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    // Data that does not fit is refused before anything runs.
+    let idle = Fakes::of(sound, healthy);
+    let data = Some(project.folder.path().join("nothing.csv"));
+    assert!(run(&project.workspace(&idle), &RunOptions { data, ..RunOptions::default() }).is_err());
+    assert_eq!(idle.started(), 0);
+}

@@ -436,3 +436,6 @@ fn read_model(manifest: &Manifest) -> Result<Reading> {
         error.context(format!("cannot read the model `{}`", source.path().display())).hint(hint)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::runtime::Installation;
+use crate::vocabulary::RuntimeId;
+
+fn all(ids: &[&str], missing: Option<Obstacle>) -> Probe {
+    let found = ids.iter().map(|id| Installation::plain(id.parse::<RuntimeId>().unwrap(), "1", "lib.so")).collect();
+    Probe { found, missing }
+}
+
+/// Of what was found of TensorRT each library gets its own; one that is not there says where it was looked for, and what to do.
+#[test]
+fn a_search_is_dealt_out_by_library() {
+    let paths = SearchPaths::default();
+    let ids = ["tensorrt@10.11.0", "tensorrt-rtx@1.4.0", "tensorrt@8.5.3"];
+    let found = of_library(all(&ids, None), Library::Tensorrt, &paths);
+    let names: Vec<String> = found.found.iter().map(|found| found.id.to_string()).collect();
+    assert_eq!(names, ["tensorrt@10.11.0", "tensorrt@8.5.3"]);
+    let lean = of_library(all(&ids, None), Library::TensorrtLean, &paths);
+    let missing = lean.missing.unwrap();
+    assert_eq!((lean.found.len(), missing.reason.as_str()), (0, "`tensorrt-lean` is not on this machine"));
+    assert!(missing.hint.unwrap().starts_with("name a file or folder in `TRTGATE_TENSORRT_PATH`"));
+    // What is known stays, under the name of the library that is asked for.
+    let known = Obstacle {
+        tried: vec!["`/there`: not there".to_owned()],
+        hint: Some("look".to_owned()),
+        ..Obstacle::unavailable("nothing is here")
+    };
+    let missing = of_library(all(&[], Some(known)), Library::TensorrtRtx, &paths).missing.unwrap();
+    assert_eq!(
+        (missing.reason.as_str(), missing.hint.as_deref()),
+        ("`tensorrt-rtx` is not on this machine", Some("look"))
+    );
+    assert_eq!(missing.tried, ["`/there`: not there"]);
+}

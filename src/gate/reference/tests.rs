@@ -1,0 +1,116 @@
+#![allow(clippy::unwrap_used)]
+
+use rstest::rstest;
+
+use super::*;
+use crate::gate::workshop::{CLASSES, Project, answers, found, healthy, samples, session, sound};
+use crate::plan::Probes;
+use crate::runtime::{OpenRequest, Probe, Session};
+use crate::vocabulary::{Library, Status};
+use crate::worker::fake::{Fakes, Step};
+
+const MATRIX: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";
+
+fn with_reference(probe: impl Fn(&mut Probe)) -> Probes {
+    let mut here = found();
+    here.iter_mut().filter(|(library, _)| *library == Library::Onnxruntime).for_each(|(_, found)| probe(found));
+    here
+}
+
+/// A reference that is not here is nobody's fault, and the hint says where to look; damage is told apart.
+#[rstest]
+#[case::gone(None, ErrorKind::Missing, Some("`trtgate doctor` lists what is here"))]
+#[case::obstacle(Some(Status::Unavailable), ErrorKind::Missing, Some("do so"))]
+#[case::impossible(Some(Status::Unsupported), ErrorKind::Missing, Some("do so"))]
+#[case::damaged(Some(Status::Invalid), ErrorKind::Invalid, Some("do so"))]
+fn a_reference_that_cannot_run_here_is_no_fault_of_the_model(
+    #[case] status: Option<Status>,
+    #[case] kind: ErrorKind,
+    #[case] hint: Option<&str>,
+) {
+    let here = with_reference(|probe| match status {
+        None => *probe = Probe::default(),
+        Some(status) => {
+            let obstacle = Obstacle { status, hint: Some("do so".to_owned()), ..Obstacle::unavailable("a reason") };
+            probe.found[0].run_obstacle = Some(obstacle);
+        }
+    });
+    let project = Project::new(MATRIX, "");
+    let fakes = Fakes::of(sound, healthy);
+    let workspace = project.workspace_of(here, &fakes);
+    let error = open_reference(&workspace).err().unwrap();
+    assert_eq!((error.kind, error.hint.as_deref()), (kind, hint), "{error}");
+    assert!(error.message.starts_with("the reference runtime `onnxruntime` cannot run here: "), "{error}");
+    assert!(workspace.reference_fault().is_none());
+    assert_eq!(fakes.started(), 0);
+}
+
+#[test]
+fn a_reference_without_a_hint_gets_one() {
+    let here = with_reference(|probe| probe.found[0].run_obstacle = Some(Obstacle::unavailable("a reason")));
+    let project = Project::new(MATRIX, "");
+    let error = open_reference(&project.workspace_of(here, &Fakes::of(sound, healthy))).err().unwrap();
+    assert_eq!(error.hint.as_deref(), Some("`trtgate doctor` says what was looked for and how to get it"));
+}
+
+/// A model that does not load, or answers with no numbers, or contradicts itself, is at fault, and the first finding stays.
+#[test]
+fn what_is_wrong_with_the_model_is_remembered() {
+    let project = Project::new(MATRIX, "");
+    let refused = project.workspace(&Fakes::of(sound, |call| match call.name() {
+        "open" => Step::Fail(Error::failed("not this model")),
+        _ => Step::Serve,
+    }));
+    assert!(open_reference(&refused).is_err());
+    let fault = refused.reference_fault().unwrap();
+    assert_eq!((fault.stage, fault.error.message.as_str()), (Stage::Load, "not this model"));
+
+    type Change = fn(&mut Tensor);
+    let changes: [(Change, &str); 2] = [
+        (|output| output.values.as_mut::<f32>().unwrap()[0] = f32::NAN, "not finite"),
+        (
+            |output| {
+                output
+                    .values
+                    .as_mut::<f32>()
+                    .unwrap()
+                    .iter_mut()
+                    .skip(CLASSES)
+                    .take(CLASSES)
+                    .for_each(|value| *value = -*value)
+            },
+            "depend on the batch",
+        ),
+    ];
+    for (change, words) in changes {
+        let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+            Ok(Box::new(session(request, move |input| {
+                let mut output = answers(input);
+                change(&mut output);
+                Ok(vec![output])
+            })))
+        };
+        let workspace = project.workspace(&Fakes::of(open, healthy));
+        let error = open_reference(&workspace).err().unwrap();
+        let fault = workspace.reference_fault().unwrap();
+        assert_eq!((fault.stage, &fault.error), (Stage::Run, &error));
+        let told = error.to_string();
+        assert!(told.contains(words) || words == "not finite", "{told}");
+        // Whoever asks for it unexamined gets it.
+        assert!(open_unexamined(&workspace).is_ok());
+    }
+}
+
+#[test]
+fn a_sound_reference_is_opened_and_examined_once() {
+    let project = Project::new(MATRIX, "");
+    let fakes = Fakes::of(sound, healthy);
+    let workspace = project.workspace(&fakes);
+    let mut open = open_reference(&workspace).unwrap();
+    assert_eq!(open.id().to_string(), "onnxruntime/fp32/batch-4");
+    assert!(fakes.seen().len() > 1 && workspace.reference_fault().is_none());
+    assert_eq!(open.run(&samples(3)).unwrap().outputs, [answers(&samples(3))]);
+    let before = fakes.seen().len();
+    drop(open_unexamined(&workspace).unwrap());
+    assert_eq!(fakes.seen().len(), before + 1, "it is only loaded");
+}
