@@ -139,7 +139,7 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
     metadata.write_beside(&request.engine)?;
     // The engine is whole and stored; that it cannot be inspected (for want of device memory, say) does not undo that.
     let mut warnings = log::warnings_since(mark);
-    let layers = engine_layers(library, bytes).unwrap_or_else(|error| {
+    let layers = engine_layers(library, device.as_ref(), bytes).unwrap_or_else(|error| {
         warnings.push(format!("the layers cannot be inspected: {error}"));
         None
     });
@@ -187,7 +187,7 @@ fn build_once(
     onnx: &[u8],
     cache: Option<&TimingCache>,
 ) -> Result<Built> {
-    let builder = Builder::new(library)?;
+    let builder = Builder::new(library, device)?;
     let typing = typing(library.family(), request.precision);
     let network = Network::parse(&builder, onnx, &request.onnx, typing)?;
     network.mark_outputs(&request.mark_outputs, request.skip_absent_outputs)?;
@@ -228,8 +228,6 @@ fn build_once(
 #[derive(Debug)]
 pub struct ReadyBuilder {
     _builder: Builder,
-    // The builder works in the device's context: it goes first.
-    _device: Option<Device>,
 }
 
 impl ReadyBuilder {
@@ -241,7 +239,7 @@ impl ReadyBuilder {
     pub fn of(request: &BuildRequest) -> Result<Self> {
         let library = Library::open(&request.installation)?;
         let device = open_device(library, request.device)?;
-        Ok(Self { _builder: Builder::new(library)?, _device: device })
+        Ok(Self { _builder: Builder::new(library, device.as_ref())? })
     }
 }
 
@@ -376,16 +374,13 @@ fn open_cache(request: &BuildRequest, library: &Library, here: &Environment) -> 
 }
 
 /// The layers of a new engine, where this machine can open it.
-fn engine_layers(library: &'static Library, bytes: &[u8]) -> Result<Option<Vec<Layer>>> {
-    let Ok(driver) = Driver::load() else { return Ok(None) };
-    if library.works_without_driver() {
-        let capability = driver.device_info(0).map(|info| info.compute_capability);
-        let runs = capability.is_ok_and(|one| capabilities::device_obstacle(Name::TensorrtRtx, one).is_none());
-        if !runs {
-            return Ok(None);
-        }
+fn engine_layers(library: &'static Library, device: Option<&Device>, bytes: &[u8]) -> Result<Option<Vec<Layer>>> {
+    let Some(device) = device else { return Ok(None) };
+    let capability = device.info().compute_capability;
+    if library.works_without_driver() && capabilities::device_obstacle(Name::TensorrtRtx, capability).is_some() {
+        return Ok(None);
     }
-    let engine = Runtime::new(library, Some(driver))?.deserialize(bytes)?;
+    let engine = Runtime::new(library, Some(device))?.deserialize(bytes)?;
     let context = engine.context()?;
     for input in session::signature(&engine)?.inputs {
         if input.shape.first().is_some_and(Option::is_none) {

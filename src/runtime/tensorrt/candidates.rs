@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::measure::contract::{TimingContract, TimingMode};
-use crate::runtime::cuda::{Device, Driver};
+use crate::runtime::cuda::Device;
 use crate::runtime::tensorrt::build::BuildRequest;
 use crate::runtime::tensorrt::metadata::sha256;
 use crate::runtime::tensorrt::result::{Library, Runtime};
@@ -104,7 +104,7 @@ pub(super) fn measure(
     engine: &[u8],
 ) -> Result<u64> {
     let device = device.ok_or_else(|| Error::missing("engines are compared by running them, which needs a GPU"))?;
-    let engine = Runtime::new(library, Some(Driver::load()?))?.deserialize(engine)?;
+    let engine = Runtime::new(library, Some(device))?.deserialize(engine)?;
     let preferred = usize::try_from(request.options.opt_batch).unwrap_or(1);
     let open = OpenRequest {
         installation: request.installation.clone(),

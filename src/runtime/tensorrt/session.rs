@@ -24,7 +24,7 @@ struct Slot {
 
 /// An engine, a context, and memory for the largest batch.
 pub struct EngineSession {
-    // Declared first, dropped first: the context refers to the memory below.
+    // Declared first, dropped first: the context refers to the memory below. Each holds what it works with itself.
     context: ExecutionContext,
     engine: Engine,
     device: Device,
@@ -64,13 +64,12 @@ impl EngineSession {
                     .hint("build the engine again with this version on this GPU"));
             }
         }
-        let engine = Runtime::new(library, Some(driver))?
+        let engine = Runtime::new(library, Some(&device))?
             .deserialize(&bytes)
             .map_err(|error| error.context(format!("cannot load the engine `{}`", request.artifact.display())))?;
         Self::with_engine(device, engine, request)
     }
 
-    // Parameters are dropped from the last to the first: the engine must go before the device.
     pub(super) fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
         let signature = signature(&engine)?;
         let [input] = signature.inputs.as_slice() else {

@@ -121,15 +121,14 @@ impl ContextHandle {
         }
         // A failure means that the context is lost, and its memory with it.
         let _ = self.synchronize();
-        // SAFETY: each address was allocated by the driver, is freed once by its only owner (or its entry among the
-        // orphans), and no work uses it any more: the context was waited for.
-        unsafe {
-            if device != 0 {
-                let _ = sys::cuMemFree_v2(device);
-            }
-            if !host.is_null() {
-                let _ = sys::cuMemFreeHost(host);
-            }
+        if device != 0 {
+            // SAFETY: the address was allocated by the driver, is freed once by its only owner (or its entry among the
+            // orphans), and no work uses it any more: the context was waited for, or is lost with all its work.
+            let _ = unsafe { sys::cuMemFree_v2(device) };
+        }
+        if !host.is_null() {
+            // SAFETY: as above.
+            let _ = unsafe { sys::cuMemFreeHost(host) };
         }
     }
 

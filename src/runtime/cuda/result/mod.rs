@@ -79,11 +79,10 @@ const SYMBOLS: &[&str] = &[
 fn describe(code: CUresult) -> (String, String) {
     let text = |call: unsafe fn(CUresult, *mut *const std::ffi::c_char) -> CUresult| {
         let mut pointer = ptr::null();
-        // SAFETY: the out-pointer is valid for one write; the driver's strings are static and NUL-terminated.
-        unsafe {
-            (call(code, &raw mut pointer) == CUresult::CUDA_SUCCESS && !pointer.is_null())
-                .then(|| CStr::from_ptr(pointer).to_string_lossy().into_owned())
-        }
+        // SAFETY: the out-pointer is valid for one write.
+        let found = unsafe { call(code, &raw mut pointer) } == CUresult::CUDA_SUCCESS && !pointer.is_null();
+        // SAFETY: not null, and the driver's strings are static and NUL-terminated.
+        found.then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
     };
     let name = text(sys::cuGetErrorName).unwrap_or_else(|| format!("{code:?}"));
     (name, text(sys::cuGetErrorString).unwrap_or_default())

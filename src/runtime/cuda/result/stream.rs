@@ -62,14 +62,12 @@ impl StreamHandle {
         self.context.free_orphans();
         ended?;
         let (mut exec, mut nodes) = (ptr::null_mut(), 0);
-        // SAFETY: the graph was just captured; a null node list asks for their number; the out-pointers are valid for
-        // one write each. The template is not needed after instantiation.
-        let (counted, instantiated) = unsafe {
-            let counted = sys::cuGraphGetNodes(graph, ptr::null_mut(), &raw mut nodes);
-            let instantiated = sys::cuGraphInstantiateWithFlags(&raw mut exec, graph, 0);
-            let _ = sys::cuGraphDestroy(graph);
-            (counted, instantiated)
-        };
+        // SAFETY: the graph was just captured; a null node list asks for their number; the out-pointer is valid for one write.
+        let counted = unsafe { sys::cuGraphGetNodes(graph, ptr::null_mut(), &raw mut nodes) };
+        // SAFETY: as above.
+        let instantiated = unsafe { sys::cuGraphInstantiateWithFlags(&raw mut exec, graph, 0) };
+        // SAFETY: the template was just captured, is not needed after instantiation, and goes once.
+        let _ = unsafe { sys::cuGraphDestroy(graph) };
         check(counted, "count the nodes of a graph")?;
         check(instantiated, "instantiate a graph")?;
         let graph = GraphHandle { raw: exec, nodes, context: Rc::clone(&self.context), recording };

@@ -4,11 +4,28 @@ use std::ffi::c_int;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::model::{Border, Model, ModelSignature, Operator};
 use super::{Environment, Litert, Options, check, created, fetched};
 use crate::error::{Error, Result};
 use crate::runtime::litert::sys;
+
+/// Where a buffer belongs: of this model, this signature, as this input or output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// A model's number is given once.
+    model: u64,
+    signature: usize,
+    side: Side,
+    index: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Input,
+    Output,
+}
 
 /// `LiteRtCompiledModel`, with everything that it was made from.
 pub(in crate::runtime::litert) struct CompiledModel {
@@ -17,12 +34,15 @@ pub(in crate::runtime::litert) struct CompiledModel {
     model: Model,
     _options: Options,
     environment: Rc<Environment>,
+    /// Tells the models of this process apart.
+    number: u64,
 }
 
 impl CompiledModel {
     /// Loads the model in `file` and prepares it for the CPU; `settings` is the TOML text that the CPU accelerator
     /// reads.
     pub(in crate::runtime::litert) fn load(library: &Litert, file: &Path, settings: &str) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let environment = Environment::new(library)?;
         let model = Model::load(&environment, file)?;
         let options = Options::new(library, settings)?;
@@ -38,7 +58,8 @@ impl CompiledModel {
         };
         check(status, || format!("LiteRT cannot prepare `{}` for the CPU", file.display()))?;
         let raw = created(raw, "compiled model")?;
-        Ok(Self { library: library.clone(), raw, model, _options: options, environment })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { library: library.clone(), raw, model, _options: options, environment, number })
     }
 
     /// The model's signatures.
@@ -63,7 +84,7 @@ impl CompiledModel {
             // SAFETY: a live compiled model; wrong indices are refused by it.
             unsafe { (self.library.0.input_requirements)(self.raw.as_ptr(), signature, index, requirements) }
         })?;
-        self.buffer(requirements, border, bytes)
+        self.buffer(requirements, border, bytes, self.place(signature, Side::Input, index))
     }
 
     /// A buffer for output `index` of signature `signature`, of `bytes` bytes.
@@ -78,10 +99,20 @@ impl CompiledModel {
             // SAFETY: a live compiled model; wrong indices are refused by it.
             unsafe { (self.library.0.output_requirements)(self.raw.as_ptr(), signature, index, requirements) }
         })?;
-        self.buffer(requirements, border, bytes)
+        self.buffer(requirements, border, bytes, self.place(signature, Side::Output, index))
     }
 
-    fn buffer(&self, requirements: *mut sys::RawRequirements, border: &Border, bytes: usize) -> Result<Buffer> {
+    const fn place(&self, signature: usize, side: Side, index: usize) -> Place {
+        Place { model: self.number, signature, side, index }
+    }
+
+    fn buffer(
+        &self,
+        requirements: *mut sys::RawRequirements,
+        border: &Border,
+        bytes: usize,
+        place: Place,
+    ) -> Result<Buffer> {
         let requirements = created(requirements, "buffer requirements")?;
         let mut raw = ptr::null_mut();
         // SAFETY: a live environment, a type read from the model, and requirements that the compiled model owns.
@@ -95,22 +126,34 @@ impl CompiledModel {
         };
         check(status, || format!("LiteRT made no buffer for `{}`", border.name))?;
         let raw = created(raw, "buffer")?;
-        let buffer = Buffer { library: self.library.clone(), raw, bytes, _environment: Rc::clone(&self.environment) };
+        let (library, environment) = (self.library.clone(), Rc::clone(&self.environment));
+        let buffer = Buffer { library, raw, bytes, place, _environment: environment };
         buffer.check_size(&border.name)?;
         Ok(buffer)
     }
 
     /// Runs signature `signature` once, from `inputs` into `outputs`, which were made for it in its order.
+    ///
+    /// # Errors
+    /// If a buffer was made for another place, or the library fails.
     pub(in crate::runtime::litert) fn run(
         &mut self,
         signature: usize,
         inputs: &mut [Buffer],
         outputs: &mut [Buffer],
     ) -> Result<()> {
+        for (side, buffers) in [(Side::Input, &*inputs), (Side::Output, &*outputs)] {
+            for (index, buffer) in buffers.iter().enumerate() {
+                let place = self.place(signature, side, index);
+                if buffer.place != place {
+                    return Err(Error::failed(format!("a buffer of {:?} stands as {place:?}", buffer.place)));
+                }
+            }
+        }
         let mut inputs: Vec<*mut sys::RawBuffer> = inputs.iter().map(|buffer| buffer.raw.as_ptr()).collect();
         let mut outputs: Vec<*mut sys::RawBuffer> = outputs.iter().map(|buffer| buffer.raw.as_ptr()).collect();
-        // SAFETY: a live compiled model and live, unlocked buffers; the library checks their number, and each was made
-        // from the requirements of its place.
+        // SAFETY: a live compiled model and live, unlocked buffers, all of them distinct (they are borrowed alone); the
+        // library checks their number, and each was made from the requirements of its place (checked above).
         let status = unsafe {
             (self.library.0.run)(
                 self.raw.as_ptr(),
@@ -138,6 +181,7 @@ pub(in crate::runtime::litert) struct Buffer {
     library: Litert,
     raw: NonNull<sys::RawBuffer>,
     bytes: usize,
+    place: Place,
     // Freed after the buffer.
     _environment: Rc<Environment>,
 }
@@ -146,12 +190,14 @@ impl Buffer {
     /// Checks that the library's idea of the length is ours: locked memory is only read and written up to it.
     fn check_size(&self, name: &str) -> Result<()> {
         let api = &self.library.0;
-        // SAFETY: a live buffer.
-        let (size, packed) = unsafe {
-            let size = fetched(0, "a buffer's size", |size| (api.buffer_bytes)(self.raw.as_ptr(), size))?;
-            let packed = fetched(0, "a buffer's size", |size| (api.buffer_packed_bytes)(self.raw.as_ptr(), size))?;
-            (size, packed)
-        };
+        let size = fetched(0, "a buffer's size", |size| {
+            // SAFETY: a live buffer.
+            unsafe { (api.buffer_bytes)(self.raw.as_ptr(), size) }
+        })?;
+        let packed = fetched(0, "a buffer's size", |size| {
+            // SAFETY: a live buffer.
+            unsafe { (api.buffer_packed_bytes)(self.raw.as_ptr(), size) }
+        })?;
         if packed != self.bytes || size < self.bytes {
             return Err(Error::failed(format!(
                 "LiteRT's buffer for `{name}` holds {packed} of {size} bytes, expected {}",

@@ -64,18 +64,17 @@ fn fetched<T>(initial: T, what: &str, get: impl FnOnce(&mut T) -> RawStatus) -> 
     Ok(value)
 }
 
-/// The text that `get` points at; empty for null.
+/// A copy of the text at `text`; empty for null.
 ///
 /// # Safety
 ///
-/// `get` leaves its argument null or pointing at a string that ends with a zero byte.
-unsafe fn fetched_text(what: &str, get: impl FnOnce(&mut *const c_char) -> RawStatus) -> Result<String> {
-    let text = fetched(ptr::null(), what, get)?;
+/// `text` is null or points at a string that ends with a zero byte.
+unsafe fn text_at(text: *const c_char) -> String {
     if text.is_null() {
-        return Ok(String::new());
+        return String::new();
     }
     // SAFETY: not null, and a string by this function's contract.
-    Ok(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// `LiteRtEnvironment`.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use super::{Environment, Litert, check, created, fetched, fetched_text};
+use super::{Environment, Litert, check, created, fetched, text_at};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::runtime::litert::sys;
@@ -99,20 +99,22 @@ impl Model {
     }
 
     pub(super) fn signatures(&self) -> Result<Vec<ModelSignature>> {
-        let api = &self.library.0;
-        // SAFETY: a live model, and indices below the counts that it gave.
-        unsafe {
-            let count =
-                fetched(0, "the number of signatures", |count| (api.model_signatures)(self.raw.as_ptr(), count))?;
-            (0..count)
-                .map(|index| {
-                    let signature = fetched(ptr::null_mut(), "a signature", |signature| {
-                        (api.model_signature)(self.raw.as_ptr(), index, signature)
-                    })?;
-                    self.signature(created(signature, "signature")?)
-                })
-                .collect()
-        }
+        let (api, model) = (&self.library.0, self.raw.as_ptr());
+        let count = fetched(0, "the number of signatures", |count| {
+            // SAFETY: a live model.
+            unsafe { (api.model_signatures)(model, count) }
+        })?;
+        (0..count)
+            .map(|index| {
+                let signature = fetched(ptr::null_mut(), "a signature", |signature| {
+                    // SAFETY: a live model, and an index below the count that it gave.
+                    unsafe { (api.model_signature)(model, index, signature) }
+                })?;
+                let signature = created(signature, "signature")?;
+                // SAFETY: a signature of this model.
+                unsafe { self.signature(signature) }
+            })
+            .collect()
     }
 
     /// Reads `signature`.
@@ -123,30 +125,53 @@ impl Model {
     unsafe fn signature(&self, signature: NonNull<sys::RawSignature>) -> Result<ModelSignature> {
         let api = &self.library.0;
         let raw = signature.as_ptr();
-        // SAFETY: a signature of a live model, and indices below the counts that it gave; the strings belong to the
-        // model.
-        unsafe {
-            let key = fetched_text("a signature's key", |key| (api.signature_key)(raw, key))?;
-            let inputs = fetched(0, "the number of inputs", |count| (api.signature_inputs)(raw, count))?;
-            let inputs = (0..inputs)
-                .map(|index| {
-                    let name = fetched_text("an input's name", |name| (api.signature_input_name)(raw, index, name))?;
-                    let tensor =
-                        fetched(ptr::null_mut(), "an input", |tensor| (api.signature_input)(raw, index, tensor))?;
-                    self.border(name, created(tensor, "input")?)
-                })
-                .collect::<Result<_>>()?;
-            let outputs = fetched(0, "the number of outputs", |count| (api.signature_outputs)(raw, count))?;
-            let outputs = (0..outputs)
-                .map(|index| {
-                    let name = fetched_text("an output's name", |name| (api.signature_output_name)(raw, index, name))?;
-                    let tensor =
-                        fetched(ptr::null_mut(), "an output", |tensor| (api.signature_output)(raw, index, tensor))?;
-                    self.border(name, created(tensor, "output")?)
-                })
-                .collect::<Result<_>>()?;
-            Ok(ModelSignature { key, inputs, outputs })
-        }
+        let key = fetched(ptr::null(), "a signature's key", |key| {
+            // SAFETY: a signature of a live model.
+            unsafe { (api.signature_key)(raw, key) }
+        })?;
+        // SAFETY: the model owns the text.
+        let key = unsafe { text_at(key) };
+        let inputs = fetched(0, "the number of inputs", |count| {
+            // SAFETY: a signature of a live model.
+            unsafe { (api.signature_inputs)(raw, count) }
+        })?;
+        let input = |index| {
+            let name = fetched(ptr::null(), "an input's name", |name| {
+                // SAFETY: a signature of a live model, and an index below the count that it gave.
+                unsafe { (api.signature_input_name)(raw, index, name) }
+            })?;
+            // SAFETY: the model owns the text.
+            let name = unsafe { text_at(name) };
+            let tensor = fetched(ptr::null_mut(), "an input", |tensor| {
+                // SAFETY: as for its name.
+                unsafe { (api.signature_input)(raw, index, tensor) }
+            })?;
+            let tensor = created(tensor, "input")?;
+            // SAFETY: a tensor of this model.
+            unsafe { self.border(name, tensor) }
+        };
+        let inputs = (0..inputs).map(input).collect::<Result<_>>()?;
+        let outputs = fetched(0, "the number of outputs", |count| {
+            // SAFETY: a signature of a live model.
+            unsafe { (api.signature_outputs)(raw, count) }
+        })?;
+        let output = |index| {
+            let name = fetched(ptr::null(), "an output's name", |name| {
+                // SAFETY: a signature of a live model, and an index below the count that it gave.
+                unsafe { (api.signature_output_name)(raw, index, name) }
+            })?;
+            // SAFETY: the model owns the text.
+            let name = unsafe { text_at(name) };
+            let tensor = fetched(ptr::null_mut(), "an output", |tensor| {
+                // SAFETY: as for its name.
+                unsafe { (api.signature_output)(raw, index, tensor) }
+            })?;
+            let tensor = created(tensor, "output")?;
+            // SAFETY: a tensor of this model.
+            unsafe { self.border(name, tensor) }
+        };
+        let outputs = (0..outputs).map(output).collect::<Result<_>>()?;
+        Ok(ModelSignature { key, inputs, outputs })
     }
 
     /// Reads type, shape and quantisation of `tensor`.
@@ -157,55 +182,82 @@ impl Model {
     unsafe fn border(&self, name: String, tensor: NonNull<sys::RawTensor>) -> Result<Border> {
         let api = &self.library.0;
         let raw = tensor.as_ptr();
-        // SAFETY: a tensor of a live model.
-        unsafe {
-            let kind = fetched(0, "whether a tensor has a rank", |kind| (api.tensor_type_kind)(raw, kind))?;
-            if kind != sys::RANKED {
-                return Err(Error::unsupported(format!("`{name}` has no fixed number of dimensions")));
-            }
-            let raw_type =
-                fetched(sys::RawTensorType::default(), "a tensor's type", |raw_type| (api.tensor_type)(raw, raw_type))?;
-            let quantization = match fetched(0, "a quantisation", |kind| (api.quantization_kind)(raw, kind))? {
-                sys::QUANTIZATION_NONE => RawQuantization::None,
-                sys::QUANTIZATION_PER_TENSOR => {
-                    let per_tensor = fetched(sys::RawPerTensor::default(), "a tensor's scale", |per_tensor| {
-                        (api.per_tensor_quantization)(raw, per_tensor)
-                    })?;
-                    RawQuantization::PerTensor { scale: per_tensor.scale, zero_point: per_tensor.zero_point }
-                }
-                other => RawQuantization::Other(other),
-            };
-            let rank = (raw_type.layout.rank_and_strides & 0x7f) as usize;
-            let dimensions = raw_type
-                .layout
-                .dimensions
-                .get(..rank)
-                .ok_or_else(|| Error::unsupported(format!("`{name}` has {rank} dimensions")))?
-                .to_vec();
-            Ok(Border { name, element_type: raw_type.element_type, dimensions, quantization, raw_type })
+        let kind = fetched(0, "whether a tensor has a rank", |kind| {
+            // SAFETY: a tensor of a live model.
+            unsafe { (api.tensor_type_kind)(raw, kind) }
+        })?;
+        if kind != sys::RANKED {
+            return Err(Error::unsupported(format!("`{name}` has no fixed number of dimensions")));
         }
+        let raw_type = fetched(sys::RawTensorType::default(), "a tensor's type", |raw_type| {
+            // SAFETY: a tensor of a live model, with a rank.
+            unsafe { (api.tensor_type)(raw, raw_type) }
+        })?;
+        let kind = fetched(0, "a quantisation", |kind| {
+            // SAFETY: a tensor of a live model.
+            unsafe { (api.quantization_kind)(raw, kind) }
+        })?;
+        let quantization = match kind {
+            sys::QUANTIZATION_NONE => RawQuantization::None,
+            sys::QUANTIZATION_PER_TENSOR => {
+                let per_tensor = fetched(sys::RawPerTensor::default(), "a tensor's scale", |per_tensor| {
+                    // SAFETY: a tensor of a live model, quantised as a whole.
+                    unsafe { (api.per_tensor_quantization)(raw, per_tensor) }
+                })?;
+                RawQuantization::PerTensor { scale: per_tensor.scale, zero_point: per_tensor.zero_point }
+            }
+            other => RawQuantization::Other(other),
+        };
+        let rank = (raw_type.layout.rank_and_strides & 0x7f) as usize;
+        let dimensions = raw_type
+            .layout
+            .dimensions
+            .get(..rank)
+            .ok_or_else(|| Error::unsupported(format!("`{name}` has {rank} dimensions")))?
+            .to_vec();
+        Ok(Border { name, element_type: raw_type.element_type, dimensions, quantization, raw_type })
     }
 
     /// The operators of the main subgraph, in order.
     pub(super) fn operators(&self) -> Result<Vec<Operator>> {
-        let api = &self.library.0;
-        // SAFETY: a live model, objects that belong to it, and indices below the counts that they gave.
-        unsafe {
-            let index = fetched(0, "the main subgraph", |index| (api.main_subgraph)(self.raw.as_ptr(), index))?;
-            let subgraph = fetched(ptr::null_mut(), "a subgraph", |subgraph| {
-                (api.model_subgraph)(self.raw.as_ptr(), index, subgraph)
-            })?;
-            let subgraph = created(subgraph, "subgraph")?.as_ptr();
-            let count = fetched(0, "the number of operators", |count| (api.subgraph_operators)(subgraph, count))?;
-            (0..count)
-                .map(|index| {
-                    let operator = fetched(ptr::null_mut(), "an operator", |operator| {
-                        (api.subgraph_operator)(subgraph, index, operator)
-                    })?;
-                    self.operator(created(operator, "operator")?)
-                })
-                .collect()
-        }
+        let (api, model) = (&self.library.0, self.raw.as_ptr());
+        let index = fetched(0, "the main subgraph", |index| {
+            // SAFETY: a live model.
+            unsafe { (api.main_subgraph)(model, index) }
+        })?;
+        let subgraph = fetched(ptr::null_mut(), "a subgraph", |subgraph| {
+            // SAFETY: a live model, and the index that it gave.
+            unsafe { (api.model_subgraph)(model, index, subgraph) }
+        })?;
+        let subgraph = created(subgraph, "subgraph")?.as_ptr();
+        let count = fetched(0, "the number of operators", |count| {
+            // SAFETY: a subgraph of a live model.
+            unsafe { (api.subgraph_operators)(subgraph, count) }
+        })?;
+        (0..count)
+            .map(|index| {
+                let operator = fetched(ptr::null_mut(), "an operator", |operator| {
+                    // SAFETY: a subgraph of a live model, and an index below the count that it gave.
+                    unsafe { (api.subgraph_operator)(subgraph, index, operator) }
+                })?;
+                let operator = created(operator, "operator")?;
+                // SAFETY: an operator of this model.
+                unsafe { self.operator(operator) }
+            })
+            .collect()
+    }
+
+    /// The element type of an operator's tensor; `None` where it is left out, or has no shape.
+    ///
+    /// # Safety
+    ///
+    /// `tensor` is null or belongs to this model.
+    unsafe fn element_type(&self, tensor: *mut sys::RawTensor) -> Option<i32> {
+        let tensor = NonNull::new(tensor)?.as_ptr();
+        let mut raw_type = sys::RawTensorType::default();
+        // SAFETY: a tensor of a live model; one without a rank is refused with a status.
+        let status = unsafe { (self.library.0.tensor_type)(tensor, &mut raw_type) };
+        (status == 0).then_some(raw_type.element_type)
     }
 
     /// Reads `operator`.
@@ -216,36 +268,45 @@ impl Model {
     unsafe fn operator(&self, operator: NonNull<sys::RawOperator>) -> Result<Operator> {
         let api = &self.library.0;
         let raw = operator.as_ptr();
-        // SAFETY: an operator of a live model, its own tensors, and indices below the counts that it gave; tensors
-        // that are null are passed over.
-        unsafe {
-            let element_type = |tensor: *mut sys::RawTensor| {
-                let tensor = NonNull::new(tensor)?.as_ptr();
-                let mut raw_type = sys::RawTensorType::default();
-                ((api.tensor_type)(tensor, &mut raw_type) == 0).then_some(raw_type.element_type)
-            };
-            let code = fetched(0, "an operator's code", |code| (api.operator_code)(raw, code))?;
-            let inputs = fetched(0, "an operator's inputs", |count| (api.operator_inputs)(raw, count))?;
-            let mut input_types = Vec::with_capacity(inputs);
-            for index in 0..inputs {
-                let tensor =
-                    fetched(ptr::null_mut(), "an operator's input", |tensor| (api.operator_input)(raw, index, tensor))?;
-                input_types.push(element_type(tensor));
-            }
-            let outputs = fetched(0, "an operator's outputs", |count| (api.operator_outputs)(raw, count))?;
-            let mut output_types = Vec::with_capacity(outputs);
-            let mut output_names = Vec::with_capacity(outputs);
-            for index in 0..outputs {
-                let tensor = fetched(ptr::null_mut(), "an operator's output", |tensor| {
-                    (api.operator_output)(raw, index, tensor)
-                })?;
-                output_types.push(element_type(tensor));
-                if !tensor.is_null() {
-                    output_names.push(fetched_text("a tensor's name", |name| (api.tensor_name)(tensor, name))?);
-                }
-            }
-            Ok(Operator { code, input_types, output_types, output_names })
+        let code = fetched(0, "an operator's code", |code| {
+            // SAFETY: an operator of a live model.
+            unsafe { (api.operator_code)(raw, code) }
+        })?;
+        let inputs = fetched(0, "an operator's inputs", |count| {
+            // SAFETY: an operator of a live model.
+            unsafe { (api.operator_inputs)(raw, count) }
+        })?;
+        let mut input_types = Vec::new();
+        for index in 0..inputs {
+            let tensor = fetched(ptr::null_mut(), "an operator's input", |tensor| {
+                // SAFETY: an operator of a live model, and an index below the count that it gave.
+                unsafe { (api.operator_input)(raw, index, tensor) }
+            })?;
+            // SAFETY: null, or a tensor of this model.
+            input_types.push(unsafe { self.element_type(tensor) });
         }
+        let outputs = fetched(0, "an operator's outputs", |count| {
+            // SAFETY: an operator of a live model.
+            unsafe { (api.operator_outputs)(raw, count) }
+        })?;
+        let (mut output_types, mut output_names) = (Vec::new(), Vec::new());
+        for index in 0..outputs {
+            let tensor = fetched(ptr::null_mut(), "an operator's output", |tensor| {
+                // SAFETY: an operator of a live model, and an index below the count that it gave.
+                unsafe { (api.operator_output)(raw, index, tensor) }
+            })?;
+            // SAFETY: null, or a tensor of this model.
+            output_types.push(unsafe { self.element_type(tensor) });
+            if !tensor.is_null() {
+                let name = fetched(ptr::null(), "a tensor's name", |name| {
+                    // SAFETY: a tensor of a live model.
+                    unsafe { (api.tensor_name)(tensor, name) }
+                })?;
+                // SAFETY: the model owns the text.
+                output_names.push(unsafe { text_at(name) });
+            }
+        }
+        Ok(Operator { code, input_types, output_types, output_names })
     }
 }
 

@@ -24,7 +24,7 @@ impl SavedModel {
         inputs: &[Endpoint],
         attributes: &[(&str, Vec<u8>)],
     ) -> Result<Operation> {
-        if inputs.iter().any(|input| input.graph != self.graph.raw) {
+        if inputs.iter().any(|input| input.model != self.number) {
             return Err(Error::failed("a tensor of another model was to be read"));
         }
         // Everything that can fail without the library comes before the description, which only finishing frees.
@@ -61,13 +61,13 @@ impl SavedModel {
         let operation = unsafe { (api.finish_operation)(description.raw.as_ptr(), status.raw.as_ptr()) };
         refused?;
         status.check(|| format!("TensorFlow refused the operation `{name}`"))?;
-        Ok(Operation { raw: created(operation, "operation")?, graph: self.graph.raw })
+        Ok(Operation { raw: created(operation, "operation")?, model: self.number })
     }
 }
 
 impl Operation {
     /// Its output `index`.
     pub(in crate::runtime::tensorflow) fn output(self, index: i32) -> Endpoint {
-        Endpoint { raw: RawOutput { operation: self.raw.as_ptr(), index }, graph: self.graph }
+        Endpoint { raw: RawOutput { operation: self.raw.as_ptr(), index }, model: self.model }
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sys::{
     Api, RawBuffer, RawGraph, RawOperation, RawOutput, RawSession, RawSessionOptions, RawStatus, RawTensor,
@@ -28,8 +29,10 @@ impl Tensorflow {
 
     /// The version that the library itself reports, `2.21.0`.
     pub(super) fn version(&self) -> String {
-        // SAFETY: the function takes nothing and returns a static string.
-        unsafe { text((self.0.version)()) }
+        // SAFETY: the function takes nothing.
+        let version = unsafe { (self.0.version)() };
+        // SAFETY: a static string.
+        unsafe { text(version) }
     }
 }
 
@@ -66,15 +69,15 @@ impl Status {
 
     /// The outcome of the call that filled this status; `what` failed if it is an error.
     fn check(&self, what: impl FnOnce() -> String) -> Result<()> {
-        // SAFETY: `raw` is a live status; its message lives as long as the status is not written.
-        let (code, message) = unsafe {
-            let code = (self.library.0.status_code)(self.raw.as_ptr());
-            (code, text((self.library.0.status_message)(self.raw.as_ptr())))
-        };
+        // SAFETY: a live status.
+        let code = unsafe { (self.library.0.status_code)(self.raw.as_ptr()) };
         if code == 0 {
             return Ok(());
         }
-        let mut message = message.trim().to_owned();
+        // SAFETY: a live status.
+        let message = unsafe { (self.library.0.status_message)(self.raw.as_ptr()) };
+        // SAFETY: the message lives as long as the status is not written.
+        let mut message = unsafe { text(message) }.trim().to_owned();
         if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
             message.truncate(end);
             message.push('…');
@@ -104,14 +107,13 @@ impl Buffer {
     }
 
     fn to_vec(&self) -> Vec<u8> {
-        // SAFETY: a live buffer holds `length` bytes at `data`, or null and 0 while nothing was written.
-        unsafe {
-            let buffer = self.raw.as_ref();
-            if buffer.data.is_null() || buffer.length == 0 {
-                return Vec::new();
-            }
-            std::slice::from_raw_parts(buffer.data.cast::<u8>(), buffer.length).to_vec()
+        // SAFETY: a live buffer, which nothing writes to meanwhile.
+        let buffer = unsafe { self.raw.as_ref() };
+        if buffer.data.is_null() || buffer.length == 0 {
+            return Vec::new();
         }
+        // SAFETY: it holds `length` bytes at `data`; null and 0 stand for none, and were told above.
+        unsafe { std::slice::from_raw_parts(buffer.data.cast::<u8>(), buffer.length) }.to_vec()
     }
 }
 
@@ -181,11 +183,21 @@ struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let Ok(status) = Status::new(&self.library) else { return };
-        // SAFETY: made by `TF_LoadSessionFromSavedModel`, closed and freed once; nobody is left to hear of an error.
-        unsafe {
-            (self.library.0.close_session)(self.raw.as_ptr(), status.raw.as_ptr());
-            (self.library.0.delete_session)(self.raw.as_ptr(), status.raw.as_ptr());
-        }
+        // SAFETY: made by `TF_LoadSessionFromSavedModel`, closed once; nobody is left to hear of an error.
+        unsafe { (self.library.0.close_session)(self.raw.as_ptr(), status.raw.as_ptr()) };
+        // SAFETY: closed, and freed once.
+        unsafe { (self.library.0.delete_session)(self.raw.as_ptr(), status.raw.as_ptr()) };
+    }
+}
+
+/// Tells the models of this process apart. A number is given once: an address is given again when a model is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ModelNumber(u64);
+
+impl ModelNumber {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -193,16 +205,16 @@ impl Drop for Session {
 #[derive(Clone, Copy)]
 pub(super) struct Endpoint {
     raw: RawOutput,
-    /// The graph that owns the operation; an endpoint of another model is refused.
-    graph: NonNull<RawGraph>,
+    /// The model whose graph owns the operation; an endpoint of another one is refused.
+    model: ModelNumber,
 }
 
 /// One operation of a loaded graph.
 #[derive(Clone, Copy)]
 pub(super) struct Operation {
     raw: NonNull<RawOperation>,
-    /// The graph that owns it; an operation of another model is refused.
-    graph: NonNull<RawGraph>,
+    /// The model whose graph owns it; an operation of another one is refused.
+    model: ModelNumber,
 }
 
 /// A loaded SavedModel: its session and the graph it runs.
@@ -210,6 +222,7 @@ pub(super) struct SavedModel {
     // Dropped in this order: a session must go before its graph.
     session: Session,
     graph: Graph,
+    number: ModelNumber,
 }
 
 impl SavedModel {
@@ -239,7 +252,7 @@ impl SavedModel {
         let session = NonNull::new(session).map(|raw| Session { library: library.clone(), raw });
         status.check(|| format!("TensorFlow cannot load `{}`", folder.display()))?;
         let session = session.ok_or_else(|| Error::failed("TensorFlow gave no session and no error"))?;
-        Ok((Self { session, graph }, meta_graph.to_vec()))
+        Ok((Self { session, graph, number: ModelNumber::new() }, meta_graph.to_vec()))
     }
 
     /// The tensor called `name`, `operation:index` (`:0` may be left out).
@@ -257,7 +270,7 @@ impl SavedModel {
         if found.is_null() || !(0..unsafe { (api.operation_outputs)(found) }).contains(&index) {
             return Err(missing());
         }
-        Ok(Endpoint { raw: RawOutput { operation: found, index }, graph: self.graph.raw })
+        Ok(Endpoint { raw: RawOutput { operation: found, index }, model: self.number })
     }
 
     /// Feeds `feeds`, runs `targets`, and fetches `outputs`.
@@ -267,8 +280,8 @@ impl SavedModel {
         targets: &[Operation],
         outputs: &[Endpoint],
     ) -> Result<Vec<Tensor>> {
-        let graphs = outputs.iter().chain(feeds.iter().map(|(input, _)| input)).map(|endpoint| endpoint.graph);
-        if graphs.chain(targets.iter().map(|target| target.graph)).any(|graph| graph != self.graph.raw) {
+        let models = outputs.iter().chain(feeds.iter().map(|(input, _)| input)).map(|endpoint| endpoint.model);
+        if models.chain(targets.iter().map(|target| target.model)).any(|model| model != self.number) {
             return Err(Error::failed("a tensor of another model was asked for"));
         }
         let library = &self.session.library;
@@ -281,8 +294,9 @@ impl SavedModel {
         let count =
             |length: usize| c_int::try_from(length).map_err(|_| Error::failed("too many tensors were asked for"));
         let mut answers: Vec<*mut RawTensor> = vec![ptr::null_mut(); wanted.len()];
-        // SAFETY: a live session; every endpoint and operation is of its graph (checked above); the arrays have the
-        // lengths given and outlive the call; `answers` receives one owned tensor an output.
+        // SAFETY: a live session; every endpoint and operation is of its graph, which owns them until the model is dropped
+        // (their model's number is this one's, checked above, and no other model ever has it); the arrays have the lengths
+        // given and outlive the call; `answers` receives one owned tensor an output.
         unsafe {
             (library.0.run)(
                 self.session.raw.as_ptr(),
@@ -335,14 +349,14 @@ impl Tensor {
         // SAFETY: `dimensions` holds `rank` values and is read during the call only.
         let raw = unsafe { (library.0.allocate_tensor)(kind, dimensions.as_ptr(), rank, bytes.len()) };
         let tensor = Self { library: library.clone(), raw: created(raw, "tensor")? };
-        // SAFETY: a live tensor that nothing else refers to; its length is checked before the copy.
-        unsafe {
-            let data = (library.0.tensor_data)(raw);
-            if data.is_null() || (library.0.tensor_bytes)(raw) != bytes.len() {
-                return Err(Error::machine(format!("TensorFlow did not allocate {} bytes", bytes.len())));
-            }
-            ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len());
+        // SAFETY: a live tensor.
+        let data = unsafe { (library.0.tensor_data)(raw) };
+        // SAFETY: a live tensor.
+        if data.is_null() || unsafe { (library.0.tensor_bytes)(raw) } != bytes.len() {
+            return Err(Error::machine(format!("TensorFlow did not allocate {} bytes", bytes.len())));
         }
+        // SAFETY: the tensor's own memory, as long as `bytes` (checked above), which nothing else refers to yet.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len()) };
         Ok(tensor)
     }
 
@@ -367,13 +381,16 @@ impl Tensor {
 
     /// The elements' bytes, in native order.
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: a live tensor keeps `tensor_bytes` bytes at `tensor_data` until it is dropped, and the library
-        // does not write to an output after the run that made it.
-        unsafe {
-            let length = (self.library.0.tensor_bytes)(self.raw.as_ptr());
-            let data = (self.library.0.tensor_data)(self.raw.as_ptr());
-            if data.is_null() { &[] } else { std::slice::from_raw_parts(data.cast::<u8>(), length) }
+        // SAFETY: a live tensor.
+        let length = unsafe { (self.library.0.tensor_bytes)(self.raw.as_ptr()) };
+        // SAFETY: a live tensor.
+        let data = unsafe { (self.library.0.tensor_data)(self.raw.as_ptr()) };
+        if data.is_null() {
+            return &[];
         }
+        // SAFETY: a live tensor keeps `tensor_bytes` bytes at `tensor_data` until it is dropped, and the library does not write
+        // to an output after the run that made it.
+        unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }
     }
 }
 

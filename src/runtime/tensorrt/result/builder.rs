@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
+use crate::runtime::cuda::Device;
 use crate::runtime::tensorrt::log;
 use crate::runtime::tensorrt::result::object::{Object, c_string, check, enumerator, failure, to_narrow, to_wide};
 use crate::runtime::tensorrt::result::{Calibrator, Library, Network};
@@ -16,10 +17,11 @@ use crate::runtime::tensorrt::sys::{
 pub struct Builder(pub(super) Rc<Object>);
 
 impl Builder {
-    /// A builder of `library`.
-    pub fn new(library: &'static Library) -> Result<Self> {
+    /// A builder of `library`, which builds on `device` where the library needs one.
+    pub fn new(library: &'static Library, device: Option<&Device>) -> Result<Self> {
         let mark = log::mark();
-        Object::new(library, library.create_builder()?, "createInferBuilder", mark).map(|object| Self(Rc::new(object)))
+        let object = Object::new(library, library.create_builder()?, "createInferBuilder", mark)?;
+        Ok(Self(Rc::new(object.on(device))))
     }
 
     /// Its library.
@@ -30,8 +32,7 @@ impl Builder {
     /// A new configuration.
     pub fn config(&self) -> Result<Config> {
         let (library, mark) = (self.library(), log::mark());
-        let pointer =
-            call!(library, self.0.as_pointer(), library.slots().builder.create_builder_config, () -> *mut c_void)?;
+        let pointer = call!(unsafe library, self.0.as_pointer(), library.slots().builder.create_builder_config, () -> *mut c_void)?;
         let object = Object::new(library, pointer, "createBuilderConfig", mark)?;
         Ok(Config { object, calibrator: None, timing_cache: None, profiles: Vec::new(), _builder: self.0.clone() })
     }
@@ -40,7 +41,7 @@ impl Builder {
     pub fn profile(&self) -> Result<Profile> {
         let (library, mark) = (self.library(), log::mark());
         let slot = library.slots().builder.create_optimization_profile;
-        let pointer = call!(library, self.0.as_pointer(), slot, () -> *mut c_void)?;
+        let pointer = call!(unsafe library, self.0.as_pointer(), slot, () -> *mut c_void)?;
         if pointer.is_null() {
             return Err(failure(library, "createOptimizationProfile", mark));
         }
@@ -51,7 +52,7 @@ impl Builder {
     pub fn build(&self, network: &Network, config: &Config) -> Result<HostMemory> {
         let (library, mark) = (self.library(), log::mark());
         let pointer = call!(
-            library, self.0.as_pointer(), library.slots().builder.build_serialized_network,
+            unsafe library, self.0.as_pointer(), library.slots().builder.build_serialized_network,
             (network.as_pointer() => *mut c_void, config.object.as_pointer() => *mut c_void) -> *mut c_void
         )?;
         let built = Object::new(library, pointer, "buildSerializedNetwork", mark).map(HostMemory);
@@ -70,8 +71,8 @@ impl HostMemory {
     /// The bytes.
     pub fn bytes(&self) -> Result<&[u8]> {
         let (library, slots) = (self.0.library(), &self.0.library().slots().host_memory);
-        let data = call!(library, self.0.as_pointer(), slots.data, () -> *const u8)?;
-        let size = call!(library, self.0.as_pointer(), slots.size, () -> usize)?;
+        let data = call!(unsafe library, self.0.as_pointer(), slots.data, () -> *const u8)?;
+        let size = call!(unsafe library, self.0.as_pointer(), slots.size, () -> usize)?;
         if data.is_null() || size == 0 || isize::try_from(size).is_err() {
             return Err(Error::failed(format!("{} handed out no bytes", library.title())));
         }
@@ -97,11 +98,11 @@ impl Profile {
             let accepted = if library.family().narrow_dims() {
                 // Family 8 takes `Dims` by value.
                 let dims = to_narrow(shape)?;
-                call!(library, self.pointer, slot,
+                call!(unsafe library, self.pointer, slot,
                     (c_name.as_ptr() => *const c_char, selector => c_int, dims => Dims32) -> bool)?
             } else {
                 let dims = to_wide(shape)?;
-                call!(library, self.pointer, slot, (c_name.as_ptr() => *const c_char, selector => c_int,
+                call!(unsafe library, self.pointer, slot, (c_name.as_ptr() => *const c_char, selector => c_int,
                         std::ptr::from_ref(&dims) => *const Dims64) -> bool)?
             };
             check(library, accepted, &format!("IOptimizationProfile::setDimensions({name}, {shape:?})"), mark)?;
@@ -126,7 +127,7 @@ impl Config {
         let slots = &library.slots().builder_config;
         let value = enumerator(library, slot)?;
         let method = if on { slots.set_flag } else { slots.clear_flag };
-        call!(library, self.object.as_pointer(), method, (value => c_int) -> ())
+        call!(unsafe library, self.object.as_pointer(), method, (value => c_int) -> ())
     }
 
     /// Allows or forbids TF32 tensor cores in FP32 layers; TensorRT's default is to allow them.
@@ -162,45 +163,45 @@ impl Config {
     pub fn detailed_layers(&self) -> Result<()> {
         let library = self.object.library();
         let slot = library.slots().builder_config.set_profiling_verbosity;
-        call!(library, self.object.as_pointer(), slot, (PROFILING_DETAILED => c_int) -> ())
+        call!(unsafe library, self.object.as_pointer(), slot, (PROFILING_DETAILED => c_int) -> ())
     }
 
     /// Largest scratch memory of a layer, bytes.
     pub fn workspace_limit(&self, bytes: usize) -> Result<()> {
         let library = self.object.library();
         let slot = library.slots().builder_config.set_memory_pool_limit;
-        call!(library, self.object.as_pointer(), slot, (MEMORY_POOL_WORKSPACE => c_int, bytes => usize) -> ())
+        call!(unsafe library, self.object.as_pointer(), slot, (MEMORY_POOL_WORKSPACE => c_int, bytes => usize) -> ())
     }
 
     /// Builder optimization level, 0 to 5 (8.6 and later).
     pub fn optimization_level(&self, level: c_int) -> Result<()> {
         let library = self.object.library();
         let slot = library.slots().builder_config.set_builder_optimization_level;
-        call!(library, self.object.as_pointer(), slot, (level => c_int) -> ())
+        call!(unsafe library, self.object.as_pointer(), slot, (level => c_int) -> ())
     }
 
     /// How often each tactic is timed; the average decides.
     pub fn timing_iterations(&self, iterations: c_int) -> Result<()> {
         let library = self.object.library();
         let slot = library.slots().builder_config.set_avg_timing_iterations;
-        call!(library, self.object.as_pointer(), slot, (iterations => c_int) -> ())
+        call!(unsafe library, self.object.as_pointer(), slot, (iterations => c_int) -> ())
     }
 
     /// Tactic sources, one bit each.
     pub fn tactic_sources(&self, sources: u32) -> Result<()> {
         let (library, mark) = (self.object.library(), log::mark());
         let slot = library.slots().builder_config.set_tactic_sources;
-        let accepted = call!(library, self.object.as_pointer(), slot, (sources => u32) -> bool)?;
+        let accepted = call!(unsafe library, self.object.as_pointer(), slot, (sources => u32) -> bool)?;
         check(library, accepted, "setTacticSources", mark)
     }
 
     /// Adds a profile; returns its index.
     pub fn add_profile(&mut self, profile: Profile) -> Result<usize> {
         let (library, mark) = (self.object.library(), log::mark());
-        let valid = call!(library, profile.pointer, library.slots().optimization_profile.is_valid, () -> bool)?;
+        let valid = call!(unsafe library, profile.pointer, library.slots().optimization_profile.is_valid, () -> bool)?;
         check(library, valid, "IOptimizationProfile::isValid", mark)?;
         let slot = library.slots().builder_config.add_optimization_profile;
-        let index = call!(library, self.object.as_pointer(), slot, (profile.pointer => *mut c_void) -> c_int)?;
+        let index = call!(unsafe library, self.object.as_pointer(), slot, (profile.pointer => *mut c_void) -> c_int)?;
         self.profiles.push(profile);
         usize::try_from(index).map_err(|_| failure(library, "addOptimizationProfile", mark))
     }
@@ -210,10 +211,10 @@ impl Config {
         let (library, mark) = (self.object.library(), log::mark());
         let slots = &library.slots().builder_config;
         let pointer = calibrator.as_pointer();
-        call!(library, self.object.as_pointer(), slots.set_int8_calibrator, (pointer => *mut c_void) -> ())?;
+        call!(unsafe library, self.object.as_pointer(), slots.set_int8_calibrator, (pointer => *mut c_void) -> ())?;
         self.calibrator = Some(calibrator);
         let accepted = call!(
-            library, self.object.as_pointer(), slots.set_calibration_profile, (profile.pointer => *mut c_void) -> bool
+            unsafe library, self.object.as_pointer(), slots.set_calibration_profile, (profile.pointer => *mut c_void) -> bool
         )?;
         self.profiles.push(profile);
         check(library, accepted, "setCalibrationProfile", mark)
@@ -228,10 +229,10 @@ impl Config {
     pub fn set_timing_cache(&mut self, bytes: &[u8]) -> Result<()> {
         let (library, mark) = (self.object.library(), log::mark());
         let slots = &library.slots().builder_config;
-        let pointer = call!(library, self.object.as_pointer(), slots.create_timing_cache,
+        let pointer = call!(unsafe library, self.object.as_pointer(), slots.create_timing_cache,
             (bytes.as_ptr().cast() => *const c_void, bytes.len() => usize) -> *mut c_void)?;
         let cache = Object::new(library, pointer, "createTimingCache", mark)?;
-        let accepted = call!(library, self.object.as_pointer(), slots.set_timing_cache,
+        let accepted = call!(unsafe library, self.object.as_pointer(), slots.set_timing_cache,
             (cache.as_pointer() => *mut c_void, false => bool) -> bool)?;
         self.timing_cache = Some(cache);
         check(library, accepted, "setTimingCache", mark)
@@ -245,11 +246,11 @@ impl Config {
         }
         // The builder may have replaced the object that it was given.
         let slot = library.slots().builder_config.get_timing_cache;
-        let cache = call!(library, self.object.as_pointer(), slot, () -> *mut c_void)?;
+        let cache = call!(unsafe library, self.object.as_pointer(), slot, () -> *mut c_void)?;
         if cache.is_null() {
             return Ok(None);
         }
-        let memory = call!(library, cache, library.slots().timing_cache.serialize, () -> *mut c_void)?;
+        let memory = call!(unsafe library, cache, library.slots().timing_cache.serialize, () -> *mut c_void)?;
         Object::new(library, memory, "ITimingCache::serialize", mark).map(|object| Some(HostMemory(object)))
     }
 }

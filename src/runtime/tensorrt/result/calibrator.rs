@@ -94,9 +94,10 @@ extern "C" fn next_batch(
     if bindings.is_null() || names.is_null() {
         return false;
     }
-    // SAFETY: TensorRT passes `count` names and as many places for addresses.
-    let (bindings, names) =
-        unsafe { (std::slice::from_raw_parts_mut(bindings, count), std::slice::from_raw_parts(names, count)) };
+    // SAFETY: TensorRT passes `count` places for addresses, which are nobody else's during the call.
+    let bindings = unsafe { std::slice::from_raw_parts_mut(bindings, count) };
+    // SAFETY: TensorRT passes as many names.
+    let names = unsafe { std::slice::from_raw_parts(names, count) };
     let wanted = state.batches.input().to_owned();
     let mut filled = false;
     match state.batches.next() {
@@ -123,26 +124,23 @@ extern "C" fn read_table(this: *mut c_void, length: *mut usize) -> *const c_void
     if length.is_null() {
         return std::ptr::null();
     }
-    // SAFETY: called by TensorRT with the calibrator's own pointer, and a place for the length. The table stays until the
-    // calibrator is dropped or TensorRT writes a new one.
-    unsafe {
-        *length = 0;
-        let Ok(state) = state(this).try_borrow() else { return std::ptr::null() };
-        let Some(table) = &state.table else { return std::ptr::null() };
-        *length = table.len();
-        table.as_ptr().cast()
-    }
+    // SAFETY: called by TensorRT with the calibrator's own pointer.
+    let state = unsafe { state(this) }.try_borrow();
+    let table = state.as_ref().ok().and_then(|state| state.table.as_deref());
+    // SAFETY: not null, and TensorRT's place for the length.
+    unsafe { length.write(table.map_or(0, <[u8]>::len)) };
+    // The table stays until the calibrator is dropped or TensorRT writes a new one.
+    table.map_or(std::ptr::null(), |table| table.as_ptr().cast())
 }
 
 extern "C" fn write_table(this: *mut c_void, table: *const c_void, length: usize) {
     if table.is_null() || isize::try_from(length).is_err() {
         return;
     }
-    // SAFETY: called by TensorRT with the calibrator's own pointer and `length` readable bytes.
-    unsafe {
-        let bytes = std::slice::from_raw_parts(table.cast::<u8>(), length).to_vec();
-        if let Ok(mut state) = state(this).try_borrow_mut() {
-            state.table = Some(bytes);
-        }
+    // SAFETY: TensorRT passes `length` readable bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(table.cast::<u8>(), length) }.to_vec();
+    // SAFETY: called by TensorRT with the calibrator's own pointer.
+    if let Ok(mut state) = unsafe { state(this) }.try_borrow_mut() {
+        state.table = Some(bytes);
     }
 }

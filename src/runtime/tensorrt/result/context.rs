@@ -84,7 +84,7 @@ impl ExecutionContext {
         self.0.checked.set(false);
         self.note_stream(stream);
         let accepted =
-            call!(library, self.as_pointer(), slot, (index => c_int, stream.as_raw() => *mut c_void) -> bool)?;
+            call!(unsafe library, self.as_pointer(), slot, (index => c_int, stream.as_raw() => *mut c_void) -> bool)?;
         check(library, accepted, &format!("setOptimizationProfileAsync({profile})"), mark)
     }
 
@@ -96,11 +96,11 @@ impl ExecutionContext {
         self.0.checked.set(false);
         let accepted = if library.family().narrow_dims() {
             let dims = to_narrow(shape)?;
-            call!(library, self.as_pointer(), slot,
+            call!(unsafe library, self.as_pointer(), slot,
                 (c_name.as_ptr() => *const c_char, std::ptr::from_ref(&dims) => *const Dims32) -> bool)?
         } else {
             let dims = to_wide(shape)?;
-            call!(library, self.as_pointer(), slot,
+            call!(unsafe library, self.as_pointer(), slot,
                 (c_name.as_ptr() => *const c_char, std::ptr::from_ref(&dims) => *const Dims64) -> bool)?
         };
         check(library, accepted, &format!("setInputShape({name}, {shape:?})"), mark)
@@ -111,7 +111,7 @@ impl ExecutionContext {
         let (library, mark) = (self.0.object.library(), log::mark());
         let slot = library.slots().execution_context.get_tensor_shape;
         let c_name = c_string(name)?;
-        call_dims!(library, self.as_pointer(), slot, (c_name.as_ptr() => *const c_char))?
+        call_dims!(unsafe library, self.as_pointer(), slot, (c_name.as_ptr() => *const c_char))?
             .ok_or_else(|| failure(library, &format!("getTensorShape({name})"), mark))
     }
 
@@ -121,7 +121,7 @@ impl ExecutionContext {
         let slot = library.slots().execution_context.set_tensor_address;
         let c_name = c_string(name)?;
         self.0.checked.set(false);
-        let accepted = call!(library, self.as_pointer(), slot,
+        let accepted = call!(unsafe library, self.as_pointer(), slot,
             (c_name.as_ptr() => *const c_char, buffer.as_raw() => *mut c_void) -> bool)?;
         check(library, accepted, &format!("setTensorAddress({name})"), mark)?;
         // Only now may the buffer go that this replaces; it is freed after the device was waited for.
@@ -172,7 +172,7 @@ impl ExecutionContext {
         self.note_stream(stream);
         let (library, mark) = (self.0.object.library(), log::mark());
         let slot = library.slots().execution_context.enqueue_v3;
-        let accepted = call!(library, self.as_pointer(), slot, (stream.as_raw() => *mut c_void) -> bool)?;
+        let accepted = call!(unsafe library, self.as_pointer(), slot, (stream.as_raw() => *mut c_void) -> bool)?;
         check(library, accepted, "enqueueV3", mark)
     }
 }

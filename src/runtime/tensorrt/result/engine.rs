@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::runtime::cuda::Driver;
+use crate::runtime::cuda::Device;
 use crate::runtime::tensorrt::log;
 use crate::runtime::tensorrt::result::object::{Object, c_string, call_dims, element_type, failure, text};
 use crate::runtime::tensorrt::result::{ExecutionContext, Library};
@@ -16,15 +16,16 @@ use crate::tensor::ElementType;
 pub struct Runtime(Rc<Object>);
 
 impl Runtime {
-    /// A runtime of `library`. The driver is proof that CUDA is there: without one, releases of TensorRT and of its lean
-    /// runtime crash here or hand out a pointer to nothing. TensorRT for RTX does without.
-    pub fn new(library: &'static Library, driver: Option<Driver>) -> Result<Self> {
+    /// A runtime of `library`, whose engines run on `device`. It is proof that CUDA is there: without, releases of TensorRT and
+    /// of its lean runtime crash here or hand out a pointer to nothing. TensorRT for RTX does without.
+    pub fn new(library: &'static Library, device: Option<&Device>) -> Result<Self> {
         let mark = log::mark();
-        if driver.is_none() && !library.works_without_driver() {
+        if device.is_none() && !library.works_without_driver() {
             return Err(Error::missing(format!("{} needs a CUDA driver", library.title()))
                 .hint("install the NVIDIA driver, or run the container with `--gpus all`"));
         }
-        Object::new(library, library.create_runtime(), "createInferRuntime", mark).map(|object| Self(Rc::new(object)))
+        let object = Object::new(library, library.create_runtime(), "createInferRuntime", mark)?;
+        Ok(Self(Rc::new(object.on(device))))
     }
 
     /// Its library.
@@ -36,7 +37,7 @@ impl Runtime {
     pub fn deserialize(&self, bytes: &[u8]) -> Result<Engine> {
         let (library, mark) = (self.library(), log::mark());
         // Family 8 takes a third argument, a plugin factory that must be null.
-        let pointer = call!(library, self.0.as_pointer(), library.slots().runtime.deserialize_cuda_engine,
+        let pointer = call!(unsafe library, self.0.as_pointer(), library.slots().runtime.deserialize_cuda_engine,
             (bytes.as_ptr().cast() => *const c_void, bytes.len() => usize, std::ptr::null_mut() => *mut c_void)
                 -> *mut c_void)?;
         let object = Object::new(library, pointer, "deserializeCudaEngine", mark)?;
@@ -76,22 +77,23 @@ impl Engine {
     /// Layers after optimisation.
     pub fn layer_count(&self) -> Result<usize> {
         let slot = self.library().slots().cuda_engine.get_nb_layers;
-        call!(self.library(), self.pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
+        call!(unsafe self.library(), self.pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
     }
 
     /// Optimization profiles.
     pub fn profile_count(&self) -> Result<usize> {
         let slot = self.library().slots().cuda_engine.get_nb_optimization_profiles;
-        call!(self.library(), self.pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
+        call!(unsafe self.library(), self.pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
     }
 
     /// Names of inputs and outputs, in the engine's order.
     pub fn tensor_names(&self) -> Result<Vec<String>> {
         let (library, slots) = (self.library(), &self.library().slots().cuda_engine);
-        let count = call!(library, self.pointer(), slots.get_nb_iotensors, () -> c_int)?;
+        let count = call!(unsafe library, self.pointer(), slots.get_nb_iotensors, () -> c_int)?;
         (0..count)
             .map(|index| {
-                let name = call!(library, self.pointer(), slots.get_iotensor_name, (index => c_int) -> *const c_char)?;
+                let name =
+                    call!(unsafe library, self.pointer(), slots.get_iotensor_name, (index => c_int) -> *const c_char)?;
                 // SAFETY: the engine owns the names of its tensors.
                 Ok(unsafe { text(name) })
             })
@@ -104,9 +106,10 @@ impl Engine {
         let slots = &library.slots().cuda_engine;
         let c_name = c_string(name)?;
         let c_name = c_name.as_ptr();
-        let mode = call!(library, self.pointer(), slots.get_tensor_iomode, (c_name => *const c_char) -> c_int)?;
-        let data_type = call!(library, self.pointer(), slots.get_tensor_data_type, (c_name => *const c_char) -> c_int)?;
-        let shape = call_dims!(library, self.pointer(), slots.get_tensor_shape, (c_name => *const c_char))?
+        let mode = call!(unsafe library, self.pointer(), slots.get_tensor_iomode, (c_name => *const c_char) -> c_int)?;
+        let data_type =
+            call!(unsafe library, self.pointer(), slots.get_tensor_data_type, (c_name => *const c_char) -> c_int)?;
+        let shape = call_dims!(unsafe library, self.pointer(), slots.get_tensor_shape, (c_name => *const c_char))?
             .ok_or_else(|| failure(library, &format!("getTensorShape({name})"), mark))?;
         Ok((if mode == TENSOR_INPUT { Role::Input } else { Role::Output }, element_type(data_type), shape))
     }
@@ -119,7 +122,7 @@ impl Engine {
         let profile = c_int::try_from(profile).unwrap_or(c_int::MAX);
         let mut shapes = [Vec::new(), Vec::new(), Vec::new()];
         for (selector, shape) in PROFILE_SELECTORS.into_iter().zip(&mut shapes) {
-            *shape = call_dims!(library, self.pointer(), slot,
+            *shape = call_dims!(unsafe library, self.pointer(), slot,
                 (c_name.as_ptr() => *const c_char, profile => c_int, selector => c_int))?
             .ok_or_else(|| failure(library, &format!("getProfileShape({name})"), mark))?;
         }
@@ -131,13 +134,13 @@ impl Engine {
     pub fn layer_information(&self, context: &ExecutionContext) -> Result<String> {
         let (library, mark) = (self.library(), log::mark());
         let slot = library.slots().cuda_engine.create_engine_inspector;
-        let pointer = call!(library, self.pointer(), slot, () -> *mut c_void)?;
+        let pointer = call!(unsafe library, self.pointer(), slot, () -> *mut c_void)?;
         let inspector = Object::new(library, pointer, "createEngineInspector", mark)?;
         // A refusal costs the element types of dynamic engines, nothing else.
-        let _ = call!(library, inspector.as_pointer(), library.slots().engine_inspector.set_execution_context,
+        let _ = call!(unsafe library, inspector.as_pointer(), library.slots().engine_inspector.set_execution_context,
             (context.as_pointer() => *mut c_void) -> bool)?;
         let information = call!(
-            library, inspector.as_pointer(), library.slots().engine_inspector.get_engine_information,
+            unsafe library, inspector.as_pointer(), library.slots().engine_inspector.get_engine_information,
             (LAYER_INFORMATION_JSON => c_int) -> *const c_char
         )?;
         // SAFETY: the inspector owns the text until it is dropped, after this copy.
@@ -148,7 +151,7 @@ impl Engine {
     pub fn context(&self) -> Result<ExecutionContext> {
         let (library, mark) = (self.library(), log::mark());
         // Family 8 takes no argument.
-        let pointer = call!(library, self.pointer(), library.slots().cuda_engine.create_execution_context,
+        let pointer = call!(unsafe library, self.pointer(), library.slots().cuda_engine.create_execution_context,
             (ALLOCATION_STATIC => c_int) -> *mut c_void)?;
         let object = Object::new(library, pointer, "createExecutionContext", mark)?;
         ExecutionContext::new(object, self.clone())

@@ -79,8 +79,10 @@ unsafe fn function<F: Copy + 'static>(library: &'static SharedObject, symbol: &s
 
 /// The version number that a library reports about itself.
 fn version_number(library: &'static SharedObject, file: &Path) -> Result<c_int> {
-    // SAFETY: `getInferLibVersion` takes nothing and returns an int in every release.
-    unsafe { Ok(function::<VersionFunction>(library, "getInferLibVersion", file)?()) }
+    // SAFETY: the type of `getInferLibVersion` in every release.
+    let version = unsafe { function::<VersionFunction>(library, "getInferLibVersion", file) }?;
+    // SAFETY: it takes nothing.
+    Ok(unsafe { version() })
 }
 
 /// Loads `file` and asks it for its version. For a process that may be lost: loading runs the library's initialisers.
@@ -153,13 +155,10 @@ impl Library {
         let family = Family::of(name, version)?;
         let logger = LoggerObject::leak(family, version, log_line)
             .ok_or_else(|| Error::unsupported(format!("the logger of {name} {version} is not known")))?;
-        // SAFETY: the signatures of TensorRT's entry points, the same in every release.
-        let (create_builder, create_runtime) = unsafe {
-            (
-                function::<CreateFunction>(shared, "createInferBuilder_INTERNAL", file).ok(),
-                function::<CreateFunction>(shared, "createInferRuntime_INTERNAL", file)?,
-            )
-        };
+        // SAFETY: the signature of this entry point, the same in every release.
+        let create_builder = unsafe { function::<CreateFunction>(shared, "createInferBuilder_INTERNAL", file) }.ok();
+        // SAFETY: as above.
+        let create_runtime = unsafe { function::<CreateFunction>(shared, "createInferRuntime_INTERNAL", file) }?;
         Ok(Self {
             name,
             version,
@@ -237,10 +236,11 @@ impl Library {
                 .hint("install the parser of the same version (`libnvonnxparser`, `libtensorrt_onnxparser_rtx`)")
         })?;
         let shared = open_file(file)?;
-        // SAFETY: the signatures of the parser's entry points, the same in every release.
-        unsafe {
-            let version = function::<VersionFunction>(shared, "getNvOnnxParserVersion", file)?();
-            Ok(ParserEntry { create: function(shared, "createNvOnnxParser_INTERNAL", file)?, version })
-        }
+        // SAFETY: the signature of this entry point, the same in every release.
+        let version = unsafe { function::<VersionFunction>(shared, "getNvOnnxParserVersion", file) }?;
+        // SAFETY: as above.
+        let create = unsafe { function(shared, "createNvOnnxParser_INTERNAL", file) }?;
+        // SAFETY: it takes nothing.
+        Ok(ParserEntry { create, version: unsafe { version() } })
     }
 }

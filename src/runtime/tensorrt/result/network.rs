@@ -45,15 +45,14 @@ impl Network {
         let (library, mark) = (builder.library(), log::mark());
         let slots = library.slots();
         let flags = creation_flags(library, typing)?;
-        let pointer =
-            call!(library, builder.0.as_pointer(), slots.builder.create_network_v2, (flags => u32) -> *mut c_void)?;
+        let pointer = call!(unsafe library, builder.0.as_pointer(), slots.builder.create_network_v2, (flags => u32) -> *mut c_void)?;
         let object = Object::new(library, pointer, "createNetworkV2", mark)?;
         // SAFETY: the network was made by this library just now and outlives the parser: it is dropped after it.
         let pointer = unsafe { library.create_parser(object.as_pointer()) }?;
         let delete = slots.parser.delete.require(library.version())?;
         let parser = Object::with_delete_slot(library, pointer, "createNvOnnxParser", mark, delete)?;
         let folder = c_string(&path.to_string_lossy())?;
-        let parsed = call!(own library, parser.as_pointer(), slots.parser.parse,
+        let parsed = call!(unsafe own library, parser.as_pointer(), slots.parser.parse,
             (bytes.as_ptr().cast() => *const c_void, bytes.len() => usize, folder.as_ptr() => *const c_char) -> bool)?;
         if !parsed {
             return Err(parser_error(library, &parser, path, mark));
@@ -72,7 +71,17 @@ impl Network {
     /// Number of layers, before optimisation.
     pub fn layer_count(&self) -> Result<usize> {
         let slot = self.library().slots().network_definition.get_nb_layers;
-        call!(self.library(), self.as_pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
+        call!(unsafe self.library(), self.as_pointer(), slot, () -> c_int)
+            .map(|count| usize::try_from(count).unwrap_or(0))
+    }
+
+    /// The layer `index`; null is an error here, since methods are called through it.
+    fn layer(&self, index: usize) -> Result<*mut c_void> {
+        let (library, mark) = (self.library(), log::mark());
+        let slot = library.slots().network_definition.get_layer;
+        let index = c_int::try_from(index).unwrap_or(c_int::MAX);
+        let layer = call!(unsafe library, self.as_pointer(), slot, (index => c_int) -> *mut c_void)?;
+        if layer.is_null() { Err(failure(library, &format!("getLayer({index})"), mark)) } else { Ok(layer) }
     }
 
     /// Inputs, in the graph's order.
@@ -89,10 +98,10 @@ impl Network {
 
     fn tensors(&self, count: Slot, get: Slot) -> Result<Vec<NetworkTensor>> {
         let library = self.library();
-        let count = call!(library, self.as_pointer(), count, () -> c_int)?;
+        let count = call!(unsafe library, self.as_pointer(), count, () -> c_int)?;
         (0..count)
             .map(|index| {
-                let tensor = call!(library, self.as_pointer(), get, (index => c_int) -> *mut c_void)?;
+                let tensor = call!(unsafe library, self.as_pointer(), get, (index => c_int) -> *mut c_void)?;
                 self.tensor(tensor)
             })
             .collect()
@@ -104,12 +113,12 @@ impl Network {
         if pointer.is_null() {
             return Err(failure(library, "INetworkDefinition::getTensor", log::mark()));
         }
-        let name = call!(library, pointer, slots.get_name, () -> *const c_char)?;
+        let name = call!(unsafe library, pointer, slots.get_name, () -> *const c_char)?;
         // SAFETY: the network owns the name for as long as it lives.
         let name = unsafe { text(name) };
-        let shape = call_dims!(library, pointer, slots.get_dimensions, ())?
+        let shape = call_dims!(unsafe library, pointer, slots.get_dimensions, ())?
             .ok_or_else(|| Error::failed(format!("`{name}` has no shape in the network")))?;
-        let data_type = call!(library, pointer, slots.get_type, () -> c_int)?;
+        let data_type = call!(unsafe library, pointer, slots.get_type, () -> c_int)?;
         Ok(NetworkTensor { name, element_type: element_type(data_type), shape })
     }
 
@@ -121,14 +130,13 @@ impl Network {
         let shown: Vec<String> = self.outputs()?.into_iter().map(|tensor| tensor.name).collect();
         let mut wanted: Vec<&String> = names.iter().filter(|name| !shown.contains(name)).collect();
         for index in 0..self.layer_count()? {
-            let index = index as c_int;
-            let pointer = call!(library, self.as_pointer(), network.get_layer, (index => c_int) -> *mut c_void)?;
-            let outputs = call!(library, pointer, layer.get_nb_outputs, () -> c_int)?;
+            let pointer = self.layer(index)?;
+            let outputs = call!(unsafe library, pointer, layer.get_nb_outputs, () -> c_int)?;
             for output in 0..outputs {
-                let tensor = call!(library, pointer, layer.get_output, (output => c_int) -> *mut c_void)?;
+                let tensor = call!(unsafe library, pointer, layer.get_output, (output => c_int) -> *mut c_void)?;
                 let name = self.tensor(tensor)?.name;
                 if let Some(position) = wanted.iter().position(|wanted| **wanted == name) {
-                    call!(library, self.as_pointer(), network.mark_output, (tensor => *mut c_void) -> ())?;
+                    call!(unsafe library, self.as_pointer(), network.mark_output, (tensor => *mut c_void) -> ())?;
                     wanted.swap_remove(position);
                 }
             }
@@ -144,19 +152,17 @@ impl Network {
     /// Asks for half precision in every layer whose outputs the graph declares as halves.
     pub fn prefer_half_where_declared(&self) -> Result<()> {
         let library = self.library();
-        let (network, layer, tensor) =
-            (&library.slots().network_definition, &library.slots().layer, &library.slots().tensor);
+        let (layer, tensor) = (&library.slots().layer, &library.slots().tensor);
         for index in 0..self.layer_count()? {
-            let index = index as c_int;
-            let pointer = call!(library, self.as_pointer(), network.get_layer, (index => c_int) -> *mut c_void)?;
-            let outputs = call!(library, pointer, layer.get_nb_outputs, () -> c_int)?;
+            let pointer = self.layer(index)?;
+            let outputs = call!(unsafe library, pointer, layer.get_nb_outputs, () -> c_int)?;
             for output in 0..outputs {
-                let made = call!(library, pointer, layer.get_output, (output => c_int) -> *mut c_void)?;
-                if made.is_null() || call!(library, made, tensor.get_type, () -> c_int)? != DATA_TYPE_HALF {
+                let made = call!(unsafe library, pointer, layer.get_output, (output => c_int) -> *mut c_void)?;
+                if made.is_null() || call!(unsafe library, made, tensor.get_type, () -> c_int)? != DATA_TYPE_HALF {
                     continue;
                 }
-                call!(library, pointer, layer.set_precision, (DATA_TYPE_HALF => c_int) -> ())?;
-                call!(library, pointer, layer.set_output_type, (output => c_int, DATA_TYPE_HALF => c_int) -> ())?;
+                call!(unsafe library, pointer, layer.set_precision, (DATA_TYPE_HALF => c_int) -> ())?;
+                call!(unsafe library, pointer, layer.set_output_type, (output => c_int, DATA_TYPE_HALF => c_int) -> ())?;
             }
         }
         Ok(())
@@ -180,17 +186,17 @@ fn creation_flags(library: &Library, typing: Typing) -> Result<u32> {
 fn parser_error(library: &Library, parser: &Object, path: &Path, mark: log::Mark) -> Error {
     let (slots, own) = (&library.slots().parser_error, &library.slots().parser);
     let describe = |index: c_int| -> Result<String> {
-        let error = call!(own library, parser.as_pointer(), own.get_error, (index => c_int) -> *mut c_void)?;
+        let error = call!(unsafe own library, parser.as_pointer(), own.get_error, (index => c_int) -> *mut c_void)?;
         if error.is_null() {
             return Ok("an error without a description".to_owned());
         }
         let read = |slot: Slot| -> Result<String> {
-            let pointer = call!(own library, error, slot, () -> *const c_char)?;
+            let pointer = call!(unsafe own library, error, slot, () -> *const c_char)?;
             // SAFETY: the parser owns its errors' texts until it is dropped or parses again.
             Ok(unsafe { text(pointer) })
         };
-        let node = call!(own library, error, slots.node, () -> c_int)?;
-        let code = call!(own library, error, slots.code, () -> c_int)?;
+        let node = call!(unsafe own library, error, slots.node, () -> c_int)?;
+        let code = call!(unsafe own library, error, slots.code, () -> c_int)?;
         let mut described = read(slots.desc)?;
         if node >= 0 {
             // Releases before 10 tell the node's index only.
@@ -205,7 +211,7 @@ fn parser_error(library: &Library, parser: &Object, path: &Path, mark: log::Mark
         }
         Ok(format!("{described} (parser error {code})"))
     };
-    let count = call!(own library, parser.as_pointer(), own.get_nb_errors, () -> c_int).unwrap_or(0);
+    let count = call!(unsafe own library, parser.as_pointer(), own.get_nb_errors, () -> c_int).unwrap_or(0);
     let error = Error::input(format!("{} cannot read the ONNX model `{}`", library.title(), path.display())).hint(
         "check the model with `onnxruntime` first; if that reads it, an operator or opset is beyond this TensorRT",
     );

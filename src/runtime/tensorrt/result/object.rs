@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
+use crate::runtime::cuda::Device;
 use crate::runtime::tensorrt::log::{self, Mark};
 use crate::runtime::tensorrt::result::Library;
 use crate::runtime::tensorrt::sys::{self, Dims32, Dims64, MAX_DIMENSIONS, Slot};
@@ -15,6 +16,8 @@ pub(super) struct Object {
     pointer: NonNull<c_void>,
     library: &'static Library,
     delete_slot: u32,
+    /// The device in whose context it works, which stays open until it is deleted: fields go after their object's `drop`.
+    device: Option<Device>,
 }
 
 impl Object {
@@ -32,7 +35,13 @@ impl Object {
         delete_slot: u32,
     ) -> Result<Self> {
         let pointer = NonNull::new(pointer).ok_or_else(|| failure(library, function, mark))?;
-        Ok(Self { pointer, library, delete_slot })
+        Ok(Self { pointer, library, delete_slot, device: None })
+    }
+
+    /// The same, holding `device` open for as long as it lives.
+    pub(super) fn on(mut self, device: Option<&Device>) -> Self {
+        self.device = device.cloned();
+        self
     }
 
     pub(super) fn library(&self) -> &'static Library {
@@ -46,12 +55,14 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        // SAFETY: the object was handed over by TensorRT and is deleted once, through the deleting destructor of its class.
-        unsafe {
-            let function = sys::own_method(self.pointer.as_ptr(), self.delete_slot);
-            let function = std::mem::transmute::<*const c_void, unsafe extern "C-unwind" fn(*mut c_void)>(function);
-            function(self.pointer.as_ptr());
-        }
+        let object = self.pointer.as_ptr();
+        // SAFETY: a live object, whose class declares its destructor at this slot.
+        let function = unsafe { sys::own_method(object, self.delete_slot) };
+        // SAFETY: the address of the class's deleting destructor, which takes the object alone.
+        let delete =
+            unsafe { std::mem::transmute::<*const c_void, unsafe extern "C-unwind" fn(*mut c_void)>(function) };
+        // SAFETY: the object was handed over by TensorRT, and is deleted once.
+        unsafe { delete(object) };
     }
 }
 
@@ -84,12 +95,12 @@ pub(super) unsafe fn text(pointer: *const c_char) -> String {
 
 /// Calls a method that returns `Dims` by value, whose width depends on the family.
 macro_rules! call_dims {
-    ($library:expr, $object:expr, $slot:expr, ($($value:expr => $type:ty),*)) => {
+    (unsafe $library:expr, $object:expr, $slot:expr, ($($value:expr => $type:ty),*)) => {
         if $library.family().narrow_dims() {
-            call!($library, $object, $slot, ($($value => $type),*) -> $crate::runtime::tensorrt::sys::Dims32)
+            call!(unsafe $library, $object, $slot, ($($value => $type),*) -> $crate::runtime::tensorrt::sys::Dims32)
                 .map($crate::runtime::tensorrt::result::object::narrow)
         } else {
-            call!($library, $object, $slot, ($($value => $type),*) -> $crate::runtime::tensorrt::sys::Dims64)
+            call!(unsafe $library, $object, $slot, ($($value => $type),*) -> $crate::runtime::tensorrt::sys::Dims64)
                 .map($crate::runtime::tensorrt::result::object::wide)
         }
     };

@@ -233,11 +233,12 @@ pub type VersionFunction = unsafe extern "C-unwind" fn() -> c_int;
 /// `object` points to a live public TensorRT object (`{ vtable, implementation }`), and `slot` is within the vtable of its
 /// implementation.
 pub unsafe fn implementation_method(object: *mut c_void, slot: u32) -> (*mut c_void, *const c_void) {
-    // SAFETY: the caller promises the layout; both words are readable for as long as the object lives.
-    unsafe {
-        let implementation = *object.cast::<*mut c_void>().add(1);
-        (implementation, own_method(implementation, slot))
-    }
+    // SAFETY: the caller promises an object of two words.
+    let second = unsafe { object.cast::<*mut c_void>().add(1) };
+    // SAFETY: both are readable for as long as the object lives.
+    let implementation = unsafe { *second };
+    // SAFETY: the second one is the implementation, whose vtable reaches to `slot` by the caller's promise.
+    (implementation, unsafe { own_method(implementation, slot) })
 }
 
 /// The function at `slot` of the object's own vtable.
@@ -245,11 +246,12 @@ pub unsafe fn implementation_method(object: *mut c_void, slot: u32) -> (*mut c_v
 /// # Safety
 /// `object` points to a live C++ object whose first word is its vtable, and `slot` is within that vtable.
 pub unsafe fn own_method(object: *mut c_void, slot: u32) -> *const c_void {
-    // SAFETY: the caller promises that the first word is a vtable that reaches at least to `slot`.
-    unsafe {
-        let vtable = *object.cast::<*const *const c_void>();
-        *vtable.add(slot as usize)
-    }
+    // SAFETY: the caller promises a live object, whose first word is its vtable.
+    let vtable = unsafe { *object.cast::<*const *const c_void>() };
+    // SAFETY: which reaches at least to `slot`.
+    let place = unsafe { vtable.add(slot as usize) };
+    // SAFETY: as above.
+    unsafe { *place }
 }
 
 /// Slot of the deleting destructor in every public class: its virtual destructor is declared first (Itanium C++ ABI 2.5.2:
