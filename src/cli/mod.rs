@@ -5,6 +5,7 @@
 mod bench;
 mod bless;
 mod build;
+mod cache;
 mod compare;
 mod compare_all;
 mod completions;
@@ -110,6 +111,8 @@ pub enum Command {
     Merge(merge::MergeArguments),
     /// Plant faults in the model's own artifacts, and say which the gate catches
     Drill(drill::DrillArguments),
+    /// Show what the cache holds and why, and clear it
+    Cache(cache::CacheArguments),
     /// Find the first tensor that went wrong
     Explain(explain::ExplainArguments),
     /// Print completions for a shell
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => report::run(global, command),
         Command::Merge(command) => merge::run(global, command),
         Command::Drill(command) => drill::run(global, command),
+        Command::Cache(command) => cache::run(global, command),
         Command::Explain(command) => explain::run(global, command),
         Command::Completions(command) => completions::run(global, command),
         Command::Man(command) => man::run(global, command),

@@ -130,6 +130,7 @@ pub fn look_in(store: &Store, name: &str) -> Result<Option<Environment>> {
         return external::describe(store, &python).map(Some);
     }
     let directory = directory(store, lock);
+    hold(store, &directory);
     look(&directory, lock).map_err(|damage| damaged(lock.name, &directory, &damage))
 }
 
@@ -209,6 +210,7 @@ pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<E
         return external::describe(store, &python);
     }
     let directory = directory(store, lock);
+    hold(store, &directory);
     let usable = |found: &Environment| found.python.is_some() == lock.interpreter;
     let found = look(&directory, lock);
     if let Ok(Some(environment)) = &found
@@ -228,6 +230,7 @@ pub fn ensure_in(store: &Store, name: &str, progress: &dyn Progress) -> Result<E
     let key = format!("environment-{name}");
     let _guard = lock_file(store, &key, &format!("installs `{name}`"))?;
     // Another process may have made it while this one waited.
+    hold(store, &directory);
     let damage = match look(&directory, lock) {
         Ok(Some(environment)) if usable(&environment) => return Ok(environment),
         Ok(_) => None,
@@ -263,6 +266,7 @@ fn install_anew(
     verify::wholly(staging.path(), &staging.path().join(&marker.site_packages))
         .map_err(|damage| Error::failed(format!("`{}` was installed, but {damage}", lock.name)))?;
     finish(staging.path(), &marker)?;
+    store.hold(&held_as(directory));
     staging.replace(directory)?;
     let environment = look(directory, lock).ok().flatten().ok_or_else(|| {
         Error::failed(format!("`{}` was installed, but its packages are not where they should be", lock.name))
@@ -277,6 +281,17 @@ fn install_anew(
 /// Why not, and how to get one.
 pub fn can_be_made(limits: &ProcessLimits) -> Result<()> {
     interpreter::find(limits).map(|_| ())
+}
+
+/// Keeps an environment that is there from being cleared away while this process lives.
+fn hold(store: &Store, directory: &Path) {
+    if directory.exists() {
+        store.hold(&held_as(directory));
+    }
+}
+
+fn held_as(directory: &Path) -> String {
+    format!("environments-{}", directory.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn lock_of(name: &str) -> Result<&'static Lock> {

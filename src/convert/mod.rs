@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod bundle;
+pub mod cache;
 pub mod digest;
 pub mod environment;
 pub mod onnx;

@@ -4,10 +4,14 @@
 //! ROOT/KIND/HEX/            an entry: its files and `entry.json`
 //! ROOT/.staging/KIND-HEX/   holds a folder for an entry being made; renamed when it is complete and on the disk
 //! ROOT/.locks/KIND-HEX      held while the entry is made, so that parallel processes make it once
+//! ROOT/.uses/KIND-HEX       held by each process that uses the entry, until it ends (`uses`)
 //! ```
 //!
 //! A staging folder belongs to whoever holds the lock of its key. One whose lock is free belongs to a process that is
 //! gone, and is swept away; that holds across containers too, where process ids would not.
+
+pub(super) mod removal;
+pub(super) mod uses;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -128,6 +132,8 @@ pub struct Store {
     progress: Arc<dyn Progress>,
     installs: bool,
     limits: ProcessLimits,
+    /// The manifest for which things are made.
+    asking: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Store {
@@ -146,7 +152,7 @@ impl Store {
         };
         // Keys of running processes must name the same folder wherever a process is started.
         let root = std::path::absolute(&root).map_err(|error| Error::io("resolve", &root, error))?;
-        Ok(Self { root, progress: Arc::new(Quiet), installs: true, limits: ProcessLimits::default() })
+        Ok(Self { root, progress: Arc::new(Quiet), installs: true, limits: ProcessLimits::default(), asking: None })
     }
 
     /// Tells `progress` about waiting, sweeping and remaking.
@@ -170,6 +176,18 @@ impl Store {
         self
     }
 
+    /// Notes of what is used that it is for `manifest`.
+    #[must_use]
+    pub fn asking(mut self, manifest: &Path) -> Self {
+        self.asking = std::path::absolute(manifest).ok();
+        self
+    }
+
+    /// Holds the entry `name` (`KIND-HEX`) until this process ends.
+    pub(super) fn hold(&self, name: &str) {
+        uses::hold(&self.root, name, self.asking.as_deref());
+    }
+
     /// How long what it makes may take.
     pub(crate) const fn limits(&self) -> &ProcessLimits {
         &self.limits
@@ -188,7 +206,7 @@ impl Store {
     /// The entry of `key`, if it is here and its files have the sizes and digests that were recorded.
     pub fn get(&self, key: &Key) -> Result<Option<Entry>> {
         key.check()?;
-        Ok(self.verified(key).ok().map(|record| Entry::new(self.directory(key), record, true)))
+        Ok(self.held(key).ok().map(|record| Entry::new(self.directory(key), record, true)))
     }
 
     /// The entry of `key`; `make` fills the folder it is given if there is none. An entry that was altered or
@@ -202,7 +220,7 @@ impl Store {
         let _lock = self.lock(key)?;
         let directory = self.directory(key);
         // Another process may have made it while this one waited.
-        match self.verified(key) {
+        match self.held(key) {
             Ok(record) => return Ok(Entry::new(directory, record, true)),
             Err(Defect::Absent) => {}
             Err(Defect::Altered(what)) => {
@@ -225,6 +243,7 @@ impl Store {
         text.push(b'\n');
         std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
         synchronise_tree(&staging.path)?;
+        self.hold(&name_of(key));
         staging.publish(&directory)?;
         Ok(Entry::new(directory, record, false))
     }
@@ -234,7 +253,7 @@ impl Store {
     }
 
     fn staging(&self, key: &Key) -> PathBuf {
-        self.staging_of(&format!("{}-{}", key.kind(), key.hex()))
+        self.staging_of(&name_of(key))
     }
 
     /// The folder in which what the lock `name` stands for is made.
@@ -243,11 +262,12 @@ impl Store {
     }
 
     fn lock(&self, key: &Key) -> Result<File> {
-        lock_file(self, &format!("{}-{}", key.kind(), key.hex()), &format!("makes {}", key.kind()))
+        lock_file(self, &name_of(key), &format!("makes {}", key.kind()))
     }
 
     /// Removes staging folders whose lock is free: their process is gone.
     fn sweep(&self) {
+        removal::sweep(&self.root);
         let Ok(entries) = std::fs::read_dir(self.root.join(".staging")) else { return };
         for entry in entries.flatten() {
             let lock = self.root.join(".locks").join(entry.file_name());
@@ -266,6 +286,14 @@ impl Store {
             Arc::clone(swept.entry(self.root.clone()).or_insert_with(|| Arc::new(Once::new())))
         };
         once.call_once(|| self.sweep());
+    }
+
+    /// The entry of `key`, held before it is looked at: what was looked at stays.
+    fn held(&self, key: &Key) -> Result<Record, Defect> {
+        if self.directory(key).exists() {
+            self.hold(&name_of(key));
+        }
+        self.verified(key)
     }
 
     fn verified(&self, key: &Key) -> Result<Record, Defect> {
@@ -292,6 +320,11 @@ impl Store {
         }
         Ok(record)
     }
+}
+
+/// The name of an entry's locks and of its folder for staging.
+fn name_of(key: &Key) -> String {
+    format!("{}-{}", key.kind(), key.hex())
 }
 
 /// Why an entry cannot be used.

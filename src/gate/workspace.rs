@@ -145,6 +145,7 @@ impl Workspace {
         let processes = options.limits.over(manifest.limits);
         let store = Store::open(options.cache.clone())?
             .reporting(Arc::clone(&options.progress))
+            .asking(&options.manifest)
             .installing(options.install)
             .limiting(processes);
         let named = manifest.model.source.clone();

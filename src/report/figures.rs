@@ -11,7 +11,7 @@ pub(super) fn processor(machine: &Machine) -> String {
 }
 
 /// Bytes in decimal units with one decimal: `4.5 MB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
         return format!("{bytes} B");

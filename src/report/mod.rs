@@ -18,7 +18,7 @@
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
 
 pub mod dashboards;
-mod figures;
+pub(crate) mod figures;
 pub mod file;
 #[cfg(test)]
 mod fixtures;

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// `text` on one line: control characters (line breaks, escape sequences) and characters that turn the direction of
 /// writing become spaces, and runs of spaces become one.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         let character = if is_disturbing(character) { ' ' } else { character };

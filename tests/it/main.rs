@@ -8,6 +8,8 @@ mod against;
 /// Engines, killed in the middle and built again.
 mod budget;
 mod builds;
+/// The cache, shown and cleared.
+mod cache;
 /// INT8 calibrated on other values than it is asked about.
 mod calibrated;
 /// Processes that trtgate starts: what they get, and how they end.
