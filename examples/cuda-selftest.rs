@@ -11,7 +11,7 @@ use trtgate::measure::contract::{Measurement, TimingContract, TimingMode};
 use trtgate::measure::nvml::Monitor;
 use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
 use trtgate::runtime::tensorrt::pipeline::{self, Border, Enqueue};
-use trtgate::tensor::{ElementType, Tensor, TensorSpec};
+use trtgate::tensor::{ElementType, Feeds, Tensor, TensorSpec};
 
 /// Elements of a sample, as of a CIFAR-10 image.
 const ROW: usize = 32 * 32 * 3;
@@ -225,12 +225,14 @@ fn run(device: &Device, contract: &TimingContract, count: usize, batch: usize, r
     let mut contexts: Vec<Stand> = (0..contract.streams).map(|_| stand()).collect();
     let inputs = inputs(count, batch)?;
     let (input, output, aside) = (spec("input", ROW), spec("output", CLASSES), spec("aside", CLASSES));
-    let border = Border { input: &input, outputs: &[output], others: &[aside] };
-    let measurement = pipeline::measure(device, &mut contexts, &border, &inputs, contract)?;
-    ensure(measurement.output == "output", "another output than the one asked for")?;
+    let border = Border { inputs: &[input], outputs: &[output], others: &[aside] };
+    let feeds: Vec<Feeds> = inputs.iter().map(Feeds::from).collect();
+    let measurement = pipeline::measure(device, &mut contexts, &border, &feeds, contract)?;
     ensure(measurement.outputs.len() == count, "an input has no output")?;
-    for (input, output) in inputs.iter().zip(&measurement.outputs) {
-        ensure(input.floats().get(..batch * CLASSES) == Some(output), "an output is not its input's head")?;
+    for (input, outputs) in inputs.iter().zip(&measurement.outputs) {
+        let [output] = outputs.as_slice() else { return Err(Error::failed("an input has not one output")) };
+        ensure(output.name == "output", "another output than the one asked for")?;
+        ensure(input.floats().get(..batch * CLASSES) == Some(&*output.floats()), "an output is not its input's head")?;
     }
     Ok(measurement)
 }

@@ -3,16 +3,19 @@
 //! | file      | subject                                                                  |
 //! |-----------|--------------------------------------------------------------------------|
 //! | `element` | element types                                                            |
+//! | `feeds`   | what goes into a run: a tensor for each input, by name                   |
 //! | `values`  | elements in their own type, and the one codec between them and bytes     |
 //! | `spec`    | what a model declares, and what may be fed to it: the policy of coercion |
 
 mod element;
+mod feeds;
 mod spec;
 mod values;
 
 use std::borrow::Cow;
 
 pub use element::ElementType;
+pub use feeds::{Feed, Feeds};
 pub use spec::{Signature, TensorSpec, element_count, shape_text};
 pub use values::{Element, Values};
 

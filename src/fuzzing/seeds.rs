@@ -284,8 +284,11 @@ fn frames() -> Vec<Seed> {
         bytes
     };
     let input = r#"{"name":"x","element_type":"float32","shape":[3,2]}"#;
-    let run = format!(r#"{{"ask":"run","input":{input},"batch":2,"pad":true}}"#);
-    let survey = format!(r#"{{"ask":"survey","input":{input},"batch":1}}"#);
+    let mask = r#"{"name":"mask","element_type":"bool","shape":[3,4]}"#;
+    let rate = r#"{"name":"rate","element_type":"int64","shape":[]}"#;
+    let run = format!(r#"{{"ask":"run","feeds":{{"tensors":[{input}],"shared":0}},"batch":2,"pad":true}}"#);
+    let survey = format!(r#"{{"ask":"survey","feeds":{{"tensors":[{input}],"shared":0}},"batch":1}}"#);
+    let several = format!(r#"{{"ask":"run","feeds":{{"tensors":[{mask},{rate}],"shared":1}},"batch":2,"pad":false}}"#);
     let outputs = format!(
         r#"{{"answer":"outputs","outputs":[{input}],"seconds":0.5,"transfers":{{"copies_in":0,"copies_out":0,"bytes_in":0,"bytes_out":0}}}}"#
     );
@@ -294,7 +297,14 @@ fn frames() -> Vec<Seed> {
         (
             "worker-requests",
             "run",
-            [frame(&run, &values), frame(&survey, &values), frame(r#"{"ask":"layers"}"#, &[])].concat(),
+            [
+                frame(&run, &values),
+                frame(&survey, &values),
+                frame(r#"{"ask":"layers"}"#, &[]),
+                // The bytes of twelve booleans and of a whole number.
+                frame(&several, &values[..5]),
+            ]
+            .concat(),
         ),
         ("worker-replies", "outputs", frame(&outputs, &values)),
         ("worker-replies", "failed", frame(r#"{"answer":"layers","layers":null}"#, &[])),

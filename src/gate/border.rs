@@ -57,6 +57,15 @@ fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {
     let names =
         |specs: &[TensorSpec]| specs.iter().map(|spec| format!("`{}`", spec.name)).collect::<Vec<_>>().join(", ");
     let (input, output) = (&manifest.input, &manifest.output);
+    if signature.inputs.len() > 1 {
+        return Err(Error::unsupported(format!(
+            "the model has {} inputs ({}), and `[input]` in `{}` is one",
+            signature.inputs.len(),
+            names(&signature.inputs),
+            manifest.path.display()
+        ))
+        .hint("models of several inputs are not gated yet; give the model one that it splits itself"));
+    }
     if let [found] = signature.inputs.as_slice() {
         if found.name != input.name {
             return wrong(

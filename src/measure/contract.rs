@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measure::device::DeviceMeasurement;
+use crate::tensor::Tensor;
 
 /// The named mode of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,12 +87,9 @@ pub struct Measurement {
     /// How a GPU was used, its state and its limits; `None` on CPU.
     #[serde(default)]
     pub device: Option<Box<DeviceMeasurement>>,
-    /// Name of the output that `outputs` holds.
-    #[serde(default)]
-    pub output: String,
-    /// For each input batch, the values of that output of the last time it was run inside the timed region.
+    /// For each input batch, the outputs that were asked for, of the last time that it was run inside the timed region.
     #[serde(skip)]
-    pub outputs: Vec<Vec<f32>>,
+    pub outputs: Vec<Vec<Tensor>>,
 }
 
 impl Measurement {

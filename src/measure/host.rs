@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::waiting::{Threads, WaitingClock};
-use crate::tensor::Tensor;
+use crate::tensor::{Feeds, Tensor};
 
 /// Times `run` on `inputs`, used in turn, under `contract`.
 ///
 /// Untimed calls fill `contract.warm_up_milliseconds` (at least one call); timed calls go on until the duration and
 /// the number of iterations of the contract are both reached and every input has been run. `host_milliseconds` holds
 /// one entry a timed call, `waited_milliseconds` how long of it the thread had no processor, `wall_seconds` the time from the first timed call's start to the last one's end, and
-/// `outputs` the first output of each input's last timed call.
+/// `outputs` the outputs of each input's last timed call.
 ///
 /// # Errors
 ///
@@ -20,9 +20,9 @@ use crate::tensor::Tensor;
 /// latency), no inputs, or inputs of different batch sizes; `Failed` when a call gives no output or an output without
 /// values; whatever `run` answers otherwise.
 pub fn measure(
-    inputs: &[Tensor],
+    inputs: &[Feeds],
     contract: &TimingContract,
-    run: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    run: &mut dyn FnMut(&Feeds) -> Result<Vec<Tensor>>,
 ) -> Result<Measurement> {
     let start = Instant::now();
     let (waiting, threads) = (WaitingClock::open(), Threads::look());
@@ -35,9 +35,9 @@ pub fn measure(
 /// [`measure`] with the time since an arbitrary start read from `clock`, and the time that the thread has been without
 /// a processor from `waiting`.
 fn measure_with_clock(
-    inputs: &[Tensor],
+    inputs: &[Feeds],
     contract: &TimingContract,
-    run: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    run: &mut dyn FnMut(&Feeds) -> Result<Vec<Tensor>>,
     clock: &mut dyn FnMut() -> Duration,
     waiting: &mut dyn FnMut() -> Option<Duration>,
 ) -> Result<Measurement> {
@@ -61,8 +61,7 @@ fn measure_with_clock(
     let expected = warm_up_calls as f64 * duration.as_secs_f64() / warm_up_seconds.max(1e-6) * 1.5;
     let capacity = (expected as u64).clamp(contract.iterations, contract.iterations.max(1 << 22));
     let mut host_milliseconds = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
-    let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); inputs.len()];
-    let mut name = String::new();
+    let mut outputs: Vec<Vec<Tensor>> = vec![Vec::new(); inputs.len()];
     // One entry a call, or none at all where the system does not count.
     let mut waited_milliseconds = waiting().map(|_| Vec::with_capacity(host_milliseconds.capacity()));
 
@@ -83,11 +82,11 @@ fn measure_with_clock(
             _ => None,
         };
         waited_before = waited_now;
-        let first = answer.into_iter().next().filter(|output| !output.values.is_empty());
-        let first = first.ok_or_else(|| Error::failed("a timed call gave no output values"))?;
+        if answer.is_empty() || answer.iter().any(|output| output.values.is_empty()) {
+            return Err(Error::failed("a timed call gave no output values"));
+        }
         if let Some(slot) = outputs.get_mut(index) {
-            name.clone_from(&first.name);
-            *slot = first.into_floats();
+            *slot = answer;
         }
         batches += 1;
         let every_input = batches >= inputs.len() as u64;
@@ -109,7 +108,6 @@ fn measure_with_clock(
         batches,
         enqueue_microseconds: None,
         device: None,
-        output: name,
         outputs,
     })
 }
@@ -132,7 +130,7 @@ fn check_contract(contract: &TimingContract) -> Result<()> {
 }
 
 /// The batch size that all `inputs` share.
-pub(crate) fn common_batch(inputs: &[Tensor]) -> Result<usize> {
+pub(crate) fn common_batch(inputs: &[Feeds]) -> Result<usize> {
     let batch = inputs.first().ok_or_else(|| Error::usage("a measurement needs at least one input batch"))?.batch();
     if batch == 0 {
         return Err(Error::usage("a measurement needs batches of at least one sample"));
@@ -154,9 +152,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::tensor::Values;
 
-    fn batch(value: f32) -> Tensor {
-        Tensor::float32("input", vec![2, 1], vec![value, value]).unwrap()
+    fn batch(value: f32) -> Feeds {
+        Tensor::float32("input", vec![2, 1], vec![value, value]).unwrap().into()
     }
 
     fn contract(warm_up: u64, duration: u64, iterations: u64) -> TimingContract {
@@ -169,14 +168,16 @@ mod tests {
     }
 
     /// Runs with a clock that only the call itself advances, by the milliseconds that `cost` gives.
-    fn simulate(inputs: &[Tensor], contract: &TimingContract, cost: impl Fn(u64) -> u64) -> (Measurement, u64) {
+    fn simulate(inputs: &[Feeds], contract: &TimingContract, cost: impl Fn(u64) -> u64) -> (Measurement, u64) {
         let now = Cell::new(Duration::ZERO);
         let calls = Cell::new(0_u64);
-        let mut run = |input: &Tensor| {
+        let mut run = |feeds: &Feeds| {
             now.set(now.get() + Duration::from_millis(cost(calls.get())));
             calls.set(calls.get() + 1);
+            let input = feeds.get("input").unwrap();
             let values = input.floats().iter().map(|value| value * 10.0 + calls.get() as f32).collect();
-            Ok(vec![Tensor::float32("output", vec![2, 1], values).unwrap()])
+            let other = Tensor::new("calls", vec![], Values::Int64(vec![calls.get() as i64])).unwrap();
+            Ok(vec![Tensor::float32("output", vec![2, 1], values).unwrap(), other])
         };
         let clock = &mut || now.get();
         // A tenth of the time without a processor.
@@ -196,7 +197,7 @@ mod tests {
                 &contract(0, 10, 3),
                 &mut |input| {
                     now.set(now.get() + Duration::from_millis(1));
-                    Ok(vec![input.clone()])
+                    Ok(input.with_samples().to_vec())
                 },
                 &mut || now.get(),
                 &mut || {
@@ -236,7 +237,11 @@ mod tests {
         let inputs = [batch(100.0), batch(200.0), batch(300.0)];
         let (measurement, calls) = simulate(&inputs, &contract(1, 1, 1), |_| 1);
         assert_eq!((measurement.batches, calls), (3, 4));
-        assert_eq!(measurement.outputs, vec![vec![1002.0; 2], vec![2003.0; 2], vec![3004.0; 2]]);
+        let kept = |input: usize, output: usize| measurement.outputs[input][output].values.to_f64();
+        assert_eq!([kept(0, 0), kept(1, 0), kept(2, 0)], [vec![1002.0; 2], vec![2003.0; 2], vec![3004.0; 2]]);
+        // Every output is kept, of the same call.
+        assert_eq!([kept(0, 1), kept(1, 1), kept(2, 1)], [[2.0], [3.0], [4.0]]);
+        assert_eq!(measurement.outputs[2][1].name, "calls");
     }
 
     /// Each input's outputs are those of the last time that it ran, whole rounds or not.
@@ -245,7 +250,8 @@ mod tests {
         let inputs = [batch(100.0), batch(200.0)];
         let (measurement, calls) = simulate(&inputs, &contract(1, 1, 5), |_| 1);
         assert_eq!((measurement.batches, calls), (5, 6));
-        assert_eq!(measurement.outputs, vec![vec![1006.0; 2], vec![2005.0; 2]]);
+        let kept = |input: usize| measurement.outputs[input][0].values.to_f64();
+        assert_eq!([kept(0), kept(1)], [vec![1006.0; 2], vec![2005.0; 2]]);
     }
 
     #[rstest]
@@ -261,9 +267,9 @@ mod tests {
 
     #[rstest]
     #[case::none(vec![])]
-    #[case::different_sizes(vec![batch(1.0), Tensor::float32("input", vec![1, 1], vec![0.0]).unwrap()])]
-    #[case::no_samples(vec![Tensor::float32("input", vec![0, 1], vec![]).unwrap()])]
-    fn inputs_must_be_batches_of_one_size(#[case] inputs: Vec<Tensor>) {
+    #[case::different_sizes(vec![batch(1.0), Tensor::float32("input", vec![1, 1], vec![0.0]).unwrap().into()])]
+    #[case::no_samples(vec![Tensor::float32("input", vec![0, 1], vec![]).unwrap().into()])]
+    fn inputs_must_be_batches_of_one_size(#[case] inputs: Vec<Feeds>) {
         assert!(measure(&inputs, &contract(0, 0, 1), &mut |_| Ok(Vec::new())).is_err());
     }
 
@@ -280,7 +286,7 @@ mod tests {
         let mut calls = 0;
         let error = measure(&[batch(1.0)], &contract(0, 0, 5), &mut |input| {
             calls += 1;
-            if calls > 2 { Err(Error::machine("out of memory")) } else { Ok(vec![input.clone()]) }
+            if calls > 2 { Err(Error::machine("out of memory")) } else { Ok(input.with_samples().to_vec()) }
         })
         .unwrap_err();
         assert_eq!(error.causes, vec!["out of memory".to_owned()]);

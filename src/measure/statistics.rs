@@ -365,7 +365,6 @@ mod tests {
             gpu_milliseconds: Vec::new(),
             enqueue_microseconds: None,
             device: None,
-            output: String::new(),
             outputs: Vec::new(),
         }
     }

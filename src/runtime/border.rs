@@ -1,22 +1,32 @@
-//! What every runtime does at the border of a model: finding its input, choosing its outputs.
+//! What every runtime does at the border of a model: feeding its inputs, choosing its outputs.
+
+use std::borrow::Cow;
 
 use crate::error::{Error, Result};
-use crate::tensor::{Signature, TensorSpec};
+use crate::tensor::{Feeds, Tensor, TensorSpec};
 
-/// The one input of a model.
+/// The tensors of `feeds` for `inputs`, in their order, each as its input takes it.
 ///
 /// # Errors
 ///
-/// `Unsupported` when the model declares no input or several.
-pub(crate) fn only_input(signature: &Signature) -> Result<&TensorSpec> {
-    match signature.inputs.as_slice() {
-        [input] => Ok(input),
-        inputs => Err(Error::unsupported(format!(
-            "the model has {} inputs ({}), trtgate feeds exactly one",
-            inputs.len(),
-            names(inputs)
-        ))),
+/// `Failed` for an input that is not fed, for a tensor that no input takes, and those of [`TensorSpec::fit`].
+pub(crate) fn bind<'a>(inputs: &[TensorSpec], feeds: &'a Feeds) -> Result<Vec<Cow<'a, Tensor>>> {
+    if let ([input], [tensor], []) = (inputs, feeds.with_samples(), feeds.shared()) {
+        // One against one: `fit` says best what differs.
+        return Ok(vec![input.fit(tensor)?]);
     }
+    if let Some(stranger) = feeds.tensors().find(|tensor| inputs.iter().all(|input| input.name != tensor.name)) {
+        return Err(Error::failed(format!("the model has no input `{}`", stranger.name))
+            .hint(format!("its inputs are {}", names(inputs))));
+    }
+    let bound = |input: &TensorSpec| {
+        let unfed = || {
+            Error::failed(format!("input `{}` is not fed", input.name))
+                .hint(format!("the model's inputs are {}", names(inputs)))
+        };
+        input.fit(feeds.get(&input.name).ok_or_else(unfed)?)
+    };
+    inputs.iter().map(bound).collect()
 }
 
 /// The indices into `declared` of the outputs named in `requested`, in the order of `declared`; all of them when
@@ -49,7 +59,7 @@ fn names(specs: &[TensorSpec]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::tensor::ElementType;
+    use crate::tensor::{ElementType, Values};
 
     fn spec(name: &str, shape: &[Option<usize>]) -> TensorSpec {
         TensorSpec { name: name.to_owned(), element_type: ElementType::Float32, shape: shape.to_vec() }
@@ -73,9 +83,19 @@ mod tests {
     }
 
     #[test]
-    fn a_model_with_two_inputs_is_unsupported() {
-        let signature = Signature { inputs: vec![spec("a", &[]), spec("b", &[])], outputs: Vec::new() };
-        let error = only_input(&signature).unwrap_err();
-        assert_eq!(error.message, "the model has 2 inputs (`a`, `b`), trtgate feeds exactly one");
+    fn tensors_are_bound_by_name_in_the_order_of_the_model() {
+        let ids = TensorSpec { element_type: ElementType::Int64, ..spec("ids", &[None, Some(2)]) };
+        let inputs = [spec("scale", &[None]), ids];
+        let scale = Tensor::float32("scale", vec![1], vec![0.5]).unwrap();
+        let ids = Tensor::new("ids", vec![1, 2], Values::Int64(vec![7, 8])).unwrap();
+        let feeds = Feeds::new(vec![ids.clone(), scale.clone()], vec![]).unwrap();
+        let bound = bind(&inputs, &feeds).unwrap();
+        assert_eq!((bound[0].as_ref(), bound[1].as_ref()), (&scale, &ids));
+        let error = bind(&inputs, &Feeds::from(ids.clone())).unwrap_err();
+        assert_eq!(error.message, "input `scale` is not fed");
+        let other = Tensor { name: "mask".to_owned(), ..scale.clone() };
+        let error = bind(&inputs, &Feeds::new(vec![ids, scale, other], vec![]).unwrap()).unwrap_err();
+        assert_eq!(error.message, "the model has no input `mask`");
+        assert_eq!(error.hint.as_deref(), Some("its inputs are `scale`, `ids`"));
     }
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Result};
 use crate::measure::contract::{Measurement, TimingContract};
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::{Feeds, Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
 /// Why something cannot be done here: `unsupported` (a known impossibility), `unavailable` (not on this machine), or
@@ -261,8 +261,9 @@ pub trait Session {
     /// Inputs and outputs as the library reports them.
     fn signature(&self) -> &Signature;
 
-    /// Runs one batch (any size the artifact allows); returns the outputs asked for, in the signature's order.
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>>;
+    /// Runs one batch (any size the artifact allows), each input from the tensor of its name; returns the outputs asked for,
+    /// in the signature's order and with its names.
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>>;
 
     /// Copies between host and device so far; zero for CPU runtimes.
     fn transfers(&self) -> TransferCount {
@@ -274,9 +275,9 @@ pub trait Session {
         Ok(None)
     }
 
-    /// Measures `inputs` (batches, used in turn) under `contract`. CPU runtimes use the default: one call after
+    /// Measures `batches` (used in turn) under `contract`; the measurement holds all outputs asked for, of every batch. CPU runtimes use the default: one call after
     /// another, host clock.
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement>;
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement>;
 }
 
 /// Every driver, in the order of the chain.

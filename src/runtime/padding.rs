@@ -1,9 +1,9 @@
 //! A short last batch through a session whose batch is fixed.
 
 use crate::error::{Error, Result};
-use crate::tensor::{Tensor, element_count};
+use crate::tensor::{Feeds, Tensor, element_count};
 
-/// Runs `input` of `1..=batch` samples through `run`, which takes exactly `batch` samples, and returns the answers of
+/// Runs `feeds` of `1..=batch` samples through `run`, which takes exactly `batch` samples, and returns the answers of
 /// the samples that were given.
 ///
 /// The last sample is repeated until the batch is full; the rows that answer the repetitions are dropped, so that no
@@ -14,15 +14,15 @@ use crate::tensor::{Tensor, element_count};
 /// `Input` for no samples, more than `batch` samples or values that do not fill the shape; `Failed` when an output's
 /// first dimension is not `batch` or its values do not fill its shape; whatever `run` answers otherwise.
 pub fn run_padded(
-    input: &Tensor,
+    feeds: &Feeds,
     batch: usize,
-    run: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>>,
+    run: &mut dyn FnMut(&Feeds) -> Result<Vec<Tensor>>,
 ) -> Result<Vec<Tensor>> {
-    let samples = input.batch();
+    let samples = feeds.batch();
     if samples == 0 || samples > batch {
         return Err(Error::input(format!("{samples} samples do not fit a batch of {batch}")));
     }
-    if Some(input.values.len()) != element_count(&input.shape) {
+    if let Some(input) = feeds.tensors().find(|input| Some(input.values.len()) != element_count(&input.shape)) {
         return Err(Error::input(format!(
             "`{}` of shape {:?} holds {} values",
             input.name,
@@ -30,14 +30,14 @@ pub fn run_padded(
             input.values.len()
         )));
     }
-    let outputs = if samples == batch { run(input)? } else { run(&padded(input, batch)?)? };
+    let outputs = if samples == batch { run(feeds)? } else { run(&padded(feeds, batch)?)? };
     outputs.into_iter().map(|output| first_rows(output, samples, batch)).collect()
 }
 
-/// `input` with its last row repeated up to `batch` rows.
-fn padded(input: &Tensor, batch: usize) -> Result<Tensor> {
-    let last = input.batch().saturating_sub(1);
-    input.samples((0..batch).map(|row| row.min(last)))
+/// `feeds` with the last sample repeated up to `batch` samples.
+fn padded(feeds: &Feeds, batch: usize) -> Result<Feeds> {
+    let last = feeds.batch().saturating_sub(1);
+    feeds.samples((0..batch).map(|row| row.min(last)))
 }
 
 /// The first `samples` of the `batch` rows of `output`.
@@ -80,7 +80,10 @@ mod tests {
             let expected = row_sums(&mut alone, &input);
             let mut seen = Vec::new();
             let outputs =
-                run_padded(&input, samples + extra, &mut |batch| Ok(row_sums(&mut seen, batch))).unwrap();
+                run_padded(&Feeds::from(&input), samples + extra, &mut |batch| {
+                    Ok(row_sums(&mut seen, batch.get("x").unwrap()))
+                })
+                .unwrap();
             prop_assert_eq!(outputs, expected);
             prop_assert_eq!(seen[0].batch(), samples + extra);
             for row in samples..samples + extra {
@@ -91,22 +94,22 @@ mod tests {
 
     #[test]
     fn no_samples_and_too_many_are_refused() {
-        let run: &mut dyn FnMut(&Tensor) -> Result<Vec<Tensor>> = &mut |input| Ok(vec![input.clone()]);
-        assert!(run_padded(&tensor("x", &[0, 2], vec![]), 4, run).is_err());
-        assert!(run_padded(&tensor("x", &[3, 1], vec![0.0; 3]), 2, run).is_err());
+        let run: &mut dyn FnMut(&Feeds) -> Result<Vec<Tensor>> = &mut |feeds| Ok(feeds.with_samples().to_vec());
+        assert!(run_padded(&tensor("x", &[0, 2], vec![]).into(), 4, run).is_err());
+        assert!(run_padded(&tensor("x", &[3, 1], vec![0.0; 3]).into(), 2, run).is_err());
     }
 
     #[test]
     fn values_that_do_not_fill_the_shape_are_refused() {
         let mut input = tensor("x", &[2, 2], vec![0.0; 4]);
         input.values.as_mut::<f32>().unwrap().pop();
-        assert!(run_padded(&input, 4, &mut |input| Ok(vec![input.clone()])).is_err());
+        assert!(run_padded(&input.into(), 4, &mut |feeds| Ok(feeds.with_samples().to_vec())).is_err());
     }
 
     #[test]
     fn an_output_of_another_batch_is_an_error() {
         let input = tensor("x", &[1, 2], vec![1.0, 2.0]);
-        let error = run_padded(&input, 4, &mut |_| Ok(vec![tensor("y", &[1, 1], vec![3.0])])).unwrap_err();
+        let error = run_padded(&input.into(), 4, &mut |_| Ok(vec![tensor("y", &[1, 1], vec![3.0])])).unwrap_err();
         assert_eq!(error.message, "output `y` of shape [1, 1] with 1 values does not answer a batch of 4");
     }
 
@@ -115,6 +118,6 @@ mod tests {
         let input = tensor("x", &[1, 2], vec![1.0, 2.0]);
         let mut short = tensor("y", &[2, 2], vec![0.0; 4]);
         short.values.as_mut::<f32>().unwrap().pop();
-        assert!(run_padded(&input, 2, &mut |_| Ok(vec![short.clone()])).is_err());
+        assert!(run_padded(&input.into(), 2, &mut |_| Ok(vec![short.clone()])).is_err());
     }
 }

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::link::{Heard, Link, ProcessLink};
-use super::{Extent, Reply, Request, TensorHeader};
+use super::{Extent, FeedsHeader, Reply, Request};
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
-use crate::tensor::{Signature, Tensor, Values};
+use crate::tensor::{Feed, Signature, Tensor, Values};
 use crate::vocabulary::Library;
 
 /// The program that is started as a worker, and its environment.
@@ -154,20 +154,20 @@ impl Worker {
         }
     }
 
-    /// Runs `input`, `batch` samples at a time; a short last batch is padded where `pad` says so (static models).
-    pub fn run(&mut self, input: &Tensor, batch: usize, pad: bool) -> Result<RunOutcome> {
-        self.outputs("run the samples", &Request::Run { input: TensorHeader::of(input), batch, pad }, input)
+    /// Runs `feeds`, `batch` samples at a time; a short last batch is padded where `pad` says so (static models).
+    pub fn run(&mut self, feeds: &impl Feed, batch: usize, pad: bool) -> Result<RunOutcome> {
+        self.outputs("run the samples", &Request::Run { feeds: FeedsHeader::of(feeds), batch, pad }, feeds)
     }
 
-    /// Runs `input`, `batch` samples at a time; of each output, what values it takes, sample by sample.
-    pub(crate) fn survey(&mut self, input: &Tensor, batch: usize) -> Result<Vec<(String, Vec<Extent>)>> {
-        let request = Request::Survey { input: TensorHeader::of(input), batch };
-        let outcome = self.outputs("survey the tensors", &request, input)?;
+    /// Runs `feeds`, `batch` samples at a time; of each output, what values it takes, sample by sample.
+    pub(crate) fn survey(&mut self, feeds: &impl Feed, batch: usize) -> Result<Vec<(String, Vec<Extent>)>> {
+        let request = Request::Survey { feeds: FeedsHeader::of(feeds), batch };
+        let outcome = self.outputs("survey the tensors", &request, feeds)?;
         Ok(outcome.outputs.into_iter().map(|tensor| (tensor.name.clone(), Extent::read(&tensor.floats()))).collect())
     }
 
-    fn outputs(&mut self, what: &str, request: &Request, input: &Tensor) -> Result<RunOutcome> {
-        match self.ask(what, request, &[&input.values], self.limits.request)? {
+    fn outputs(&mut self, what: &str, request: &Request, feeds: &impl Feed) -> Result<RunOutcome> {
+        match self.ask(what, request, &values_of(feeds), self.limits.request)? {
             (Reply::Outputs { seconds, transfers, .. }, outputs) => Ok(RunOutcome { outputs, seconds, transfers }),
             (other, _) => Err(unexpected(&other)),
         }
@@ -181,14 +181,21 @@ impl Worker {
         }
     }
 
-    /// Measures `input`, `batch` samples at a time. The time limit grows by twice what the contract asks for.
-    pub fn measure(&mut self, input: &Tensor, batch: usize, contract: &TimingContract) -> Result<Measurement> {
-        let request = Request::Measure { input: TensorHeader::of(input), batch, contract: contract.clone() };
+    /// Measures `feeds`, `batch` samples at a time. The time limit grows by twice what the contract asks for.
+    pub fn measure(&mut self, feeds: &impl Feed, batch: usize, contract: &TimingContract) -> Result<Measurement> {
+        let request = Request::Measure { feeds: FeedsHeader::of(feeds), batch, contract: contract.clone() };
         let asked = Duration::from_millis(contract.warm_up_milliseconds + contract.duration_milliseconds);
         let limit = self.limits.request.saturating_add(asked.saturating_mul(2));
-        match self.ask("measure", &request, &[&input.values], limit)? {
-            (Reply::Measured { measurement, .. }, outputs) => {
-                Ok(Measurement { outputs: outputs.into_iter().map(Tensor::into_floats).collect(), ..measurement })
+        match self.ask("measure", &request, &values_of(feeds), limit)? {
+            (Reply::Measured { measurement, batches, .. }, outputs) => {
+                let each = outputs.len() / batches.max(1);
+                if each == 0 || each * batches != outputs.len() {
+                    let came = outputs.len();
+                    return Err(Error::failed(format!(
+                        "the measurement of {batches} batches came with {came} outputs"
+                    )));
+                }
+                Ok(Measurement { outputs: outputs.chunks(each).map(<[Tensor]>::to_vec).collect(), ..measurement })
             }
             (other, _) => Err(unexpected(&other)),
         }
@@ -295,6 +302,11 @@ fn link(program: &WorkerProgram, limits: Limits) -> Result<Box<dyn Link>> {
         return stand_in.link();
     }
     Ok(Box::new(ProcessLink::start(program, limits.memory_mebibytes)?))
+}
+
+/// The values of everything that is fed, in the order of its header.
+fn values_of(feeds: &impl Feed) -> Vec<&Values> {
+    feeds.with_samples().iter().chain(feeds.shared()).map(|tensor| &tensor.values).collect()
 }
 
 fn unexpected(reply: &Reply) -> Error {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, EngineMetadata, Environment};
 use crate::runtime::{Layer, OpenRequest, Session, TransferCount};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values};
+use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
 
 /// What becomes of one request.
 pub(crate) enum Step {
@@ -363,7 +363,6 @@ pub(crate) fn no_measurement() -> Measurement {
         batches: 0,
         enqueue_microseconds: None,
         device: None,
-        output: String::new(),
         outputs: Vec::new(),
     }
 }
@@ -459,7 +458,8 @@ impl Session for FakeSession {
         &self.signature
     }
 
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+        let input = feeds.with_samples().first().ok_or_else(|| Error::failed("nothing is fed"))?;
         (self.answer)(input)
     }
 
@@ -471,19 +471,15 @@ impl Session for FakeSession {
         Ok(self.layers.clone())
     }
 
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
-        let mut outputs = Vec::new();
-        for input in inputs {
-            outputs.extend(self.run(input)?.into_iter().next().map(Tensor::into_floats));
-        }
+    fn measure(&mut self, inputs: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        let outputs = inputs.iter().map(|feeds| self.run(feeds)).collect::<Result<_>>()?;
         let batches = contract.iterations.max(inputs.len() as u64);
         Ok(Measurement {
             contract: contract.clone(),
-            batch: inputs.first().map_or(0, Tensor::batch),
+            batch: inputs.first().map_or(0, Feeds::batch),
             host_milliseconds: vec![1.0; batches as usize],
             wall_seconds: batches as f64 / 1000.0,
             batches,
-            output: self.signature.outputs.first().map(|output| output.name.clone()).unwrap_or_default(),
             outputs,
             ..no_measurement()
         })

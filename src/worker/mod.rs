@@ -29,7 +29,9 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
-use crate::tensor::{ElementType, Signature, Tensor};
+#[cfg(any(test, fuzzing))]
+use crate::tensor::Feeds;
+use crate::tensor::{ElementType, Feed, Signature, Tensor};
 use crate::vocabulary::Library;
 
 /// What the gate asks of a worker.
@@ -43,13 +45,13 @@ pub(crate) enum Request {
     /// Load an artifact; replaces the session before it.
     Open(Box<OpenRequest>),
     /// Run the samples that follow, `batch` at a time.
-    Run { input: TensorHeader, batch: usize, pad: bool },
+    Run { feeds: FeedsHeader, batch: usize, pad: bool },
     /// Run the samples that follow, `batch` at a time, and say what values the outputs take; see [`Extent`].
-    Survey { input: TensorHeader, batch: usize },
+    Survey { feeds: FeedsHeader, batch: usize },
     /// Layers of the loaded artifact.
     Layers,
     /// Measure the samples that follow, `batch` at a time.
-    Measure { input: TensorHeader, batch: usize, contract: TimingContract },
+    Measure { feeds: FeedsHeader, batch: usize, contract: TimingContract },
     /// Build an engine.
     Build(Box<crate::runtime::tensorrt::BuildRequest>),
 }
@@ -60,10 +62,25 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Probe(Probe),
     Device(DeviceInfo),
-    Opened { signature: Signature, seconds: f64, instruction_set: InstructionSet },
-    Outputs { outputs: Vec<TensorHeader>, seconds: f64, transfers: TransferCount },
-    Layers { layers: Option<Vec<Layer>> },
-    Measured { measurement: Measurement, outputs: Vec<TensorHeader> },
+    Opened {
+        signature: Signature,
+        seconds: f64,
+        instruction_set: InstructionSet,
+    },
+    Outputs {
+        outputs: Vec<TensorHeader>,
+        seconds: f64,
+        transfers: TransferCount,
+    },
+    Layers {
+        layers: Option<Vec<Layer>>,
+    },
+    /// `outputs` holds those of every batch, one batch after the other.
+    Measured {
+        measurement: Measurement,
+        batches: usize,
+        outputs: Vec<TensorHeader>,
+    },
     Built(Box<crate::runtime::tensorrt::BuildOutcome>),
     Failed(Error),
 }
@@ -82,6 +99,20 @@ impl TensorHeader {
     }
 }
 
+/// What is fed, without its values: the tensors with samples, then the last `shared` ones without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FeedsHeader {
+    pub(crate) tensors: Vec<TensorHeader>,
+    pub(crate) shared: usize,
+}
+
+impl FeedsHeader {
+    fn of(feeds: &impl Feed) -> Self {
+        let tensors = feeds.with_samples().iter().chain(feeds.shared()).map(TensorHeader::of).collect();
+        Self { tensors, shared: feeds.shared().len() }
+    }
+}
+
 /// A message and the tensors that follow it in its frame.
 trait Message {
     /// Their headers, in order.
@@ -91,9 +122,7 @@ trait Message {
 impl Message for Request {
     fn tensors(&self) -> &[TensorHeader] {
         match self {
-            Self::Run { input, .. } | Self::Survey { input, .. } | Self::Measure { input, .. } => {
-                std::slice::from_ref(input)
-            }
+            Self::Run { feeds, .. } | Self::Survey { feeds, .. } | Self::Measure { feeds, .. } => &feeds.tensors,
             Self::Probe { .. } | Self::Device { .. } | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
         }
     }
@@ -117,13 +146,18 @@ impl Message for Reply {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_requests(mut bytes: &[u8]) -> bool {
     let mut sound = false;
-    while let Ok(Some((_, tensors))) = frame::read::<Request>(&mut bytes) {
+    while let Ok(Some((request, tensors))) = frame::read::<Request>(&mut bytes) {
         sound = true;
-        for input in tensors {
-            let given = input.values.len();
-            if let Ok(batches) = server::batches(&input, 1 + input.batch() / 2) {
-                assert_eq!(batches.iter().map(|part| part.values.len()).sum::<usize>(), given, "samples were lost");
-            }
+        let (Request::Run { feeds, batch, .. }
+        | Request::Survey { feeds, batch }
+        | Request::Measure { feeds, batch, .. }) = request
+        else {
+            continue;
+        };
+        let Ok(feeds) = server::fed(&feeds, tensors) else { continue };
+        let values = |feeds: &Feeds| feeds.with_samples().iter().map(|input| input.values.len()).sum::<usize>();
+        if let Ok(batches) = server::batches(&feeds, batch) {
+            assert_eq!(batches.iter().map(values).sum::<usize>(), values(&feeds), "samples were lost");
         }
     }
     sound

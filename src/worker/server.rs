@@ -8,12 +8,12 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::fault::Faults;
-use super::{Reply, Request, TensorHeader, frame, survey};
+use super::{FeedsHeader, Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, OpenRequest, Session, TransferCount, padding};
-use crate::tensor::{Tensor, Values, element_count};
+use crate::tensor::{Feeds, Tensor, Values, element_count};
 use crate::vocabulary::RuntimeId;
 
 /// Serves requests until standard input ends.
@@ -83,7 +83,6 @@ impl State {
     }
 
     fn serve(&mut self, request: Request, tensors: Vec<Tensor>) -> Result<Answer> {
-        let input = || tensors.into_iter().next().ok_or_else(|| Error::failed("the request came without its input"));
         match request {
             Request::Probe { library, paths } => {
                 self.faults.before("probe");
@@ -105,15 +104,15 @@ impl State {
                 let seconds = start.elapsed().as_secs_f64();
                 Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
             }
-            Request::Run { batch, pad, .. } => self.run(input()?, batch, pad),
-            Request::Survey { batch, .. } => self.survey(&input()?, batch),
+            Request::Run { feeds, batch, pad } => self.run(fed(&feeds, tensors)?, batch, pad),
+            Request::Survey { feeds, batch } => self.survey(&fed(&feeds, tensors)?, batch),
             Request::Layers => {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
             }
-            Request::Measure { batch, contract, .. } => {
+            Request::Measure { feeds, batch, contract } => {
                 self.faults.before("measure");
-                let batches = batches(&input()?, batch)?;
+                let batches = batches(&fed(&feeds, tensors)?, batch)?;
                 let slowdown = self.faults.slowdown("measure");
                 let mut measurement = self.session()?.measure(&batches, &contract)?;
                 if slowdown > 1.0 {
@@ -122,13 +121,9 @@ impl State {
                     measurement.waited_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
                     measurement.gpu_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
                 }
-                let name = measurement.output.clone();
-                let outputs = std::mem::take(&mut measurement.outputs)
-                    .into_iter()
-                    .map(|values| Tensor::float32(name.clone(), vec![values.len()], values))
-                    .collect::<Result<Vec<_>>>()?;
+                let (batches, outputs) = (measurement.outputs.len(), std::mem::take(&mut measurement.outputs).concat());
                 let headers = outputs.iter().map(TensorHeader::of).collect();
-                Ok((Reply::Measured { measurement, outputs: headers }, outputs))
+                Ok((Reply::Measured { measurement, batches, outputs: headers }, outputs))
             }
             Request::Build(request) => {
                 self.faults.before("build");
@@ -155,11 +150,11 @@ impl State {
         self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))
     }
 
-    fn survey(&mut self, input: &Tensor, batch: usize) -> Result<Answer> {
+    fn survey(&mut self, feeds: &Feeds, batch: usize) -> Result<Answer> {
         self.faults.before("survey");
         let start = Instant::now();
         let mut extents: Vec<Tensor> = Vec::new();
-        for part in batches(input, batch)? {
+        for part in batches(feeds, batch)? {
             let answers = self.session()?.run(&part)?;
             append(&mut extents, answers.iter().map(|answer| survey::extents(answer, part.batch())).collect())?;
         }
@@ -168,10 +163,12 @@ impl State {
         Ok((Reply::Outputs { outputs, seconds, transfers: TransferCount::default() }, extents))
     }
 
-    fn run(&mut self, mut input: Tensor, batch: usize, pad: bool) -> Result<Answer> {
+    fn run(&mut self, mut feeds: Feeds, batch: usize, pad: bool) -> Result<Answer> {
         self.faults.before("run");
-        self.faults.spoil_input("run", &mut input);
-        let batches = batches(&input, batch)?;
+        for input in feeds.with_samples_mut() {
+            self.faults.spoil_input("run", input);
+        }
+        let batches = batches(&feeds, batch)?;
         let session = self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))?;
         let before = session.transfers();
         let start = Instant::now();
@@ -195,17 +192,26 @@ impl State {
     }
 }
 
+/// What came with a request, as it was fed.
+pub(super) fn fed(header: &FeedsHeader, mut tensors: Vec<Tensor>) -> Result<Feeds> {
+    let shared = tensors.split_off(tensors.len().saturating_sub(header.shared));
+    Feeds::new(tensors, shared)
+}
+
 /// Cuts the samples into batches; the last may be short.
-pub(super) fn batches(input: &Tensor, batch: usize) -> Result<Vec<Tensor>> {
-    let (samples, row) = (input.batch(), input.row_len());
-    if batch == 0 || samples == 0 || row == 0 || element_count(&input.shape) != Some(input.values.len()) {
+pub(super) fn batches(feeds: &Feeds, batch: usize) -> Result<Vec<Feeds>> {
+    let samples = feeds.batch();
+    let unfit = |input: &&Tensor| {
+        batch == 0 || samples == 0 || input.row_len() == 0 || element_count(&input.shape) != Some(input.values.len())
+    };
+    if let Some(input) = feeds.with_samples().iter().find(unfit) {
         return Err(Error::invalid(format!(
             "nothing to run: samples of shape {:?}, {} values given, batch {batch}",
             input.shape,
             input.values.len()
         )));
     }
-    (0..samples).step_by(batch).map(|start| input.samples(start..samples.min(start.saturating_add(batch)))).collect()
+    (0..samples).step_by(batch).map(|start| feeds.samples(start..samples.min(start.saturating_add(batch)))).collect()
 }
 
 /// Appends the answers of one batch to those before it.
@@ -222,11 +228,15 @@ fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
         )));
     }
     for (output, answer) in outputs.iter_mut().zip(answers) {
-        if output.shape.get(1..) != answer.shape.get(1..) || output.name != answer.name {
-            return Err(Error::failed(format!(
-                "output `{}` changed from {:?} to `{}` {:?} between batches",
-                output.name, output.shape, answer.name, answer.shape
-            )));
+        if output.shape.is_empty() || output.shape.get(1..) != answer.shape.get(1..) || output.name != answer.name {
+            let changed = match output.shape.as_slice() {
+                [] => format!("output `{}` is a scalar, which is not told apart by samples", output.name),
+                shape => format!(
+                    "output `{}` changed from {shape:?} to `{}` {:?} between batches",
+                    output.name, answer.name, answer.shape
+                ),
+            };
+            return Err(Error::failed(changed));
         }
         let added = answer.batch();
         output.values.extend(&answer.values).map_err(|error| error.context(format!("output `{}`", output.name)))?;
@@ -259,8 +269,8 @@ mod tests {
         #[case] expected: Option<Vec<usize>>,
     ) {
         let input = Tensor { name: "x".to_owned(), shape: shape.to_vec(), values: vec![0.5; count].into() };
-        let cut = batches(&input, batch).ok();
-        let sizes = cut.map(|parts| parts.iter().map(Tensor::batch).collect::<Vec<_>>());
+        let cut = batches(&input.into(), batch).ok();
+        let sizes = cut.map(|parts| parts.iter().map(Feeds::batch).collect::<Vec<_>>());
         assert_eq!(sizes, expected);
     }
 }

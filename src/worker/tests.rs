@@ -200,8 +200,9 @@ fn a_survey_counts_the_values_of_each_sample() {
 fn a_measurement_brings_the_last_outputs_of_each_batch() {
     let fakes = answering(|input| Ok(vec![sums(input)]));
     let measurement = opened(&fakes).measure(&samples(4), 2, &TimingContract::host()).unwrap();
-    assert_eq!(measurement.outputs, [vec![1.0, 5.0], vec![9.0, 13.0]]);
-    assert_eq!((measurement.batch, measurement.output.as_str()), (2, "y"));
+    let values: Vec<Vec<f64>> = measurement.outputs.iter().map(|outputs| outputs[0].values.to_f64()).collect();
+    assert_eq!(values, [vec![1.0, 5.0], vec![9.0, 13.0]]);
+    assert_eq!((measurement.batch, measurement.outputs[0][0].name.as_str()), (2, "y"));
     assert_eq!(measurement.batches, 10);
 }
 
@@ -214,7 +215,7 @@ fn an_answer_to_another_question_is_refused() {
             tensors.clear();
         })),
         _ => Step::Spoil(Box::new(|reply, _| {
-            *reply = Reply::Measured { measurement: no_measurement(), outputs: Vec::new() };
+            *reply = Reply::Measured { measurement: no_measurement(), batches: 0, outputs: Vec::new() };
         })),
     };
     let fakes = scripted(|input| Ok(vec![sums(input)]), other);

@@ -17,7 +17,7 @@ fn model(name: &str, batch: usize) -> OpenRequest {
 fn answers_are_those_of_python() {
     for border in ["int8", "float"] {
         let mut session = open(&model(&format!("batch_4_{border}.tflite"), 4)).unwrap();
-        let outputs = session.run(&samples()).unwrap();
+        let outputs = session.run(&samples().into()).unwrap();
         assert_eq!(outputs.len(), 1);
         assert_eq!((outputs[0].name.as_str(), outputs[0].element_type()), ("logits", ElementType::Float32));
         assert_close(&outputs[0], &format!("litert_batch_4_{border}.npy"));
@@ -31,7 +31,7 @@ fn one_sample_at_a_time_gives_the_same_answers() {
         let mut together = rows(&samples(), 0..0);
         together.shape = vec![4, 5];
         for row in 0..4 {
-            together.values.extend(&session.run(&rows(&samples(), row..row + 1)).unwrap()[0].values).unwrap();
+            together.values.extend(&session.run(&rows(&samples(), row..row + 1).into()).unwrap()[0].values).unwrap();
         }
         assert_close(&together, &format!("litert_batch_1_{border}.npy"));
     }
@@ -50,9 +50,9 @@ fn the_signature_tells_the_true_types_and_the_static_batch() {
 #[test]
 fn a_short_batch_is_padded_and_nothing_leaks() {
     let mut session = open(&model("batch_4_int8.tflite", 4)).unwrap();
-    assert!(session.run(&rows(&samples(), 0..3)).unwrap_err().message.contains("has shape [3, 8, 8, 3]"));
-    let whole = session.run(&samples()).unwrap();
-    let part = run_padded(&rows(&samples(), 0..3), 4, &mut |input| session.run(input)).unwrap();
+    assert!(session.run(&rows(&samples(), 0..3).into()).unwrap_err().message.contains("has shape [3, 8, 8, 3]"));
+    let whole = session.run(&samples().into()).unwrap();
+    let part = run_padded(&rows(&samples(), 0..3).into(), 4, &mut |input| session.run(input)).unwrap();
     assert_eq!(part[0].shape, [3, 5]);
     assert_eq!(part[0].floats()[..], whole[0].floats()[..15]);
 }
@@ -79,7 +79,7 @@ fn threads_and_builtin_kernels_give_close_answers() {
     for (threads, optimize) in [(0, true), (2, true), (1, false)] {
         request.options.intra_threads = threads;
         request.options.optimize = optimize;
-        let outputs = open(&request).unwrap().run(&samples()).unwrap();
+        let outputs = open(&request).unwrap().run(&samples().into()).unwrap();
         // Kernels may round one step apart; the output's step is 0.02.
         for (got, wanted) in outputs[0].floats().iter().zip(&expected) {
             assert!((got - wanted).abs() < 0.05, "{threads} threads, optimize {optimize}: {got} for {wanted}");
@@ -98,11 +98,11 @@ fn wrong_inputs_are_refused() {
     let mut session = open(&model("batch_4_int8.tflite", 4)).unwrap();
     let mut bytes = samples();
     bytes.values = Values::Int8(vec![0; bytes.values.len()]);
-    assert_eq!(session.run(&bytes).unwrap_err().message, "`input_1` is int8, expected float32");
+    assert_eq!(session.run(&bytes.into()).unwrap_err().message, "`input_1` is int8, expected float32");
     let mut infinite = samples();
     infinite.values.as_mut::<f32>().unwrap()[7] = f32::NAN;
-    assert_eq!(session.run(&infinite).unwrap_err().message, "NaN cannot be quantised");
-    assert_close(&session.run(&samples()).unwrap()[0], "litert_batch_4_int8.npy");
+    assert_eq!(session.run(&infinite.into()).unwrap_err().message, "NaN cannot be quantised");
+    assert_close(&session.run(&samples().into()).unwrap()[0], "litert_batch_4_int8.npy");
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn answers_are_those_of_python() {
         ("int8.onnx", ArtifactKind::OnnxInt8, "onnxruntime_int8.npy"),
     ] {
         let mut session = open(&model(name, kind)).unwrap();
-        let outputs = session.run(&samples()).unwrap();
+        let outputs = session.run(&samples().into()).unwrap();
         assert_eq!(outputs.len(), 1);
         assert_eq!(outputs[0].name, "logits");
         assert_close(&outputs[0], expected);
@@ -42,7 +42,7 @@ fn half_precision_borders_are_fed_and_kept() {
     let mut halves = samples();
     halves.values = halves.values.to_float(ElementType::Float16).unwrap();
     for input in [samples(), halves] {
-        let outputs = session.run(&input).unwrap();
+        let outputs = session.run(&input.into()).unwrap();
         assert_eq!(outputs[0].element_type(), ElementType::Float16);
         assert_close(&outputs[0], "onnxruntime_fp16_border.npy");
     }
@@ -57,7 +57,7 @@ fn every_batch_size_runs_and_all_outputs_come_by_default() {
     let logits = session.signature().outputs.iter().position(|output| output.name == "logits").unwrap();
     let (_, expected) = npy("onnxruntime_fp32.npy");
     for row in 0..4 {
-        let outputs = session.run(&rows(&samples(), row..row + 1)).unwrap();
+        let outputs = session.run(&rows(&samples(), row..row + 1).into()).unwrap();
         for (got, wanted) in outputs[logits].floats().iter().zip(&expected[row * 5..]) {
             assert!((got - wanted).abs() <= 1e-5, "sample {row}: {got} for {wanted}");
         }
@@ -102,14 +102,14 @@ fn wrong_inputs_are_refused() {
     let mut session = open(&model("fp32.onnx", ArtifactKind::OnnxFp32)).unwrap();
     let mut narrow = samples();
     narrow.shape = vec![4, 8, 6, 4];
-    assert!(session.run(&narrow).unwrap_err().message.contains("has shape [4, 8, 6, 4]"));
+    assert!(session.run(&narrow.into()).unwrap_err().message.contains("has shape [4, 8, 6, 4]"));
     let mut bytes = samples();
     bytes.values = Values::Uint8(vec![0; bytes.values.len()]);
-    assert_eq!(session.run(&bytes).unwrap_err().message, "`input_1` is uint8, expected float32");
+    assert_eq!(session.run(&bytes.into()).unwrap_err().message, "`input_1` is uint8, expected float32");
     let mut named = samples();
     named.name = "image".to_owned();
-    assert_eq!(session.run(&named).unwrap_err().message, "expected tensor `input_1`, got `image`");
-    assert_close(&session.run(&samples()).unwrap()[0], "onnxruntime_fp32.npy");
+    assert_eq!(session.run(&named.into()).unwrap_err().message, "expected tensor `input_1`, got `image`");
+    assert_close(&session.run(&samples().into()).unwrap()[0], "onnxruntime_fp32.npy");
 }
 
 #[test]

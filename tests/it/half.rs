@@ -64,7 +64,7 @@ fn run(model: PathBuf, samples: &Tensor, emulate_half: bool) -> Tensor {
         })
         .unwrap();
     assert!(session.layers().unwrap().unwrap().iter().all(|layer| !layer.name.contains("trtgate")));
-    session.run(samples).unwrap().swap_remove(0).into_float32()
+    session.run(&samples.into()).unwrap().swap_remove(0).into_float32()
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Models {
         let input = if name == "keras-2" { folder.join("input.npy") } else { self.folder.path().join("input.npy") };
         let (shape, values) = npy(&input);
         let input = Tensor::float32(session.signature().inputs[0].name.clone(), shape, values).unwrap();
-        let outputs = session.run(&input).unwrap();
+        let outputs = session.run(&input.into()).unwrap();
         let (shape, expected) = npy(&folder.join("expected.npy"));
         assert_eq!(outputs[0].shape, shape);
         let extent = |pick: fn(f32, f32) -> f32| expected.iter().copied().reduce(pick).unwrap();

@@ -76,7 +76,7 @@ fn answers(artifact: &Artifact, manifest: &Manifest) -> Vec<f32> {
     let shape = [&[8], manifest.input.shape.as_slice()].concat();
     let run = |batch: usize| {
         let values = (0..8).flat_map(|sample| picture(1000 + batch * 8 + sample, size)).collect();
-        session.run(&Tensor::float32("x", shape.clone(), values).unwrap()).unwrap().swap_remove(0).into_floats()
+        session.run(&Tensor::float32("x", shape.clone(), values).unwrap().into()).unwrap().swap_remove(0).into_floats()
     };
     (0..4).flat_map(run).collect()
 }

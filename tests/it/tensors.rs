@@ -5,8 +5,9 @@ use std::process::Command;
 
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
+use trtgate::measure::contract::TimingContract;
 use trtgate::runtime::{OpenRequest, SessionOptions};
-use trtgate::tensor::{ElementType, Tensor, Values};
+use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
 use trtgate::vocabulary::{ArtifactKind, Library, Precision};
 use trtgate::worker::{Limits, Worker, WorkerProgram};
 
@@ -48,4 +49,58 @@ fn integers_beyond_the_floats_stay_exact_from_end_to_end() {
     let floats = Tensor::float32("x", vec![1, 2], vec![1.0, 2.0]).unwrap();
     let error = worker.run(&floats, 2, false).unwrap_err();
     assert_eq!(error.message, "`x` is float32, expected int64");
+}
+
+/// Two inputs of five samples, and what three outputs have to be.
+fn several() -> (Feeds, [(&'static str, Values); 3]) {
+    let ids: Vec<i64> = (0..15).map(|index| (1 << 53) + index).collect();
+    let mask: Vec<bool> = (0..15).map(|index| index % 4 != 1).collect();
+    let feeds = Feeds::new(
+        vec![
+            // Not in the model's order: names decide.
+            Tensor::new("mask", vec![5, 3], Values::Bool(mask.clone())).unwrap(),
+            Tensor::new("ids", vec![5, 3], Values::Int64(ids.clone())).unwrap(),
+        ],
+        vec![],
+    );
+    let expected = [
+        ("next", Values::Int64(ids.iter().zip(&mask).map(|(id, &more)| id + i64::from(more)).collect())),
+        ("share", Values::Float32(mask.iter().map(|&more| if more { 0.25 } else { 0.0 }).collect())),
+        ("rest", Values::Bool(mask.iter().map(|more| !more).collect())),
+    ];
+    (feeds.unwrap(), expected)
+}
+
+/// Every runtime of a processor, with the batch that its model is made for; the fifth sample fills no batch alone.
+#[test]
+fn several_typed_inputs_and_outputs_go_by_name_through_every_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    models(folder.path(), &["tensorflow"]);
+    for (library, name, kind, pad) in [
+        (Library::Onnxruntime, "several.onnx", ArtifactKind::OnnxFp32, false),
+        (Library::Tensorflow, "several", ArtifactKind::SavedModel, false),
+        (Library::Litert, "several.tflite", ArtifactKind::TfliteInt8, true),
+    ] {
+        let mut worker = worker(library, folder.path().join(name), kind, 4);
+        let (feeds, expected) = several();
+        let outputs = worker.run(&feeds, 4, pad).unwrap().outputs;
+        assert_eq!(outputs.len(), expected.len(), "{library}");
+        for (name, values) in &expected {
+            let found = outputs.iter().find(|output| output.name == *name);
+            let found = found.unwrap_or_else(|| panic!("{library} gave no `{name}`"));
+            assert_eq!((found.shape.as_slice(), &found.values), (&[5, 3][..], values), "{library}, `{name}`");
+        }
+        // What is measured is what was run, all of it, by name.
+        let contract = TimingContract { warm_up_milliseconds: 1, duration_milliseconds: 2, ..TimingContract::host() };
+        let measured = worker.measure(&feeds.first(4).unwrap(), 4, &contract).unwrap();
+        let mut names: Vec<&str> = measured.outputs[0].iter().map(|output| output.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!((measured.outputs.len(), names.as_slice()), (1, &["next", "rest", "share"][..]), "{library}");
+        for (name, values) in &expected {
+            let found = measured.outputs[0].iter().find(|output| output.name == *name).unwrap();
+            assert_eq!(found.values, values.part(0, 12).unwrap(), "{library}, `{name}`");
+        }
+        let alone = feeds.get("ids").unwrap();
+        assert_eq!(worker.run(alone, 4, pad).unwrap_err().message, "input `mask` is not fed", "{library}");
+    }
 }

@@ -66,7 +66,8 @@ fn step(event: Event, builds: bool) -> Step {
         // What is built leaves no values to spoil.
         _ if builds => Step::Fail(Error::failed("it is so")),
         Event::Other => Step::Spoil(Box::new(|reply, _| {
-            *reply = Reply::Measured { measurement: crate::worker::fake::no_measurement(), outputs: Vec::new() }
+            *reply =
+                Reply::Measured { measurement: crate::worker::fake::no_measurement(), batches: 0, outputs: Vec::new() }
         })),
         Event::NotANumber => Step::Spoil(Box::new(|_, tensors| {
             let values = tensors.iter_mut().filter_map(|tensor| tensor.values.as_mut::<f32>()).flatten();

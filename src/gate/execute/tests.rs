@@ -373,7 +373,7 @@ fn a_death_among_ordinary_samples_is_the_cells() {
     workshop.fresh = Some(samples(50));
     let script = |step: fn() -> Step| {
         move |call: &crate::worker::fake::Call<'_>| match call.request {
-            crate::worker::Request::Run { input, batch: 4, .. } if input.shape[0] > PROBES => step(),
+            crate::worker::Request::Run { feeds, batch: 4, .. } if feeds.tensors[0].shape[0] > PROBES => step(),
             _ => Step::Serve,
         }
     };

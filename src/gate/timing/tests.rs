@@ -89,7 +89,8 @@ fn timed_outputs_are_held_to_the_reference() {
     let right: Vec<Vec<f32>> =
         expected(&workspace).reference.floats().chunks(4 * CLASSES).map(<[f32]>::to_vec).collect();
     let check = |name: &str, outputs: Vec<Vec<f32>>| {
-        let measurement = Measurement { output: name.to_owned(), outputs, ..no_measurement() };
+        let named = |values: Vec<f32>| vec![Tensor::float32(name, vec![values.len()], values).unwrap()];
+        let measurement = Measurement { outputs: outputs.into_iter().map(named).collect(), ..no_measurement() };
         measurer.check(&cell, &measurement).map_err(|error| error.to_string())
     };
     assert_eq!(check("y", right.clone()), Ok(()));
@@ -97,7 +98,7 @@ fn timed_outputs_are_held_to_the_reference() {
     assert_eq!(check("y", [right.clone(), right[..2].to_vec()].concat()), Ok(()));
     let words = |outcome: std::result::Result<(), String>| outcome.unwrap_err();
     let other = words(check("z", right.clone()));
-    assert!(other.contains("the measurement gave the output `z`, `y` was asked for"), "{other}");
+    assert!(other.contains("output `y` is missing: got `z`"), "{other}");
     for outputs in [vec![], vec![vec![]], vec![right[0][..CLASSES].to_vec()]] {
         let none = words(check("y", outputs));
         assert!(none.contains("the measurement gave no outputs to check"), "{none}");

@@ -51,7 +51,6 @@ impl CellMeasurer for Fake {
             gpu_milliseconds: Vec::new(),
             enqueue_microseconds: None,
             device: None,
-            output: String::new(),
             outputs: Vec::new(),
         })
     }

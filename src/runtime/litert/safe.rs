@@ -10,7 +10,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::{Layer, OpenRequest, Session};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values, element_count};
+use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values, element_count};
 use crate::vocabulary::ArtifactKind;
 
 /// A loaded TFLite model, one signature of it.
@@ -24,9 +24,9 @@ pub(super) struct LitertSession {
     index: usize,
     /// As declared: integers are reported as such, and outputs are those asked for.
     signature: Signature,
-    /// What a caller feeds: the declared input, with floats for quantised integers.
-    input: TensorSpec,
-    input_quantization: Option<Quantization>,
+    /// What a caller feeds: the declared inputs, with floats for quantised integers.
+    inputs: Vec<TensorSpec>,
+    input_quantizations: Vec<Option<Quantization>>,
     /// For each output asked for: its index among the declared ones and its quantisation.
     selected: Vec<(usize, Option<Quantization>)>,
 }
@@ -49,11 +49,13 @@ impl LitertSession {
         let (inputs, input_quantizations) = read_borders(&definition.inputs)?;
         let (outputs, output_quantizations) = read_borders(&definition.outputs)?;
         let declared = Signature { inputs, outputs };
-        let mut input = border::only_input(&declared)?.clone();
-        check_batch(&input, request)?;
-        let input_quantization = input_quantizations.into_iter().next().flatten();
-        if input_quantization.is_some() {
-            input.element_type = ElementType::Float32;
+        let mut fed = declared.inputs.clone();
+        // What has no dimension has no batch.
+        fed.iter().filter(|input| !input.shape.is_empty()).try_for_each(|input| check_batch(input, request))?;
+        for (input, quantization) in fed.iter_mut().zip(&input_quantizations) {
+            if quantization.is_some() {
+                input.element_type = ElementType::Float32;
+            }
         }
 
         let buffers = |borders: &[Border], specs: &[TensorSpec], is_input: bool| -> Result<Vec<Buffer>> {
@@ -79,7 +81,7 @@ impl LitertSession {
                 .collect();
         let outputs = selected.iter().filter_map(|&(place, _)| declared.outputs.get(place).cloned()).collect();
         let signature = Signature { inputs: declared.inputs, outputs };
-        Ok(Self { model, index, signature, input, input_quantization, input_buffers, output_buffers, selected })
+        Ok(Self { model, index, signature, inputs: fed, input_quantizations, input_buffers, output_buffers, selected })
     }
 }
 
@@ -89,14 +91,19 @@ impl Session for LitertSession {
     }
 
     /// Runs exactly the batch that the model was made for; quantised outputs come back as `float32` values.
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        let input = self.input.fit(input)?;
-        let bytes = match self.input_quantization {
-            Some(quantization) => quantization.quantize(&input.floats())?,
-            None => input.values.encode(),
-        };
-        let buffer = self.input_buffers.first_mut().ok_or_else(|| Error::failed("the model has no input buffer"))?;
-        buffer.write(&bytes)?;
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+        let bound = border::bind(&self.inputs, feeds)?;
+        if bound.len() != self.input_buffers.len() {
+            return Err(Error::failed("the model has not a buffer for every input"));
+        }
+        let places = self.input_buffers.iter_mut().zip(&self.input_quantizations);
+        for (tensor, (buffer, quantization)) in bound.iter().zip(places) {
+            let bytes = match quantization {
+                Some(quantization) => quantization.quantize(&tensor.floats())?,
+                None => tensor.values.encode(),
+            };
+            buffer.write(&bytes)?;
+        }
         self.model.run(self.index, &mut self.input_buffers, &mut self.output_buffers)?;
         let mut outputs = Vec::with_capacity(self.selected.len());
         for (spec, &(place, quantization)) in self.signature.outputs.iter().zip(&self.selected) {
@@ -115,8 +122,8 @@ impl Session for LitertSession {
         Ok(Some(self.model.operators()?.into_iter().map(layer).collect()))
     }
 
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(inputs, contract, &mut |input| self.run(input))
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 

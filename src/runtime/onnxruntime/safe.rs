@@ -18,7 +18,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::{Layer, OpenRequest, Session, SessionOptions};
-use crate::tensor::{Element, ElementType, Signature, Tensor, TensorSpec, Values};
+use crate::tensor::{Element, ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
 use crate::vocabulary::ArtifactKind;
 
 /// The library that this process has loaded, and its one environment.
@@ -90,7 +90,6 @@ impl OnnxSession {
                 .map(|output| spec(output.name(), output.dtype()))
                 .collect::<Result<_>>()?,
         };
-        border::only_input(&declared)?;
         let selected = border::select_outputs(&declared.outputs, &request.options.outputs)?;
         let all = selected.len() == declared.outputs.len();
         let outputs: Vec<TensorSpec> =
@@ -161,14 +160,16 @@ impl Session for OnnxSession {
         &self.signature
     }
 
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        let spec = border::only_input(&self.signature)?;
-        let input = spec.fit(input)?;
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+        let bound = border::bind(&self.signature.inputs, feeds)?;
         let failed = |error: ort::Error| Error::failed("ONNX Runtime failed to run the model").because(error);
-        let inputs = [(spec.name.as_str(), view(&input).map_err(failed)?)];
+        let mut inputs = Vec::with_capacity(bound.len());
+        for tensor in &bound {
+            inputs.push((tensor.name.as_str(), view(tensor).map_err(failed)?));
+        }
         let answers = match &self.selection {
-            None => self.session.run(Vec::from(inputs)),
-            Some(selection) => self.session.run_with_options(Vec::from(inputs), selection),
+            None => self.session.run(inputs),
+            Some(selection) => self.session.run_with_options(inputs, selection),
         }
         .map_err(failed)?;
         self.signature
@@ -200,8 +201,8 @@ impl Session for OnnxSession {
         graph::layers(read(&file)?, read(&self.artifact)?).map(Some)
     }
 
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(inputs, contract, &mut |input| self.run(input))
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 

@@ -39,8 +39,8 @@ const WANTED: Wanted<'static> = Wanted {
 /// tell.
 ///
 /// # Errors
-/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of several inputs or
-/// of tensors without a shape.
+/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of tensors without a
+/// shape.
 pub(crate) fn declared_signature(folder: &std::path::Path, key: &str) -> Result<Option<crate::tensor::Signature>> {
     safe::declared_signature(folder, key)
 }

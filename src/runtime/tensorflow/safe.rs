@@ -13,7 +13,7 @@ use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{OpenRequest, Session};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values};
+use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
 use crate::vocabulary::ArtifactKind;
 
 /// The tag of the meta graph made for inference.
@@ -24,7 +24,7 @@ pub(super) struct TensorflowSession {
     library: Tensorflow,
     model: SavedModel,
     signature: Signature,
-    input: Endpoint,
+    inputs: Vec<Endpoint>,
     outputs: Vec<Endpoint>,
 }
 
@@ -47,7 +47,7 @@ impl TensorflowSession {
         let (declared, names) = read_signature(definition)?;
 
         let selected = border::select_outputs(&declared.outputs, &options.outputs)?;
-        let input = model.endpoint(&names.input)?;
+        let inputs = names.inputs.iter().map(|name| model.endpoint(name)).collect::<Result<Vec<_>>>()?;
         let mut outputs = Vec::with_capacity(selected.len());
         let mut specs = Vec::with_capacity(selected.len());
         let mut made = Vec::with_capacity(selected.len());
@@ -60,7 +60,7 @@ impl TensorflowSession {
         }
         restore::variables(&mut model, &meta_graph, &request.artifact, &made)?;
         let signature = Signature { inputs: declared.inputs, outputs: specs };
-        Ok(Self { library, model, signature, input, outputs })
+        Ok(Self { library, model, signature, inputs, outputs })
     }
 }
 
@@ -69,18 +69,20 @@ impl Session for TensorflowSession {
         &self.signature
     }
 
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        let spec = border::only_input(&self.signature)?;
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
         // TensorFlow does not check the spatial shape: the convolution takes any, and the answer is another one.
-        let input = spec.fit(input)?;
-        let kind = data_type_number(input.element_type())?;
-        let value = RawTensor::new(&self.library, kind, &input.shape, &input.values.encode())?;
-        let answers = self.model.run(&[(self.input, &value)], &[], &self.outputs)?;
+        let mut values = Vec::with_capacity(self.inputs.len());
+        for tensor in border::bind(&self.signature.inputs, feeds)? {
+            let kind = data_type_number(tensor.element_type())?;
+            values.push(RawTensor::new(&self.library, kind, &tensor.shape, &tensor.values.encode())?);
+        }
+        let inputs: Vec<(Endpoint, &RawTensor)> = self.inputs.iter().copied().zip(&values).collect();
+        let answers = self.model.run(&inputs, &[], &self.outputs)?;
         self.signature.outputs.iter().zip(answers).map(|(spec, answer)| read_output(spec, &answer)).collect()
     }
 
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(inputs, contract, &mut |input| self.run(input))
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 
@@ -141,8 +143,8 @@ fn tags(graph: &proto::MetaGraph) -> String {
 /// library then has to.
 ///
 /// # Errors
-/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of several inputs or
-/// of tensors without a shape.
+/// `Input`, with the signatures that there are, for a model that has no `key`; `Unsupported` for one of tensors without a
+/// shape.
 pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Signature>> {
     let Ok(bytes) = files::read(&folder.join("saved_model.pb"), files::GRAPH) else { return Ok(None) };
     let Ok(model) = proto::SavedModel::decode(bytes.as_slice()) else { return Ok(None) };
@@ -151,12 +153,14 @@ pub(super) fn declared_signature(folder: &Path, key: &str) -> Result<Option<Sign
     Ok(Some(signature))
 }
 
-/// The tensor of the graph that the one input of the signature `key` is fed to, where the model's files tell.
+/// The tensor of the graph that the one input of the signature `key` is fed to, where the model's files tell; none where there
+/// are several.
 pub(super) fn input_tensor(folder: &Path, key: &str) -> Option<String> {
     let bytes = files::read(&folder.join("saved_model.pb"), files::GRAPH).ok()?;
     let model = proto::SavedModel::decode(bytes.as_slice()).ok()?;
     let graph = model.meta_graphs.iter().find(|graph| tags(graph) == SERVE_TAG)?;
-    Some(graph.signatures.get(key)?.inputs.values().next()?.name.clone())
+    let mut inputs = graph.signatures.get(key)?.inputs.values();
+    inputs.next().filter(|_| inputs.next().is_none()).map(|input| input.name.clone())
 }
 
 /// The library must be the version that its package says, or results and baselines would go under a wrong name.
@@ -187,7 +191,7 @@ fn find_signature<'a>(meta_graph: &'a proto::MetaGraph, key: &str) -> Result<&'a
 /// Names of a signature's tensors inside the graph.
 #[derive(Debug, PartialEq, Eq)]
 struct GraphNames {
-    input: String,
+    inputs: Vec<String>,
     outputs: Vec<String>,
 }
 
@@ -209,9 +213,7 @@ fn read_signature(definition: &proto::Signature) -> Result<(Signature, GraphName
         definition.inputs.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let (outputs, output_names) = definition.outputs.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let signature = Signature { inputs, outputs };
-    border::only_input(&signature)?;
-    let input = input_names.into_iter().next().unwrap_or_default();
-    Ok((signature, GraphNames { input, outputs: output_names }))
+    Ok((signature, GraphNames { inputs: input_names, outputs: output_names }))
 }
 
 /// The element type that a `DataType` number stands for (`tensorflow/core/framework/types.proto`).
@@ -291,18 +293,19 @@ mod tests {
         let (read, names) = read_signature(&signature(&[("x", info("serve_x:0", 1, &[-1, 32, 32, 3]))])).unwrap();
         assert_eq!(read.inputs[0].shape, [None, Some(32), Some(32), Some(3)]);
         assert_eq!(read.outputs[0].element_type, ElementType::Float32);
-        assert_eq!(names, GraphNames { input: "serve_x:0".to_owned(), outputs: vec!["call:1".to_owned()] });
+        assert_eq!(names, GraphNames { inputs: vec!["serve_x:0".to_owned()], outputs: vec!["call:1".to_owned()] });
     }
 
     #[test]
-    fn sparse_unranked_and_several_inputs_are_unsupported() {
+    fn sparse_and_unranked_inputs_are_unsupported_and_several_are_read_by_name() {
         let sparse = signature(&[("x", info("", 1, &[-1]))]);
         assert_eq!(read_signature(&sparse).unwrap_err().message, "`x` is not a dense tensor");
         let mut unranked = info("x:0", 1, &[]);
         unranked.shape = Some(proto::Shape { dimensions: Vec::new(), unknown_rank: true });
         assert!(read_signature(&signature(&[("x", unranked)])).is_err());
         let two = signature(&[("x", info("x:0", 1, &[-1])), ("y", info("y:0", 1, &[-1]))]);
-        assert!(read_signature(&two).is_err());
+        let (read, names) = read_signature(&two).unwrap();
+        assert_eq!((read.inputs[1].name.as_str(), names.inputs[1].as_str()), ("y", "y:0"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::runtime::tensorrt::metadata::sha256;
 use crate::runtime::tensorrt::result::{Library, Runtime};
 use crate::runtime::tensorrt::session::EngineSession;
 use crate::runtime::{OpenRequest, Session as _, SessionOptions};
-use crate::tensor::{Tensor, TensorSpec};
+use crate::tensor::{Feeds, TensorSpec};
 use crate::vocabulary::ArtifactKind;
 
 /// An engine that was built and measured, kept or not.
@@ -116,17 +116,16 @@ pub(super) fn measure(
     };
     let mut session = EngineSession::with_engine(device.clone(), engine, &open)?;
     let [least, most] = session.batches();
-    let input = made_up(&session.signature().inputs, preferred.clamp(least, most))?;
-    let measured = session.measure(&[input], &contract(request.options.profiles))?;
+    let feeds = made_up(&session.signature().inputs, preferred.clamp(least, most))?;
+    let measured = session.measure(&[feeds], &contract(request.options.profiles))?;
     Ok(measured.samples_per_second().round() as u64)
 }
 
 /// A batch of any values: the time of a dense network does not depend on them.
-fn made_up(inputs: &[TensorSpec], batch: usize) -> Result<Tensor> {
-    match inputs {
-        [input] => input.made_up(batch),
-        _ => Err(Error::unsupported(format!("engines with {} inputs cannot be compared", inputs.len()))),
-    }
+fn made_up(inputs: &[TensorSpec], batch: usize) -> Result<Feeds> {
+    let tensors = inputs.iter().map(|input| input.made_up(batch)).collect::<Result<Vec<_>>>()?;
+    let (shared, samples) = tensors.into_iter().partition(|tensor| tensor.shape.is_empty());
+    Feeds::new(samples, shared)
 }
 
 #[cfg(test)]
@@ -230,7 +229,8 @@ mod tests {
             element_type: crate::tensor::ElementType::Float32,
             shape: shape.to_vec(),
         };
-        let input = made_up(&[spec(&[None, Some(3), Some(2)])], 4).unwrap();
+        let feeds = made_up(&[spec(&[None, Some(3), Some(2)])], 4).unwrap();
+        let input = feeds.get("x").unwrap();
         assert_eq!((input.shape.as_slice(), input.values.len()), ([4, 3, 2].as_slice(), 24));
         assert!(made_up(&[spec(&[None, None])], 4).is_err());
         assert!(made_up(&[], 4).is_err());

@@ -10,8 +10,8 @@ use crate::runtime::tensorrt::build::{environment, open_driver};
 use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
 use crate::runtime::tensorrt::{capabilities, layers, pipeline};
-use crate::runtime::{Layer, OpenRequest, Session, TransferCount};
-use crate::tensor::{ElementType, Signature, Tensor, TensorSpec, Values, element_count};
+use crate::runtime::{Layer, OpenRequest, Session, TransferCount, border};
+use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, Values, element_count};
 
 /// One tensor of an engine, with memory for its largest extent on both sides.
 struct Slot {
@@ -29,8 +29,10 @@ pub struct EngineSession {
     engine: Engine,
     device: Device,
     stream: Stream,
-    input: Slot,
+    inputs: Vec<Slot>,
     outputs: Vec<Slot>,
+    /// The inputs as they are fed, whose batch is checked apart.
+    fed: Vec<TensorSpec>,
     signature: Signature,
     batches: [usize; 2],
     dynamic: bool,
@@ -72,17 +74,11 @@ impl EngineSession {
 
     pub(super) fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
         let signature = signature(&engine)?;
-        let [input] = signature.inputs.as_slice() else {
-            return Err(Error::unsupported(format!(
-                "the engine has {} inputs, exactly one is handled",
-                signature.inputs.len()
-            )));
-        };
-        if !matches!(input.element_type, ElementType::Float32 | ElementType::Float16) {
+        if let Some(input) = signature.inputs.iter().find(|input| input.element_type.bytes().is_none()) {
             return Err(Error::unsupported(format!("input `{}` takes {}", input.name, input.element_type))
-                .hint("export the model with a float input"));
+                .hint("export the model with inputs of floats, whole numbers or booleans"));
         }
-        let batches = batch_range(&engine, input)?;
+        let batches = batch_range(&engine, &signature.inputs)?;
         if request.batch > batches[1] {
             return Err(outside(request.batch, batches));
         }
@@ -94,12 +90,13 @@ impl EngineSession {
             return Err(Error::input(format!("the engine has no output `{absent}`")));
         }
         // Output extents follow from the largest batch.
-        let fixed = input.shape.iter().skip(1).map(|extent| extent.unwrap_or(0) as i64);
-        let largest: Vec<i64> = std::iter::once(batches[1] as i64).chain(fixed).collect();
-        let dynamic = input.shape.first().is_some_and(Option::is_none);
-        if dynamic {
+        let open = |input: &&TensorSpec| input.shape.first().is_some_and(Option::is_none);
+        for input in signature.inputs.iter().filter(open) {
+            let fixed = input.shape.iter().skip(1).map(|extent| extent.unwrap_or(0) as i64);
+            let largest: Vec<i64> = std::iter::once(batches[1] as i64).chain(fixed).collect();
             context.set_input_shape(&input.name, &largest)?;
         }
+        let dynamic = signature.inputs.iter().any(|input| open(&input));
         let slot = |spec: &TensorSpec| -> Result<Slot> {
             let elements = context.shape(&spec.name)?.iter().try_fold(1_usize, |product, extent| {
                 usize::try_from(*extent).ok().and_then(|extent| product.checked_mul(extent))
@@ -116,16 +113,17 @@ impl EngineSession {
             context.set_tensor_buffer(&spec.name, &memory.device)?;
             Ok(memory)
         };
-        let input = slot(input)?;
+        let inputs = signature.inputs.iter().map(slot).collect::<Result<Vec<_>>>()?;
+        let fed = signature.inputs.iter().map(TensorSpec::of_any_batch).collect();
         // Every output needs memory; only those asked for are copied back.
         let outputs = signature.outputs.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let transfers = TransferCount::default();
-        Ok(Self { context, engine, device, stream, input, outputs, signature, batches, dynamic, transfers })
+        Ok(Self { context, engine, device, stream, inputs, outputs, fed, signature, batches, dynamic, transfers })
     }
 
     /// Binds the session's own memory to its context.
     fn bind(&self) -> Result<()> {
-        let mut slots = std::iter::once(&self.input).chain(&self.outputs);
+        let mut slots = self.inputs.iter().chain(&self.outputs);
         slots.try_for_each(|slot| self.context.set_tensor_buffer(&slot.spec.name, &slot.device))
     }
 
@@ -163,21 +161,23 @@ impl Session for EngineSession {
         &self.signature
     }
 
-    fn run(&mut self, input: &Tensor) -> Result<Vec<Tensor>> {
-        let input = self.input.spec.of_any_batch().fit(input)?;
-        let batch = input.batch();
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+        let bound = border::bind(&self.fed, feeds)?;
+        let batch = feeds.batch();
         if !(self.batches[0]..=self.batches[1]).contains(&batch) {
             return Err(outside(batch, self.batches));
         }
-        let bytes_in = write_values(&self.input, &input)?;
-        self.input.host.copy_to(&self.input.device, bytes_in, &self.stream)?;
-        self.transfers.copies_in += 1;
-        self.transfers.bytes_in += bytes_in as u64;
-        let shape: Vec<i64> = input.shape.iter().map(|extent| *extent as i64).collect();
-        self.context.set_input_shape(&self.input.spec.name, &shape)?;
+        for (slot, tensor) in self.inputs.iter().zip(&bound) {
+            let bytes_in = write_values(slot, tensor)?;
+            slot.host.copy_to(&slot.device, bytes_in, &self.stream)?;
+            self.transfers.copies_in += 1;
+            self.transfers.bytes_in += bytes_in as u64;
+            let shape: Vec<i64> = tensor.shape.iter().map(|extent| *extent as i64).collect();
+            self.context.set_input_shape(&slot.spec.name, &shape)?;
+        }
         for output in &self.outputs {
-            // NaN everywhere: values that the engine did not write cannot pass for answers.
-            output.device.fill(0xff, &self.stream)?;
+            // Values that the engine did not write cannot pass for answers.
+            output.device.fill(pipeline::poison(output.spec.element_type), &self.stream)?;
         }
         self.context.enqueue(&self.stream)?;
         let mut shapes = Vec::with_capacity(self.outputs.len());
@@ -214,13 +214,13 @@ impl Session for EngineSession {
         layers::parse(&self.engine.layer_information(&self.context)?).map(Some)
     }
 
-    fn measure(&mut self, inputs: &[Tensor], contract: &TimingContract) -> Result<Measurement> {
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
         let mut contexts = self.contexts(contract.streams)?;
         let (wanted, others) = self.outputs.iter().partition::<Vec<_>, _>(|output| output.wanted);
         let specs = |slots: Vec<&Slot>| slots.into_iter().map(|slot| slot.spec.clone()).collect::<Vec<_>>();
         let (wanted, others) = (specs(wanted), specs(others));
-        let border = pipeline::Border { input: &self.input.spec, outputs: &wanted, others: &others };
-        let measured = pipeline::measure(&self.device, &mut contexts, &border, inputs, contract);
+        let border = pipeline::Border { inputs: &self.signature.inputs, outputs: &wanted, others: &others };
+        let measured = pipeline::measure(&self.device, &mut contexts, &border, batches, contract);
         drop(contexts);
         let bound = self.bind();
         measured.and_then(|measured| bound.map(|()| measured))
@@ -253,8 +253,24 @@ pub(super) fn signature(engine: &Engine) -> Result<Signature> {
     Ok(signature)
 }
 
-/// Smallest and largest batch that the engine accepts.
-pub(super) fn batch_range(engine: &Engine, input: &TensorSpec) -> Result<[usize; 2]> {
+/// Smallest and largest batch that every input of the engine accepts.
+pub(super) fn batch_range(engine: &Engine, inputs: &[TensorSpec]) -> Result<[usize; 2]> {
+    let with_batch = inputs.iter().filter(|input| !input.shape.is_empty());
+    common_range(with_batch.map(|input| range_of(engine, input)).collect::<Result<Vec<_>>>()?)
+}
+
+/// What all `ranges` hold.
+fn common_range(ranges: Vec<[usize; 2]>) -> Result<[usize; 2]> {
+    let common = ranges.iter().copied().reduce(|[least, most], [low, high]| [least.max(low), most.min(high)]);
+    match common {
+        Some([least, most]) if least <= most => Ok([least, most]),
+        Some(_) => Err(Error::unsupported(format!("the engine's inputs have no batch in common: {ranges:?}"))),
+        None => Err(Error::unsupported("the engine has no input with a batch")),
+    }
+}
+
+/// Smallest and largest batch that `input` accepts.
+fn range_of(engine: &Engine, input: &TensorSpec) -> Result<[usize; 2]> {
     match input.shape.first() {
         Some(Some(batch)) => Ok([*batch, *batch]),
         Some(None) => {
@@ -305,6 +321,13 @@ mod tests {
     fn batches_outside_say_what_fits() {
         assert_eq!(outside(33, [1, 32]).message, "batch 33 is outside the engine's profile, 1 to 32");
         assert_eq!(outside(3, [8, 8]).message, "batch 3 does not fit an engine of the fixed batch 8");
+    }
+
+    #[test]
+    fn inputs_share_the_batches_that_all_of_them_accept() {
+        assert_eq!(common_range(vec![[1, 32], [4, 64], [1, 16]]).unwrap(), [4, 16]);
+        assert!(common_range(vec![[1, 8], [16, 16]]).unwrap_err().message.contains("no batch in common"));
+        assert!(common_range(vec![]).is_err());
     }
 
     #[test]

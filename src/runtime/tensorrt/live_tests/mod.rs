@@ -111,7 +111,7 @@ fn run(session: &mut EngineSession, samples: usize, batch: usize) -> Vec<f32> {
     let mut logits = Vec::new();
     for chunk in values.chunks(ROW * batch) {
         let input = Tensor::float32("input_1", vec![chunk.len() / ROW, 3, 8, 8], chunk.to_vec()).unwrap();
-        let outputs = session.run(&input).unwrap();
+        let outputs = session.run(&input.into()).unwrap();
         logits.extend(outputs[0].floats().iter().copied());
     }
     logits

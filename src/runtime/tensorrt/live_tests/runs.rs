@@ -1,6 +1,7 @@
 //! What needs a GPU that the library runs on.
 
 use super::*;
+use crate::tensor::Feeds;
 
 #[test]
 #[ignore = "needs a TensorRT that runs, in TRTGATE_TENSORRT_PATH"]
@@ -19,9 +20,9 @@ fn transfers_are_counted_and_wrong_calls_refused() {
         assert!(open(&request, 33).err().unwrap().message.contains("outside the engine's profile"));
         let mut session = open(&request, 32).unwrap();
         let large = Tensor::float32("input_1", vec![33, 3, 8, 8], test_model::inputs(33)).unwrap();
-        assert!(session.run(&large).unwrap_err().message.contains("outside the engine's profile"));
+        assert!(session.run(&large.into()).unwrap_err().message.contains("outside the engine's profile"));
         let named = Tensor::float32("x", vec![1, 3, 8, 8], test_model::inputs(1)).unwrap();
-        assert!(session.run(&named).is_err());
+        assert!(session.run(&named.into()).is_err());
         // The session survives refused calls.
         assert_eq!(run(&mut session, 10, 10).len(), 100);
 
@@ -32,7 +33,7 @@ fn transfers_are_counted_and_wrong_calls_refused() {
         let mut session = open(&fixed, 8).unwrap();
         assert!(largest_difference(&run(&mut session, 16, 8), &test_model::reference(16)) < 1e-4);
         let three = Tensor::float32("input_1", vec![3, 3, 8, 8], test_model::inputs(3)).unwrap();
-        assert!(session.run(&three).unwrap_err().message.contains("fixed batch 8"));
+        assert!(session.run(&three.into()).unwrap_err().message.contains("fixed batch 8"));
     }
 }
 
@@ -152,9 +153,9 @@ fn measurements_answer_what_runs_answer() {
             }
             let mut session = open(&request, 32).unwrap();
             let expected = run(&mut session, 64, 32);
-            let inputs: Vec<Tensor> = test_model::inputs(64)
+            let inputs: Vec<Feeds> = test_model::inputs(64)
                 .chunks(ROW * 32)
-                .map(|chunk| Tensor::float32("input_1", vec![32, 3, 8, 8], chunk.to_vec()).unwrap())
+                .map(|chunk| Tensor::float32("input_1", vec![32, 3, 8, 8], chunk.to_vec()).unwrap().into())
                 .collect();
             for (mode, streams) in [(TimingMode::Latency, 1), (TimingMode::Throughput, 1), (TimingMode::Throughput, 4)]
             {
@@ -173,7 +174,8 @@ fn measurements_answer_what_runs_answer() {
                     installation.id,
                     measured.samples_per_second()
                 );
-                assert!(largest_difference(&measured.outputs.concat(), &expected) <= tolerance(precision));
+                let outputs = measured.outputs.into_iter().flat_map(|mut outputs| outputs.remove(0).into_floats());
+                assert!(largest_difference(&outputs.collect::<Vec<_>>(), &expected) <= tolerance(precision));
             }
             // The session's own memory is bound again.
             assert_eq!(run(&mut session, 64, 32), expected);

@@ -7,14 +7,15 @@ use crate::error::{Error, Result};
 use crate::measure::contract::TimingContract;
 use crate::runtime::TransferCount;
 use crate::runtime::cuda::{ALIGNMENT, Device, DeviceBuffer, PinnedBuffer, Stream};
-use crate::runtime::tensorrt::pipeline::values::{self, POISON};
+use crate::runtime::tensorrt::pipeline::values::{self, poison};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject};
-use crate::tensor::{ElementType, TensorSpec, Values};
+use crate::tensor::{ElementType, Tensor, TensorSpec, Values};
 
 /// One binding: its name and its size for the batch at hand.
 pub(super) struct Binding {
     name: String,
     element_type: ElementType,
+    shape: Vec<usize>,
     bytes: usize,
     /// Bytes from one batch's tensor to the next one's.
     pitch: usize,
@@ -22,7 +23,8 @@ pub(super) struct Binding {
 
 impl Binding {
     fn new<C: Enqueue>(spec: &TensorSpec, context: &C) -> Result<Self> {
-        let elements: usize = context.tensor_shape(&spec.name)?.iter().product();
+        let shape = context.tensor_shape(&spec.name)?;
+        let elements: usize = shape.iter().product();
         let size = spec.element_type.bytes().ok_or_else(|| {
             Error::unsupported(format!(
                 "`{}` is {}, which cannot cross the engine's border",
@@ -31,13 +33,13 @@ impl Binding {
         })?;
         let bytes = elements * size;
         let pitch = bytes.max(1).next_multiple_of(ALIGNMENT);
-        Ok(Self { name: spec.name.clone(), element_type: spec.element_type, bytes, pitch })
+        Ok(Self { name: spec.name.clone(), element_type: spec.element_type, shape, bytes, pitch })
     }
 }
 
 /// All bindings of the engine.
 pub(super) struct Bindings {
-    input: Binding,
+    inputs: Vec<Binding>,
     /// Outputs that are asked for.
     outputs: Vec<Binding>,
     /// Outputs that only need a place.
@@ -45,26 +47,23 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Sets the input's shape on every context and reads the sizes that follow.
+    /// Sets the inputs' shapes on every context and reads the sizes that follow.
     pub(super) fn new<C: Enqueue>(subject: &mut Subject<'_, C>) -> Result<Self> {
-        let shape = subject.batches.first().map(|batch| batch.shape.clone()).unwrap_or_default();
         for context in subject.contexts.iter_mut() {
-            context.set_input_shape(&subject.border.input.name, &shape)?;
+            for tensor in subject.batches.first().into_iter().flatten() {
+                context.set_input_shape(&tensor.name, &tensor.shape)?;
+            }
         }
         let missing = || Error::usage("a measurement needs an execution context");
         let context = subject.contexts.first().ok_or_else(missing)?;
         let of = |specs: &[TensorSpec]| specs.iter().map(|spec| Binding::new(spec, context)).collect::<Result<_>>();
         let border = subject.border;
-        Ok(Self {
-            input: Binding::new(border.input, context)?,
-            outputs: of(border.outputs)?,
-            others: of(border.others)?,
-        })
+        Ok(Self { inputs: of(border.inputs)?, outputs: of(border.outputs)?, others: of(border.others)? })
     }
 
     /// Bytes that a copy moves for one batch, in.
     pub(super) fn bytes_in(&self) -> usize {
-        self.input.pitch
+        self.inputs.iter().map(|input| input.pitch).sum()
     }
 
     /// Bytes that a copy moves for one batch, out.
@@ -106,15 +105,21 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new<C>(subject: &Subject<'_, C>, bindings: &Bindings, batches_per_launch: usize) -> Result<Self> {
-        let (pitch, inputs) = (bindings.input.pitch, subject.batches.len());
+        let (pitch, inputs) = (bindings.bytes_in().max(1), subject.batches.len());
         let places = inputs + batches_per_launch.saturating_sub(1);
         let memory = subject.device.allocate_pinned(places * pitch)?;
         {
             let mut view = memory.view_mut::<u8>()?;
             for (place, batch) in view.chunks_exact_mut(pitch).zip(subject.batches.iter().cycle()) {
-                let bytes = subject.border.input.fit(batch)?.values.encode();
-                let fits = || Error::failed(format!("an input of {} bytes where {pitch} fit", bytes.len()));
-                place.get_mut(..bytes.len()).ok_or_else(fits)?.copy_from_slice(&bytes);
+                let mut rest = place;
+                for (tensor, binding) in batch.iter().zip(&bindings.inputs) {
+                    let bytes = tensor.values.encode();
+                    let fits =
+                        || Error::failed(format!("`{}` has {} bytes where {pitch} fit", tensor.name, bytes.len()));
+                    let (own, after) = rest.split_at_mut_checked(binding.pitch).ok_or_else(fits)?;
+                    own.get_mut(..bytes.len()).ok_or_else(fits)?.copy_from_slice(&bytes);
+                    rest = after;
+                }
             }
         }
         Ok(Self { memory, pitch, inputs })
@@ -171,8 +176,11 @@ impl Buffers {
 
     /// Lets `context` run batch `batch` of the launch next.
     pub(super) fn bind<C: Enqueue>(&self, batch: usize, bindings: &Bindings, context: &mut C) -> Result<()> {
-        let input = self.input.part(batch * bindings.input.pitch, bindings.input.bytes)?;
-        context.bind(&bindings.input.name, &input)?;
+        let mut offset = batch * bindings.bytes_in();
+        for binding in &bindings.inputs {
+            context.bind(&binding.name, &self.input.part(offset, binding.bytes)?)?;
+            offset += binding.pitch;
+        }
         let mut offset = batch * bindings.bytes_out();
         for binding in &bindings.outputs {
             context.bind(&binding.name, &self.output.part(offset, binding.bytes)?)?;
@@ -200,36 +208,55 @@ impl Buffers {
 
     /// Poisons every buffer that the timed region must fill: outputs on device and host, and the input on the device
     /// if it is copied in the timed region (otherwise it is copied here, before it).
-    pub(super) fn poison(&self, copies_in: bool, stream: &Stream) -> Result<()> {
+    pub(super) fn poison(&self, bindings: &Bindings, copies_in: bool, stream: &Stream) -> Result<()> {
         if copies_in {
-            self.input.fill(POISON, stream)?;
+            self.input.fill(poison(ElementType::Float32), stream)?;
         } else {
             self.copy_in(stream)?;
         }
-        self.output.fill(POISON, stream)?;
-        self.host.view_mut::<u8>()?.fill(POISON);
+        let mut host = self.host.view_mut::<u8>()?;
+        let mut offset = 0;
+        for binding in self.batches().flat_map(|_| &bindings.outputs) {
+            let byte = poison(binding.element_type);
+            self.output.part(offset, binding.pitch)?.fill(byte, stream)?;
+            host.get_mut(offset..offset + binding.pitch).unwrap_or_default().fill(byte);
+            offset += binding.pitch;
+        }
         Ok(())
     }
 
-    /// For each batch of the launch, the index of its input and the values of its first output; `None` when the poison
-    /// is still there.
-    fn first_outputs(&self, bindings: &Bindings) -> Result<Vec<(usize, Option<Vec<f32>>)>> {
-        let Some(binding) = bindings.outputs.first() else { return Ok(Vec::new()) };
+    /// For each batch of the launch, the index of its input and the values of its outputs.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`, with the output's name, when the poison is still there.
+    fn outputs(&self, bindings: &Bindings) -> Result<Vec<(usize, Vec<Tensor>)>> {
         let view = self.host.view::<u8>()?;
         let pitch = bindings.bytes_out().max(1);
         let one = |(batch, place): (usize, &[u8])| {
-            let bytes = place.get(..binding.bytes).unwrap_or(place);
-            let output = match values::untouched(bytes) {
-                true => None,
-                false => Some(Values::decode(binding.element_type, bytes)?.to_f32().into_owned()),
-            };
-            Ok(((self.first_input + batch) % self.inputs, output))
+            let input = (self.first_input + batch) % self.inputs;
+            let mut offset = 0;
+            let mut outputs = Vec::with_capacity(bindings.outputs.len());
+            for binding in &bindings.outputs {
+                let bytes = place.get(offset..offset + binding.bytes).unwrap_or_default();
+                if values::untouched(bytes, binding.element_type) {
+                    return Err(unwritten(&binding.name, input));
+                }
+                let values = Values::decode(binding.element_type, bytes)?;
+                outputs.push(Tensor::new(binding.name.clone(), binding.shape.clone(), values)?);
+                offset += binding.pitch;
+            }
+            Ok((input, outputs))
         };
         view.chunks_exact(pitch).enumerate().map(one).collect()
     }
 }
 
-/// One first output for each of `inputs` inputs, the worst of those that ran it.
+fn unwritten(output: &str, input: usize) -> Error {
+    Error::failed(format!("the timed loop did not write output `{output}` of input batch {input}"))
+}
+
+/// The outputs for each of `inputs` inputs, each the worst of those that ran it.
 ///
 /// # Errors
 ///
@@ -238,26 +265,26 @@ pub(super) fn collect_outputs<'a>(
     launches: impl Iterator<Item = &'a Buffers>,
     bindings: &Bindings,
     inputs: usize,
-) -> Result<Vec<Vec<f32>>> {
-    let failed = |input: usize| Error::failed(format!("the timed loop did not write an output of input batch {input}"));
-    let mut firsts: Vec<Option<Vec<f32>>> = vec![None; inputs];
-    let mut kept: Vec<Vec<f32>> = vec![Vec::new(); inputs];
+) -> Result<Vec<Vec<Tensor>>> {
+    let failed = |input: usize| Error::failed(format!("the timed loop ran nothing of input batch {input}"));
+    let mut firsts: Vec<Vec<Tensor>> = vec![Vec::new(); inputs];
+    let mut kept: Vec<Vec<Tensor>> = vec![Vec::new(); inputs];
     for buffers in launches {
-        for (input, output) in buffers.first_outputs(bindings)? {
-            let output = output.ok_or_else(|| failed(input))?;
-            let (Some(first), Some(kept)) = (firsts.get_mut(input), kept.get_mut(input)) else {
+        for (input, outputs) in buffers.outputs(bindings)? {
+            let (Some(firsts), Some(kept)) = (firsts.get_mut(input), kept.get_mut(input)) else {
                 return Err(failed(input));
             };
-            match first {
-                Some(first) => values::keep_worse(first, kept, output),
-                None => {
-                    kept.clone_from(&output);
-                    *first = Some(output);
-                }
+            if firsts.is_empty() {
+                kept.clone_from(&outputs);
+                *firsts = outputs;
+                continue;
+            }
+            for ((first, kept), output) in firsts.iter().zip(kept).zip(outputs) {
+                values::keep_worse(&first.values, &mut kept.values, output.values);
             }
         }
     }
-    match firsts.iter().position(Option::is_none) {
+    match firsts.iter().position(Vec::is_empty) {
         Some(input) => Err(failed(input)),
         None => Ok(kept),
     }

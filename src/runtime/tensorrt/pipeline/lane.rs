@@ -111,7 +111,7 @@ impl<'a, C: Enqueue> Lane<'a, C> {
 
     /// Poisons what the timed region must fill, and waits.
     pub(super) fn poison(&self, copies_in: bool) -> Result<()> {
-        self.buffers().try_for_each(|buffers| buffers.poison(copies_in, &self.compute))?;
+        self.buffers().try_for_each(|buffers| buffers.poison(self.bindings, copies_in, &self.compute))?;
         self.compute.synchronize()
     }
 

@@ -124,7 +124,7 @@ pub(super) fn measure<C: Enqueue>(
     let before = state(monitor);
     let mut warm = Times::default();
     timed.run(warm_up(contract), 1, &mut warm)?;
-    timed.units.iter().try_for_each(|unit| unit.buffers.poison(contract.transfers_in, &timed.stream))?;
+    timed.units.iter().try_for_each(|unit| unit.buffers.poison(&bindings, contract.transfers_in, &timed.stream))?;
     timed.stream.synchronize()?;
 
     let room = warm.host_milliseconds.len() as f64 / warm.wall.as_secs_f64().max(1e-6);
@@ -162,7 +162,6 @@ pub(super) fn measure<C: Enqueue>(
             after,
             limits: None,
         })),
-        output: String::new(),
         outputs,
     })
 }

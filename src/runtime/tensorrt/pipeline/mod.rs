@@ -27,7 +27,7 @@
 //!
 //! The host waits only for the oldest launch of a lane, and with three on their way the device never waits for the
 //! host. Inputs lie in pinned memory before the clock starts. Every device and host buffer that the
-//! timed region must fill is poisoned with NaN first, so an output that was not made in it cannot pass.
+//! timed region must fill is poisoned first (floats with NaN), so an output that was not made in it cannot pass.
 
 mod buffers;
 mod context;
@@ -39,14 +39,18 @@ mod schedule;
 mod throughput;
 mod values;
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+pub(super) use values::poison;
 
 use crate::error::{Error, Result};
 use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::host::common_batch;
 use crate::measure::nvml::{DeviceState, Monitor};
+use crate::runtime;
 use crate::runtime::cuda::{Device, DeviceBuffer, Stream, Waiting};
-use crate::tensor::{Tensor, TensorSpec};
+use crate::tensor::{Feeds, Tensor, TensorSpec};
 
 /// An execution context, as far as the measurement needs it.
 pub trait Enqueue {
@@ -82,9 +86,9 @@ pub trait Enqueue {
 
 /// Inputs and outputs of an engine that is measured.
 pub struct Border<'a> {
-    /// The input.
-    pub input: &'a TensorSpec,
-    /// The outputs that are asked for: copied to the host, the first of them returned.
+    /// The inputs.
+    pub inputs: &'a [TensorSpec],
+    /// The outputs that are asked for: copied to the host and returned.
     pub outputs: &'a [TensorSpec],
     /// Outputs that nobody asked for: they need memory, and are not copied.
     pub others: &'a [TensorSpec],
@@ -95,7 +99,8 @@ pub(super) struct Subject<'a, C> {
     pub(super) device: &'a Device,
     pub(super) contexts: &'a mut [C],
     pub(super) border: &'a Border<'a>,
-    pub(super) batches: &'a [Tensor],
+    /// Each with the tensors of the inputs, in the inputs' order and types.
+    pub(super) batches: &'a [Vec<Tensor>],
     pub(super) contract: &'a TimingContract,
 }
 
@@ -108,8 +113,8 @@ pub(super) struct Subject<'a, C> {
 /// - throughput: all contexts at once, copies beside computation;
 /// - compute: the same without copies: inputs are on the device before, outputs read after.
 ///
-/// `outputs` of the answer holds, for each input, the first output asked for as it was made inside the timed region; where several buffers
-/// got that input, the one that differs most from the others, so that a comparison sees the worst.
+/// `outputs` of the answer holds, for each input, the outputs asked for as they were made inside the timed region; where several
+/// buffers got that input, those that differ most from the others, so that a comparison sees the worst.
 ///
 /// # Errors
 ///
@@ -119,26 +124,27 @@ pub fn measure<C: Enqueue>(
     device: &Device,
     contexts: &mut [C],
     border: &Border<'_>,
-    inputs: &[Tensor],
+    inputs: &[Feeds],
     contract: &TimingContract,
 ) -> Result<Measurement> {
     check_contract(contract, contexts.len())?;
     let batch = common_batch(inputs)?;
-    let Some(first) = border.outputs.first() else {
+    if border.outputs.is_empty() {
         return Err(Error::failed("the engine has no output that is asked for"));
-    };
-    for tensor in inputs {
-        border.input.fit(tensor)?;
+    }
+    let mut batches = Vec::with_capacity(inputs.len());
+    for feeds in inputs {
+        let bound = runtime::border::bind(border.inputs, feeds)?;
+        batches.push(bound.into_iter().map(Cow::into_owned).collect::<Vec<Tensor>>());
     }
     device.make_current()?;
     // Without NVML (a container that hides it, say) the measurement goes on: its record then lacks the states.
     let monitor = Monitor::open(&device.info().pci_bus_id).ok();
-    let subject = Subject { device, contexts, border, batches: inputs, contract };
-    let measured = match contract.mode {
+    let subject = Subject { device, contexts, border, batches: &batches, contract };
+    match contract.mode {
         TimingMode::Latency => latency::measure(subject, batch, monitor.as_ref()),
         TimingMode::Throughput | TimingMode::Compute => throughput::measure(subject, batch, monitor.as_ref()),
-    };
-    measured.map(|measured| Measurement { output: first.name.clone(), ..measured })
+    }
 }
 
 /// Refuses contracts that contradict themselves or the contexts at hand.

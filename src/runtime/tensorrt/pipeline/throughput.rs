@@ -84,7 +84,6 @@ pub(super) fn measure<C: Enqueue>(
             after,
             limits: Some(limits),
         })),
-        output: String::new(),
         outputs,
     })
 }
