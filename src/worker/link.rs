@@ -239,12 +239,37 @@ mod tests {
     #[test]
     fn a_process_that_does_not_answer_is_ended_at_its_limit() {
         let folder = tempfile::tempdir().unwrap();
-        let limits = Limits { request: Duration::from_millis(50), ..Limits::default() };
-        let mut worker = worker(&folder, "exec sleep 600", limits);
+        let limits = Limits { request: Duration::from_millis(500), ..Limits::default() };
+        let process = folder.path().join("process");
+        let mut worker = worker(&folder, &format!("echo $$ > '{}'; exec sleep 600", process.display()), limits);
         let start = Instant::now();
         let error = worker.layers().unwrap_err();
         assert!(error.message.contains("no answer within 0 s, so the worker was stopped"), "{error}");
         assert!(worker.is_dead() && start.elapsed() < Duration::from_secs(60));
+        // It is gone when its end is told; a machine that was too slow to start it has nothing to show.
+        if let Ok(id) = std::fs::read_to_string(&process) {
+            assert!(!std::path::Path::new("/proc").join(id.trim()).exists());
+        }
+    }
+
+    /// What it started holds its pipes: its end is noticed all the same, long before the limit.
+    #[test]
+    fn a_process_whose_pipes_somebody_else_holds_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { request: Duration::from_secs(600), ..Limits::default() };
+        let start = Instant::now();
+        let error = worker(&folder, "sleep 700 & exit 5", limits).layers().unwrap_err();
+        assert!(error.message.contains("the worker exited with code 5"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_process_that_floods_standard_error_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { stderr_bytes: 1000, request: Duration::from_secs(600), ..Limits::default() };
+        let body = "head -c 5000 /dev/zero | tr '\\0' 'x' >&2; exec sleep 700";
+        let error = worker(&folder, body, limits).layers().unwrap_err();
+        assert!(error.message.contains("was stopped after writing 0 MiB to standard error"), "{error}");
     }
 
     #[test]

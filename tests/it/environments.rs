@@ -113,9 +113,24 @@ fn matrix() -> PathBuf {
 
 /// Runs one trial of the matrix in the project of `context`; whether it passed or was ignored, and what it showed.
 fn trial(context: &Context, name: &str) -> (bool, String) {
+    let (passed, shown) = trials(context, &["--exact", name]);
+    assert!(shown.contains("1 passed") || shown.contains("1 failed") || shown.contains("1 ignored"), "{shown}");
+    (passed, shown)
+}
+
+/// Of two trials, that of the golden and that of TensorFlow at batch 1, one passes and the other does not: the run is red.
+fn red_beside_what_passes(context: &Context) {
+    let others = ["onnxruntime", "litert", "tensorrt", "batch-8", "batch-16", "batch-32"];
+    let skips: Vec<&str> = others.iter().flat_map(|name| ["--skip", name]).collect();
+    let (passed, shown) = trials(context, &skips);
+    assert!(!passed && shown.contains("1 passed; 1 failed; 0 ignored"), "{shown}");
+}
+
+/// Runs the matrix in the project of `context`; whether nothing failed, and what it showed.
+fn trials(context: &Context, arguments: &[&str]) -> (bool, String) {
     let trtgate = context.command(&[]);
     let mut command = Command::new(matrix());
-    command.args(["--exact", name]).current_dir(context.folder.path()).env("NEXTEST_BIN_EXE_trtgate", program());
+    command.args(arguments).current_dir(context.folder.path()).env("NEXTEST_BIN_EXE_trtgate", program());
     command.env_remove("TRTGATE_REPORTS").env_remove("TRTGATE_REQUIRE").env_remove("NEXTEST");
     for (name, value) in trtgate.get_envs() {
         match value {
@@ -125,7 +140,6 @@ fn trial(context: &Context, name: &str) -> (bool, String) {
     }
     let output = command.output().unwrap();
     let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(shown.contains("1 passed") || shown.contains("1 failed") || shown.contains("1 ignored"), "{shown}");
     (output.status.success(), shown)
 }
 
@@ -156,6 +170,7 @@ fn a_damaged_runtime_is_invalid_and_never_absent(#[case] damage: fn(&Path), #[ca
     assert!(doctor.stdout.contains(words) && doctor.stdout.contains("mend it: "), "{}", doctor.stdout);
     let (passed, shown) = trial(&context, "onnxruntime/fp32/batch-1");
     assert!(!passed && shown.contains("is damaged"), "{shown}");
+    red_beside_what_passes(&context);
 }
 
 /// Alters the bytes at `places`; the file gets a new time, or keeps the one that it had.
@@ -217,6 +232,7 @@ fn an_emptied_environment_is_invalid() {
     incomplete(&context.run(&["merge", "report.json"]));
     let (passed, shown) = trial(&context, "tensorflow/fp32/batch-1");
     assert!(!passed && shown.contains("is damaged"), "{shown}");
+    red_beside_what_passes(&context);
 }
 
 #[test]
@@ -255,6 +271,28 @@ fn a_golden_that_is_gone_fails_the_matrix_too() {
     context.manifest(&[(&project, "nowhere")]);
     let (passed, shown) = trial(&context, "the golden stands");
     assert!(!passed && shown.contains("a golden is required"), "{shown}");
+    red_beside_what_passes(&context);
+}
+
+#[test]
+fn a_renamed_model_fails_the_matrix_too() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    let snapshots = crate::context::project().join("snapshots");
+    std::fs::create_dir(context.path("snapshots")).unwrap();
+    std::fs::copy(snapshots.join("cifar10.golden"), context.path("snapshots/cifar10.golden")).unwrap();
+    let own = (snapshots.display().to_string(), context.path("snapshots").display().to_string());
+    context.manifest(&[(&own.0, &own.1)]);
+    let (passed, shown) = trial(&context, "the golden stands");
+    assert!(passed, "{shown}");
+    // Nothing is required of the new name by hand, and what the old one left behind is named.
+    context.manifest(&[
+        (&own.0, &own.1),
+        ("name = \"cifar10\"", "name = \"renamed\""),
+        ("golden = true", "golden = false"),
+    ]);
+    let (passed, shown) = trial(&context, "the golden stands");
+    assert!(!passed && shown.contains("is named by no manifest here"), "{shown}");
+    red_beside_what_passes(&context);
 }
 
 #[test]
