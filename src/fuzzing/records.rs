@@ -177,7 +177,7 @@ pub(super) fn store(bytes: &[u8]) -> bool {
 pub(super) fn natural(bytes: &[u8]) -> bool {
     on_file("natural.json", bytes, |path| {
         let Ok(natural) = Natural::load(path) else { return false };
-        let _ = natural.note();
+        let _ = natural.notes();
         assert!(natural.to_bytes().is_ok());
         true
     })

@@ -18,7 +18,7 @@ use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell, is_of_one_batch};
-use crate::gate::natural::Natural;
+use crate::gate::natural::{LOOK_AT_RANGE, Natural};
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
@@ -136,7 +136,7 @@ struct JudgedBy<'a> {
 }
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
-fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
+pub(super) fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
     id.runtime.library == reference_library(&manifest.model.source) && id.precision == Precision::Fp32
 }
 
@@ -295,7 +295,11 @@ fn judge_cell(
     let judgement = judge::judge(&inputs);
     let broke = judgement.status == Status::Fail;
     judgement.write_to(report);
-    if broke && is_of_reference(id, context.manifest) {
+    if broke && let Some(alike) = context.fresh.and_then(Natural::hardly_told_apart) {
+        // What differs by rounding alone is much beside outputs that hardly differ at all.
+        report.reason = Some(format!("{alike}; {}", report.reason.as_deref().unwrap_or_default()));
+        report.hint = Some(LOOK_AT_RANGE.to_owned());
+    } else if broke && is_of_reference(id, context.manifest) {
         blame_model(report, determinism.as_ref(), invariance.as_ref());
     }
     // Outputs that are right once and unusable when the same samples are run again are not right.

@@ -60,6 +60,16 @@ pub(crate) struct RawCell {
     pub(crate) outcome: Outcome,
 }
 
+impl RawCell {
+    /// Why it stopped, where it did.
+    pub(crate) fn error(&mut self) -> Option<&mut Error> {
+        match &mut self.outcome {
+            Outcome::Stopped { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// How far a cell got.
 pub(crate) enum Outcome {
     /// It stopped before it had outputs.
@@ -360,7 +370,7 @@ fn affordable(count: usize, probes: usize, seconds: f64) -> usize {
 }
 
 /// The answers to natural samples, which must be as whole as those to the probes.
-fn fresh_answers(outputs: Vec<Tensor>, name: &str, samples: usize) -> Result<Vec<usize>> {
+pub(super) fn fresh_answers(outputs: Vec<Tensor>, name: &str, samples: usize) -> Result<Vec<usize>> {
     let output = select_output(outputs, name)?;
     check_outputs(&output, samples)?;
     Ok((0..samples).filter_map(|sample| output.row(sample).map(answer)).collect())

@@ -9,7 +9,7 @@ use crate::check::pair::select_output;
 use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::open::OpenCell;
-use crate::gate::reference::{finite, open_reference, open_unexamined};
+use crate::gate::reference::{finite, of_one_batch, open_reference, open_unexamined};
 use crate::gate::samples::{probe_file, reference_cell};
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
@@ -98,7 +98,8 @@ fn ask(workspace: &Workspace, mut reference: OpenCell, probes: &ProbeSet) -> Res
     let manifest = &workspace.manifest;
     let samples = probes.samples()?;
     let input = samples.tensor(0..samples.len())?;
-    let outputs = finite(workspace, &input, select_output(reference.run(&input)?.outputs, &manifest.output.name)?)?;
+    let answered = reference.run(&input).map_err(|error| of_one_batch(workspace, &error).unwrap_or(error))?;
+    let outputs = finite(workspace, &input, select_output(answered.outputs, &manifest.output.name)?)?;
     if outputs.shape != [samples.len(), manifest.output.classes] {
         return Err(Error::new(ErrorKind::Failed, format!("the reference gave outputs of shape {:?}", outputs.shape)));
     }

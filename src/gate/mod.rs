@@ -34,6 +34,7 @@ mod behaviour;
 mod blessing;
 mod border;
 mod calibrated;
+mod closer;
 mod damaged;
 pub mod discover;
 pub(crate) mod engine;
@@ -93,7 +94,7 @@ pub use workspace::{Options, Workspace};
 
 use accuracy::{Kept, Labelled};
 use assemble::{Context, Reference};
-use execute::{Artifacts, Inputs, Outcome};
+use execute::{Artifacts, Inputs, RawCell};
 use samples::LabelledData;
 use standing::Standing;
 use timing::{Timing, TimingOptions};
@@ -219,10 +220,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
         return Err(error.clone());
     }
-    let fresh = match &natural {
-        Ok(natural) => natural.samples(manifest)?,
-        Err(_) => None,
-    };
+    let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?.flatten();
     let calibrated = plan
         .iter()
         .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
@@ -244,11 +242,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let (mut raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
     damaged::explain(&workspace.store, &mut raw);
-    for cell in &mut raw {
-        if let Outcome::Stopped { error, .. } = &mut cell.outcome {
-            *error = workspace.with_its_name(error.clone());
-        }
-    }
+    reference::refuse_one_batch(workspace, &raw)?;
+    raw.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));
     // A golden keeps the leads of its reference, for machines that cannot ask one.
     let leads = match &natural {
         Ok(natural) => Ok(natural.leads.clone()),
@@ -273,7 +268,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         samples: probes.len(),
         replay: &options.replay,
     };
-    let (mut cells, judged_by) = assemble::assemble(&raw, &context);
+    let (mut cells, judged_by, not_closer) = closer::assemble(workspace, &mut raw, context);
     ranges::explain(workspace, &artifacts, &probe_tensor, &raw, &mut cells);
     calibrated::explain(workspace, &probe_tensor, &mut cells);
     cells.truncate(asked);
@@ -304,7 +299,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
     let mut notes = samples::notes(workspace, &probe_set)?;
-    notes.extend(natural.as_ref().ok().and_then(natural::Natural::note));
+    notes.extend(natural.iter().flat_map(natural::Natural::notes).chain(not_closer));
     let unmet = unmet(manifest, &standing, options, &cells);
     let (runtimes, of_plan) = required(manifest, options);
     let mut report = Report {

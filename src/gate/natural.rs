@@ -30,13 +30,24 @@ const FILE: &str = "natural.json";
 /// Natural samples that the reference answers. L is known within a factor of 2 from far fewer; more cost little.
 const SAMPLES: usize = 1024;
 /// The time that they may take.
-const TIME: Time = Time { limit: Duration::from_secs(10), last: Duration::from_secs(30) };
+const TIME: Time = Time { limit: Duration::from_secs(10), last: Duration::from_secs(30), samples: SAMPLES };
+/// Natural samples that the reference answers where a cell is near its limit.
+pub(super) const FURTHER: usize = 4096;
+/// The time that those beyond the first may take.
+const FURTHER_TIME: Time = Time { limit: Duration::from_secs(10), last: Duration::from_secs(10), samples: FURTHER };
 /// Samples of which a median is taken however long they take: fewer say nothing.
 const FEWEST: usize = 16;
 /// Samples drawn and run at a time: bounds the memory that large inputs take.
 const CHUNK: usize = 64;
 /// Share of the time that a chunk may take, so that the last one ends close to the limit.
 const CHUNK_SHARE: f64 = 0.1;
+
+/// Samples are hardly told apart where all have one answer, and nine in ten have leads that differ by no more of the typical one:
+/// of a classifier they differ by its double and more, of one that is fed 0 … 1 in place of bytes by 4 %.
+const TOLD_APART: f64 = 0.1;
+/// What to look at then.
+pub(super) const LOOK_AT_RANGE: &str =
+    "look at `range`, `mean` and `std` under `[input]`: the model may take other values, bytes for example";
 
 /// Natural samples that each runtime and precision answers beside its probes.
 const FRESH: usize = 256;
@@ -50,6 +61,8 @@ struct Time {
     limit: Duration,
     /// Once there are [`FEWEST`]: of a slow reference.
     last: Duration,
+    /// Samples that are enough.
+    samples: usize,
 }
 
 impl Time {
@@ -72,7 +85,7 @@ impl Time {
             taken if taken < LEAST_SAMPLES => until(self.last, 0).min(LEAST_SAMPLES - taken).max(until(self.limit, 0)),
             _ => until(self.limit, 0),
         };
-        room.min(chunk).min(SAMPLES.saturating_sub(taken))
+        room.min(chunk).min(self.samples.saturating_sub(taken))
     }
 }
 
@@ -124,8 +137,32 @@ impl Natural {
         samples.tensor(0..count as u64).map(Some)
     }
 
+    /// That the model hardly tells its inputs apart, in words, where that is so.
+    pub fn hardly_told_apart(&self) -> Option<String> {
+        let (first, rest) = self.answers.split_first()?;
+        // Of each twenty leads the least and the largest are left out.
+        let aside = self.leads.quantiles.len() / 20;
+        let last = self.leads.quantiles.len().checked_sub(aside + 1)?;
+        let (low, high) = (self.leads.quantiles.get(aside)?, self.leads.quantiles.get(last)?);
+        let share = (high - low) / self.leads.typical;
+        let alike = rest.len() + 1 >= FEWEST && rest.iter().all(|answer| answer == first) && share < TOLD_APART;
+        alike.then(|| {
+            format!(
+                "the model hardly tells its inputs apart: all of {} ordinary ones are answered with class {first}, by leads that \
+                 differ by {:.0} % of the typical one",
+                self.answers.len(),
+                100.0 * share
+            )
+        })
+    }
+
     /// What a reader should know of the samples, if anything.
-    pub fn note(&self) -> Option<String> {
+    pub fn notes(&self) -> Vec<String> {
+        let alike = self.hardly_told_apart().map(|alike| format!("{alike}; {LOOK_AT_RANGE}"));
+        alike.into_iter().chain(self.few()).collect()
+    }
+
+    fn few(&self) -> Option<String> {
         let samples = self.leads.samples;
         (samples < LEAST_SAMPLES).then(|| {
             format!(
@@ -193,12 +230,36 @@ pub(super) fn natural(workspace: &Workspace) -> Result<Natural> {
         let step = workspace.progress.begin("asking the reference about ordinary inputs, once");
         let natural = match &own {
             Some(probes) => take_probes(workspace, probes)?,
-            None => take(workspace)?,
+            None => take(workspace, TIME, 0)?,
         };
         step.finish();
         natural.save(&folder.join(FILE))
     })?;
     Natural::load(&entry.file(FILE)?.0)
+}
+
+/// `first` with the reference's answers to the samples behind them, which are asked for once, as many as 10 s allow.
+///
+/// # Errors
+/// If the reference cannot run here.
+pub(super) fn further(workspace: &Workspace, first: &Natural) -> Result<Natural> {
+    let known = first.answers.len();
+    if first.of_probes || known >= FURTHER {
+        return Ok(first.clone());
+    }
+    let time = Time { samples: FURTHER - known, ..FURTHER_TIME };
+    let key = key(&workspace.manifest, &workspace.model_sha256).with("behind", known).with("further", FURTHER);
+    let entry = workspace.store.get_or_make(&key, |folder| {
+        let step = workspace.progress.begin("asking the reference about more ordinary inputs, once");
+        let natural = take(workspace, time, known)?;
+        step.finish();
+        natural.save(&folder.join(FILE))
+    })?;
+    let more = Natural::load(&entry.file(FILE)?.0)?;
+    let mut all = first.clone();
+    all.answers.extend(more.answers);
+    all.answer_leads.extend(more.answer_leads);
+    Ok(all)
 }
 
 /// The reference's natural leads for a gate: without them nothing can be judged, whatever the reason is. Nobody is asked where
@@ -234,11 +295,11 @@ fn key(manifest: &Manifest, model_sha256: &str) -> Key {
         .with("kind", format!("{:?}", manifest.output.kind))
 }
 
-/// Runs the reference on natural samples.
-fn take(workspace: &Workspace) -> Result<Natural> {
+/// Runs the reference on natural samples from number `first` on.
+fn take(workspace: &Workspace, time: Time, first: usize) -> Result<Natural> {
     let mut reference = open_reference(workspace)?;
     let output = workspace.manifest.output.name.clone();
-    take_with(&workspace.manifest, TIME, &mut |input| {
+    take_with(&workspace.manifest, time, first, &mut |input| {
         finite(workspace, input, select_output(reference.run(input)?.outputs, &output)?)
     })
 }
@@ -251,7 +312,12 @@ fn take_probes(workspace: &Workspace, probes: &ProbeSet) -> Result<Natural> {
     Ok(Natural { of_probes: true, ..Natural::of(&outputs.floats(), &workspace.manifest)? })
 }
 
-fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Natural> {
+fn take_with(
+    manifest: &Manifest,
+    time: Time,
+    first: usize,
+    run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Natural> {
     let samples = NaturalSamples::new(manifest)?;
     let start = Instant::now();
     let mut outputs = Vec::new();
@@ -260,11 +326,12 @@ fn take_with(manifest: &Manifest, time: Time, run: &mut dyn FnMut(&Tensor) -> Re
     let whole = manifest.input.fixed_batch.map_or(1, |batch| batch.max(1) as usize);
     loop {
         let next = time.next(taken, start.elapsed());
-        let count = next.next_multiple_of(whole).min(SAMPLES.saturating_sub(taken));
+        let count = next.next_multiple_of(whole).min(time.samples.saturating_sub(taken));
         if count == 0 || next == 0 {
             break;
         }
-        let answered = run(&samples.tensor(taken as u64..(taken + count) as u64)?)?;
+        let start = first + taken;
+        let answered = run(&samples.tensor(start as u64..(start + count) as u64)?)?;
         if answered.values.len() != count * manifest.output.classes {
             return Err(Error::failed(format!(
                 "the reference's output has shape {:?}, expected [{count}, {}]",
@@ -297,24 +364,24 @@ mod tests {
     }
 
     /// All the time that is needed, and none but for the least of samples.
-    const LONG: Time = Time { limit: Duration::from_secs(600), last: Duration::from_secs(1800) };
-    const SHORT: Time = Time { limit: Duration::ZERO, last: Duration::from_secs(1800) };
+    const LONG: Time = Time { limit: Duration::from_secs(600), last: Duration::from_secs(1800), samples: SAMPLES };
+    const SHORT: Time = Time { limit: Duration::ZERO, ..LONG };
 
     #[test]
     fn the_reference_answers_as_many_samples_as_the_time_allows() {
-        let take = |time| take_with(&manifest(), time, &mut |input| reference(input)).unwrap();
+        let take = |time| take_with(&manifest(), time, 0, &mut |input| reference(input)).unwrap();
         let (whole, short) = (take(LONG), take(SHORT));
         assert_eq!((whole.leads.samples, whole.answers.len()), (SAMPLES, SAMPLES));
         assert_eq!(short.leads.samples, LEAST_SAMPLES);
         assert_eq!(whole.answers[..LEAST_SAMPLES], short.answers);
         // So slow that even those take too long: fewer do, and it is said.
-        let few = take(Time { limit: Duration::ZERO, last: Duration::ZERO });
+        let few = take(Time { limit: Duration::ZERO, last: Duration::ZERO, ..LONG });
         assert_eq!(few.leads.samples, FEWEST);
-        assert!(few.note().unwrap().contains("the median of 16 samples"));
+        assert!(few.notes()[0].contains("the median of 16 samples"));
         let mut fixed = manifest();
         fixed.input.fixed_batch = Some(48);
         let mut batches = Vec::new();
-        take_with(&fixed, LONG, &mut |input| {
+        take_with(&fixed, LONG, 0, &mut |input| {
             batches.push(input.batch());
             reference(input)
         })
@@ -345,7 +412,7 @@ mod tests {
     fn a_file_is_read_as_it_was_written_and_refused_when_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        let natural = take_with(&manifest(), SHORT, &mut |input| reference(input)).unwrap();
+        let natural = take_with(&manifest(), SHORT, 0, &mut |input| reference(input)).unwrap();
         natural.save(&path).unwrap();
         assert_eq!(Natural::load(&path).unwrap(), natural);
         for damage in [
@@ -362,12 +429,28 @@ mod tests {
 
     #[test]
     fn natural_probes_are_run_once_and_few_of_them_are_said_to_be_few() {
-        let whole = take_with(&manifest(), SHORT, &mut |input| reference(input)).unwrap();
+        let whole = take_with(&manifest(), SHORT, 0, &mut |input| reference(input)).unwrap();
         assert_eq!(whole.samples(&manifest()).unwrap().unwrap().batch(), LEAST_SAMPLES);
-        assert_eq!(whole.note(), None);
+        assert!(whole.notes().is_empty());
         let few = Natural { of_probes: true, ..Natural::of(&[3.0, 1.0].repeat(40), &manifest()).unwrap() };
         assert_eq!(few.samples(&manifest()).unwrap(), None);
-        assert!(few.note().unwrap().contains("the median of 40 samples"));
+        assert!(few.notes().iter().any(|note| note.contains("the median of 40 samples")));
+    }
+
+    #[test]
+    fn inputs_that_are_hardly_told_apart_are_said_to_be() {
+        let of = |outputs: Vec<f32>| Natural::of(&outputs, &manifest()).unwrap();
+        let leads = |spread: f32| (0..64).flat_map(|sample| [2.0 + spread * sample as f32 / 63.0, 0.0]).collect();
+        let words = of(leads(0.1)).hardly_told_apart().unwrap();
+        assert!(
+            words.contains("all of 64 ordinary ones are answered with class 0") && words.contains(" 4 % of"),
+            "{words}"
+        );
+        assert!(of(leads(0.1)).notes()[0].contains("`range`, `mean` and `std` under `[input]`"));
+        assert_eq!(of(leads(0.5)).hardly_told_apart(), None);
+        // Two answers are told apart, however alike their leads are.
+        let both: Vec<f32> = (0..64).flat_map(|sample| if sample < 63 { [2.0, 0.0] } else { [0.0, 2.0] }).collect();
+        assert_eq!(of(both).hardly_told_apart(), None);
     }
 
     #[test]
@@ -397,7 +480,7 @@ mod tests {
     #[test]
     fn outputs_of_another_shape_are_refused() {
         let mut wrong = |input: &Tensor| Tensor::float32("y", vec![input.batch()], vec![0.0; input.batch()]);
-        let error = take_with(&manifest(), TIME, &mut wrong).unwrap_err();
+        let error = take_with(&manifest(), TIME, 0, &mut wrong).unwrap_err();
         assert!(error.message.contains("expected [1, 2]"), "{error}");
     }
 }

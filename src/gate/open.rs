@@ -97,6 +97,11 @@ impl OpenCell {
         self.worker.run(input, self.id.batch as usize, pad)
     }
 
+    /// Runs `input` in one batch, of whatever size.
+    pub(crate) fn run_whole(&mut self, input: &Tensor) -> Result<RunOutcome> {
+        self.worker.run(input, input.batch(), false)
+    }
+
     /// Layers of the loaded artifact, where the library tells them.
     pub fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
         self.worker.layers()

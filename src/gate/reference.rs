@@ -1,10 +1,13 @@
 //! The reference, opened and examined: one that contradicts itself, or answers with no numbers, is said to be at fault
 //! before anything is blamed on the probes or on a runtime.
 
+use crate::check::batches::OnlyBatch;
 use crate::check::contradiction;
 use crate::check::pair::select_output;
 use crate::data::probes::NaturalSamples;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::assemble::is_of_reference;
+use crate::gate::execute::{Outcome, RawCell};
 use crate::gate::open::OpenCell;
 use crate::gate::samples::reference_cell;
 use crate::gate::workspace::Workspace;
@@ -74,10 +77,45 @@ fn examine(workspace: &Workspace, open: &mut OpenCell) -> Result<()> {
     let output = &workspace.manifest.output.name;
     let samples = NaturalSamples::new(&workspace.manifest)?.tensor(0..EXAMINED)?;
     let mut run = |input: &Tensor| finite(workspace, input, select_output(open.run(input)?.outputs, output)?);
-    match contradiction::find(&mut run, &samples)? {
-        None => Ok(()),
-        Some(found) => Err(found.error()),
+    match contradiction::find(&mut run, &samples) {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(found.error()),
+        Err(error) => Err(match only_batch(workspace, open, &samples) {
+            Some(only) => only.explain(error),
+            None => error,
+        }),
     }
+}
+
+/// The one batch size that the reference answers, where its input leaves the batch open and the manifest names none.
+fn only_batch(workspace: &Workspace, open: &mut OpenCell, samples: &Tensor) -> Option<OnlyBatch> {
+    let manifest = &workspace.manifest;
+    let mut whole = |input: &Tensor| select_output(open.run_whole(input)?.outputs, &manifest.output.name);
+    let named = manifest.input.fixed_batch.is_some();
+    if named { None } else { OnlyBatch::find(&mut whole, samples, &manifest.batches) }
+}
+
+/// `error` of the reference's own cell, explained where it comes of the batch: the workspace remembers it as the reference's
+/// fault.
+pub(crate) fn of_one_batch(workspace: &Workspace, error: &Error) -> Option<Error> {
+    let mut open = open_unexamined(workspace).ok()?;
+    let samples = NaturalSamples::new(&workspace.manifest).and_then(|samples| samples.tensor(0..EXAMINED)).ok()?;
+    let only = only_batch(workspace, &mut open, &samples)?;
+    Some(blamed(workspace, Stage::Run, only.explain(error.clone())))
+}
+
+/// Holds what ran to a reference that answers its batches.
+///
+/// # Errors
+/// If the reference's own cell stopped because its graph takes one batch size, which is named.
+pub(crate) fn refuse_one_batch(workspace: &Workspace, raw: &[RawCell]) -> Result<()> {
+    let error = raw.iter().find_map(|cell| match &cell.outcome {
+        Outcome::Stopped { stage: Stage::Run, error, .. } if is_of_reference(&cell.planned.id, &workspace.manifest) => {
+            Some(error)
+        }
+        _ => None,
+    });
+    error.and_then(|error| of_one_batch(workspace, error)).map_or(Ok(()), Err)
 }
 
 /// The reference's `answers` to `input`, if all of them are numbers.

@@ -91,6 +91,19 @@ fn mean_over_the_batch() -> Vec<trtgate::convert::onnx::Attribute> {
     ]
 }
 
+/// One batch size, eight, in a graph whose input leaves it open.
+fn of_eight() -> Vec<u8> {
+    let sizes = TensorData {
+        name: "sizes".to_owned(),
+        // 7 is the type of 64-bit integers.
+        data_type: 7,
+        dims: vec![2],
+        raw_data: Some([8_i64, CLASSES as i64].iter().flat_map(|size| size.to_le_bytes()).collect::<Vec<u8>>().into()),
+        ..TensorData::default()
+    };
+    classifier(vec![node("rows", "Reshape", &["raw", "sizes"], "scores", &[])], vec![sizes], |_| {})
+}
+
 /// Scores that leave the range of half precision on the way.
 fn overflowing() -> Vec<u8> {
     let nodes = vec![
@@ -120,6 +133,7 @@ fn gated(context: &Context, arguments: &[&str]) -> (Run, Report) {
 #[case::nan(nan(), &["the reference's output is not finite", "`raw`", "`dense.weight`"])]
 #[case::random(random(), &["the reference's answers are random"])]
 #[case::batch(batch_dependent(), &["the reference's answers depend on the batch"])]
+#[case::of_one_batch(of_eight(), &["the reference answers batches of 8, none of 1", "Reshape"])]
 fn a_reference_at_fault_is_said_to_be(#[case] model: Vec<u8>, #[case] words: &[&str]) {
     let context = with_model(&model);
     let (run, report) = gated(&context, &[]);
@@ -139,6 +153,20 @@ fn a_reference_at_fault_is_said_to_be(#[case] model: Vec<u8>, #[case] words: &[&
     assert_ne!(bless.code, 0, "{}", bless.shown());
     assert!(bless.stderr.contains(words[0]), "{}", bless.shown());
     assert!(!context.path("snapshots").join("m.golden").exists());
+}
+
+#[test]
+fn a_model_of_one_batch_runs_with_the_keys_that_the_hint_names() {
+    let context = with_model(&of_eight());
+    let (run, _) = gated(&context, &[]);
+    let hint = "set `fixed-batch = 8` under `[input]`, and `batches = [8]` under `[matrix]`";
+    assert!(run.shown().split_whitespace().collect::<Vec<_>>().join(" ").contains(hint), "{}", run.shown());
+    let text = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    let text = text.replace("[input]\n", "[input]\nfixed-batch = 8\n");
+    let batches = text.lines().find(|line| line.starts_with("batches")).unwrap().to_owned();
+    std::fs::write(context.path("gate.toml"), text.replace(&batches, "batches = [8]")).unwrap();
+    let (run, report) = gated(&context, &[]);
+    assert_eq!((run.code, report.verdict), (0, Verdict::Pass), "{}", run.shown());
 }
 
 #[test]
