@@ -107,6 +107,15 @@ mod tests {
         assert!(found.is_none_or(|found| expected.is_some_and(|expected| found.contains(expected))));
     }
 
+    /// Samples come close to 0 more often than they reach it: such an end is told as 0, a telling one as it is.
+    #[test]
+    fn an_end_close_to_zero_is_told_as_zero() {
+        let told = |low: f32| difference(ValueRange { low, high: 255.0 }, ValueRange { low: 0.0, high: 1.0 }).unwrap();
+        assert!(told(0.2).starts_with("it was calibrated on values from 0 to 255,"), "{}", told(0.2));
+        assert!(told(-0.2).starts_with("it was calibrated on values from 0 to 255,"), "{}", told(-0.2));
+        assert!(told(-0.5).starts_with("it was calibrated on values from -0.5 to 255,"), "{}", told(-0.5));
+    }
+
     #[test]
     fn both_ranges_are_in_the_sentence() {
         let found = difference(ValueRange { low: 0.0, high: 0.02 }, ValueRange { low: 0.0, high: 1.0 });

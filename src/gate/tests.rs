@@ -273,6 +273,8 @@ fn accuracy_on_labelled_data_is_judged() {
         .map(|cell| cell.accuracy.as_ref().map(|found| (found.correct, found.reference_correct)))
         .collect();
     assert_eq!(found, [None, Some((60, Some(60))), None, Some((60, Some(60)))]);
+    let elsewhere = report.cells[0].checks.iter().find(|check| check.name == "accuracy").unwrap();
+    assert!(elsewhere.detail.contains("judged at batch 4"), "{}", elsewhere.detail);
     // A reference below the floor is no pass, whatever the conversions are.
     let report = gate(4, &Fakes::of(sound, healthy));
     assert_eq!(report.verdict, Verdict::Fail, "{:?}", report.reasons);

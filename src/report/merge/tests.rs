@@ -151,6 +151,8 @@ fn a_cell_outside_the_plan_is_an_error() {
 }
 
 #[rstest::rstest]
+#[case::schema(|report: &mut Report| report.schema.push('0'), "schemas")]
+#[case::name(|report: &mut Report| report.model.name.push('0'), "models")]
 #[case::model(|report: &mut Report| report.model.sha256 = "0".repeat(64), "models")]
 #[case::probes(|report: &mut Report| report.model.probes_sha256 = "0".repeat(64), "probe sets")]
 #[case::goldens(|report: &mut Report| report.golden_sha256 = String::new(), "goldens")]
@@ -423,4 +425,85 @@ fn what_two_runs_may_differ_in_is_left_out_and_nothing_else() {
         change(&mut other);
         assert_ne!(normalised(&other), expected, "{what}");
     }
+}
+
+/// A shard whose run was stopped is held to what it knows, and to nothing that it does not.
+#[test]
+fn a_stopped_shard_is_held_to_what_it_knows() {
+    let whole = sample::passing();
+    let merged = |change: fn(&mut Report)| {
+        let mut stopped = Report::new(ModelReport::default(), whole.machine.clone(), "2026-03-01T10:00:00Z");
+        stopped.requirements.unmet.push("nothing was judged".to_owned());
+        change(&mut stopped);
+        let mut shards = deal(&whole, 2);
+        shards.push(("stopped.json".to_owned(), stopped));
+        merge(&shards, None, None).map(|merged| merged.report.cells.len()).map_err(|error| error.message)
+    };
+    let refused = |what: &str| Err(format!("`shard-0.json` and `stopped.json` are of different {what}"));
+    assert_eq!(merged(|_| {}), Ok(whole.cells.len()));
+    // Without a digest its name is only that of a file; with one it is another model's.
+    assert_eq!(merged(|report| report.model.name = "gate.toml".to_owned()), Ok(whole.cells.len()));
+    assert_eq!(merged(|report| report.model.sha256 = "0".repeat(64)), refused("models"));
+    assert_eq!(merged(|report| report.tolerances_sha256 = "0".repeat(64)), refused("tolerances"));
+    assert_eq!(merged(|report| report.golden_sha256 = "0".repeat(64)), refused("goldens"));
+    assert_eq!(merged(|report| report.schema.push('0')), refused("schemas"));
+    // One that judged cells may lack its probes, where the reference is at fault, and nothing else.
+    let lacking = |change: fn(&mut Report)| {
+        let mut shards = deal(&whole, 2);
+        change(&mut shards[1].1);
+        merge(&shards, None, None).is_ok()
+    };
+    assert!(lacking(|report| report.model.probes_sha256.clear()));
+    assert!(!lacking(|report| report.tolerances_sha256.clear()));
+}
+
+/// The plan is that of the shards that judged; one that was stopped says what was planned where nobody judged.
+#[test]
+fn the_plan_of_a_stopped_shard_counts_where_nobody_judged() {
+    let whole = sample::passing();
+    let ids: Vec<CellId> = whole.cells.iter().map(CellReport::id).collect();
+    let mut stopped = Report::new(whole.model.clone(), whole.machine.clone(), "2026-03-01T10:00:00Z");
+    stopped.requirements.unmet.push("nothing was judged".to_owned());
+    for (mine, other) in
+        [(&mut stopped.schema, &whole.schema), (&mut stopped.tolerances_sha256, &whole.tolerances_sha256)]
+    {
+        mine.clone_from(other);
+    }
+    stopped.golden_sha256.clone_from(&whole.golden_sha256);
+    stopped.planned = ids[..3].to_vec();
+    let alone = merge(&[("stopped.json".to_owned(), stopped.clone())], None, None).unwrap();
+    assert_eq!(alone.lost, ids[..3]);
+    let mut shards = deal(&whole, 2);
+    shards.iter_mut().for_each(|(_, shard)| shard.planned.clone_from(&ids));
+    shards.push(("stopped.json".to_owned(), stopped));
+    let merged = merge(&shards, None, None).unwrap();
+    assert_eq!((merged.lost.len(), merged.report.cells.len()), (0, ids.len()));
+}
+
+/// What every shard found is told once; a rule that was evaluated again stands in place of theirs.
+#[test]
+fn findings_of_shards_are_joined_once() {
+    let rule = |name: &str, status: Status, detail: &str| CheckResult {
+        name: name.to_owned(),
+        status,
+        gating: true,
+        detail: detail.to_owned(),
+    };
+    let mut shards = deal(&sample::passing(), 2);
+    shards[0].1.cross = vec![rule("size-order", Status::Fail, "old"), rule("ratio a", Status::Pass, "same")];
+    shards[1].1.cross = vec![
+        rule("ratio a", Status::Pass, "same"),
+        rule("ratio a", Status::Fail, "other"),
+        rule(GOLDEN_RULE, Status::Invalid, "not asked"),
+    ];
+    let joined = |shards: &[(String, Report)]| {
+        let found = joined_cross(shards, vec![rule("size-order", Status::Pass, "new")]);
+        found.into_iter().map(|rule| format!("{} {}", rule.name, rule.detail)).collect::<Vec<_>>()
+    };
+    let golden = format!("{GOLDEN_RULE} not asked");
+    assert_eq!(joined(&shards), ["size-order new", "ratio a same", "ratio a other", &golden]);
+    // Another rule that judged does not answer for the golden; the golden's own does.
+    shards[0].1.cross.push(rule(GOLDEN_RULE, Status::Pass, "asked"));
+    let golden = format!("{GOLDEN_RULE} asked");
+    assert_eq!(joined(&shards), ["size-order new", "ratio a same", &golden, "ratio a other"]);
 }
