@@ -89,6 +89,7 @@ fn difference(calibration: ValueRange, probes: ValueRange) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use rstest::rstest;
 
     use super::*;

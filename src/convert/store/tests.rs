@@ -218,32 +218,59 @@ fn the_default_folder_is_the_first_that_is_named() {
     assert_eq!((error.kind, error.hint.is_some()), (ErrorKind::Machine, true));
 }
 
-/// Whoever waits is told for whom, once, and not before that one had the time to write its id.
+/// Ends the holding of a lock as soon as somebody is told of it.
+struct Releases {
+    told: Recorded,
+    held: Mutex<Option<File>>,
+}
+
+impl Progress for Releases {
+    fn begin(&self, text: &str) -> Box<dyn crate::convert::progress::Step> {
+        self.told.begin(text)
+    }
+
+    fn note(&self, text: &str) {
+        self.told.note(text);
+        drop(self.held.lock().unwrap().take());
+    }
+
+    fn command(&self, line: &str) {
+        self.told.command(line);
+    }
+
+    fn output(&self, line: &str) {
+        self.told.output(line);
+    }
+}
+
+/// Whoever waits is told for whom, once; whoever may not wait is refused with the same words.
 #[test]
 fn who_waits_is_told_for_whom() {
     let folder = tempfile::tempdir().unwrap();
-    let told = |text: &str, milliseconds: u64| {
-        let progress = Arc::new(Recorded::default());
-        let limits = ProcessLimits { lock: Duration::from_millis(milliseconds), ..ProcessLimits::default() };
+    let ask = |text: &str, limit: Duration| {
         let store = Store::open(Some(folder.path().join("cache"))).unwrap();
-        let store = store.limiting(limits).reporting(Arc::clone(&progress) as Arc<dyn Progress>);
         let path = store.root().join(".locks/it");
         create_directory(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
-        let file = open_lock(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
         file.lock().unwrap();
-        let error = lock_file(&store, "it", "makes kind").unwrap_err();
-        (progress.lines(), error)
+        let progress = Arc::new(Releases { told: Recorded::default(), held: Mutex::new(Some(file)) });
+        let limits = ProcessLimits { lock: limit, ..ProcessLimits::default() };
+        let store = store.limiting(limits).reporting(Arc::clone(&progress) as Arc<dyn Progress>);
+        let locked = lock_file(&store, "it", "makes kind");
+        (progress.told.lines(), locked.map(drop))
     };
-    let (notes, error) = told("4711\n", 40);
-    assert_eq!(notes, ["note: waiting for another process (4711), which makes kind"]);
-    assert_eq!(error.kind, ErrorKind::Machine);
+    let long = Duration::from_secs(600);
+    assert_eq!(
+        ask("4711\n", long),
+        (vec!["note: waiting for another process (4711), which makes kind".to_owned()], Ok(()))
+    );
+    assert_eq!(ask("half written", long).0, ["note: waiting for another process, which makes kind"]);
+    let (notes, refused) = ask("4711", Duration::ZERO);
+    let error = refused.unwrap_err();
+    assert_eq!((notes.len(), error.kind), (0, ErrorKind::Machine));
     assert_eq!(error.message, "another process (4711) makes kind and has not ended within 0 s");
     assert!(error.hint.unwrap().contains("--lock-limit"));
-    let (notes, error) = told("half written", 40);
-    assert_eq!(notes, ["note: waiting for another process, which makes kind"]);
-    assert!(error.message.starts_with("another process makes kind"));
-    assert_eq!(told("4711", 0).0, Vec::<String>::new());
 }
 
 #[test]
