@@ -13,9 +13,8 @@ static CHOSEN: OnceLock<&Target> = OnceLock::new();
 fn chosen() -> &'static Target {
     let name = std::env::var(VARIABLE).unwrap_or_default();
     target(&name).unwrap_or_else(|| {
-        // One a line, for scripts.
-        TARGETS.iter().for_each(|target| println!("{}", target.name));
-        std::process::exit(2)
+        let known: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        panic!("`{VARIABLE}` names no target; there are {}", known.join(", "))
     })
 }
 
