@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::check::metrics::Tolerance;
 use crate::check::rule::Limits;
+use crate::check::values::ValueLimits;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;
@@ -227,6 +228,7 @@ pub fn scatter(outputs: &[f32], classes: usize) -> f64 {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ladder {
     rows: BTreeMap<(Library, Precision), Row>,
+    values: BTreeMap<Precision, ValueLimits>,
     sha256: String,
 }
 
@@ -247,6 +249,14 @@ impl Ladder {
         self.rows.get(&(library, precision)).ok_or_else(|| {
             Error::invalid(format!("the tolerance ladder has no row for `{library}` in `{precision}`"))
                 .hint("add a `[[row]]` for it, with the data behind its numbers")
+        })
+    }
+
+    /// What outputs that are compared element by element may differ by. Errors: an invalid one where the ladder has no limits.
+    pub fn values(&self, precision: Precision) -> Result<&ValueLimits> {
+        self.values.get(&precision).ok_or_else(|| {
+            Error::invalid(format!("the tolerance ladder has no limits of values in `{precision}`"))
+                .hint("add them under `[[values]]`, with the data behind the numbers")
         })
     }
 
@@ -296,7 +306,17 @@ impl Ladder {
                 }
             }
         }
-        Ok(Self { rows, sha256: crate::convert::digest::digest_bytes(text.as_bytes()) })
+        let mut values = BTreeMap::new();
+        for entry in &file.values {
+            let limits = entry.validate().map_err(|(offset, message)| at(offset, message))?;
+            for precision in &entry.precisions {
+                if values.insert(*precision.get_ref(), limits.clone()).is_some() {
+                    let message = format!("values in `{}` already have limits", precision.get_ref());
+                    return Err(at(precision.span().start, message));
+                }
+            }
+        }
+        Ok(Self { rows, values, sha256: crate::convert::digest::digest_bytes(text.as_bytes()) })
     }
 }
 
@@ -305,6 +325,38 @@ impl Ladder {
 struct File {
     schema: Spanned<String>,
     row: Vec<Entry>,
+    #[serde(default)]
+    values: Vec<ValuesEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValuesEntry {
+    precisions: Vec<Spanned<Precision>>,
+    absolute: Spanned<f64>,
+    relative: Spanned<f64>,
+    sqnr_db: Spanned<f64>,
+    source: Spanned<String>,
+}
+
+impl ValuesEntry {
+    fn validate(&self) -> Result<ValueLimits, Flaw> {
+        // Written so that a NaN is outside.
+        let positive = |name: &str, value: &Spanned<f64>, most: f64| {
+            let number = *value.get_ref();
+            let flaw = || (value.span().start, format!("`{name}` is {number}, not above 0 and up to {most}"));
+            if number > 0.0 && number <= most { Ok(number) } else { Err(flaw()) }
+        };
+        if self.source.get_ref().trim().is_empty() {
+            return Err((self.source.span().start, "`source` says why these numbers".to_owned()));
+        }
+        Ok(ValueLimits {
+            absolute: positive("absolute", &self.absolute, 1e6)?,
+            relative: positive("relative", &self.relative, 1.0)?,
+            sqnr_db: positive("sqnr_db", &self.sqnr_db, 400.0)?,
+            source: self.source.get_ref().clone(),
+        })
+    }
 }
 
 #[derive(Deserialize)]

@@ -53,3 +53,4 @@ pub mod ranges;
 pub mod rule;
 pub mod saturation;
 pub mod scales;
+pub mod values;

@@ -49,7 +49,8 @@ pub struct GateArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
-    let options = arguments.workspace.options(global)?;
+    let mut options = arguments.workspace.options(global)?;
+    options.several = true;
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);

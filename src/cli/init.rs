@@ -3,6 +3,7 @@
 
 mod probes;
 mod require;
+mod several;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +72,15 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
     let store = Store::open(None)?;
+    if let (None, Some(file)) = (&arguments.saved_model, &arguments.onnx)
+        && let Some(written) = of_several(arguments, file, &store)?
+    {
+        crate::data::atomic::write(&arguments.out, written.text.as_bytes())?;
+        output::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
+        written.told.iter().for_each(|told| output::note(&format!("  {told}")));
+        output::note("check what was guessed, then run `trtgate gate`");
+        return Ok(EXIT_PASS);
+    }
     let inspected = match (&arguments.saved_model, &arguments.onnx) {
         (Some(folder), _) => inspect::saved_model(folder, &arguments.signature, &store),
         (None, Some(file)) => inspect::onnx(file, &store),
@@ -128,6 +138,17 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
     output::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)
+}
+
+/// The manifest of a model that `[input]` and `[output]` cannot describe; `None` where they can, or where an output was chosen.
+fn of_several(arguments: &InitArguments, file: &Path, store: &Store) -> Result<Option<several::Written>> {
+    let (model, signature, sha256) = inspect::onnx_signature(file, store).map_err(as_wrong_input)?;
+    if arguments.output.is_some() || !several::needed(&signature) {
+        return Ok(None);
+    }
+    let name = arguments.name.clone().unwrap_or_else(|| name_of(file));
+    let onnx = relative_to(file, &arguments.out)?;
+    several::text(&name, &onnx, &sha256, &model, &signature).map(Some).map_err(as_wrong_input)
 }
 
 /// Writes the manifest, and returns it as it reads back: a template that does not parse helps nobody.

@@ -22,6 +22,7 @@ pub mod archive;
 pub mod atomic;
 pub mod csv;
 pub mod decode;
+pub mod feeds;
 pub mod layout;
 pub mod npy;
 pub mod npz;

@@ -201,7 +201,7 @@ fn blank(cell: &RawCell, context: &Context<'_>) -> CellReport {
     }
 }
 
-fn stop(report: &mut CellReport, status: Status, stage: Stage, error: &Error) {
+pub(super) fn stop(report: &mut CellReport, status: Status, stage: Stage, error: &Error) {
     report.status = status;
     report.stage = stage;
     // What is not here says where it was looked for in `trtgate doctor`; a report would repeat it in every cell.
@@ -359,7 +359,7 @@ fn judge_cell(
 
 /// How the answers of a cell are computed where its runtime has no arithmetic of its precision; see
 /// [`SessionOptions::emulate_half`](crate::runtime::SessionOptions::emulate_half).
-fn emulated(cell: &PlannedCell) -> Option<&'static str> {
+pub(super) fn emulated(cell: &PlannedCell) -> Option<&'static str> {
     let half = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
     half.then_some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
 }

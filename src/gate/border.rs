@@ -2,6 +2,7 @@
 
 use crate::convert::onnx;
 use crate::error::{Error, Result};
+use crate::gate::values;
 use crate::manifest::{Manifest, ModelSource};
 use crate::runtime::tensorflow;
 use crate::tensor::{Signature, TensorSpec, shape_text};
@@ -14,6 +15,11 @@ pub(super) struct Declared {
 }
 
 impl Declared {
+    /// Inputs and outputs.
+    pub(super) const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
     /// Reads them; `None` where they do not tell, which the runtimes then have to.
     ///
     /// # Errors
@@ -43,8 +49,13 @@ impl Declared {
 pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
     let declared = Declared::of(&manifest.model.source)
         .map_err(|error| error.context(format!("`[model] signature` in `{}`", manifest.path.display())))?;
-    if let Some(declared) = &declared {
-        check_signature(manifest, &declared.signature)?;
+    match (&declared, &manifest.interface) {
+        (Some(declared), None) => check_signature(manifest, &declared.signature)?,
+        (Some(declared), Some(interface)) => {
+            values::plans(interface, &declared.signature)?;
+            values::check_outputs(interface, &declared.signature)?;
+        }
+        (None, _) => {}
     }
     Ok(declared)
 }

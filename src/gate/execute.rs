@@ -413,7 +413,10 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
     SessionOptions {
         intra_threads: manifest.run.intra_threads,
         inter_threads: manifest.run.inter_threads,
-        outputs: vec![manifest.output.name.clone()],
+        outputs: match &manifest.interface {
+            Some(interface) => interface.outputs.iter().map(|output| output.name.clone()).collect(),
+            None => vec![manifest.output.name.clone()],
+        },
         signature,
         emulate_half: true,
         ..SessionOptions::default()
@@ -438,7 +441,7 @@ pub(crate) fn is_static(signature: &Signature) -> bool {
     signature.inputs.first().and_then(|input| input.shape.first()).is_some_and(Option::is_some)
 }
 
-fn artifact_report(artifact: &Artifact) -> ArtifactReport {
+pub(super) fn artifact_report(artifact: &Artifact) -> ArtifactReport {
     ArtifactReport {
         kind: artifact.kind,
         sha256: artifact.sha256.clone(),

@@ -224,6 +224,19 @@ impl Inspected {
     }
 }
 
+/// Reads an ONNX file into `store`; returns it with its signature and digest, whatever its inputs and outputs are.
+///
+/// # Errors
+/// If the file is no complete ONNX model.
+pub fn onnx_signature(file: &Path, store: &Store) -> Result<(Model, Signature, String)> {
+    let named = ModelSource::Onnx { path: file.to_owned() };
+    let reading = Reading::of(&named)?;
+    let kept = reading.keep(store)?;
+    let model = onnx::read(kept.path()).map_err(|error| pin::named_as(&named, &kept, error))?;
+    let signature = onnx::signature(&model);
+    Ok((model, signature, reading.sha256().to_owned()))
+}
+
 /// Reads an ONNX file into `store`, and its signature.
 ///
 /// # Errors

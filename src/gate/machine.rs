@@ -40,6 +40,20 @@ fn memory_bytes(meminfo: &str) -> u64 {
         .map_or(0, |kibibytes| kibibytes << 10)
 }
 
+/// The machine, with its GPU where there is one.
+pub(crate) fn machine_of(workspace: &super::Workspace) -> Machine {
+    let mut machine = machine();
+    if let Ok(device) = &workspace.discovery.device {
+        let (major, minor) = device.compute_capability;
+        machine.gpu = Some(device.name.clone());
+        machine.compute_capability = Some(format!("{major}.{minor}"));
+        machine.driver.clone_from(&device.driver_version);
+        let (major, minor) = device.cuda_version;
+        machine.cuda = Some(format!("{major}.{minor}"));
+    }
+    machine
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
 //! | `calibrated` | whether INT8 cells that failed were calibrated on other values than the probes' |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
+//! | `values`    | models of several inputs and outputs, compared element by element         |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
@@ -54,6 +55,7 @@ mod saturated;
 mod standing;
 mod stopped;
 pub mod timing;
+mod values;
 #[cfg(test)]
 mod workshop;
 mod workspace;
@@ -76,7 +78,7 @@ use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
-use crate::report::schema::{CellReport, Machine, ModelReport, ProbeImage, Report, SCHEMA};
+use crate::report::schema::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::report::verdict::Requirements;
 use crate::report::verdict::plural;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
@@ -86,6 +88,7 @@ pub use blessing::GoldenBlessing;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
 pub use limits::LimitOverrides;
+pub(crate) use machine::machine_of;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
 pub use reference::open_reference;
@@ -194,6 +197,9 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
 }
 
 fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
+    if let Some(interface) = &workspace.manifest.interface {
+        return values::run(workspace, interface, options);
+    }
     let (start, waited) = (Instant::now(), crate::meter::waited());
     let started = now();
     let manifest = &workspace.manifest;
@@ -444,19 +450,6 @@ pub fn proofs_of_scales<'a>(
         .filter(|artifact| matches!(artifact.kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu))
         .map(|artifact| (artifact, crate::explain::prove_scales(workspace, artifact)))
         .collect()
-}
-
-pub(crate) fn machine_of(workspace: &Workspace) -> Machine {
-    let mut machine = machine::machine();
-    if let Ok(device) = &workspace.discovery.device {
-        let (major, minor) = device.compute_capability;
-        machine.gpu = Some(device.name.clone());
-        machine.compute_capability = Some(format!("{major}.{minor}"));
-        machine.driver.clone_from(&device.driver_version);
-        let (major, minor) = device.cuda_version;
-        machine.cuda = Some(format!("{major}.{minor}"));
-    }
-    machine
 }
 
 /// The worst probes of all cells as images.

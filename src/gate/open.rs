@@ -6,7 +6,7 @@ use crate::gate::{damaged, engine, execute};
 use crate::measure::contract::{Measurement, TimingContract};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::{Layer, Obstacle, OpenRequest, SessionOptions};
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::{Feed, Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 use crate::worker::{RunOutcome, Worker};
 
@@ -91,10 +91,10 @@ impl OpenCell {
         &self.signature
     }
 
-    /// Runs `input` in the cell's batches.
-    pub fn run(&mut self, input: &Tensor) -> Result<RunOutcome> {
+    /// Runs `feeds` in the cell's batches.
+    pub fn run(&mut self, feeds: &impl Feed) -> Result<RunOutcome> {
         let pad = execute::is_static(&self.signature);
-        self.worker.run(input, self.id.batch as usize, pad)
+        self.worker.run(feeds, self.id.batch as usize, pad)
     }
 
     /// Runs `input` in one batch, of whatever size.

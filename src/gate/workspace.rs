@@ -49,6 +49,8 @@ pub struct Options {
     pub inter_threads: Option<usize>,
     /// Accepts a model whose digest is not the manifest's.
     pub trust: bool,
+    /// Whether the manifest may be of several inputs and outputs; commands that know one input refuse it.
+    pub several: bool,
     /// Makes new probes where the manifest names no file, instead of keeping those of the golden.
     pub fresh_probes: bool,
     /// The program that runs workers.
@@ -70,6 +72,7 @@ impl Options {
             intra_threads: None,
             inter_threads: None,
             trust: false,
+            several: false,
             fresh_probes: false,
             program,
             progress: Arc::new(Quiet),
@@ -117,6 +120,9 @@ impl Workspace {
     /// are of another model.
     pub fn open(options: &Options) -> Result<Self> {
         let mut manifest = Manifest::load(&options.manifest)?;
+        if !options.several {
+            manifest = manifest.of_one_input()?;
+        }
         if let Some(threads) = options.intra_threads {
             manifest.run.intra_threads = threads;
         }

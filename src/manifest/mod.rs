@@ -1,6 +1,7 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
 pub mod edit;
+pub mod interface;
 mod raw;
 mod read;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::ProcessLimits;
 
 use crate::vocabulary::{Library, Precision, RuntimeId};
@@ -27,6 +28,9 @@ pub struct Manifest {
     pub input: Input,
     /// The one output.
     pub output: Output,
+    /// The inputs and outputs of a model that is no classifier of one input. `input` and `output` then name the first of them,
+    /// and say nothing else: only what is given an interface reads such a manifest.
+    pub interface: Option<interface::Interface>,
     /// The probe set.
     pub probes: Probes,
     /// The calibration set.
@@ -74,6 +78,19 @@ impl Manifest {
     /// As [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         read::parse(text, path)
+    }
+
+    /// The manifest itself, if it is of a classifier of one input.
+    ///
+    /// # Errors
+    /// `Usage`, where it has `[[input]]`: what is asked for then knows one input only.
+    pub fn of_one_input(self) -> Result<Self> {
+        if self.interface.is_none() {
+            return Ok(self);
+        }
+        let path = self.path.display();
+        Err(Error::usage(format!("`{path}` has `[[input]]`, and this command knows classifiers of one input"))
+            .hint("`trtgate gate` gates models of several inputs and outputs; the other commands do not know them yet"))
     }
 
     /// Whether labelled data has to have been judged: limits that were named and not looked at are no pass.

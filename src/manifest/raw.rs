@@ -10,11 +10,11 @@ use super::{CalibrationMethod, Layout, OutputKind, Resize, TimingCacheMode};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Raw {
+pub(super) struct Raw<I = RawInput, O = RawOutput> {
     pub(super) schema: Spanned<u32>,
     pub(super) model: RawModel,
-    pub(super) input: RawInput,
-    pub(super) output: RawOutput,
+    pub(super) input: I,
+    pub(super) output: O,
     #[serde(default)]
     pub(super) probes: RawProbes,
     #[serde(default)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
+use super::interface::{self, Interface, RawFedInput, RawGatedOutput};
 use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
 use super::{
     AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
@@ -23,13 +24,13 @@ use crate::vocabulary::{Library, Precision};
 const LARGEST_LOSS: f64 = 0.5;
 
 /// Text and name of the manifest, to point at a place in it.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
 impl Source<'_> {
-    fn error(&self, span: Range<usize>, message: impl Into<String>) -> Error {
+    pub(super) fn error(&self, span: Range<usize>, message: impl Into<String>) -> Error {
         let message = message.into();
         let end = span.end.min(self.text.len());
         let start = span.start.min(end);
@@ -59,7 +60,31 @@ pub(super) fn load(path: &Path) -> Result<Manifest> {
 
 pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
     let source = Source { text, path };
-    let raw: Raw = toml::from_str(text).map_err(|error| {
+    if !names_several(text) {
+        return parse_as::<RawInput, RawOutput>(&source, &|source, given, made, _| {
+            Ok((input(source, given)?, output(source, made)?, None))
+        });
+    }
+    parse_as::<Vec<RawFedInput>, Vec<RawGatedOutput>>(&source, &interface::border)
+}
+
+/// Whether inputs or outputs are lists; text that is no TOML is told by whoever reads it whole.
+fn names_several(text: &str) -> bool {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    ["input", "output"].iter().any(|key| table.get(*key).is_some_and(toml::Value::is_array))
+}
+
+/// What a manifest says of inputs and outputs, out of their two forms.
+type ReadBorder<I, O> =
+    dyn Fn(&Source<'_>, I, O, &dyn Fn(&Path) -> PathBuf) -> Result<(Input, Output, Option<Interface>)>;
+
+fn parse_as<I, O>(source: &Source<'_>, border: &ReadBorder<I, O>) -> Result<Manifest>
+where
+    I: serde::de::DeserializeOwned,
+    O: serde::de::DeserializeOwned,
+{
+    let Source { text, path } = *source;
+    let raw: Raw<I, O> = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         source.error(span, error.message().trim_end())
     })?;
@@ -71,9 +96,14 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
             .error(raw.schema.span(), format!("schema {} is not known", raw.schema.get_ref()))
             .hint("this version of trtgate reads `schema = 1`"));
     }
-    let model = model(&source, raw.model, &resolve)?;
-    let input = input(&source, raw.input)?;
-    let output = output(&source, raw.output)?;
+    let several = names_several(text);
+    let model = model(source, raw.model, &resolve)?;
+    if several && !matches!(model.source, ModelSource::Onnx { .. }) {
+        return Err(source
+            .error(0..0, "`[[input]]` needs a model in `onnx`: SavedModels of several inputs are not gated yet")
+            .hint("convert it, and name the ONNX file"));
+    }
+    let (input, output, interface) = border(source, raw.input, raw.output, &resolve)?;
     let count = |given: &Option<Spanned<usize>>, default: usize, least: usize, what: &str| match given {
         Some(given) if *given.get_ref() < least => {
             Err(source.error(given.span(), format!("{what} needs at least {least} samples, not {}", given.get_ref())))
@@ -116,7 +146,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         count: count(&raw.calibration.count, 512, 512, "calibration")?,
         method: raw.calibration.method.unwrap_or(CalibrationMethod::Percentile),
     };
-    let batches = batches(&source, raw.matrix.batches, input.fixed_batch)?;
+    let batches = batches(source, raw.matrix.batches, input.fixed_batch)?;
     let mut fetch = Vec::new();
     for name in raw.matrix.fetch {
         let known: Vec<&str> = environment::names().filter(|known| *known != environment::EXPORT).collect();
@@ -127,16 +157,27 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         }
         fetch.push(name.into_inner());
     }
-    let matrix = matrix(&source, raw.matrix.runtimes, &model.source)?;
-    let engine = engine(&source, raw.engine, &batches, input.fixed_batch)?;
+    let named = !raw.matrix.runtimes.is_empty();
+    let mut matrix = matrix(source, raw.matrix.runtimes, &model.source)?;
+    if several {
+        // What is calibrated is fed one input of floats.
+        let made = |precision: &Precision| !matches!(precision, Precision::Int8 | Precision::Int8Calibrated);
+        if named && !matrix.iter().all(|row| row.precisions.iter().all(made)) {
+            return Err(source
+                .error(0..0, "INT8 of a model with `[[input]]` is not made yet")
+                .hint("take `int8` and `int8-calibrated` out of `[matrix.runtimes]`"));
+        }
+        matrix.iter_mut().for_each(|row| row.precisions.retain(made));
+    }
+    let engine = engine(source, raw.engine, &batches, input.fixed_batch)?;
     let mut confident_flips_allowed = Vec::new();
     for (name, allowed) in raw.agreement.confident_flips_allowed {
-        let precision = name.get_ref().parse().map_err(|error: Error| pointed(&source, name.span(), error))?;
+        let precision = name.get_ref().parse().map_err(|error: Error| pointed(source, name.span(), error))?;
         confident_flips_allowed.push((precision, allowed));
     }
     let mut losses_allowed = Vec::new();
     for (name, loss) in raw.agreement.loss {
-        let precision = name.get_ref().parse().map_err(|error: Error| pointed(&source, name.span(), error))?;
+        let precision = name.get_ref().parse().map_err(|error: Error| pointed(source, name.span(), error))?;
         let share = *loss.get_ref();
         // Written so that a NaN is refused.
         if !(share > 0.0 && share <= LARGEST_LOSS) {
@@ -154,6 +195,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         model,
         input,
         output,
+        interface,
         probes,
         calibration,
         snapshots: resolve(raw.paths.snapshots.as_deref().unwrap_or(Path::new("snapshots"))),
@@ -165,8 +207,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
         confident_flips_allowed,
         losses_allowed,
         data: raw.paths.data.as_deref().map(resolve),
-        accuracy: accuracy(&source, &raw.accuracy)?,
-        require: require(&source, raw.require)?,
+        accuracy: accuracy(source, &raw.accuracy)?,
+        require: require(source, raw.require)?,
         run: RunOptions {
             intra_threads: threads(raw.run.intra_threads)?,
             inter_threads: threads(raw.run.inter_threads)?,

@@ -129,3 +129,47 @@ fn probes_have_one_source_and_a_time() {
     let manifest = parse(&TEXT.replacen("seed = 1", "data = \"samples\"", 1)).unwrap();
     assert!(manifest.probes.file.is_some() && manifest.probes.data.is_some());
 }
+
+const SEVERAL: &str = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"ids\"\nvalues = { integers = [0, 9] }\n\
+     [[input]]\nname = \"mask\"\nshape = [8]\nvalues = \"mask\"\n[[input]]\nname = \"rate\"\nshared = true\nvalues = { constant = 16000 }\n\
+     [[output]]\nname = \"y\"\ntask = \"values\"\n";
+
+#[test]
+fn inputs_and_outputs_are_read_by_name() {
+    use interface::ValueSource;
+    let manifest = Manifest::parse(SEVERAL, Path::new("gate.toml")).unwrap();
+    let interface = manifest.interface.clone().unwrap();
+    let inputs: Vec<_> =
+        interface.inputs.iter().map(|input| (input.name.as_str(), input.shared, &input.values)).collect();
+    assert_eq!(
+        inputs,
+        [
+            ("ids", false, &ValueSource::Integers([0, 9])),
+            ("mask", false, &ValueSource::Mask),
+            ("rate", true, &ValueSource::Constant(16_000.0))
+        ]
+    );
+    assert_eq!((interface.inputs[1].shape.as_deref(), interface.outputs[0].name.as_str()), (Some(&[8][..]), "y"));
+    // What is calibrated is left out where nobody asked for it.
+    assert!(manifest.matrix.iter().all(|row| !row.precisions.contains(&Precision::Int8)));
+    assert!(manifest.of_one_input().unwrap_err().message.contains("has `[[input]]`"));
+}
+
+#[rstest]
+#[case::twice("name = \"mask\"", "name = \"ids\"", "input `ids` is fed twice")]
+#[case::descending("[0, 9]", "[9, 0]", "`integers` is [low, high], ascending")]
+#[case::source("\"mask\"\n[[input]]", "\"noise\"\n[[input]]", "unknown variant `noise`")]
+#[case::task("task = \"values\"", "task = \"boxes\"", "`[[output]]` has no task `boxes` yet")]
+#[case::size("shape = [8]", "shape = [0]", "no dimension of a sample may be 0")]
+#[case::int8(
+    "[[output]]",
+    "[matrix.runtimes]\nonnxruntime = [\"int8\"]\n[[output]]",
+    "INT8 of a model with `[[input]]` is not made yet"
+)]
+#[case::saved_model("onnx = \"m.onnx\"", "saved-model = \"m\"", "needs a model in `onnx`")]
+#[case::key("shared = true", "shard = true", "unknown field `shard`")]
+fn wrong_inputs_and_outputs_are_named(#[case] from: &str, #[case] to: &str, #[case] words: &str) {
+    assert!(SEVERAL.contains(from));
+    let error = Manifest::parse(&SEVERAL.replacen(from, to, 1), Path::new("gate.toml")).unwrap_err();
+    assert!(error.message.contains(words), "{error}");
+}

@@ -1,12 +1,12 @@
 //! Faults on demand, to prove that the gate catches them. `TRTGATE_TEST_FAULT` in a worker's environment holds
-//! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`, or `WHAT@REQUEST/LIBRARY` for the
-//! sessions of one library; a fault can only make results worse or slower, never better.
+//! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`, or `WHAT@REQUEST/LIBRARY` and
+//! `WHAT@REQUEST/LIBRARY/PRECISION` for the sessions of one library, or of one of its precisions; a fault can only make results worse or slower, never better.
 
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use crate::vocabulary::Library;
+use crate::vocabulary::{Library, Precision};
 
 /// The variable.
 const VARIABLE: &str = "TRTGATE_TEST_FAULT";
@@ -44,6 +44,10 @@ enum Fault {
     SwapSlots,
     /// Feeds each sample's values channels first, though the shape says channels last.
     Layout,
+    /// Scales the floats of the output of this name by 1 %.
+    Scale(String),
+    /// Exchanges the values of the first two outputs of one type and shape.
+    SwapOutputs,
     /// Takes this many times as long.
     Slow(f64),
 }
@@ -52,8 +56,8 @@ enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     faults: Vec<Planted>,
-    /// The library of the session that is open or being opened.
-    library: Option<Library>,
+    /// Library and precision of the session that is open or being opened.
+    session: Option<(Library, Precision)>,
 }
 
 /// A fault and where it is provoked.
@@ -63,6 +67,8 @@ struct Planted {
     request: String,
     /// Only in sessions of this library.
     library: Option<Library>,
+    /// Only in those of this precision.
+    precision: Option<Precision>,
 }
 
 impl Faults {
@@ -76,9 +82,14 @@ impl Faults {
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let wrong = || Error::usage(format!("`{VARIABLE}` holds `{pair}`, which is no fault"));
             let (what, place) = pair.split_once('@').ok_or_else(wrong)?;
-            let (request, library) = match place.split_once('/') {
-                Some((request, library)) => (request, Some(library.parse().map_err(|_| wrong())?)),
-                None => (place, None),
+            let (request, session) =
+                place.split_once('/').map_or((place, None), |(request, rest)| (request, Some(rest)));
+            let (library, precision) = match session.map(|session| session.split_once('/').unwrap_or((session, ""))) {
+                None => (None, None),
+                Some((library, "")) => (Some(library.parse().map_err(|_| wrong())?), None),
+                Some((library, precision)) => {
+                    (Some(library.parse().map_err(|_| wrong())?), Some(precision.parse().map_err(|_| wrong())?))
+                }
             };
             let fault = match what {
                 "crash" => Fault::Crash,
@@ -93,24 +104,29 @@ impl Faults {
                 "rename" => Fault::Rename,
                 "swap-slots" => Fault::SwapSlots,
                 "layout" => Fault::Layout,
+                "swap-outputs" => Fault::SwapOutputs,
+                _ if what.starts_with("scale=") => Fault::Scale(what.trim_start_matches("scale=").to_owned()),
                 _ => match what.strip_prefix("slow=").and_then(|factor| factor.parse().ok()) {
                     Some(factor) if factor >= 1.0 => Fault::Slow(factor),
                     _ => return Err(wrong()),
                 },
             };
-            faults.push(Planted { fault, request: request.to_owned(), library });
+            faults.push(Planted { fault, request: request.to_owned(), library, precision });
         }
-        Ok(Self { faults, library: None })
+        Ok(Self { faults, session: None })
     }
 
-    /// What follows is asked of a session of `library`.
-    pub(super) const fn serve(&mut self, library: Library) {
-        self.library = Some(library);
+    /// What follows is asked of a session of `library` in `precision`.
+    pub(super) const fn serve(&mut self, library: Library, precision: Precision) {
+        self.session = Some((library, precision));
     }
 
     fn of<'a>(&'a self, request: &'a str) -> impl Iterator<Item = &'a Fault> {
         let here = move |planted: &&Planted| {
-            planted.request == request && (planted.library.is_none() || planted.library == self.library)
+            let (library, precision) = self.session.unzip();
+            planted.request == request
+                && (planted.library.is_none() || planted.library == library)
+                && (planted.precision.is_none() || planted.precision == precision)
         };
         self.faults.iter().filter(here).map(|planted| &planted.fault)
     }
@@ -167,6 +183,9 @@ impl Faults {
                 Fault::AllNan => floats.into_iter().flatten().for_each(|value| *value = f32::NAN),
                 Fault::Infinite => floats.into_iter().flatten().take(1).for_each(|value| *value = f32::INFINITY),
                 Fault::Short => *output = output.first(output.batch().saturating_sub(1))?,
+                Fault::Scale(name) if *name == output.name => {
+                    floats.into_iter().flatten().for_each(|value| *value *= 1.01);
+                }
                 Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
                     let samples = output.batch();
@@ -182,6 +201,26 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// After the samples were run: exchanges outputs.
+    pub(super) fn exchange(&self, request: &str, outputs: &mut [Tensor]) {
+        if !self.of(request).any(|fault| *fault == Fault::SwapOutputs) {
+            return;
+        }
+        let alike =
+            |one: &Tensor, other: &Tensor| one.element_type() == other.element_type() && one.shape == other.shape;
+        let places = (0..outputs.len()).flat_map(|one| (one + 1..outputs.len()).map(move |other| (one, other)));
+        let pair = places.into_iter().find(|&(one, other)| {
+            outputs.get(one).zip(outputs.get(other)).is_some_and(|(one, other)| alike(one, other))
+        });
+        if let Some((one, other)) = pair {
+            // The names stay, the values move.
+            outputs.swap(one, other);
+            if let Ok([one, other]) = outputs.get_disjoint_mut([one, other]) {
+                std::mem::swap(&mut one.name, &mut other.name);
+            }
+        }
     }
 
     /// After a timed call that began at `start`: makes it as slow as asked, by waiting.
@@ -257,11 +296,16 @@ mod tests {
     fn a_fault_is_provoked_in_its_request_and_library_only() {
         let mut faults = Faults::parse("slow=2@run/litert,slow=3@measure").unwrap();
         assert_eq!((faults.slowdown("run"), faults.slowdown("measure"), faults.slowdown("open")), (1.0, 3.0, 1.0));
-        faults.serve(Library::Onnxruntime);
+        faults.serve(Library::Onnxruntime, Precision::Fp32);
         assert_eq!(faults.slowdown("run"), 1.0);
-        faults.serve(Library::Litert);
+        faults.serve(Library::Litert, Precision::Fp32);
         assert_eq!((faults.slowdown("run"), faults.slowdown("measure")), (2.0, 3.0));
         assert_eq!(Faults::parse("slow=2@run,slow=3@run,nan@run").unwrap().slowdown("run"), 6.0);
+        let mut faults = Faults::parse("slow=2@run/onnxruntime/fp16").unwrap();
+        faults.serve(Library::Onnxruntime, Precision::Fp32);
+        assert_eq!(faults.slowdown("run"), 1.0);
+        faults.serve(Library::Onnxruntime, Precision::Fp16);
+        assert_eq!(faults.slowdown("run"), 2.0);
     }
 
     fn tensor(shape: &[usize]) -> Tensor {

@@ -93,7 +93,7 @@ impl State {
                 Ok((Reply::Device(device), Vec::new()))
             }
             Request::Open(request) => {
-                self.faults.serve(request.installation.id.library);
+                self.faults.serve(request.installation.id.library, request.precision);
                 self.faults.before("open");
                 // The old session's memory is wanted by the new one.
                 self.session = None;
@@ -187,6 +187,7 @@ impl State {
         for output in &mut outputs {
             self.faults.spoil("run", output, batch)?;
         }
+        self.faults.exchange("run", &mut outputs);
         let headers = outputs.iter().map(TensorHeader::of).collect();
         Ok((Reply::Outputs { outputs: headers, seconds, transfers }, outputs))
     }

@@ -302,12 +302,35 @@ fn what_cannot_be_gated_is_refused_in_words() {
     let y = [border("y", FLOAT, &[-1, 3])];
     let of = |input: &[ValueInfo], outputs: &[ValueInfo]| model(&["Gemm x w -> y"], input, outputs);
     show("texts", &of(&[border("x", STRING, &[-1, 8])], &y));
-    show("whole numbers", &of(&[border("x", INT32, &[-1, 8])], &y));
-    show("two inputs", &of(&[border("x", FLOAT, &[-1, 8]), border("b", FLOAT, &[-1, 8])], &y));
-    show("one value", &of(&[border("x", FLOAT, &[-1, 8])], &[border("y", FLOAT, &[-1, 1])]));
-    show("boxes", &of(&[border("x", FLOAT, &[-1, 8])], &[border("y", FLOAT, &[-1, 16, 16])]));
+    show("no batch", &of(&[border("x", FLOAT, &[-1, 8])], &[border("y", FLOAT, &[])]));
+    show("two batches", &of(&[border("x", FLOAT, &[2, 8]), border("b", FLOAT, &[3, 8])], &y));
     let mut trees = of(&[border("x", FLOAT, &[-1, 8])], &y);
     trees.opset_import = vec![OperatorSet { domain: "ai.onnx.ml".to_owned(), version: 1 }];
     show("trees", &trees);
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// What `[input]` and `[output]` cannot describe gets a manifest of inputs and outputs by name, which says what it guessed.
+#[test]
+fn other_models_get_inputs_and_outputs_by_name() {
+    let context = Context::new();
+    let mut shown = Vec::new();
+    let mut show = |what: &str, model: &Model| {
+        let (run, manifest) = init(&context, model, &[]);
+        assert_eq!(run.code, 0, "{what}: {}", run.shown());
+        let manifest = manifest.unwrap();
+        let tables = manifest.split_once("[[input]]").unwrap().1;
+        shown.push(format!("# {what}\n{}\n[[input]]{tables}", run.stderr));
+        std::fs::remove_file(context.path("gate.toml")).unwrap();
+    };
+    let y = [border("y", FLOAT, &[-1, 3])];
+    let of = |input: &[ValueInfo], outputs: &[ValueInfo]| model(&["Gemm x w -> y"], input, outputs);
+    show("whole numbers", &of(&[border("x", INT32, &[-1, 8])], &y));
+    show("two inputs, one of them shared", &of(&[border("x", FLOAT, &[-1, 8]), border("rate", INT32, &[])], &y));
+    show("open sizes and a mask", &of(&[border("x", FLOAT, &[-1, -1, 8]), border("x_mask", INT32, &[-1, -1])], &y));
+    show("one value of a fixed batch", &of(&[border("x", FLOAT, &[4, 8])], &[border("y", FLOAT, &[4, 1])]));
+    let both = [border("y", FLOAT, &[-1, 4, 4]), border("z", FLOAT, &[])];
+    let scalar = model(&["Gemm x w -> y", "ReduceMax y -> z"], &[border("x", FLOAT, &[-1, 8])], &both);
+    show("a map and a scalar", &scalar);
     insta::assert_snapshot!(shown.join("\n"));
 }

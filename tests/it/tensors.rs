@@ -8,10 +8,10 @@ use trtgate::convert::store::Store;
 use trtgate::measure::contract::TimingContract;
 use trtgate::runtime::{OpenRequest, SessionOptions};
 use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
-use trtgate::vocabulary::{ArtifactKind, Library, Precision};
+use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};
 use trtgate::worker::{Limits, Worker, WorkerProgram};
 
-use crate::context::program;
+use crate::context::{Context, Run, program, report};
 use crate::drivers::installation;
 
 /// Writes the models into `folder`; with TensorFlow's where `forms` says so.
@@ -102,5 +102,64 @@ fn several_typed_inputs_and_outputs_go_by_name_through_every_runtime() {
         }
         let alone = feeds.get("ids").unwrap();
         assert_eq!(worker.run(alone, 4, pad).unwrap_err().message, "input `mask` is not fed", "{library}");
+    }
+}
+
+/// A stranger's model of three inputs and three outputs of three types: `init`, then a gate in FP32 and FP16.
+#[test]
+fn a_model_of_several_inputs_is_gated_by_what_init_writes() {
+    let context = Context::new();
+    models(context.folder.path(), &[]);
+    let init = context.run(&["init", "--onnx", "matcher.onnx"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    insta::assert_snapshot!(init.stderr);
+    let run = context.run(&["gate", "--json", "report.json"]);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let sound = report(&context.path("report.json"));
+    let statuses: Vec<(Precision, u32, Status, bool)> =
+        sound.cells.iter().map(|cell| (cell.precision, cell.batch, cell.status, cell.is_reference)).collect();
+    assert_eq!(
+        statuses,
+        [
+            (Precision::Fp32, 1, Status::Pass, true),
+            (Precision::Fp32, 8, Status::Pass, true),
+            (Precision::Fp16, 1, Status::Pass, false),
+            (Precision::Fp16, 8, Status::Pass, false)
+        ]
+    );
+    // Whole numbers are looked at too, and halves are halves.
+    let details: Vec<&str> = sound.cells[3].checks.iter().map(|check| check.detail.as_str()).collect();
+    assert!(details.contains(&"output `next`: 512 values are equal"), "{details:?}");
+    assert!(sound.cells[3].error.as_ref().is_some_and(|error| error.sqnr_db < 90.0), "{:?}", sound.cells[3].error);
+
+    for (fault, words) in [
+        (
+            "scale=right@run/onnxruntime/fp16",
+            "output `right`: the signal is 39.8 dB above the noise, 44 dB are asked; all of it is scaled by 1.01",
+        ),
+        ("swap-outputs@run/onnxruntime/fp16", "output `left`: outputs `left` and `right` hold each other's values"),
+        ("swap-slots@run/onnxruntime/fp16", "values"),
+        ("short@run/onnxruntime/fp16", "it has shape [63, 4], the reference has [64, 4]"),
+        ("nan@run/onnxruntime/fp16", "values are numbers on one side only"),
+    ] {
+        let mut command = context.command(&["gate", "--batch", "8", "--json", "report.json"]);
+        let run = Run::of(command.env("TRTGATE_TEST_FAULT", fault).output().unwrap(), context.folder.path());
+        let found = report(&context.path("report.json"));
+        let cells: Vec<Status> = found.cells.iter().map(|cell| cell.status).collect();
+        assert_eq!((run.code, cells), (1, vec![Status::Pass, Status::Fail]), "{fault}: {}", run.shown());
+        let reason = found.cells[1].reason.clone().unwrap_or_default();
+        assert!(reason.contains(words), "{fault}: {reason}");
+    }
+    // What does not know several inputs says so, and touches nothing.
+    for command in
+        [&["bless", "--reason", "a test"][..], &["explain", "onnxruntime/fp16/batch-8"], &["bench"], &["export"]]
+    {
+        let run = context.run(command);
+        assert_eq!(run.code, 2, "{command:?}: {}", run.shown());
+        assert!(
+            run.stderr.contains("has `[[input]]`, and this command knows classifiers of one input"),
+            "{}",
+            run.stderr
+        );
     }
 }

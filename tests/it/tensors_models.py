@@ -49,6 +49,44 @@ def onnx_models(folder):
         [one, quarter],
     )
 
+    matcher(folder)
+
+
+def matcher(folder):
+    """ids [N, 8] int64 into a table of 50 rows, x [N, 16] and mask [N, 16] → left [N, 4], right [N, 4], next [N, 8] int64."""
+    import numpy
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = numpy.random.default_rng(7)
+
+    def stored(name, *shape):
+        return numpy_helper.from_array((random.standard_normal(shape) / shape[0] ** 0.5).astype(numpy.float32), name)
+
+    def value(name, kind, width):
+        return helper.make_tensor_value_info(name, kind, ["batch", width])
+
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="look-up"),
+        helper.make_node("ReduceMean", ["rows"], ["mean"], name="mean", axes=[1], keepdims=0),
+        helper.make_node("Cast", ["mask"], ["kept"], name="kept", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "kept"], ["masked"], name="masked"),
+        helper.make_node("Add", ["mean", "masked"], ["sum"], name="sum"),
+        helper.make_node("MatMul", ["sum", "first"], ["hidden"], name="first-product"),
+        helper.make_node("Tanh", ["hidden"], ["active"], name="active"),
+        helper.make_node("MatMul", ["active", "second"], ["left"], name="left-product"),
+        helper.make_node("MatMul", ["active", "third"], ["right"], name="right-product"),
+        helper.make_node("Add", ["ids", "one"], ["next"], name="next"),
+    ]
+    constants = [stored("table", 50, 16), stored("first", 16, 32), stored("second", 32, 4), stored("third", 32, 4)]
+    constants.append(helper.make_tensor("one", TensorProto.INT64, [], [1]))
+    inputs = [value("ids", TensorProto.INT64, 8), value("x", TensorProto.FLOAT, 16), value("mask", TensorProto.BOOL, 16)]
+    outputs = [value("left", TensorProto.FLOAT, 4), value("right", TensorProto.FLOAT, 4), value("next", TensorProto.INT64, 8)]
+    graph = helper.make_graph(nodes, "matcher", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / "matcher.onnx")
+
 
 def tensorflow_models(folder):
     import tensorflow as tf

@@ -193,7 +193,7 @@ fn required(require: &Require, line: &mut impl FnMut(&str)) {
 }
 
 /// `text` as a TOML string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

@@ -84,7 +84,6 @@ def main():
     from onnxruntime.transformers import float16
 
     model = common.load_onnx(arguments.source)
-    common.only_input(model)
     refuse_quantised(model)
     graphs.part_names(model)
     graphs.name_nodes(model.graph)

@@ -117,6 +117,9 @@ def fold_normalisations(model):
 
 def pin(model, batch, sizes):
     """Puts the manifest's sizes in the place of open ones: that of the batch where it is fixed, those of a sample."""
+    if not sizes:
+        # Several inputs: their sizes are those of the samples.
+        return
     name, _ = common.only_input(model)
     value = next(value for value in model.graph.input if value.name == name)
     dimensions = value.type.tensor_type.shape.dim
@@ -148,7 +151,7 @@ def main():
 
     model = without_functions(common.load_onnx(arguments.source))
     with_plain_inputs(model)
-    batch, sizes = int(arguments.batch), [int(size) for size in arguments.sizes.split(",")]
+    batch, sizes = int(arguments.batch), [int(size) for size in arguments.sizes.split(",") if size]
     # FP16 needs no newer operator set; what does says why it cannot be had.
     model, _ = operators.raised(model, [batch or 2, *sizes])
     store_constants(model)

@@ -1,0 +1,362 @@
+//! Models of several inputs and outputs, whose outputs are compared element by element: `[[input]]` and `[[output]]`.
+//!
+//! Each cell has a worker of its own. It runs the samples in their order, and once more from the last to the first, so that every
+//! sample has another slot and other neighbours: what it is answered then has to be the same. The reference is what the model
+//! itself answers in FP32 in this run.
+
+use std::time::Instant;
+
+use super::border::Declared;
+use super::open::OpenCell;
+use super::samples::reference_cell;
+use super::workspace::Workspace;
+use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
+use crate::check::figure::figure;
+use crate::check::ladder::{Ladder, Row};
+use crate::check::precision::prove;
+use crate::check::values::{ValueLimits, ValuesFinding, compare, exchanged};
+use crate::convert::Artifact;
+use crate::data::feeds::{self, InputPlan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Manifest;
+use crate::manifest::interface::Interface;
+use crate::plan::{Ability, PlannedCell};
+use crate::report::schema::{CellReport, CellSeconds, CheckResult, ModelReport, Report};
+use crate::report::verdict::{Requirements, plural};
+use crate::runtime::Layer;
+use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, shape_text};
+use crate::vocabulary::{CellId, Precision, Stage, Status};
+use crate::worker;
+
+/// What each input of the model is fed, and from where.
+///
+/// # Errors
+/// `Input`, where manifest and model do not name the same inputs, or a size is open that nothing says; `Unsupported` for what
+/// cannot be fed.
+pub(super) fn plans(interface: &Interface, signature: &Signature) -> Result<Vec<InputPlan>> {
+    if let Some(unknown) =
+        interface.inputs.iter().find(|fed| signature.inputs.iter().all(|input| input.name != fed.name))
+    {
+        let names: Vec<String> = signature.inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        return Err(Error::input(format!(
+            "`[[input]]` names `{}`, and the model has {}",
+            unknown.name,
+            names.join(", ")
+        )));
+    }
+    signature.inputs.iter().map(|input| plan_of(interface, input)).collect()
+}
+
+fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
+    let name = &input.name;
+    let fed = interface
+        .inputs
+        .iter()
+        .find(|fed| fed.name == *name)
+        .ok_or_else(|| Error::input(format!("input `{name}` of the model has no `[[input]]`")))?;
+    if input.element_type.bytes().is_none() {
+        return Err(Error::unsupported(format!("input `{name}` takes {}, which cannot be fed", input.element_type)));
+    }
+    let declared = match (fed.shared, input.shape.split_first()) {
+        (true, _) => input.shape.as_slice(),
+        (false, Some((_, sample))) => sample,
+        (false, None) => {
+            return Err(Error::input(format!("input `{name}` has no dimensions, so that it has no batch"))
+                .hint("`shared = true` feeds it the same for every sample"));
+        }
+    };
+    let sizes = declared.iter().copied().collect::<Option<Vec<_>>>();
+    let wrong = |says: &[usize]| {
+        let declared = shape_text(declared);
+        Error::input(format!("`shape` of `{name}` is {says:?}, the model has {declared} without the batch"))
+    };
+    let sample = match (&fed.shape, sizes) {
+        (None, Some(sizes)) => sizes,
+        (None, None) => {
+            let open = shape_text(declared);
+            return Err(Error::input(format!("input `{name}` leaves sizes open: {open} without the batch"))
+                .hint("`shape = […]` in its `[[input]]` says them"));
+        }
+        (Some(shape), _) => {
+            let fits = shape.len() == declared.len()
+                && shape.iter().zip(declared).all(|(given, size)| size.is_none_or(|size| size == *given));
+            if !fits {
+                return Err(wrong(shape));
+            }
+            shape.clone()
+        }
+    };
+    Ok(InputPlan {
+        name: name.clone(),
+        element_type: input.element_type,
+        sample,
+        shared: fed.shared,
+        values: fed.values.clone(),
+    })
+}
+
+/// Holds the gated outputs to the model.
+///
+/// # Errors
+/// `Input`, naming the output that is not there; `Unsupported` for one that no comparison reads.
+pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Result<()> {
+    for gated in &interface.outputs {
+        let name = &gated.name;
+        let found = signature.outputs.iter().find(|output| output.name == *name).ok_or_else(|| {
+            let names: Vec<String> = signature.outputs.iter().map(|output| format!("`{}`", output.name)).collect();
+            Error::input(format!("`[[output]]` names `{name}`, and the model has {}", names.join(", ")))
+        })?;
+        if found.element_type.bytes().is_none() {
+            return Err(Error::unsupported(format!(
+                "output `{name}` is {}, which is not compared",
+                found.element_type
+            )));
+        }
+        if found.shape.is_empty() {
+            return Err(Error::unsupported(format!(
+                "output `{name}` has no dimensions, so that it has no row a sample"
+            ))
+            .hint("gate the other outputs; outputs without a batch are not compared yet"));
+        }
+    }
+    Ok(())
+}
+
+/// What one cell answered.
+struct Ran {
+    outputs: Vec<Tensor>,
+    /// To the samples from the last to the first.
+    turned: Vec<Tensor>,
+    layers: Option<Vec<Layer>>,
+    artifact: Artifact,
+    seconds: CellSeconds,
+    version: String,
+}
+
+/// Runs every planned cell and judges it.
+pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOptions) -> Result<RunOutcome> {
+    let (start, waited, started) = (Instant::now(), crate::meter::waited(), now());
+    let manifest = &workspace.manifest;
+    if options.timing.is_some() || options.data.is_some() {
+        return Err(Error::usage("models of several inputs are neither measured nor held to labels yet")
+            .hint("leave out `--bench` and `--data`"));
+    }
+    let declared = Declared::of(&manifest.model.source)?
+        .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
+    let inputs = plans(interface, declared.signature())?;
+    check_outputs(interface, declared.signature())?;
+    let feeds = feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)?;
+    let plan = workspace.plan(&options.filter)?;
+    let ladder = Ladder::built_in()?;
+    let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
+    let mut reference_id = reference_cell(manifest);
+    reference_id.batch = manifest.batches.last().copied().unwrap_or(1);
+    let reference = answers(workspace, &reference_id, interface, &feeds);
+    let mut cells = Vec::with_capacity(plan.len());
+    for cell in &plan {
+        step.detail(&cell.id.to_string());
+        cells.push(judged(workspace, cell, interface, &feeds, &reference, &ladder, options));
+    }
+    step.finish();
+    let mut notes = vec![format!(
+        "{} samples of {} inputs; outputs compared element by element: {}",
+        feeds.batch(),
+        inputs.len(),
+        interface.outputs.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ")
+    )];
+    let ungated: Vec<String> = declared
+        .signature()
+        .outputs
+        .iter()
+        .filter(|output| interface.outputs.iter().all(|gated| gated.name != output.name))
+        .map(|output| format!("`{}`", output.name))
+        .collect();
+    if !ungated.is_empty() {
+        notes.push(format!("not looked at: {}", ungated.join(", ")));
+    }
+    let mut unmet = Vec::new();
+    if options.require_golden || manifest.require.golden {
+        unmet.push("a golden is required, and those of several outputs are not kept yet".to_owned());
+    }
+    if manifest.wants_accuracy() {
+        unmet.push("accuracy is required, and models of several inputs are not held to labels yet".to_owned());
+    }
+    unmet.extend(worker::fault_on_demand().map(|fault| format!("a fault is provoked on demand (`{fault}`)")));
+    let (runtimes, of_plan) = required(manifest, options);
+    let model = ModelReport {
+        name: manifest.model.name.clone(),
+        sha256: workspace.model_sha256.clone(),
+        classes: Vec::new(),
+        probes_sha256: String::new(),
+    };
+    let mut report = Report {
+        notes,
+        wall_seconds: start.elapsed().as_secs_f64(),
+        own_seconds: start.elapsed().saturating_sub(crate::meter::waited().saturating_sub(waited)).as_secs_f64(),
+        command: options.command.clone(),
+        cells,
+        requirements: Requirements { runtimes, of_plan, baseline: options.require_baseline, unmet },
+        tolerances_sha256: ladder.sha256().to_owned(),
+        planned: planned_beside(workspace, &options.filter)?,
+        ..Report::new(model, machine_of(workspace), started)
+    };
+    report.judge();
+    Ok(RunOutcome { report, bench: None })
+}
+
+/// Runs the samples through `id`, forwards and backwards.
+fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Feeds) -> Result<Ran, (Stage, Error)> {
+    let mut open = OpenCell::open(workspace, id).map_err(|error| (Stage::Load, error))?;
+    let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Tensor>, f64)> {
+        let outcome = open.run(feeds)?;
+        let wanted = interface.outputs.iter().map(|gated| {
+            let found = outcome.outputs.iter().find(|output| output.name == gated.name).cloned();
+            found.ok_or_else(|| Error::failed(format!("output `{}` is missing", gated.name)))
+        });
+        Ok((wanted.collect::<Result<_>>()?, outcome.seconds))
+    };
+    let at_run = |error| (Stage::Run, error);
+    let start = Instant::now();
+    let (outputs, seconds) = run(&mut open, feeds).map_err(at_run)?;
+    let backwards = feeds.samples((0..feeds.batch()).rev()).map_err(at_run)?;
+    let (turned, _) = run(&mut open, &backwards).map_err(at_run)?;
+    let layers = open.layers().map_err(at_run)?;
+    let load = (start.elapsed().as_secs_f64() - seconds).max(0.0);
+    let version = open.version().to_owned();
+    Ok(Ran { outputs, turned, layers, artifact: open.artifact, seconds: CellSeconds { load, run: seconds }, version })
+}
+
+fn judged(
+    workspace: &Workspace,
+    cell: &PlannedCell,
+    interface: &Interface,
+    feeds: &Feeds,
+    reference: &Result<Ran, (Stage, Error)>,
+    ladder: &Ladder,
+    options: &RunOptions,
+) -> CellReport {
+    let CellId { runtime, precision, batch } = &cell.id;
+    let replay = format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}", options.replay);
+    let mut report = CellReport::new(&cell.id, replay);
+    if let Ability::Nothing(obstacle) | Ability::BuildOnly(obstacle) = &cell.ability {
+        let error = Error::new(obstacle.error_kind(), obstacle.reason.clone());
+        assemble::stop(&mut report, obstacle.status, Stage::Load, &error);
+        return report;
+    }
+    report.emulated = assemble::emulated(cell).map(str::to_owned);
+    report.is_reference = is_reference(&workspace.manifest, &cell.id);
+    let ran = match answers(workspace, &cell.id, interface, feeds) {
+        Ok(ran) => ran,
+        Err((stage, error)) => {
+            // What the plan let through and the runtime refuses is a fault of the artifact, never a skip.
+            let status = match error.kind {
+                ErrorKind::Invalid | ErrorKind::Machine => Status::Invalid,
+                _ => Status::Fail,
+            };
+            assemble::stop(&mut report, status, stage, &error);
+            return report;
+        }
+    };
+    report.version = Some(ran.version.clone());
+    report.artifact = Some(super::execute::artifact_report(&ran.artifact));
+    report.seconds = Some(ran.seconds);
+    report.stage = Stage::Compare;
+    let reference = match reference {
+        Ok(reference) => reference,
+        Err((_, error)) => {
+            let error = Error { kind: ErrorKind::Invalid, ..error.clone().context("the reference did not answer") };
+            assemble::stop(&mut report, Status::Invalid, Stage::Compare, &error);
+            return report;
+        }
+    };
+    let rows = ladder.row(runtime.library, *precision).and_then(|row| Ok((row, ladder.values(*precision)?)));
+    let judged = rows.and_then(|(row, limits)| checks(&ran, reference, feeds.batch(), row, limits, *precision));
+    match judged {
+        Ok((checks, findings)) => {
+            let worst = findings.iter().min_by(|one, other| one.sqnr_db.total_cmp(&other.sqnr_db));
+            report.error = worst.map(ValuesFinding::metrics);
+            let failed = checks.iter().find(|check| check.gating && check.status == Status::Fail);
+            let unmade = checks.iter().find(|check| check.gating && check.status != Status::Pass);
+            report.status = match (failed, unmade) {
+                (Some(_), _) => Status::Fail,
+                (None, Some(_)) => Status::Invalid,
+                (None, None) => Status::Pass,
+            };
+            report.reason = failed.or(unmade).map(|check| check.detail.clone());
+            report.checks = checks;
+        }
+        Err(error) => assemble::stop(&mut report, Status::Invalid, Stage::Compare, &error),
+    }
+    report
+}
+
+fn is_reference(manifest: &Manifest, id: &CellId) -> bool {
+    let reference = reference_cell(manifest);
+    id.runtime.library == reference.runtime.library && id.precision == Precision::Fp32
+}
+
+/// Everything that is asked of what a cell answered.
+fn checks(
+    ran: &Ran,
+    reference: &Ran,
+    samples: usize,
+    row: &Row,
+    limits: &ValueLimits,
+    precision: Precision,
+) -> Result<(Vec<CheckResult>, Vec<ValuesFinding>)> {
+    let mut findings = Vec::new();
+    for (wanted, actual) in reference.outputs.iter().zip(&ran.outputs) {
+        findings.push(compare(wanted, actual, samples, limits)?);
+    }
+    let pairs: Vec<(&Tensor, &Tensor)> = reference.outputs.iter().zip(&ran.outputs).collect();
+    if let Some((one, other)) = exchanged(&pairs, &findings, samples, limits) {
+        let words = format!("outputs `{one}` and `{other}` hold each other's values");
+        for found in findings.iter_mut().filter(|found| found.output == one || found.output == other) {
+            found.fault = Some(words.clone());
+        }
+    }
+    let mut checks: Vec<CheckResult> = findings.iter().map(ValuesFinding::result).collect();
+    checks.push(turned(ran, samples, row));
+    checks.push(match &ran.layers {
+        Some(layers) => prove(precision, layers, row.precision_share).result(true),
+        None => CheckResult {
+            name: "precision-proof".to_owned(),
+            status: Status::Unavailable,
+            gating: true,
+            detail: "the runtime does not list its layers".to_owned(),
+        },
+    });
+    Ok((checks, findings))
+}
+
+/// Whether samples are answered as before with other neighbours, in other slots.
+fn turned(ran: &Ran, samples: usize, row: &Row) -> CheckResult {
+    let limits = ValueLimits {
+        absolute: row.batch_absolute,
+        relative: 0.0,
+        // Each element has a bound; their noise needs none of its own.
+        sqnr_db: 0.0,
+        source: String::new(),
+    };
+    let mut worst = 0.0_f64;
+    let mut fault = None;
+    for (forwards, backwards) in ran.outputs.iter().zip(&ran.turned) {
+        let again = backwards.samples((0..backwards.batch()).rev());
+        let found = match again.and_then(|again| compare(forwards, &again, samples, &limits)) {
+            Ok(found) => found,
+            // What has not a row for every sample is no answer, whatever else it is.
+            Err(error) => {
+                fault = fault.or(Some(error.message));
+                continue;
+            }
+        };
+        worst = worst.max(found.max_abs);
+        fault = fault.or_else(|| found.fault.map(|fault| format!("output `{}`: {fault}", found.output)));
+    }
+    let (status, detail) = match fault {
+        Some(fault) => (Status::Fail, format!("answers depend on the batch or change from run to run: {fault}")),
+        None if worst == 0.0 => (Status::Pass, format!("{samples} samples are answered alike in any order")),
+        None => (Status::Pass, format!("{samples} samples are answered alike in any order, within {}", figure(worst))),
+    };
+    CheckResult { name: "batch-invariance".to_owned(), status, gating: true, detail }
+}
