@@ -34,11 +34,34 @@ def array(tensor):
     return numpy_helper.to_array(tensor).copy()
 
 
-def weights(model):
+def read_by(node):
+    """Names that a node reads, in its branches too."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for inner in graph.node:
+                names += read_by(inner)
+    return names
+
+
+def nodes(model, arguments):
+    """Nodes that the gated output is made by, in the graph's order: what is planted elsewhere is no fault of it."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    output = arguments.output if arguments.output in made_by else model.graph.output[0].name
+    names, found = [output], set()
+    while names:
+        name = names.pop()
+        if name in made_by and name not in found:
+            found.add(name)
+            names += read_by(made_by[name])
+    return [node for node in model.graph.node if found.intersection(node.output)]
+
+
+def weights(model, arguments):
     """Stored weights of products, in the graph's order: (node, tensor)."""
     stored = initializers(model)
     found = []
-    for node in model.graph.node:
+    for node in nodes(model, arguments):
         if node.op_type not in PRODUCTS:
             continue
         for name in node.input[:2]:
@@ -48,12 +71,12 @@ def weights(model):
     return found
 
 
-def dequantised_weights(model):
+def dequantised_weights(model, arguments):
     """Scales of stored integers, in the graph's order: (node, tensor of the scale)."""
     stored = initializers(model)
     return [
         (node, stored[node.input[1]])
-        for node in model.graph.node
+        for node in nodes(model, arguments)
         if node.op_type == "DequantizeLinear"
         and node.input[0] in stored
         and node.input[1] in stored
@@ -69,8 +92,8 @@ def middle(found, what):
 
 def plant_weight(model, arguments):
     """Every other number of one weight tensor off by `amount`; of a quantised one, every other scale."""
-    scales = dequantised_weights(model)
-    node, tensor = middle(scales, "weights") if scales else middle(weights(model), "weights")
+    scales = dequantised_weights(model, arguments)
+    node, tensor = middle(scales, "weights") if scales else middle(weights(model, arguments), "weights")
     values = array(tensor)
     flat = values.reshape(-1)
     flat[::2] = flat[::2] * (1 + arguments.amount)
@@ -80,8 +103,8 @@ def plant_weight(model, arguments):
 
 def plant_not_a_number(model, arguments):
     """One weight is not a number; of a quantised tensor, one scale."""
-    scales = dequantised_weights(model)
-    node, tensor = middle(scales, "weights") if scales else middle(weights(model), "weights")
+    scales = dequantised_weights(model, arguments)
+    node, tensor = middle(scales, "weights") if scales else middle(weights(model, arguments), "weights")
     values = array(tensor)
     values.reshape(-1)[0] = numpy.nan
     replace(tensor, values)
@@ -90,7 +113,7 @@ def plant_not_a_number(model, arguments):
 
 def plant_channel(model, arguments):
     """Two output channels of one layer change places, and its reader does not know."""
-    for node, tensor in weights(model)[:-1]:
+    for node, tensor in weights(model, arguments)[:-1]:
         axis = 0
         if node.op_type == "MatMul":
             axis = len(tensor.dims) - 1
@@ -102,17 +125,21 @@ def plant_channel(model, arguments):
         if tensor.dims[axis] < 2 or list(node.input).index(tensor.name) != 1:
             continue
         values = array(tensor)
+        # Two that differ much: some layers hold channels that are nearly alike, or hardly used.
+        channels = numpy.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(numpy.float64)
+        first = int((channels**2).sum(1).argmax())
+        second = int(((channels - channels[first]) ** 2).sum(1).argmax())
         order = list(range(values.shape[axis]))
-        order[0], order[1] = 1, 0
+        order[first], order[second] = second, first
         replace(tensor, numpy.take(values, order, axis))
-        return f"`{tensor.name}` ({node.op_type})"
+        return f"`{tensor.name}` ({node.op_type}), channels {first} and {second}"
     raise common.Unsupported("the graph has no inner layer with two channels")
 
 
 def plant_bias(model, arguments):
     """The last bias is lost."""
     stored = initializers(model)
-    for node in reversed(model.graph.node):
+    for node in reversed(nodes(model, arguments)):
         bias = None
         if node.op_type in PRODUCTS - {"MatMul"} and len(node.input) > 2:
             bias = stored.get(node.input[2])
@@ -126,7 +153,7 @@ def plant_bias(model, arguments):
 
 def plant_scale(model, arguments):
     """The scale of one stored weight tensor is doubled."""
-    node, tensor = middle(dequantised_weights(model), "quantised weights")
+    node, tensor = middle(dequantised_weights(model, arguments), "quantised weights")
     replace(tensor, array(tensor) * numpy.float32(2))
     return f"`{tensor.name}` ({node.op_type})"
 
@@ -226,7 +253,12 @@ def plant_overflow(model, arguments):
         for value in inferred.graph.value_info
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16
     }
-    made = [(place, node) for place, node in enumerate(model.graph.node) if node.output[0] in halves]
+    reaching = {name for node in nodes(model, arguments) for name in node.output}
+    made = [
+        (place, node)
+        for place, node in enumerate(model.graph.node)
+        if node.output[0] in halves and node.output[0] in reaching
+    ]
     place, node = middle(made, "half-precision tensors")
     name = node.output[0]
     inner = free_name(model, f"{name}_before_drill")
