@@ -119,7 +119,10 @@ fn contents_text(contents: &Contents, now: OffsetDateTime, all: bool) -> String 
 
 /// One entry with what is known of its use.
 fn line(item: &Item, now: OffsetDateTime) -> String {
-    let asked = if item.asked_by.is_empty() { String::new() } else { format!("  for {}", item.asked_by.join(", ")) };
+    let asked = match item.asked_by.as_slice() {
+        [] => String::new(),
+        asked => format!("  for {}", one_line(&asked.join(", "))),
+    };
     let damaged = if item.damaged { "  damaged" } else { "" };
     let path = item.path.display().to_string();
     format!(
@@ -127,7 +130,7 @@ fn line(item: &Item, now: OffsetDateTime) -> String {
         bytes_text(item.bytes),
         ago(now, item.last_use),
         one_line(&path),
-        one_line(&asked)
+        asked
     )
 }
 
