@@ -84,20 +84,18 @@ pub fn check_outputs(outputs: &Tensor, samples: usize) -> Result<()> {
 }
 
 /// Takes the output called `name` out of what a session returned. Scores of other types widen to `float32`, exactly but for
-/// doubles; what cannot be scores is left as it is, and refused where it is compared.
+/// doubles.
 ///
-/// Errors: [`ErrorKind::Failed`], naming the outputs there are.
+/// Errors: [`ErrorKind::Failed`], naming the outputs there are, or the type that cannot be scores: an answer's index is
+/// refused before anything is counted of it.
 pub fn select_output(outputs: Vec<Tensor>, name: &str) -> Result<Tensor> {
     let names: Vec<String> = outputs.iter().map(|output| format!("`{}`", output.name)).collect();
-    let found = outputs.into_iter().find(|output| output.name == name).map(|output| match output.element_type() {
-        kind if holds_scores(kind) => output.into_float32(),
-        _ => output,
-    });
-    found.ok_or_else(|| {
+    let Some(output) = outputs.into_iter().find(|output| output.name == name) else {
         let found = if names.is_empty() { "none came back".to_owned() } else { format!("got {}", names.join(", ")) };
-        Error::failed(format!("output `{name}` is missing: {found}"))
-            .hint("check `[output] name` of the manifest against the model's signature")
-    })
+        return Err(Error::failed(format!("output `{name}` is missing: {found}"))
+            .hint("check `[output] name` of the manifest against the model's signature"));
+    };
+    if holds_scores(output.element_type()) { Ok(output.into_float32()) } else { Err(no_scores(&output)) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,11 +160,13 @@ const fn holds_scores(element_type: ElementType) -> bool {
 
 /// The class scores of `tensor`, which [`select_output`] made `float32`.
 fn scores(tensor: &Tensor) -> Result<&[f32]> {
-    tensor.values.as_slice().ok_or_else(|| {
-        let (name, found) = (&tensor.name, tensor.element_type());
-        Error::failed(format!("output `{name}` is {found}, which holds no class scores"))
-            .hint("the model may return its answer instead of its scores: name the scores in `[output] name`")
-    })
+    tensor.values.as_slice().ok_or_else(|| no_scores(tensor))
+}
+
+fn no_scores(output: &Tensor) -> Error {
+    let (name, found) = (&output.name, output.element_type());
+    Error::failed(format!("output `{name}` is {found}, which holds no class scores"))
+        .hint("the model may return its answer instead of its scores: name the scores in `[output] name`")
 }
 
 struct NonFinite {
@@ -307,6 +307,9 @@ mod tests {
         actual.values = Values::Int64(vec![0; 40]);
         let error = OutputPair::of_tensors(&reference, &actual, 4).unwrap_err();
         assert_eq!(error.message, "output `logits` is int64, which holds no class scores");
+        // Nor is anything counted of it where it is one of several.
+        let selected = select_output(vec![reference.clone(), Tensor { name: "best".to_owned(), ..actual }], "best");
+        assert_eq!(selected.unwrap_err().message, "output `best` is int64, which holds no class scores");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{TARGETS, Target, seeds};
 const KEPT: &str = "fuzz/corpus";
 /// Bytes of all kept inputs.
 const MOST: usize = 300_000;
-/// Mutants of each target, and the seed that they come from; others by the environment, `ci/fuzz` says how.
+/// Mutants of each target, and the seed that they come from; others by the environment, docs/fuzzing.md says how.
 const MUTANTS: u64 = 400;
 const SEED: u64 = 1;
 /// A reader that takes longer for one input stands still.

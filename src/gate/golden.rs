@@ -81,7 +81,7 @@ pub(crate) fn kept_probes(manifest: &Manifest) -> Option<ProbeSet> {
         return None;
     }
     let golden = stored(&path_of(manifest)).ok()??;
-    let asked = golden.probes.count == manifest.probes.count
+    let asked = golden.probes.asked.unwrap_or(golden.probes.count) == manifest.probes.count
         && golden.probes.seed.is_none_or(|seed| seed == manifest.probes.seed);
     embedded(&golden, manifest).filter(|_| asked)
 }
@@ -153,6 +153,7 @@ fn kept(set: &ProbeSet, manifest: &Manifest) -> Result<Probes> {
     Ok(Probes {
         sha256: set.sha256(),
         count: set.len(),
+        asked: Some(set.asked()).filter(|&asked| made && asked > set.len()),
         seed: made.then_some(manifest.probes.seed),
         labels: set.labels().map(<[u32]>::to_vec),
         inputs: vec![ProbeInput {

@@ -4,7 +4,7 @@
 //! Samples are `float32`; an input of half floats or doubles takes them rounded to nearest, ties to even. Integers and
 //! booleans are fed as they are or refused: a rounded index is another index. A quantised input of a TFLite model is
 //! declared with the floats that its integers stand for, and quantised by its own scale. Outputs keep the type that the
-//! runtime gives, and are held to the declared one without any exception.
+//! runtime gives; a quantised output of a TFLite model gives the floats that its integers stand for.
 
 use std::borrow::Cow;
 
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ElementType, Tensor, Values};
 use crate::error::{Error, Result};
+
+/// Elements of the largest tensor that is made up: 1 GiB of `float32`.
+const MADE_UP: usize = 1 << 28;
 
 /// One input or output of a model, as a runtime reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,7 @@ impl TensorSpec {
         // A scalar has no batch.
         let shape = if self.shape.is_empty() { sample } else { [&[batch], sample.as_slice()].concat() };
         let count = element_count(&shape)
+            .filter(|&count| count <= MADE_UP)
             .ok_or_else(|| Error::unsupported(format!("`{}` of shape {shape:?} does not fit memory", self.name)))?;
         let floats = Values::Float32((0..count).map(|index| (index % 251) as f32 / 250.0).collect());
         let values = match (floats.to_float(self.element_type), self.element_type.bytes()) {
@@ -104,7 +108,8 @@ impl TensorSpec {
     /// `tensor` as this input takes it: checked whole, and rounded where a float is fed to another float type.
     ///
     /// # Errors
-    /// `Failed`, as [`TensorSpec::check`].
+    /// `Failed`, as [`TensorSpec::check`], and where a finite number would become infinite: every runtime would be fed the
+    /// same infinity, and agree on what the model makes of it.
     pub fn fit<'a>(&self, tensor: &'a Tensor) -> Result<Cow<'a, Tensor>> {
         let rounded = if tensor.element_type() == self.element_type {
             None
@@ -117,6 +122,16 @@ impl TensorSpec {
             Some(values) => Cow::Owned(Tensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values }),
         };
         self.check(&fitted)?;
+        if let Cow::Owned(rounded) = &fitted {
+            let pairs = tensor.values.to_f64().into_iter().zip(rounded.values.to_f64());
+            if let Some((value, _)) = pairs.into_iter().find(|(fed, taken)| fed.is_finite() && !taken.is_finite()) {
+                return Err(Error::failed(format!(
+                    "`{}` is {}, which holds no {value}: it would be fed as infinite",
+                    self.name, self.element_type
+                ))
+                .hint("scale the samples (`range`, `mean` and `std` under `[input]`), or export the model with a float32 input"));
+            }
+        }
         Ok(fitted)
     }
 
@@ -203,6 +218,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[rstest]
+    #[case::largest(65_504.0, true)]
+    #[case::too_large(100_000.0, false)]
+    #[case::infinite_already(f32::INFINITY, true)]
+    #[case::not_a_number(f32::NAN, true)]
+    fn no_finite_sample_is_fed_as_infinite(#[case] value: f32, #[case] expected: bool) {
+        let sample = Tensor::float32("x", vec![2], vec![1.0, value]).unwrap();
+        let fitted = spec("x", ElementType::Float16, &[None]);
+        let fitted = fitted.fit(&sample);
+        assert_eq!(fitted.is_ok(), expected);
+        if let Err(error) = fitted {
+            assert_eq!(error.message, "`x` is float16, which holds no 100000: it would be fed as infinite");
+        }
+    }
+
+    #[test]
+    fn no_tensor_beyond_memory_is_made_up() {
+        let vast = spec("x", ElementType::Float32, &[None, Some(1 << 56)]);
+        assert!(vast.made_up(1).unwrap_err().message.ends_with("does not fit memory"));
     }
 
     #[test]

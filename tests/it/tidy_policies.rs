@@ -128,7 +128,7 @@ fn written(created: &str, reason: &str) -> Vec<u8> {
             reason: reason.to_owned(),
         },
         outputs: vec![Output::classification("y", trtgate::manifest::OutputKind::Logits, [1, 2], &[0.5, 1.0]).unwrap()],
-        probes: Probes { sha256: "b2".repeat(32), count: 1, seed: None, labels: None, inputs: Vec::new() },
+        probes: Probes { sha256: "b2".repeat(32), count: 1, asked: None, seed: None, labels: None, inputs: Vec::new() },
         accuracy: None,
     };
     golden.to_bytes().unwrap()

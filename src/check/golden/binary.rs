@@ -74,6 +74,8 @@ struct OutputEntry {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct ProbesEntry {
     sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<usize>,
     seed: Option<u64>,
     labels: Option<String>,
     inputs: Vec<InputEntry>,
@@ -135,6 +137,7 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
         outputs,
         probes: ProbesEntry {
             sha256: golden.probes.sha256.clone(),
+            asked: golden.probes.asked,
             seed: golden.probes.seed,
             labels: labels.as_ref().map(|_| "probe-labels".to_owned()),
             inputs,
@@ -296,7 +299,14 @@ impl Document {
                 reason: self.reason,
             },
             outputs,
-            probes: Probes { sha256: self.probes.sha256, count: self.count, seed: self.probes.seed, labels, inputs },
+            probes: Probes {
+                sha256: self.probes.sha256,
+                count: self.count,
+                asked: self.probes.asked,
+                seed: self.probes.seed,
+                labels,
+                inputs,
+            },
             accuracy: self.accuracy.map(|found| LabelledAccuracy {
                 samples: found.samples,
                 correct: found.correct,

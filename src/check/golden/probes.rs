@@ -89,6 +89,8 @@ pub struct Probes {
     pub sha256: String,
     /// Number of probes.
     pub count: usize,
+    /// Number that was asked for, where there was time to make fewer.
+    pub asked: Option<usize>,
     /// The seed that they were made from, where they were not a file.
     pub seed: Option<u64>,
     /// The reference's answers, where they are kept with the samples.

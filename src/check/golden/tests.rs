@@ -40,6 +40,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
         probes: Probes {
             sha256: "b2".repeat(32),
             count: 3,
+            asked: None,
             seed: Some(1),
             labels: Some(vec![0, 1, 0]),
             inputs: vec![ProbeInput {

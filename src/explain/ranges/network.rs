@@ -1,6 +1,6 @@
 //! The float tensors of a graph in its order: what is stored and what is made, who makes and who reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::check::ranges::{BEYOND, NEAR};
 use crate::convert::onnx::types::{Kind, Types, data_type, graphs};
@@ -97,12 +97,16 @@ impl<'a> Network<'a> {
     pub(super) fn readers(&self, tensor: &str) -> Vec<&'a Node> {
         let direct = |tensor: &str| self.readers.get(tensor).into_iter().flatten().rev().copied();
         let (mut found, mut open) = (Vec::new(), direct(tensor).collect::<Vec<_>>());
+        // A node that reads one tensor twice is listed twice; what is behind it is followed once.
+        let mut seen = HashSet::new();
         while let Some(node) = open.pop() {
             match node.output.first() {
                 Some(output)
                     if matches!(node.op_type.as_str(), "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze") =>
                 {
-                    open.extend(direct(output));
+                    if seen.insert(output) {
+                        open.extend(direct(output));
+                    }
                 }
                 _ => found.push(node),
             }
@@ -124,4 +128,28 @@ pub(super) fn stored(graph: &Graph) -> BTreeMap<&str, &TensorData> {
         Some((node.output.first()?.as_str(), &**value.t.as_ref()?))
     });
     graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).chain(constants).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that reads one tensor twice doubles the ways to what is behind it, and not the work.
+    #[test]
+    fn what_is_read_twice_is_followed_once() {
+        let node = |operator: &str, input: [&str; 2], output: String| Node {
+            op_type: operator.to_owned(),
+            input: input.map(str::to_owned).to_vec(),
+            output: vec![output],
+            ..Node::default()
+        };
+        let chain = (0..64).map(|step| {
+            let from = format!("t{step}");
+            node("Reshape", [&from, &from], format!("t{}", step + 1))
+        });
+        let graph =
+            Graph { node: chain.chain([node("Mul", ["t64", "t64"], "y".to_owned())]).collect(), ..Graph::default() };
+        let readers = Network::of(&graph).readers("t0");
+        assert!(!readers.is_empty() && readers.iter().all(|reader| reader.op_type == "Mul"));
+    }
 }

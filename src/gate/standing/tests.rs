@@ -262,3 +262,23 @@ fn a_digest_is_told_by_its_first_twelve() {
         assert!(!one.is_none());
     }
 }
+
+/// The samples in a golden are the probes while the manifest asks for as many as it did then, however many there was time for.
+#[test]
+fn a_goldens_probes_are_kept_by_the_number_that_was_asked_for() {
+    let project = blessed();
+    let path = path_of(&project.manifest);
+    let mut golden = stored(&path).unwrap().unwrap();
+    let made = golden.probes.count;
+    let kept = |count: usize| {
+        let mut manifest = project.manifest.clone();
+        (manifest.probes.data, manifest.probes.count) = (None, count);
+        crate::gate::golden::kept_probes(&manifest).map(|probes| probes.len())
+    };
+    assert_eq!((kept(made), kept(made + 1)), (Some(made), None));
+    golden.probes.asked = Some(made + 1);
+    std::fs::remove_file(&path).unwrap();
+    golden.write(&path).unwrap();
+    assert_eq!(stored(&path).unwrap().unwrap(), golden);
+    assert_eq!((kept(made), kept(made + 1)), (None, Some(made)));
+}
