@@ -220,6 +220,21 @@ mod tests {
         assert_eq!(check(&[]), []);
     }
 
+    /// What is as large, as slow or no faster in a larger batch does not pay.
+    #[test]
+    fn what_makes_no_difference_does_not_pay() {
+        let cells = [
+            cell("tensorrt@8.5.3/fp32/batch-1", 10, 2.0),
+            cell("tensorrt@8.5.3/fp32/batch-8", 10, 2.0),
+            cell("tensorrt@8.5.3/fp16/batch-8", 10, 2.0),
+        ];
+        insta::assert_snapshot!(details(&cells), @r"
+        fail size-order tensorrt@8.5.3: fp16 is no smaller than fp32: 10 bytes, 10 bytes, 1.00 ×
+        fail speed-order tensorrt@8.5.3: fp16 is no faster than fp32 at batch 8: 1.00 ×
+        fail batch-order tensorrt@8.5.3: fp32 answers no more samples a second at batch 8 than at batch 1: 1.00 ×
+        ");
+    }
+
     #[test]
     fn a_cpu_is_not_expected_to_be_faster_in_half_precision() {
         let cells = [

@@ -301,6 +301,12 @@ fn lock_of(name: &str) -> Result<&'static Lock> {
     })
 }
 
+/// Where the environment `name` of `store` is or would be.
+#[cfg(test)]
+pub(crate) fn place(store: &Store, name: &str) -> PathBuf {
+    lock_of(name).map(|lock| directory(store, lock)).unwrap_or_default()
+}
+
 fn directory(store: &Store, lock: &Lock) -> PathBuf {
     let hash = digest_bytes(lock.text.as_bytes());
     store.root().join("environments").join(format!("{}-{}", lock.name, hash.get(..16).unwrap_or_default()))

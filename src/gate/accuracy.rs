@@ -292,6 +292,8 @@ mod tests {
 
     use std::path::Path;
 
+    use rstest::rstest;
+
     use super::*;
 
     fn manifest(more: &str) -> Manifest {
@@ -337,6 +339,23 @@ mod tests {
         assert_eq!((refused.accuracy, refused.doubts.len()), (None, 1));
         assert_eq!(Acceptance::without_data(&manifest("[accuracy]\nfloor = 0.9"), None, true).doubts.len(), 1);
         assert_eq!(Acceptance::without_data(&manifest(""), None, true).doubts.len(), 0);
+    }
+
+    /// The golden's accuracy is of the same samples where they are the same and as many.
+    #[rstest]
+    #[case(true, 10, true)]
+    #[case(true, 9, false)]
+    #[case(false, 10, false)]
+    fn the_goldens_accuracy_is_of_as_many_samples(
+        #[case] same_data: bool,
+        #[case] samples: usize,
+        #[case] expected: bool,
+    ) {
+        let labelled = Labelled { samples: 10, correct: 9, finding: Finding::Fitting, of_golden: false };
+        let accuracy = LabelledAccuracy { samples, correct: 9, data_sha256: String::new() };
+        let kept = Kept { accuracy, same_data, of_this_model: true };
+        let report = labelled.report(&manifest(""), Some(&kept));
+        assert_eq!(report.golden.map(|golden| golden.same_data), Some(expected));
     }
 
     #[test]

@@ -115,3 +115,29 @@ fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::convert::onnx::{Function, Model};
+    use crate::runtime::tensorrt::test_model::{Form, classifier};
+
+    /// Engines are built from a graph that their parsers know, and otherwise from the model's own.
+    #[rstest]
+    #[case::plain(|_: &mut Model| {}, false)]
+    #[case::functions(|model: &mut Model| model.functions.push(Function::default()), true)]
+    fn engines_are_built_from_what_parsers_know(#[case] change: fn(&mut Model), #[case] plain: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, classifier(Form::Float, None)).unwrap();
+        let mut model = onnx::read(&path).unwrap();
+        change(&mut model);
+        std::fs::write(&path, prost::Message::encode_to_vec(&model)).unwrap();
+        let declared = Declared::of(&ModelSource::Onnx { path }).unwrap().unwrap();
+        assert_eq!(declared.engines_need_plain(), plain);
+    }
+}

@@ -101,6 +101,7 @@ mod tests {
     #[case::equal([0.0, 1.0], [0.0, 1.0], None)]
     #[case::tails([-4.0, 3.1], [-3.0, 4.5], None)]
     #[case::one_value([0.0, 1.0], [0.5, 0.5], Some("few of the 256 steps"))]
+    #[case::the_same_value([0.5, 0.5], [0.5, 0.5], None)]
     fn other_values_are_named(#[case] calibration: [f32; 2], #[case] probes: [f32; 2], #[case] expected: Option<&str>) {
         let range = |[low, high]: [f32; 2]| ValueRange { low, high };
         let found = difference(range(calibration), range(probes));

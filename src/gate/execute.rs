@@ -452,6 +452,8 @@ pub(super) fn artifact_report(artifact: &Artifact) -> ArtifactReport {
 }
 
 #[cfg(test)]
+mod failing;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod tests;

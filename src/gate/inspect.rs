@@ -217,11 +217,14 @@ impl Inspected {
         let mut outputs = worker.run(&samples, batch, false)?.outputs.into_iter();
         let answers = outputs.next().ok_or_else(|| Error::failed("nothing came out"))?.into_float32();
         let mut rows = (0..answers.batch()).filter_map(|index| answers.row(index));
-        Ok(rows.all(|row| {
-            let sum: f32 = row.iter().sum();
-            row.iter().all(|value| (-1e-6..=1.0 + 1e-3).contains(value)) && (sum - 1.0).abs() < 1e-3
-        }))
+        Ok(rows.all(are_probabilities))
     }
+}
+
+/// Whether a sample's outputs are each class's probability, up to rounding.
+fn are_probabilities(row: &[f32]) -> bool {
+    let sum: f32 = row.iter().sum();
+    row.iter().all(|value| (-1e-6..=1.0 + 1e-3).contains(value)) && (sum - 1.0).abs() < 1e-3
 }
 
 /// Reads an ONNX file into `store`; returns it with its signature and digest, whatever its inputs and outputs are.
@@ -268,4 +271,24 @@ pub fn saved_model(folder: &Path, signature: &str, store: &Store) -> Result<Insp
     })?;
     let origin = Origin::SavedModel { folder: kept.path().to_owned(), signature: signature.to_owned() };
     Inspected::new(declared, reading.sha256().to_owned(), origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::exact(&[0.25, 0.75], true)]
+    #[case::rounded(&[0.333, 0.333, 0.3335], true)]
+    #[case::one_hot(&[0.0, 1.0, 0.0], true)]
+    #[case::below(&[0.2, 0.7], false)]
+    #[case::above(&[0.6, 0.6], false)]
+    #[case::negative(&[-0.5, 0.75, 0.75], false)]
+    #[case::beyond_one(&[1.5, -0.5], false)]
+    #[case::no_number(&[f32::NAN, 1.0], false)]
+    fn probabilities_lie_between_0_and_1_and_sum_to_1(#[case] row: &[f32], #[case] expected: bool) {
+        assert_eq!(are_probabilities(row), expected);
+    }
 }

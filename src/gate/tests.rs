@@ -288,3 +288,21 @@ fn accuracy_on_labelled_data_is_judged() {
     assert!(run(&project.workspace(&idle), &RunOptions { data, ..RunOptions::default() }).is_err());
     assert_eq!(idle.started(), 0);
 }
+
+/// Only a calibrated engine is built with samples: without one, nobody asks where they are.
+#[test]
+fn samples_to_calibrate_on_are_wanted_by_calibrated_engines_alone() {
+    let project = Project::new(BOTH, "[calibration]\ndata = \"absent.npy\"");
+    let report = gate(&project, &Fakes::of(sound, healthy), &RunOptions::default());
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.reasons);
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8-calibrated\"]", "");
+    let fakes = Fakes::of(sound, |call| {
+        if let worker::Request::Build(request) = call.request {
+            assert!(request.calibration.as_ref().is_some_and(|calibration| calibration.samples.is_file()));
+        }
+        healthy(call)
+    });
+    let report = gate(&project, &fakes, &RunOptions::default());
+    let calibrated = report.cells.iter().filter(|cell| cell.precision == Precision::Int8Calibrated);
+    assert!(calibrated.clone().count() == 2 && calibrated.clone().all(|cell| cell.stage == Stage::Compare));
+}

@@ -81,7 +81,6 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     }
     let mut report = Report {
         cells,
-        cross: Vec::new(),
         planned: Vec::new(),
         shards: shards.iter().zip(taken).flat_map(|((name, report), cells)| shard(name, report, cells)).collect(),
         started: shards.iter().map(|(_, report)| report.started.clone()).min().unwrap_or_default(),
@@ -383,5 +382,7 @@ fn with_causes(mut error: Error, causes: Vec<String>) -> Error {
     error
 }
 
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod tests;

@@ -262,6 +262,8 @@ mod tests {
         let requirements = Requirements { baseline: true, ..Requirements::default() };
         let reasons = judge(&cells, &[], &requirements).reasons;
         assert_eq!(reasons, ["1 cell failed", "a baseline is required, but 1 cell is without one"]);
+        cells.remove(1);
+        assert_eq!(judge(&cells, &[], &requirements).reasons, ["1 cell failed"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::fault::Faults;
 use super::{FeedsHeader, Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
+use crate::measure::contract::Measurement;
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, OpenRequest, Session, TransferCount, padding};
@@ -115,12 +116,7 @@ impl State {
                 let batches = batches(&fed(&feeds, tensors)?, batch)?;
                 let slowdown = self.faults.slowdown("measure");
                 let mut measurement = self.session()?.measure(&batches, &contract)?;
-                if slowdown > 1.0 {
-                    measurement.wall_seconds *= slowdown;
-                    measurement.host_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
-                    measurement.waited_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
-                    measurement.gpu_milliseconds.iter_mut().for_each(|time| *time *= slowdown);
-                }
+                slow_down(&mut measurement, slowdown);
                 let (batches, outputs) = (measurement.outputs.len(), std::mem::take(&mut measurement.outputs).concat());
                 let headers = outputs.iter().map(TensorHeader::of).collect();
                 Ok((Reply::Measured { measurement, batches, outputs: headers }, outputs))
@@ -193,6 +189,13 @@ impl State {
     }
 }
 
+/// Makes every time of a measurement `factor` times as long.
+fn slow_down(measurement: &mut Measurement, factor: f64) {
+    measurement.wall_seconds *= factor;
+    let times = measurement.host_milliseconds.iter_mut().chain(&mut measurement.waited_milliseconds);
+    times.chain(&mut measurement.gpu_milliseconds).for_each(|time| *time *= factor);
+}
+
 /// What came with a request, as it was fed.
 pub(super) fn fed(header: &FeedsHeader, mut tensors: Vec<Tensor>) -> Result<Feeds> {
     let shared = tensors.split_off(tensors.len().saturating_sub(header.shared));
@@ -254,6 +257,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::worker::fake::no_measurement;
 
     #[rstest]
     #[case::whole(&[3, 2], 6, 2, Some(vec![2, 1]))]
@@ -273,5 +277,28 @@ mod tests {
         let cut = batches(&input.into(), batch).ok();
         let sizes = cut.map(|parts| parts.iter().map(Feeds::batch).collect::<Vec<_>>());
         assert_eq!(sizes, expected);
+    }
+
+    /// What a slow measurement is told to be is slow by every clock.
+    #[test]
+    fn every_time_of_a_measurement_is_slowed() {
+        let mut measurement = Measurement {
+            host_milliseconds: vec![1.0, 2.0],
+            waited_milliseconds: vec![3.0],
+            gpu_milliseconds: vec![4.0, 5.0],
+            wall_seconds: 6.0,
+            batches: 2,
+            ..no_measurement()
+        };
+        slow_down(&mut measurement, 3.0);
+        let expected = Measurement {
+            host_milliseconds: vec![3.0, 6.0],
+            waited_milliseconds: vec![9.0],
+            gpu_milliseconds: vec![12.0, 15.0],
+            wall_seconds: 18.0,
+            batches: 2,
+            ..no_measurement()
+        };
+        assert_eq!(measurement, expected);
     }
 }

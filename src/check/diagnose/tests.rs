@@ -97,6 +97,7 @@ fn swap(one: usize, other: usize) -> impl Fn(usize) -> usize {
 #[case::a_tenth(scores().iter().map(|value| value * 0.1).collect(), "every lead is the reference's times 0.1")]
 #[case::still(scores().iter().enumerate().map(|(index, value)| (index % CLASSES) as f32 + 0.01 * value).map(|value| value * -3.0).collect(),
     "the answers collapse: 64 of 64 are class 0, to which the reference gives 2")]
+#[case::noise_alone(noisy(vec![0.0; SAMPLES * CLASSES]), "the outputs hardly change with the input")]
 #[case::one_sample(scores().iter().enumerate().map(|(index, value)| if index / CLASSES == 5 { -value } else { *value }).collect(),
     "few samples: sample 5 carries more than 80 % of the error")]
 #[case::bias(scores().chunks_exact(CLASSES).flat_map(|row| { let mut row = row.to_vec(); row[4] += 0.5; row }).collect(),

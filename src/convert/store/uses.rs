@@ -92,3 +92,32 @@ pub(crate) fn alone(root: &Path, name: &str, last: SystemTime, touch: bool) -> s
     }
     Guard::try_alone(open(&path)?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Whoever asked is told once, however often; beyond what is kept of an entry only the time is.
+    #[test]
+    fn who_asked_is_noted_once() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(FOLDER).join("onnx-fp32-ab");
+        let asked = |manifest: &str| {
+            let file = open(&path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            note(&file, &path, Some(Path::new(manifest)));
+            let uses = of(root.path(), "onnx-fp32-ab");
+            assert!(uses.last.is_some_and(|last| last > SystemTime::UNIX_EPOCH), "{uses:?}");
+            uses.asked
+        };
+        assert_eq!(asked("/a/gate.toml"), ["/a/gate.toml"]);
+        assert_eq!(asked("/a/gate.toml"), ["/a/gate.toml"]);
+        assert_eq!(asked("/b/gate.toml"), ["/a/gate.toml", "/b/gate.toml"]);
+        assert_eq!(asked("/a/gate.toml"), ["/a/gate.toml", "/b/gate.toml"]);
+        assert_eq!(asked("/two\nlines"), ["/a/gate.toml", "/b/gate.toml"]);
+        std::fs::write(&path, "x".repeat(MOST as usize + 1)).unwrap();
+        assert_eq!(asked("/c/gate.toml").len(), 1);
+    }
+}

@@ -1,6 +1,8 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::gate::workshop::Workshop;
+use crate::worker::fake::Step;
 
 fn probes() -> Probes {
     let found = |id: &str, file: &str| Installation::plain(id.parse().unwrap(), "1.4.0.76", file);
@@ -87,4 +89,36 @@ fn what_lies_elsewhere_is_not_damaged() {
     let joined = because_of(Error::invalid("damaged").cause("one"), &Error::failed("it broke").cause("two"));
     assert_eq!(joined.causes, ["one", "it broke", "two"]);
     assert_eq!(joined.message, "damaged");
+}
+
+/// Where the environment of a library is damaged, what the library failed at says nothing of the model.
+#[test]
+fn a_failure_in_a_damaged_environment_is_invalid() {
+    let mut workshop = Workshop::new("onnxruntime = [\"fp32\"]\nlitert = [\"int8\"]");
+    // What a killed removal leaves: the folder, without its record.
+    let file = environment::place(&workshop.store, environment::EXPORT).join("lib.so");
+    for cell in workshop.plan.iter_mut().filter(|cell| cell.id.runtime.library == Library::Litert) {
+        cell.installation.as_mut().unwrap().file.clone_from(&file);
+    }
+    let stopped = |kind: ErrorKind| {
+        let (mut raw, _) = workshop.scripted(move |_| Step::Fail(Error::new(kind, "no kernel")));
+        explain(&workshop.store, &mut raw);
+        let of = |cell: &RawCell| match &cell.outcome {
+            Outcome::Stopped { status, error, .. } => (cell.planned.id.runtime.library, *status, error.clone()),
+            _ => panic!("nothing can run"),
+        };
+        raw.iter().map(of).collect::<Vec<_>>()
+    };
+    for (library, status, error) in stopped(ErrorKind::Failed) {
+        if library == Library::Litert {
+            assert_eq!(status, Status::Invalid, "{error}");
+            assert!(error.message.starts_with("the environment `export` is damaged"), "{error}");
+            assert_eq!(error.causes, ["no kernel"]);
+        } else {
+            assert_eq!((status, error.message.as_str()), (Status::Fail, "no kernel"));
+        }
+    }
+    // What is no failure stays what it is.
+    let refused = stopped(ErrorKind::Machine);
+    assert!(refused.iter().all(|(_, _, error)| error.message == "no kernel"), "{refused:?}");
 }

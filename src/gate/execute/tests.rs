@@ -6,7 +6,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
-use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session, sound};
+use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session};
 use crate::runtime::{Obstacle, Session};
 use crate::worker::Reply;
 use crate::worker::fake::{Fakes, Step};
@@ -53,7 +53,7 @@ fn names(raw: &[RawCell]) -> Vec<String> {
 }
 
 /// `ran`, or the status, the stage and the message of what stopped it.
-fn told(cell: &RawCell) -> String {
+pub(super) fn told(cell: &RawCell) -> String {
     match &cell.outcome {
         Outcome::Ran(_) => "ran".to_owned(),
         Outcome::Built { error, status } => format!("built, {status}: {}", error.message),
@@ -61,7 +61,7 @@ fn told(cell: &RawCell) -> String {
     }
 }
 
-fn ran(cell: &RawCell) -> &Ran {
+pub(super) fn ran(cell: &RawCell) -> &Ran {
     match &cell.outcome {
         Outcome::Ran(ran) => ran,
         _ => panic!("{}: {}", cell.planned.id, told(cell)),
@@ -173,112 +173,6 @@ fn a_cell_without_its_runtime_or_its_artifact_never_passes_for_absent() {
     assert_eq!(told(&raw[2]), "fail at convert: the artifact was not planned");
 }
 
-#[test]
-fn a_worker_that_cannot_be_started_judges_nothing() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let fakes = Fakes::of(sound, |_| Step::Serve);
-    fakes.startable.store(0, Ordering::SeqCst);
-    let raw = workshop.run(&fakes);
-    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), ["invalid at load: cannot start a worker, `fake worker`"; 2]);
-}
-
-#[rstest]
-#[case::died(|| Step::Die("died by signal 11"), "the worker died by signal 11 after 0.0 s", 0)]
-#[case::hung(|| Step::Hang, "no answer within 120 s, so the worker was stopped", 120)]
-#[case::deaf(|| Step::Deaf, "no answer within 120 s, so the worker was stopped", 120)]
-#[case::late(|| Step::After(Duration::from_secs(121)), "no answer within 120 s, so the worker was stopped", 120)]
-#[case::flooded(|| Step::Flood, "the worker was stopped after writing 72 MiB to standard error", 1)]
-#[case::garbled(|| Step::Garble, "the worker's answer is broken", 0)]
-fn a_worker_that_fails_costs_its_cell_and_the_next_has_a_fresh_one(
-    #[case] step: fn() -> Step,
-    #[case] words: &str,
-    #[case] seconds: u64,
-) {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, fakes) =
-        workshop.scripted(move |call| if call.worker == 0 && call.name() == "run" { step() } else { Step::Serve });
-    assert_eq!(told(&raw[0]), format!("fail at run: cannot run the samples: {words}"));
-    assert_eq!(told(&raw[1]), "ran");
-    assert_eq!((fakes.started(), fakes.alive()), (2, 0));
-    assert_eq!(fakes.waited().as_secs_f64().round() as u64, seconds);
-    // The next cell loads its artifact again.
-    assert!(fakes.seen().contains(&(1, "open")));
-}
-
-#[test]
-fn an_answer_within_the_limit_is_waited_for() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, fakes) = workshop.scripted(|call| match (call.before, call.name()) {
-        (2, "run") => Step::After(Duration::from_secs(119)),
-        _ => Step::Serve,
-    });
-    assert_eq!(ran(&raw[0]).seconds.run, 119.0);
-    assert_eq!((fakes.started(), fakes.waited()), (1, Duration::from_secs(119)));
-}
-
-#[test]
-fn two_deaths_end_a_precision_and_not_the_others() {
-    let mut workshop = Workshop::new("tensorrt = [\"fp32\", \"int8\"]");
-    let mut third = workshop.plan[1].clone();
-    third.id.batch = 8;
-    workshop.plan.insert(2, third);
-    let deaths = AtomicUsize::new(0);
-    let (raw, fakes) = workshop.scripted(move |call| match call.name() {
-        "build" => Step::Build,
-        "open" if deaths.fetch_add(1, Ordering::SeqCst) < 2 => Step::Die("exited with code 3"),
-        _ => Step::Serve,
-    });
-    let died = "fail at load: cannot load the artifact: the worker exited with code 3 after 0.0 s";
-    let given_up = "fail at load: the worker died twice before this cell, so it was not started again";
-    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), [died, died, given_up, "ran", "ran"]);
-    assert_eq!((fakes.started(), fakes.alive()), (3, 0));
-}
-
-#[test]
-fn a_session_that_was_refused_is_not_taken_for_an_open_one() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, fakes) = workshop.scripted(|call| match call.before {
-        0 => Step::Fail(Error::failed("not this one")),
-        _ => Step::Serve,
-    });
-    assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), ["fail at load: not this one", "ran"]);
-    assert_eq!(fakes.started(), 1, "a worker that answers an error lives");
-}
-
-#[test]
-fn a_session_whose_layers_cannot_be_listed_is_not_loaded() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, _) = workshop.scripted(|call| match call.name() {
-        "layers" => Step::Fail(Error::failed("no inspector")),
-        _ => Step::Serve,
-    });
-    assert_eq!(told(&raw[0]), "fail at load: no inspector");
-}
-
-#[test]
-fn an_answer_to_another_question_fails_its_cell() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, _) = workshop.scripted(|call| match (call.before, call.name()) {
-        (2, "run") => Step::Spoil(Box::new(|reply, _| *reply = Reply::Layers { layers: None })),
-        _ => Step::Serve,
-    });
-    assert_eq!(told(&raw[0]), "fail at run: the worker gave an answer to another question, `layers`");
-    assert_eq!(told(&raw[1]), "ran");
-}
-
-/// What goes wrong when the same samples are run again is kept beside outputs that are right; a death is the cell's end.
-#[test]
-fn runs_after_the_first_count_too() {
-    let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let again = |call: &crate::worker::fake::Call<'_>| call.before == 3 && call.name() == "run";
-    let (raw, _) =
-        workshop.scripted(move |call| if again(call) { Step::Fail(Error::failed("once")) } else { Step::Serve });
-    assert_eq!(ran(&raw[0]).behaviour.as_ref().unwrap_err().message, "once");
-    assert!(ran(&raw[1]).behaviour.is_ok());
-    let (raw, _) = workshop.scripted(move |call| if again(call) { Step::Die("died") } else { Step::Serve });
-    assert_eq!(told(&raw[0]), "fail at run: cannot run the samples: the worker died after 0.0 s");
-}
-
 /// A runtime whose answers depend on the slot of a sample: seen where a batch has slots.
 #[test]
 fn answers_that_depend_on_the_slot_are_seen() {
@@ -365,22 +259,6 @@ fn a_slow_cell_answers_fewer_ordinary_samples() {
     assert_eq!(affordable(256, 64, 640.0), FEWEST_FRESH);
     assert_eq!(affordable(20, 64, 640.0), 20);
     assert_eq!(affordable(256, 0, 1.0), FEWEST_FRESH);
-}
-
-#[test]
-fn a_death_among_ordinary_samples_is_the_cells() {
-    let mut workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    workshop.fresh = Some(samples(50));
-    let script = |step: fn() -> Step| {
-        move |call: &crate::worker::fake::Call<'_>| match call.request {
-            crate::worker::Request::Run { feeds, batch: 4, .. } if feeds.tensors[0].shape[0] > PROBES => step(),
-            _ => Step::Serve,
-        }
-    };
-    let (raw, _) = workshop.scripted(script(|| Step::Die("died")));
-    assert_eq!(told(&raw[1]), "fail at run: cannot run the samples: the worker died after 0.0 s");
-    let (raw, _) = workshop.scripted(script(|| Step::Fail(Error::failed("too many"))));
-    assert_eq!(ran(&raw[1]).fresh.as_ref().unwrap_err().message, "too many");
 }
 
 /// Labelled data is answered at the largest batch, and by each file of one batch.

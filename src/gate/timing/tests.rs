@@ -4,6 +4,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, answers, healthy, session, sound};
+use crate::measure::device::DeviceMeasurement;
+use crate::measure::nvml::DeviceState;
 use crate::runtime::{OpenRequest, Session};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::Reply;
@@ -190,6 +192,33 @@ fn an_engine_that_was_judged_is_not_judged_again() {
     assert_eq!(measurer.artifact(&cell).unwrap().kind, ArtifactKind::Engine);
     assert!(measurer.throttle_reasons(&cell).is_empty());
     assert!(measurer.artifact(&id("tensorrt@10.11.0/fp16/batch-4")).is_none());
+}
+
+/// A device that was slowed by its own limits, before or after, makes no good measurement; one that idles does.
+#[test]
+fn what_throttled_the_device_is_kept_with_the_cell() {
+    let project = Project::new(BOTH, "");
+    let state = |reasons: &[&str]| {
+        let throttle_reasons = Some(reasons.iter().map(|&reason| reason.to_owned()).collect());
+        Some(DeviceState { throttle_reasons, ..DeviceState::default() })
+    };
+    let fakes = Fakes::of(sound, move |call| match call.name() {
+        "measure" => Step::Spoil(Box::new(move |reply, _| {
+            let Reply::Measured { measurement, .. } = reply else { panic!("not a measurement") };
+            measurement.device = Some(Box::new(DeviceMeasurement {
+                before: state(&["gpu-idle", "sw-power-cap"]),
+                after: state(&["hw-thermal-slowdown"]),
+                ..DeviceMeasurement::default()
+            }));
+        })),
+        _ => healthy(call),
+    });
+    let workspace = project.workspace(&fakes);
+    let cell = id("onnxruntime/fp32/batch-4");
+    let mut measurer = WorkspaceMeasurer::new(&workspace, &[], Some(expected(&workspace))).unwrap();
+    measurer.measure(&cell, &TimingContract::host(), true).unwrap();
+    assert_eq!(measurer.throttle_reasons(&cell), ["sw-power-cap", "hw-thermal-slowdown"]);
+    assert!(measurer.throttle_reasons(&id("onnxruntime/fp32/batch-1")).is_empty());
 }
 
 #[test]

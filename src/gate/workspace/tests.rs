@@ -35,6 +35,14 @@ fn the_models_own_file_is_held_to_its_digest() {
     );
 }
 
+/// What is made from the model has a digest of its own, which is not held to the model's.
+#[test]
+fn what_is_made_of_the_model_is_not_taken_for_it() {
+    let workspace = workspace(&Project::new(MATRIX, ""));
+    let made = crate::gate::workshop::artifact(ArtifactKind::OnnxFp16, None);
+    assert_eq!(workspace.held(made.clone()), Ok(made));
+}
+
 /// A file that is no model is refused once, and the refusal kept: it is not read again for each cell.
 #[test]
 fn a_conversion_that_failed_is_not_tried_again() {

@@ -4,10 +4,10 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::report::sample;
 use crate::report::schema::ModelReport;
-use crate::vocabulary::{Library, Status, Verdict};
+use crate::vocabulary::{Status, Verdict};
 
 /// `report` dealt out to `count` shards, cell by cell.
-fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
+pub(super) fn deal(report: &Report, count: usize) -> Vec<(String, Report)> {
     (0..count)
         .map(|index| {
             let mut shard = report.clone();
@@ -68,36 +68,6 @@ fn normalised_reports_still_tell_results_apart() {
 }
 
 #[test]
-fn a_withheld_shard_is_named_and_never_passes() {
-    let whole = sample::passing();
-    let plan = sample::plan_of(&whole);
-    let mut shards = deal(&whole, 4);
-    let withheld = shards.remove(2).1;
-    let merged = merge(&shards, Some(&plan), None).unwrap();
-    assert_eq!(merged.lost, withheld.cells.iter().map(CellReport::id).collect::<Vec<_>>());
-    assert_eq!(merged.report.verdict, Verdict::Incomplete);
-    assert_eq!(merged.report.cells.len(), whole.cells.len());
-    let error = lost_cells(&merged.lost, None).unwrap();
-    assert!(error.message.ends_with("cells are planned but in no report"), "{error}");
-    assert_eq!(error.causes.len(), merged.lost.len());
-}
-
-#[test]
-fn shards_that_carry_the_plan_need_no_plan_file() {
-    let whole = sample::failing();
-    let mut shards = deal(&whole, 4);
-    for (_, shard) in &mut shards {
-        shard.planned = whole.cells.iter().map(CellReport::id).collect();
-    }
-    assert_eq!(normalised(&merge(&shards, None, None).unwrap().report), normalised(&whole));
-    let withheld = shards.remove(1).1;
-    assert_eq!(merge(&shards, None, None).unwrap().lost.len(), withheld.cells.len());
-    shards[1].1.planned.pop();
-    let error = merge(&shards, None, None).unwrap_err();
-    assert_eq!(error.message, "`shard-0.json` and `shard-2.json` are of different plans");
-}
-
-#[test]
 fn a_cell_with_two_verdicts_is_an_error() {
     let mut shards = deal(&sample::passing(), 2);
     let mut doubled = shards[0].1.cells[0].clone();
@@ -117,37 +87,6 @@ fn a_doubled_cell_of_one_verdict_is_taken_once() {
     shards[1].1.cells.push(doubled);
     let merged = merge(&shards, None, None).unwrap();
     assert_eq!(merged.report.cells.len(), whole.cells.len());
-}
-
-#[test]
-fn a_plan_may_name_a_version_in_part() {
-    let whole = sample::passing();
-    let mut plan = sample::plan_of(&whole);
-    let named = plan.cells.iter_mut().filter(|cell| cell.runtime.version.is_some());
-    let mut shortened = 0;
-    for cell in named {
-        let version = cell.runtime.version.as_deref().unwrap();
-        cell.runtime.version = Some(version.split('.').take(2).collect::<Vec<_>>().join("."));
-        shortened += 1;
-    }
-    assert!(shortened > 0);
-    let mut shards = deal(&whole, 4);
-    // Each machine carries a plan of its own; the given one stands above them.
-    shards[0].1.planned = shards[0].1.cells.iter().map(CellReport::id).collect();
-    let merged = merge(&shards, Some(&plan), None).unwrap();
-    assert_eq!(merged.lost, []);
-    assert_eq!(normalised(&merged.report), normalised(&whole));
-    shards.remove(1);
-    assert!(!merge(&shards, Some(&plan), None).unwrap().lost.is_empty());
-}
-
-#[test]
-fn a_cell_outside_the_plan_is_an_error() {
-    let whole = sample::passing();
-    let mut plan = sample::plan_of(&whole);
-    plan.cells.remove(0);
-    let error = merge(&deal(&whole, 2), Some(&plan), None).unwrap_err();
-    assert_eq!(error.message, "1 cell is reported but not planned");
 }
 
 #[rstest::rstest]
@@ -227,34 +166,6 @@ fn a_shard_whose_run_was_stopped_costs_the_others_nothing() {
     // A report without cells and without a reason is still held to the others.
     shards[0].1.requirements.unmet.clear();
     assert!(merge(&shards, None, None).is_err());
-}
-
-#[test]
-fn cells_that_nobody_could_run_are_told_by_runtime_and_reason() {
-    let whole = sample::cpu_only();
-    let mut plan = sample::plan_of(&whole);
-    let missing = "no TensorRT is on this machine";
-    for cell in plan.cells.iter_mut().filter(|cell| cell.runtime.library == Library::Tensorrt) {
-        cell.ability.obstacle = Some(Status::Unavailable);
-        cell.ability.reason = Some(missing.to_owned());
-    }
-    let mut shard = whole;
-    shard.cells.retain(|cell| cell.runtime.library != Library::Tensorrt);
-    shard.judge();
-    let merged = merge(&[("cpu.json".to_owned(), shard)], Some(&plan), None).unwrap();
-    // Nobody ran them, so this is no pass, whoever could not.
-    assert_eq!(merged.report.verdict, Verdict::Incomplete);
-    assert!(merged.lost.len() > 1);
-    let error = lost_cells(&merged.lost, Some(&plan)).unwrap();
-    assert!(error.causes.len() < merged.lost.len(), "{error}");
-    for cause in &error.causes {
-        assert!(cause.contains("which nobody ran and the machine of the plan could not: no TensorRT"), "{error}");
-    }
-    assert!(error.hint.unwrap().contains("`--runtime`s of the shards"));
-    let lost = merged.report.cells.iter().filter(|cell| merged.lost.contains(&cell.id()));
-    for cell in lost {
-        assert!(cell.reason.as_deref().unwrap().ends_with(missing), "{:?}", cell.reason);
-    }
 }
 
 /// What a single shard asks for is asked of all, whichever it is.
@@ -356,19 +267,6 @@ fn the_joined_report_says_what_all_shards_know() {
     assert_eq!(normalised(&again), normalised(&merge(&shards, None, None).unwrap().report));
 }
 
-#[test]
-fn what_the_plan_requires_is_required_once() {
-    let whole = sample::cpu_only();
-    let mut plan = sample::plan_of(&whole);
-    plan.require = vec!["tensorrt".parse().unwrap(), "onnxruntime".parse().unwrap()];
-    let mut shards = deal(&whole, 2);
-    shards[0].1.requirements.runtimes = vec!["onnxruntime".parse().unwrap()];
-    let merged = merge(&shards, Some(&plan), None).unwrap().report;
-    let names: Vec<String> = merged.requirements.runtimes.iter().map(ToString::to_string).collect();
-    assert_eq!(names, ["onnxruntime", "tensorrt"]);
-    assert_eq!(merged.verdict, Verdict::Incomplete);
-}
-
 /// Two runs of the same cells are the same whatever the clock, the machine's load and the store did; nothing else is left out.
 #[test]
 fn what_two_runs_may_differ_in_is_left_out_and_nothing_else() {
@@ -455,29 +353,6 @@ fn a_stopped_shard_is_held_to_what_it_knows() {
     };
     assert!(lacking(|report| report.model.probes_sha256.clear()));
     assert!(!lacking(|report| report.tolerances_sha256.clear()));
-}
-
-/// The plan is that of the shards that judged; one that was stopped says what was planned where nobody judged.
-#[test]
-fn the_plan_of_a_stopped_shard_counts_where_nobody_judged() {
-    let whole = sample::passing();
-    let ids: Vec<CellId> = whole.cells.iter().map(CellReport::id).collect();
-    let mut stopped = Report::new(whole.model.clone(), whole.machine.clone(), "2026-03-01T10:00:00Z");
-    stopped.requirements.unmet.push("nothing was judged".to_owned());
-    for (mine, other) in
-        [(&mut stopped.schema, &whole.schema), (&mut stopped.tolerances_sha256, &whole.tolerances_sha256)]
-    {
-        mine.clone_from(other);
-    }
-    stopped.golden_sha256.clone_from(&whole.golden_sha256);
-    stopped.planned = ids[..3].to_vec();
-    let alone = merge(&[("stopped.json".to_owned(), stopped.clone())], None, None).unwrap();
-    assert_eq!(alone.lost, ids[..3]);
-    let mut shards = deal(&whole, 2);
-    shards.iter_mut().for_each(|(_, shard)| shard.planned.clone_from(&ids));
-    shards.push(("stopped.json".to_owned(), stopped));
-    let merged = merge(&shards, None, None).unwrap();
-    assert_eq!((merged.lost.len(), merged.report.cells.len()), (0, ids.len()));
 }
 
 /// What every shard found is told once; a rule that was evaluated again stands in place of theirs.
