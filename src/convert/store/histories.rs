@@ -133,7 +133,7 @@ impl Model {
 
     /// The text of an entry that was returned, whose files must all hold it.
     fn text(entry: &Entry) -> String {
-        let read = |name: &str| std::fs::read_to_string(entry.file(name).unwrap().0).unwrap();
+        let read = |name: &str| crate::files::read_text(&entry.file(name).unwrap().0, crate::files::TEXT).unwrap();
         assert_eq!(read("model"), read("part/weights"));
         read("model")
     }
