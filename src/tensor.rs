@@ -17,6 +17,7 @@ use std::borrow::Cow;
 pub use element::ElementType;
 pub use feeds::{Feed, Feeds};
 pub use spec::{Signature, TensorSpec, element_count, shape_text};
+pub(crate) use values::each;
 pub use values::{Element, Values};
 
 use crate::error::{Error, Result};

@@ -36,8 +36,6 @@ pub trait Element: Copy + PartialEq + Send + Sync + 'static + sealed::Sealed {
 mod sealed {
     /// What implements [`super::Element`]: the types of this module only.
     pub trait Sealed: Sized {
-        /// Bytes of one element.
-        const BYTES: usize;
         /// Appends the elements of `bytes`, whole ones only.
         fn extend(elements: &mut Vec<Self>, bytes: &[u8]);
         /// Appends the bytes of `elements`.
@@ -55,7 +53,6 @@ macro_rules! elements {
 
         $(
             impl sealed::Sealed for $type {
-                const BYTES: usize = size_of::<$type>();
                 fn extend(elements: &mut Vec<Self>, bytes: &[u8]) {
                     elements.extend(bytes.as_chunks::<{ size_of::<$type>() }>().0.iter().map(|&bytes| ($read)(bytes)));
                 }
@@ -139,6 +136,7 @@ macro_rules! each {
         }
     };
 }
+pub(crate) use each;
 
 impl Values {
     /// Number of elements.

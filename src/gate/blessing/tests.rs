@@ -4,22 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::gate::workshop::{CLASSES, Project, answers, healthy, samples, session, sound};
-use crate::runtime::{OpenRequest, Session};
+use crate::gate::workshop::{CLASSES, Project, all_answering, answers, by_slot, healthy, samples, sound};
 use crate::worker::fake::Fakes;
 
 const MATRIX: &str = "onnxruntime = [\"fp32\"]";
-
-fn answering(change: fn(&mut Tensor)) -> Arc<Fakes> {
-    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
-        Ok(Box::new(session(request, move |input| {
-            let mut output = answers(input);
-            change(&mut output);
-            Ok(vec![output])
-        })))
-    };
-    Fakes::of(open, healthy)
-}
 
 fn plan(project: &Project, fakes: &Arc<Fakes>) -> GoldenBlessing {
     GoldenBlessing::plan(&project.workspace(fakes), "because", None).unwrap()
@@ -64,8 +52,9 @@ fn the_first_golden_is_stored_and_required_from_then_on() {
 fn what_moved_is_told_before_it_is_stored() {
     let project = Project::new(MATRIX, "");
     plan(&project, &Fakes::of(sound, healthy)).store(&project.manifest, false).unwrap();
-    let swapped =
-        answering(|output| output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1)));
+    let swapped = all_answering(|output| {
+        output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))
+    });
     let moved = plan(&project, &swapped);
     assert!(moved.changes && moved.moved && moved.doubts.is_empty(), "{:?}", moved.doubts);
     assert!(moved.lines.iter().any(|line| line.contains("0 and 1")), "{:?}", moved.lines);
@@ -77,16 +66,7 @@ fn what_moved_is_told_before_it_is_stored() {
 #[test]
 fn what_was_not_judged_is_stored_on_demand_only() {
     let project = Project::new(MATRIX, "");
-    let by_slot = answering(|output| {
-        output
-            .values
-            .as_mut::<f32>()
-            .unwrap()
-            .iter_mut()
-            .skip(CLASSES)
-            .take(CLASSES)
-            .for_each(|value| *value = -*value);
-    });
+    let by_slot = all_answering(by_slot);
     let doubtful = plan(&project, &by_slot);
     assert_eq!(doubtful.doubts.len(), 1, "{:?}", doubtful.doubts);
     let error = doubtful.store(&project.manifest, false).unwrap_err();

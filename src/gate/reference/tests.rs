@@ -3,9 +3,9 @@
 use rstest::rstest;
 
 use super::*;
-use crate::gate::workshop::{CLASSES, Project, answers, found, healthy, samples, session, sound};
+use crate::gate::workshop::{Project, all_answering, answers, by_slot, found, healthy, samples, sound};
 use crate::plan::Probes;
-use crate::runtime::{OpenRequest, Probe, Session};
+use crate::runtime::Probe;
 use crate::vocabulary::{Library, Status};
 use crate::worker::fake::{Fakes, Step};
 
@@ -68,29 +68,10 @@ fn what_is_wrong_with_the_model_is_remembered() {
     type Change = fn(&mut Tensor);
     let changes: [(Change, &str); 2] = [
         (|output| output.values.as_mut::<f32>().unwrap()[0] = f32::NAN, "not finite"),
-        (
-            |output| {
-                output
-                    .values
-                    .as_mut::<f32>()
-                    .unwrap()
-                    .iter_mut()
-                    .skip(CLASSES)
-                    .take(CLASSES)
-                    .for_each(|value| *value = -*value)
-            },
-            "depend on the batch",
-        ),
+        (by_slot, "depend on the batch"),
     ];
     for (change, words) in changes {
-        let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
-            Ok(Box::new(session(request, move |input| {
-                let mut output = answers(input);
-                change(&mut output);
-                Ok(vec![output])
-            })))
-        };
-        let workspace = project.workspace(&Fakes::of(open, healthy));
+        let workspace = project.workspace(&all_answering(change));
         let error = open_reference(&workspace).err().unwrap();
         let fault = workspace.reference_fault().unwrap();
         assert_eq!((fault.stage, &fault.error), (Stage::Run, &error));

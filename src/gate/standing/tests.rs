@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, answers, found, healthy, session, sound};
+use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, all_answering, found, healthy, sound};
 use crate::gate::{GoldenBlessing, RunOptions, run};
 use crate::report::schema::Report;
-use crate::runtime::{OpenRequest, Probe, Session};
+use crate::runtime::Probe;
 use crate::vocabulary::{Library, Verdict};
 use crate::worker::fake::Fakes;
 
@@ -19,18 +19,6 @@ fn blessed() -> Project {
     let workspace = project.workspace(&Fakes::of(sound, healthy));
     GoldenBlessing::plan(&workspace, "first", None).unwrap().store(&workspace.manifest, false).unwrap();
     project
-}
-
-/// A runtime all of whose libraries answer so.
-fn all_answering(change: fn(&mut Tensor)) -> Arc<Fakes> {
-    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
-        Ok(Box::new(session(request, move |input| {
-            let mut output = answers(input);
-            change(&mut output);
-            Ok(vec![output])
-        })))
-    };
-    Fakes::of(open, healthy)
 }
 
 fn gate(project: &Project, fakes: &Arc<Fakes>) -> Report {

@@ -18,7 +18,7 @@ use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::{Layer, OpenRequest, Session, SessionOptions};
-use crate::tensor::{Element, ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
+use crate::tensor::{Element, ElementType, Feeds, Signature, Tensor, TensorSpec, Values, each};
 use crate::vocabulary::ArtifactKind;
 
 /// The library that this process has loaded, and its one environment.
@@ -272,21 +272,7 @@ fn view(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
         Ok(TensorRef::from_array_view((shape, elements))?.into())
     }
     let shape = tensor.shape.as_slice();
-    match &tensor.values {
-        Values::Float32(elements) => of(shape, elements),
-        Values::Float16(elements) => of(shape, elements),
-        Values::Bfloat16(elements) => of(shape, elements),
-        Values::Float64(elements) => of(shape, elements),
-        Values::Int8(elements) => of(shape, elements),
-        Values::Uint8(elements) => of(shape, elements),
-        Values::Int16(elements) => of(shape, elements),
-        Values::Uint16(elements) => of(shape, elements),
-        Values::Int32(elements) => of(shape, elements),
-        Values::Uint32(elements) => of(shape, elements),
-        Values::Int64(elements) => of(shape, elements),
-        Values::Uint64(elements) => of(shape, elements),
-        Values::Bool(elements) => of(shape, elements),
-    }
+    each!(&tensor.values, elements => of(shape, elements))
 }
 
 /// The values of a tensor, in their own type; `None` for a type that no tensor holds.

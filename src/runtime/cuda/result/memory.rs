@@ -23,14 +23,6 @@ pub unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: an integer of one byte.
 unsafe impl Plain for u8 {}
-// SAFETY: an integer of one byte.
-unsafe impl Plain for i8 {}
-// SAFETY: an integer of two bytes.
-unsafe impl Plain for u16 {}
-// SAFETY: an integer of four bytes.
-unsafe impl Plain for i32 {}
-// SAFETY: an integer of eight bytes.
-unsafe impl Plain for i64 {}
 // SAFETY: every bit pattern of four bytes is a float.
 unsafe impl Plain for f32 {}
 
