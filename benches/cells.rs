@@ -9,8 +9,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use trtgate::gate::timing::TimingOptions;
 use trtgate::gate::{OpenCell, Options, Workspace};
-use trtgate::measure::contract::{TimingContract, TimingMode};
 use trtgate::plan::{Ability, Filter};
+use trtgate::timing::contract::{TimingContract, TimingMode};
 use trtgate::worker::WorkerProgram;
 use trtgate::{Error, Result};
 

@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::report::schema::Report;
-use trtgate::report::{dashboards, file, html, junit, markdown, merge, terminal, verdict};
+use trtgate::findings::Report;
+use trtgate::findings::verdict;
+use trtgate::report::{dashboards, file, html, junit, markdown, merge, terminal};
 use trtgate::vocabulary::RuntimeId;
 
 const SIZES: [usize; 3] = [100, 1000, 10_000];

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-PARTS = ["gate", "worker", "report/merge", "report/verdict", "check", "convert/store"]
+PARTS = ["gate", "worker", "report/merge", "findings/verdict", "check", "convert/store"]
 LEAST = 0.9
 
 

@@ -7,11 +7,11 @@
 use std::process::ExitCode;
 
 use trtgate::error::{Error, ErrorKind, Result};
-use trtgate::measure::contract::{Measurement, TimingContract, TimingMode};
-use trtgate::measure::nvml::Monitor;
 use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
 use trtgate::runtime::tensorrt::pipeline::{self, Border, Enqueue};
 use trtgate::tensor::{ElementType, Feeds, Tensor, TensorSpec};
+use trtgate::timing::contract::{Measurement, TimingContract, TimingMode};
+use trtgate::timing::nvml::Monitor;
 
 /// Elements of a sample, as of a CIFAR-10 image.
 const ROW: usize = 32 * 32 * 3;

@@ -5,6 +5,9 @@
 
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 
+/// Packages of runtimes that trtgate fetches where a manifest asks for them (`[matrix] fetch`), by the names of their environments.
+pub const FETCHED: [&str; 4] = ["tensorrt-rtx-1.7", "tensorrt-rtx-1.4", "tensorrt-lean-10", "tensorrt-lean-11"];
+
 /// What a library computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {

@@ -30,7 +30,7 @@ impl InstructionSet {
     }
 
     /// Whether ONNX Runtime's kernels sum products of unsigned and signed 8-bit integers in pairs of 16 bits here, which
-    /// saturate; see [`crate::convert::onnx::products`]. Its AVX-512 kernels replace those of AVX2 and AVX-VNNI.
+    /// saturate; see [`crate::onnx::products`]. Its AVX-512 kernels replace those of AVX2 and AVX-VNNI.
     pub fn sums_pairs_in_16_bits(&self) -> bool {
         match (self.has("avx512"), self.has("avx2")) {
             (true, _) => !self.has("avx512-vnni"),

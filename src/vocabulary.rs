@@ -278,6 +278,31 @@ impl FromStr for CellId {
     }
 }
 
+/// One layer of an optimised graph or engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Layer name.
+    pub name: String,
+    /// Operator or layer type.
+    pub kind: String,
+    /// Precision in which it computes, as far as known: `fp32`, `tf32`, `fp16`, `int8`, …
+    pub precision: Option<String>,
+    /// Precision that the artifact's graph declares for it, where the runtime may compute in another: a processor
+    /// without half-precision kernels computes an FP16 node in `fp32` between casts.
+    #[serde(default)]
+    pub declared: Option<String>,
+    /// Tactic or kernel name.
+    pub tactic: Option<String>,
+    /// Whether it stands inside of a branch or a loop.
+    #[serde(default)]
+    pub inside: bool,
+    /// Whether it is one of the heavy layers (convolution, matrix product) that the proof of precision counts.
+    pub compute: bool,
+    /// Names of its outputs.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

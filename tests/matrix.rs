@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use trtgate::findings::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use trtgate::gate::{self, Options, RunOptions, Workspace};
 use trtgate::plan::{Ability, Filter};
-use trtgate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use trtgate::report::{file, terminal};
 use trtgate::runtime::Obstacle;
 use trtgate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};

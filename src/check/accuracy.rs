@@ -9,7 +9,7 @@
 //! measured on few of them.
 
 use crate::check::ladder::Check;
-use crate::report::schema::{ACCURACY_RULE, Accuracy, AccuracyReport, CheckResult};
+use crate::findings::{ACCURACY_RULE, Accuracy, AccuracyReport, CheckResult};
 use crate::vocabulary::Status;
 
 /// Samples that may be lost: `points` percentage points of `samples`, rounded down, at least one unless `points` is zero.
@@ -164,7 +164,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::report::schema::GoldenAccuracy;
+    use crate::findings::GoldenAccuracy;
 
     #[rstest]
     #[case(0.1, 932, 1)]

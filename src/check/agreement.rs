@@ -12,8 +12,8 @@
 use crate::check::leads::Lead;
 use crate::check::pair::OutputPair;
 use crate::error::{Error, Result};
+use crate::findings::Agreement;
 use crate::manifest::OutputKind;
-use crate::report::schema::Agreement;
 
 /// Margins kept in the report.
 const MARGINS_KEPT: usize = 16;

@@ -2,16 +2,16 @@
 
 use crate::check::agreement::{self, Answers, FlipKind};
 use crate::check::diagnose::{Diagnosis, notes, order};
-use crate::check::figure::figure;
 use crate::check::ladder::{Bounds, Check, Row, spread};
 use crate::check::leads::NaturalLeads;
 use crate::check::metrics::{Metrics, SQNR_EQUAL_DB, measure};
 use crate::check::pair::OutputPair;
 use crate::check::rule::{self, Measured, WARN_SHARE};
 use crate::error::Result;
+use crate::figure::figure;
+use crate::findings::leads::{points, points_beside, rough, rough_beside};
+use crate::findings::{Agreement, CheckResult, LeadFigures};
 use crate::manifest::OutputKind;
-use crate::report::leads::{points, points_beside, rough, rough_beside};
-use crate::report::schema::{Agreement, CheckResult, LeadFigures};
 use crate::vocabulary::Status;
 
 /// What outputs are compared by.

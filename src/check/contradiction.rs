@@ -1,9 +1,9 @@
 //! Whether a reference contradicts itself: what answers one sample in two ways can be compared with nothing, and whoever is
 //! compared with it gets the blame.
 
-use crate::check::figure::figure;
 use crate::check::invariance::Run;
 use crate::error::{Error, Result};
+use crate::figure::figure;
 use crate::tensor::Tensor;
 
 /// Samples run one by one.

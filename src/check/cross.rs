@@ -2,7 +2,7 @@
 //!
 //! A broken expectation here is shown and does not gate: it says that a conversion does not pay, not that it is wrong.
 
-use crate::report::schema::{ArtifactReport, CellReport, CheckResult, TimingSummary};
+use crate::findings::{ArtifactReport, CellReport, CheckResult, TimingSummary};
 use crate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
 
 /// A cell over the FP32 cell of the same runtime and batch.
@@ -144,7 +144,7 @@ mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
-    use crate::measure::contract::TimingContract;
+    use crate::timing::contract::TimingContract;
     use crate::vocabulary::{ArtifactKind, Stage};
 
     fn cell(id: &str, bytes: u64, samples_per_second: f64) -> CellReport {

@@ -1,12 +1,12 @@
 //! Determinism: the same input, twice, through the same session.
 
-use crate::check::figure::figure;
 use crate::check::invariance::Run;
 use crate::check::ladder::Check;
 use crate::check::metrics::{Tolerance, measure};
 use crate::check::pair::OutputPair;
 use crate::error::Result;
-use crate::report::schema::CheckResult;
+use crate::figure::figure;
+use crate::findings::CheckResult;
 use crate::tensor::Tensor;
 use crate::vocabulary::Status;
 

@@ -23,11 +23,11 @@ mod tests;
 use std::fmt;
 
 use crate::check::agreement::answer;
-use crate::check::figure::figure;
 use crate::check::pair::OutputPair;
 use crate::check::rule::{self, Measured};
+use crate::figure::figure;
+use crate::findings::leads::rough;
 use crate::manifest::OutputKind;
-use crate::report::leads::rough;
 use centred::Centred;
 
 /// Pairs, classes and samples named in a message.

@@ -17,9 +17,9 @@ mod typed;
 
 use std::path::{Path, PathBuf};
 
+use crate::atomic;
 use crate::check::agreement::answer;
 use crate::check::leads::NaturalLeads;
-use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;

@@ -10,11 +10,11 @@
 //! | alone    | samples one by one                                   | the answers that they had inside the batch        |
 //! | short    | a full batch, then a short one of other samples      | the short batch's answers inside a full batch     |
 
-use crate::check::figure::figure;
 use crate::check::ladder::Check;
 use crate::check::pair::check_outputs;
 use crate::error::{Error, Result};
-use crate::report::schema::CheckResult;
+use crate::figure::figure;
+use crate::findings::CheckResult;
 use crate::tensor::Tensor;
 use crate::vocabulary::Status;
 

@@ -11,9 +11,7 @@ use crate::check::precision::{PrecisionProof, SizeWitness};
 use crate::check::rule::Measured;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind};
-use crate::report::schema::{
-    Accuracy, Agreement, CellReport, CheckResult, ErrorMetrics, Histogram, LeadFigures, WorstProbe,
-};
+use crate::findings::{Accuracy, Agreement, CellReport, CheckResult, ErrorMetrics, Histogram, LeadFigures, WorstProbe};
 use crate::tensor::Tensor;
 use crate::vocabulary::{Stage, Status};
 

@@ -316,7 +316,7 @@ impl Ladder {
                 }
             }
         }
-        Ok(Self { rows, values, sha256: crate::convert::digest::digest_bytes(text.as_bytes()) })
+        Ok(Self { rows, values, sha256: crate::digest::digest_bytes(text.as_bytes()) })
     }
 }
 

@@ -12,8 +12,8 @@ use crate::check::ladder::Row;
 use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, check_outputs};
 use crate::error::Error;
+use crate::findings::Leg;
 use crate::manifest::OutputKind;
-use crate::report::schema::Leg;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, Library, Precision, Status};
 

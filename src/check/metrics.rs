@@ -1,7 +1,7 @@
 //! Distance of outputs from the reference: error, cosine, SQNR, histogram, worst samples.
 
 use crate::check::pair::OutputPair;
-use crate::report::schema::{ErrorMetrics, Histogram, WorstProbe};
+use crate::findings::{ErrorMetrics, Histogram, WorstProbe};
 
 /// SQNR reported for outputs without any difference, dB; its negative stands for "all noise, no signal".
 pub const SQNR_EQUAL_DB: f64 = 999.0;

@@ -7,12 +7,12 @@
 use crate::check::agreement::answer;
 use crate::check::comparison::{Terms, compare};
 use crate::check::diagnose::diagnose;
-use crate::check::figure::figure;
 use crate::check::golden::{Golden, Output};
 use crate::check::ladder::Row;
 use crate::check::leads::{NaturalLeads, log_odds};
 use crate::check::pair::OutputPair;
 use crate::error::{Error, Result};
+use crate::figure::figure;
 use crate::manifest::OutputKind;
 
 /// How far a golden moved.

@@ -6,8 +6,8 @@
 //! says too much. A mean of so few samples is known within its standard error; the check fails only where the loss is beyond
 //! the limit by two of them.
 
-use crate::report::leads::{points, points_beside};
-use crate::report::schema::CheckResult;
+use crate::findings::CheckResult;
+use crate::findings::leads::{points, points_beside};
 use crate::vocabulary::Status;
 
 /// The check's name in reports.

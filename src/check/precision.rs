@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::check::ladder::Check;
-use crate::report::schema::CheckResult;
-use crate::runtime::Layer;
+use crate::findings::CheckResult;
+use crate::vocabulary::Layer;
 use crate::vocabulary::{Precision, Status};
 
 /// Layers named in a message.

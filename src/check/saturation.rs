@@ -2,11 +2,11 @@
 //!
 //! Proven from the file alone ([`products`]), so that a machine with VNNI tells too, where nothing can be seen of it.
 
-use crate::convert::onnx::Model;
-use crate::convert::onnx::products::{PairSum, Product, products};
+use crate::findings::CheckResult;
+use crate::findings::verdict::plural;
+use crate::onnx::Model;
+use crate::onnx::products::{PairSum, Product, products};
 use crate::processor::InstructionSet;
-use crate::report::schema::CheckResult;
-use crate::report::verdict::plural;
 use crate::vocabulary::Status;
 
 /// The check's name in the report. It does not gate: what the outputs are here decides.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::ladder::Check;
 use crate::error::{Error, ErrorKind};
-use crate::report::schema::CheckResult;
+use crate::findings::CheckResult;
 use crate::vocabulary::Status;
 
 /// Faults that the report names; the rest is counted.

@@ -5,9 +5,9 @@
 //! so many dB. Bounds are stated in the root mean square of the reference's output, so that one table serves outputs of any
 //! scale: `[[values]]` in `tolerances.toml`.
 
-use crate::check::figure::figure;
 use crate::error::{Error, Result};
-use crate::report::schema::{CheckResult, ErrorMetrics};
+use crate::figure::figure;
+use crate::findings::{CheckResult, ErrorMetrics};
 use crate::tensor::Tensor;
 use crate::vocabulary::Status;
 

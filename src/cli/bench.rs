@@ -16,7 +16,7 @@ use crate::measure::thresholds::Thresholds;
 use crate::process::{self, Command, Source};
 use crate::report::file;
 use crate::report::options::RenderOptions;
-use crate::report::schema::TimingSummary;
+use crate::timing::summary::TimingSummary;
 use crate::vocabulary::CellId;
 
 /// Arguments of `trtgate bench`.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::console;
 use crate::error::{Error, Result};
 use crate::gate::{self, GoldenBlessing, RunOptions, Workspace};
 use crate::manifest::edit;
@@ -69,7 +70,7 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
     }
     for run in 1..=arguments.runs.max(1) {
         if arguments.runs > 1 {
-            output::note(&format!("run {run} of {}", arguments.runs));
+            console::note(&format!("run {run} of {}", arguments.runs));
         }
         baselines(&workspace, arguments)?;
     }
@@ -81,10 +82,10 @@ fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let blessing = GoldenBlessing::plan(workspace, arguments.reason.trim(), arguments.data.as_deref())?;
     show(&blessing.lines)?;
     for doubt in &blessing.doubts {
-        output::note(&format!("against it: {doubt}"));
+        console::note(&format!("against it: {doubt}"));
     }
     if arguments.dry_run {
-        output::note("nothing stored (`--dry-run`)");
+        console::note("nothing stored (`--dry-run`)");
         return Ok(match (blessing.doubts.is_empty(), blessing.moved || blessing.fails) {
             (_, true) => EXIT_FAIL,
             (false, false) => EXIT_INCOMPLETE,
@@ -92,12 +93,12 @@ fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
         });
     }
     if blessing.changes || !blessing.doubts.is_empty() {
-        blessing.store(manifest, arguments.force)?.iter().for_each(|line| output::note(line));
+        blessing.store(manifest, arguments.force)?.iter().for_each(|line| console::note(line));
     } else {
-        output::note(&format!("`{}` is up to date", blessing.path.display()));
+        console::note(&format!("`{}` is up to date", blessing.path.display()));
     }
     if arguments.accept_digest && edit::accept_digest(&manifest.path, &workspace.model_sha256)? {
-        output::note(&format!("`[model] sha256` of `{}` is {}", manifest.path.display(), workspace.model_sha256));
+        console::note(&format!("`[model] sha256` of `{}` is {}", manifest.path.display(), workspace.model_sha256));
     }
     Ok(EXIT_PASS)
 }
@@ -130,19 +131,19 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let blessing = crate::measure::bench::plan_blessing(&bench, &context, &gate::now(), reason)?;
     show(&blessing.lines.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if arguments.dry_run {
-        output::note("nothing stored (`--dry-run`)");
+        console::note("nothing stored (`--dry-run`)");
         return Ok(EXIT_PASS);
     }
     let first = !gate::timing::has_baselines(&workspace.manifest);
     blessing.store(&context, reason, arguments.force)?;
-    output::note(&format!(
+    console::note(&format!(
         "stored {} baselines under `{}`",
         blessing.lines.len(),
         workspace.manifest.baselines.display()
     ));
     let path = &workspace.manifest.path;
     if first && edit::require_baselines(path)? {
-        output::note(&format!(
+        console::note(&format!(
             "added `[require] baselines = true` to `{}`: without one for each measured cell, `gate --bench` is incomplete",
             path.display()
         ));

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::atomic;
 use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_PASS, Global, output};
+use crate::console;
 use crate::convert::Artifact;
 use crate::convert::pin::Reading;
-use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::gate::{self, Workspace};
@@ -127,9 +128,9 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
     }
     let from =
         if engine.cached { "from the store".to_owned() } else { format!("built in {:.1} s", engine.build_seconds) };
-    output::note(&format!("{id} {}: {} bytes, {from}", arguments.precision, engine.bytes));
+    console::note(&format!("{id} {}: {} bytes, {from}", arguments.precision, engine.bytes));
     if let Some(line) = EngineMetadata::beside(&engine.path)?.and_then(|metadata| candidates_line(&metadata)) {
-        output::note(&line);
+        console::note(&line);
     }
     output::data(&arguments.out.as_ref().unwrap_or(&engine.path).display().to_string())?;
     Ok(EXIT_PASS)

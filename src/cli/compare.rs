@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::atomic;
 use crate::check::comparison::Terms;
-use crate::check::figure::figure;
 use crate::check::judge::{self, CellJudgement, Evidence, Inputs};
 use crate::check::ladder::{Check, Ladder, Row, Unit};
 use crate::check::leads::NaturalLeads;
 use crate::check::outputs_file::{read, same_samples};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, compare_all, output};
-use crate::data::atomic;
 use crate::data::outputs::Outputs;
 use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::findings::{Agreement, CheckResult, ErrorMetrics, Histogram, LeadFigures, WorstProbe};
 use crate::manifest::OutputKind;
-use crate::report::schema::{Agreement, CheckResult, ErrorMetrics, Histogram, LeadFigures, WorstProbe};
 use crate::tensor::Tensor;
 use crate::vocabulary::{Library, Precision, Status};
 

@@ -7,18 +7,18 @@ use clap::Args;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::atomic;
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::cli::report::verdict_code;
 use crate::cli::selection::{WorkspaceArguments, seconds, word};
 use crate::cli::{Global, output};
-use crate::data::atomic;
 use crate::error::{Error, Result};
+use crate::findings::leads::{rough, rough_points};
+use crate::findings::{Accuracy, Agreement, CellReport, ErrorMetrics, FreshAgreement, LeadFigures, Report};
 use crate::gate::timing::TimingOptions;
 use crate::gate::{self, RunOptions, Workspace};
-use crate::measure::contract::TimingMode;
 use crate::plan::Filter;
-use crate::report::leads::{rough, rough_points};
-use crate::report::schema::{Accuracy, Agreement, CellReport, ErrorMetrics, FreshAgreement, LeadFigures, Report};
+use crate::timing::contract::TimingMode;
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status, Verdict};
 
 /// The schema of `--json`.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::cli::selection::WorkspaceArguments;
-use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
+use crate::cli::{EXIT_FAIL, EXIT_PASS, Global};
+use crate::console;
 use crate::data::csv::RowWriter;
 use crate::data::probes::own_probes;
 use crate::data::record::FOLDER;
@@ -174,7 +175,7 @@ pub fn run(global: &Global, arguments: &DataArguments) -> Result<u8> {
         DataCommand::Calibration { out, workspace } => {
             let workspace = Workspace::open(&workspace.options(global)?)?;
             let count = crate::data::write_calibration(&workspace.manifest, &workspace.probes()?, out)?;
-            output::note(&format!("wrote {count} calibration samples to `{}`", out.display()));
+            console::note(&format!("wrote {count} calibration samples to `{}`", out.display()));
             Ok(EXIT_PASS)
         }
     }
@@ -186,12 +187,12 @@ fn fetch(global: &Global, arguments: &FetchArguments) -> Result<u8> {
     let target = out.join(FOLDER);
     if target.exists() {
         archive::verify_folder(&target)?;
-        output::note(&format!("`{}` is already there and whole", target.display()));
+        console::note(&format!("`{}` is already there and whole", target.display()));
         return Ok(EXIT_PASS);
     }
     let say = |text: &str| {
         if !global.quiet {
-            output::note(text);
+            console::note(text);
         }
     };
     // The download lives until it is unpacked, and goes even on an error.
@@ -212,14 +213,14 @@ fn fetch(global: &Global, arguments: &FetchArguments) -> Result<u8> {
     say("the archive's MD5 is right, unpacking");
     let target = archive::unpack(file, out)?;
     archive::verify_folder(&target)?;
-    output::note(&format!("CIFAR-10 is in `{}`", target.display()));
+    console::note(&format!("CIFAR-10 is in `{}`", target.display()));
     Ok(EXIT_PASS)
 }
 
 fn verify(folder: &Path) -> Result<u8> {
     let report = archive::verify_folder(folder)?;
     let sum = |counts: [usize; 10]| counts.iter().sum::<usize>();
-    output::note(&format!(
+    console::note(&format!(
         "`{}` is whole: {} training and {} test images, the same number of each class",
         folder.display(),
         sum(report.train),
@@ -249,7 +250,7 @@ fn export_csv(global: &Global, arguments: &ExportArguments) -> Result<u8> {
     }
     writer.finish()?;
     if !global.quiet {
-        output::note(&format!("wrote {count} samples to `{}`", arguments.out.display()));
+        console::note(&format!("wrote {count} samples to `{}`", arguments.out.display()));
     }
     Ok(EXIT_PASS)
 }
@@ -283,20 +284,20 @@ fn probes(global: &Global, arguments: &ProbesArguments) -> Result<u8> {
             set
         }
     };
-    set.notes().iter().for_each(|text| output::note(&format!("note: {text}")));
+    set.notes().iter().for_each(|text| console::note(&format!("note: {text}")));
     if arguments.check {
         let stored = files::read(out, files::MODEL).map_err(|error| Error::io("read", out, error))?;
         if stored != set.encode(out)? {
-            output::note(&format!("`{}` differs from what the seed and the reference give now", out.display()));
+            console::note(&format!("`{}` differs from what the seed and the reference give now", out.display()));
             return Ok(EXIT_FAIL);
         }
-        output::note(&format!("`{}` is what the seed and the reference give, byte for byte", out.display()));
+        console::note(&format!("`{}` is what the seed and the reference give, byte for byte", out.display()));
         return Ok(EXIT_PASS);
     }
     let written = samples::save_probes(&set, out)?;
-    output::note(&format!("wrote {} probes to `{}`", set.len(), written.display()));
+    console::note(&format!("wrote {} probes to `{}`", set.len(), written.display()));
     if written != *out {
-        output::note(&format!(
+        console::note(&format!(
             "`{}` would hold records, which need the reference's answer to every probe: `file = \"{}\"` under `[probes]`",
             out.display(),
             written.display()
@@ -316,8 +317,8 @@ fn describe(manifest: &Manifest, set: &ProbeSet, summary: &ProbeSummary) {
         .collect();
     let more = summary.per_class.len().saturating_sub(counts.len());
     let more = if more > 0 { format!(", and {more} more classes") } else { String::new() };
-    output::note(&format!("classes: {}{more}", counts.join(", ")));
-    output::note(&format!(
+    console::note(&format!("classes: {}{more}", counts.join(", ")));
+    console::note(&format!(
         "margins: {} of {} at most {}, {} at least {}",
         summary.near,
         set.len(),
@@ -329,8 +330,8 @@ fn describe(manifest: &Manifest, set: &ProbeSet, summary: &ProbeSummary) {
         Some(_) => "the time cut the search, another run may differ".to_owned(),
         None => format!("noise below {:.1e} in the outputs changes no byte", summary.slack / 2.0),
     };
-    output::note(&format!("cost: {} pictures scored in {:.1} s; {certain}", summary.evaluations, summary.seconds));
-    output::note(&format!("sha256: {}", set.sha256()));
+    console::note(&format!("cost: {} pictures scored in {:.1} s; {certain}", summary.evaluations, summary.seconds));
+    console::note(&format!("sha256: {}", set.sha256()));
 }
 
 /// The class's name, or its number.

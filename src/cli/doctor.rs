@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::console;
 use crate::convert::environment::{self, Checked};
 use crate::convert::store::Store;
 use crate::error::Result;
@@ -55,7 +56,7 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
     };
     output::written(written.and_then(|()| stdout.flush()))?;
     if !options.manifest.is_file() {
-        output::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
+        console::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
     }
     Ok(if checked.iter().any(|checked| checked.outcome.is_err()) { EXIT_INCOMPLETE } else { EXIT_PASS })
 }

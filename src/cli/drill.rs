@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::atomic;
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
-use crate::data::atomic;
 use crate::drill::{self, DrillOptions, DrillVerdict};
 use crate::error::{Error, Result};
 

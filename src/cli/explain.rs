@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::atomic;
 use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
-use crate::data::atomic;
 use crate::error::{Error, Result};
 use crate::explain::{self, ExplainOptions};
 use crate::gate::Workspace;

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_PASS, Global, output};
+use crate::console;
 use crate::convert::Artifact;
 use crate::convert::bundle::{Beside, Bundle};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +61,7 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         let scales = gate::proofs_of_scales(&workspace, made.iter().map(|(_, artifact)| artifact));
         for (kind, error) in scales.iter().filter_map(|(artifact, proof)| Some((artifact.kind, proof.as_ref().err()?)))
         {
-            output::note(&format!("the scales of `{kind}` could not be held to the calibration: {error}"));
+            console::note(&format!("the scales of `{kind}` could not be held to the calibration: {error}"));
         }
         let scales: Vec<_> = scales
             .into_iter()
@@ -78,7 +79,7 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         for (batch, artifact) in &mut made {
             artifact.path = bundle.artifact(artifact.kind, *batch)?.path;
         }
-        output::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
+        console::note(&format!("wrote {} artifacts to `{}`", made.len(), folder.display()));
     }
     output::written(write_table(&mut anstream::stdout().lock(), &made))?;
     Ok(EXIT_PASS)

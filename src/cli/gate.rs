@@ -6,12 +6,13 @@ use clap::Args;
 
 use crate::cli::selection::{Selection, WorkspaceArguments, word};
 use crate::cli::{EXIT_PASS, Global, output, report};
+use crate::console;
 use crate::error::{Error, Result};
+use crate::findings::verdict::plural;
 use crate::gate::{self, RunOptions, Workspace};
 use crate::report::file;
 use crate::report::options::RenderOptions;
 use crate::report::plan_file::PlanFile;
-use crate::report::verdict::plural;
 use crate::vocabulary::{RuntimeId, Status};
 
 /// Arguments of `trtgate gate`.
@@ -99,7 +100,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
 fn tell_plan(plan: &PlanFile, path: &Path) {
     let others: Vec<_> = plan.cells.iter().filter(|cell| cell.ability.obstacle.is_some()).collect();
     let (all, here) = (plural(plan.cells.len(), "cell"), plan.cells.len() - others.len());
-    output::note(&format!("wrote {all} to `{}`, {here} for this machine to run", path.display()));
+    console::note(&format!("wrote {all} to `{}`, {here} for this machine to run", path.display()));
     let mut told: Vec<(&RuntimeId, &str, usize)> = Vec::new();
     for cell in &others {
         let reason = cell.ability.reason.as_deref().unwrap_or_default();
@@ -109,10 +110,10 @@ fn tell_plan(plan: &PlanFile, path: &Path) {
         }
     }
     for (runtime, reason, count) in told {
-        output::note(&format!("  not here: {} of `{runtime}`: {reason}", plural(count, "cell")));
+        console::note(&format!("  not here: {} of `{runtime}`: {reason}", plural(count, "cell")));
     }
     if !others.is_empty() {
-        output::note(
+        console::note(
             "hint: a merge by this plan wants every cell reported: by the machines that run them, or by a gate here without \
              `--runtime`, which reports them as they stand",
         );
@@ -123,18 +124,18 @@ fn tell_plan(plan: &PlanFile, path: &Path) {
 fn tell_missing(workspace: &Workspace, wanted: &RuntimeId) {
     let probe =
         workspace.discovery.probes.iter().find(|(library, _)| *library == wanted.library).map(|(_, probe)| probe);
-    output::note(&format!("`{wanted}` is required and did not run"));
+    console::note(&format!("`{wanted}` is required and did not run"));
     let Some(probe) = probe else { return };
     for found in &probe.found {
         let why = found.run_obstacle.as_ref().map_or("", |obstacle| obstacle.reason.as_str());
-        output::note(&format!("  found {} in `{}` {why}", found.id, found.file.display()));
+        console::note(&format!("  found {} in `{}` {why}", found.id, found.file.display()));
     }
     if let Some(obstacle) = &probe.missing {
         for tried in &obstacle.tried {
-            output::note(&format!("  tried {tried}"));
+            console::note(&format!("  tried {tried}"));
         }
         if let Some(hint) = &obstacle.hint {
-            output::note(&format!("hint: {hint}"));
+            console::note(&format!("hint: {hint}"));
         }
     }
 }

@@ -6,12 +6,13 @@ use clap::Args;
 
 use crate::check::pair::select_output;
 use crate::cli::selection::{WorkspaceArguments, word};
-use crate::cli::{EXIT_PASS, Global, output};
+use crate::cli::{EXIT_PASS, Global};
+use crate::console;
 use crate::data::outputs::OutputWriter;
 use crate::data::{ReadOptions, SampleReader};
 use crate::error::{Error, Result};
 use crate::gate::{OpenCell, Workspace};
-use crate::runtime::TransferCount;
+use crate::timing::TransferCount;
 use crate::vocabulary::{CellId, Precision, RuntimeId};
 
 /// Arguments of `trtgate infer`.
@@ -80,6 +81,6 @@ pub fn run(global: &Global, arguments: &InferArguments) -> Result<u8> {
     if transfers.copies_in > 0 {
         line.push_str(&format!("; {} copies in, {} copies out", transfers.copies_in, transfers.copies_out));
     }
-    output::note(&line);
+    console::note(&line);
     Ok(EXIT_PASS)
 }

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::{EXIT_PASS, Global, output};
-use crate::convert::progress;
+use crate::cli::{EXIT_PASS, Global};
+use crate::console;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::inspect::{self, Inspected, Means};
 use crate::manifest::{Layout, Manifest, Require};
+use crate::progress;
 use crate::tensor::{TensorSpec, shape_text};
 use crate::worker::WorkerProgram;
 use template::Choices;
@@ -75,10 +76,10 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     if let (None, Some(file)) = (&arguments.saved_model, &arguments.onnx)
         && let Some(written) = of_several(arguments, file, &store)?
     {
-        crate::data::atomic::write(&arguments.out, written.text.as_bytes())?;
-        output::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
-        written.told.iter().for_each(|told| output::note(&format!("  {told}")));
-        output::note("check what was guessed, then run `trtgate gate`");
+        crate::atomic::write(&arguments.out, written.text.as_bytes())?;
+        console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
+        written.told.iter().for_each(|told| console::note(&format!("  {told}")));
+        console::note("check what was guessed, then run `trtgate gate`");
         return Ok(EXIT_PASS);
     }
     let inspected = match (&arguments.saved_model, &arguments.onnx) {
@@ -99,7 +100,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         chosen.probes = Some((relative_to(&kept.path, &arguments.out)?, kept.clone()));
     }
     let manifest = write(&chosen, &arguments.out)?;
-    output::note(&format!(
+    console::note(&format!(
         "wrote `{}`: `{}` {} → `{}` [N, {}], {} classes",
         arguments.out.display(),
         manifest.input.name,
@@ -109,15 +110,15 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         manifest.output.classes
     ));
     for told in &chosen.told {
-        output::note(&format!("  {told}"));
+        console::note(&format!("  {told}"));
     }
     for guess in &chosen.guesses {
-        output::note(&format!("  guessed: {guess}"));
+        console::note(&format!("  guessed: {guess}"));
     }
     if let Some(place) = place {
-        place.told.iter().for_each(|told| output::note(told));
+        place.told.iter().for_each(|told| console::note(told));
         match place.found {
-            Ok(kept) => output::note(&format!(
+            Ok(kept) => console::note(&format!(
                 "kept the {} probes in `{}`: this model is compared on the same samples as the one before",
                 kept.count,
                 kept.path.display()
@@ -136,7 +137,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         write(&chosen, &arguments.out)?;
     }
     let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
-    output::note(&format!("{next} `trtgate gate`"));
+    console::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)
 }
 
@@ -155,7 +156,7 @@ fn of_several(arguments: &InitArguments, file: &Path, store: &Store) -> Result<O
 fn write(chosen: &Choices<'_>, out: &Path) -> Result<Manifest> {
     let text = template::text(chosen);
     let manifest = Manifest::parse(&text, out)?;
-    crate::data::atomic::write(out, text.as_bytes())?;
+    crate::atomic::write(out, text.as_bytes())?;
     Ok(manifest)
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
+use crate::atomic;
 use crate::cli::{Arguments, EXIT_PASS, Global, output};
-use crate::data::atomic;
+use crate::console;
 use crate::error::{Error, Result};
 
 /// Arguments of `trtgate man`.
@@ -28,7 +29,7 @@ pub fn run(_global: &Global, arguments: &ManArguments) -> Result<u8> {
         for (name, text) in &pages {
             atomic::write(&folder.join(name), text)?;
         }
-        output::note(&format!("wrote {} pages to `{}`", pages.len(), folder.display()));
+        console::note(&format!("wrote {} pages to `{}`", pages.len(), folder.display()));
         return Ok(EXIT_PASS);
     }
     let mut stdout = std::io::stdout().lock();

@@ -62,7 +62,7 @@ mod tests {
     use crate::check::cross;
     use crate::cli::{Arguments, Command, EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS};
     use crate::error::{ErrorKind, Result};
-    use crate::report::schema::Report;
+    use crate::findings::Report;
     use crate::report::{file, merge, sample};
 
     /// Writes `whole` in four shards and its plan; returns the shards' files.

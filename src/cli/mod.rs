@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
     output::set_color(global.color);
     // A worker ends as its gate says.
     if !matches!(arguments.command, Command::Worker) {
-        stop::on_signals(output::note);
+        stop::on_signals(crate::console::note);
     }
     let outcome = match &arguments.command {
         Command::Gate(command) => gate::run(global, command),

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use crate::cli::ColorChoice;
+use crate::console::harmless;
 use crate::error::{Error, Result};
-use crate::report::text::turns_direction;
 
 /// Fixes the use of colour for the process.
 pub fn set_color(choice: ColorChoice) {
@@ -35,23 +35,6 @@ fn write_error(stream: &mut impl Write, error: &Error) -> std::io::Result<()> {
         writeln!(stream, "\x1b[1;36mhint\x1b[0m: {}", harmless(hint))?;
     }
     Ok(())
-}
-
-/// `text` with nothing in it that a terminal obeys: control characters but line breaks and tabs, and characters that turn the
-/// direction of writing, are written as Rust writes them. Errors quote names and values from files of strangers.
-fn harmless(text: &str) -> String {
-    let obeyed = |character: char| {
-        (character.is_control() && character != '\n' && character != '\t') || turns_direction(character)
-    };
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if obeyed(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// The command line as it was given, for reports; what is not text in it is replaced.
@@ -91,10 +74,4 @@ pub fn written(outcome: std::io::Result<()>) -> Result<()> {
                 .hint("what was asked for is lost; free space there, or write it elsewhere")
         }),
     }
-}
-
-/// A line for the reader on standard error.
-pub fn note(text: &str) {
-    // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(anstream::stderr().lock(), "{}", harmless(text));
 }

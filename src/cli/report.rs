@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::error::{Error, ErrorKind, Result};
+use crate::findings::Report;
 use crate::report::options::RenderOptions;
-use crate::report::schema::Report;
 use crate::report::{file, terminal};
 use crate::vocabulary::Verdict;
 

@@ -7,14 +7,14 @@ use clap::Args;
 
 use crate::cli::Global;
 use crate::cli::limits::LimitArguments;
-use crate::convert::progress;
 use crate::error::{Error, Result};
 use crate::gate::Options;
 use crate::gate::timing::TimingOptions;
 use crate::manifest::MOST_THREADS;
-use crate::measure::contract::TimingMode;
 use crate::plan::Filter;
 use crate::process::quoted;
+use crate::progress;
+use crate::timing::contract::TimingMode;
 use crate::vocabulary::{Precision, RuntimeId};
 use crate::worker::WorkerProgram;
 

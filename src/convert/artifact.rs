@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::convert::digest::{digest_directory, digest_file};
-use crate::convert::progress::Progress;
 use crate::convert::store::{Key, Store};
-use crate::convert::{
-    environment, onnx, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8,
-};
+use crate::convert::{environment, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8};
+use crate::digest::{digest_directory, digest_file};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, ModelSource};
+use crate::onnx;
+use crate::progress::Progress;
 use crate::vocabulary::ArtifactKind;
 
 /// Fewest samples that INT8 is calibrated on.
@@ -55,7 +54,7 @@ pub fn source(manifest: &Manifest) -> Result<Artifact> {
 
 /// Bytes of all files under a folder.
 pub(crate) fn bytes_under(folder: &Path) -> Result<u64> {
-    crate::convert::digest::files_under(folder)?
+    crate::digest::files_under(folder)?
         .iter()
         .map(|(_, path)| Ok(std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len()))
         .sum()

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Artifact;
 use super::artifact::bytes_under;
-use super::digest::{digest_directory, digest_file};
-use super::onnx;
+use crate::atomic;
 use crate::check::scales::ScaleProof;
-use crate::data::atomic;
 use crate::data::probes::ProbeSet;
+use crate::digest::{digest_directory, digest_file};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::Calibration;
+use crate::onnx;
 use crate::vocabulary::ArtifactKind;
 
 /// The list's file name.

@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::convert::digest::digest_bytes;
-use crate::convert::progress::{Progress, Step};
 use crate::convert::store::{Staging, Store, lock_file};
 use crate::convert::tool::{self, Failure, Limit};
+use crate::digest::digest_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::process::{Command, ProcessLimits};
+use crate::progress::{Progress, Step};
 
 pub use external::PYTHON_VARIABLE;
 pub use verify::Verified;
@@ -91,11 +91,6 @@ pub struct Environment {
 struct Marker {
     python: Option<PathBuf>,
     site_packages: PathBuf,
-}
-
-/// Names of every environment.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    LOCKS.iter().map(|lock| lock.name)
 }
 
 /// Digest of the packages that `name` has or would have, without making it: that of the lock file, or that of the
@@ -296,7 +291,7 @@ fn held_as(directory: &Path) -> String {
 
 fn lock_of(name: &str) -> Result<&'static Lock> {
     LOCKS.iter().find(|lock| lock.name == name).ok_or_else(|| {
-        let known: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+        let known: Vec<String> = LOCKS.iter().map(|lock| lock.name).map(|name| format!("`{name}`")).collect();
         Error::usage(format!("unknown environment `{name}`")).hint(format!("one of: {}", known.join(" ")))
     })
 }

@@ -3,15 +3,12 @@
 pub mod artifact;
 pub mod bundle;
 pub mod cache;
-pub mod digest;
 pub mod environment;
-pub mod onnx;
 mod onnx_fp16;
 pub(crate) mod onnx_int8;
 mod onnx_plain;
 pub mod pin;
 pub(crate) mod plant;
-pub mod progress;
 pub mod savedmodel_onnx;
 mod script;
 pub mod store;

@@ -1,9 +1,9 @@
 //! ONNX FP32 → ONNX FP16: weights and activations in FP16 for strongly typed builds, input and output in FP32.
 
 use crate::convert::artifact::{Artifact, Conversion, Work, text_of};
-use crate::convert::onnx;
 use crate::convert::script::Script;
 use crate::error::Result;
+use crate::onnx;
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script = Script { name: "onnx_fp16.py", text: include_str!("python/onnx_fp16.py") };

@@ -33,10 +33,10 @@ use std::path::Path;
 
 use crate::check::saturation::Saturation;
 use crate::convert::artifact::{Artifact, Conversion, FEWEST_SAMPLES, Work, text_of};
-use crate::convert::digest::digest_file;
-use crate::convert::onnx;
 use crate::convert::script::Script;
+use crate::digest::digest_file;
 use crate::error::{Error, Result};
+use crate::onnx;
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script = Script { name: "onnx_int8.py", text: include_str!("python/onnx_int8.py") };

@@ -20,10 +20,10 @@
 use std::collections::BTreeSet;
 
 use crate::convert::artifact::{Artifact, Conversion, Work, text_of};
-use crate::convert::onnx::{self, Dimension, Graph, Model, OperatorSet};
 use crate::convert::script::Script;
 use crate::error::Result;
 use crate::manifest::Input;
+use crate::onnx::{self, Dimension, Graph, Model, OperatorSet};
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script = Script { name: "onnx_plain.py", text: include_str!("python/onnx_plain.py") };
@@ -112,8 +112,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::convert::onnx::{Function, Node, TensorData, TensorType, Type, ValueInfo};
     use crate::manifest::Layout;
+    use crate::onnx::{Function, Node, TensorData, TensorType, Type, ValueInfo};
 
     fn border(name: &str, sizes: &[Option<i64>]) -> ValueInfo {
         let dim = sizes.iter().map(|&dim_value| Dimension { dim_value, dim_param: None }).collect();

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::convert::digest::{digest_directory, digest_of_files, files_under, open_plain};
-use crate::convert::onnx::external::{self, Piece};
 use crate::convert::store::{Key, Store, create_directory};
+use crate::digest::{digest_directory, digest_of_files, files_under, open_plain};
 use crate::error::{Error, Result};
 use crate::manifest::ModelSource;
+use crate::onnx::external::{self, Piece};
 
 /// Kind of the store's entries.
 const ENTRY: &str = "model";

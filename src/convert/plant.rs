@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::convert::artifact::text_of;
 use crate::convert::environment;
-use crate::convert::progress::Progress;
 use crate::convert::script::Script;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::progress::Progress;
 
 const SCRIPT: Script = Script { name: "drill.py", text: include_str!("python/drill.py") };
 

@@ -4,9 +4,9 @@
 //! are stripped.
 
 use crate::convert::artifact::{Artifact, Conversion, Work, text_of};
-use crate::convert::onnx;
 use crate::convert::script::Script;
 use crate::error::{Error, Result};
+use crate::onnx;
 use crate::tensor::TensorSpec;
 use crate::vocabulary::ArtifactKind;
 

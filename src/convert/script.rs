@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::convert::digest::digest_bytes;
 use crate::convert::environment::{Environment, PYTHON_VARIABLE};
-use crate::convert::progress::{Progress, Step};
 use crate::convert::tool::{self, Limit};
+use crate::digest::digest_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Command, ProcessLimits};
+use crate::progress::{Progress, Step};
 
 /// What the scripts share.
 const COMMON: &str = include_str!("python/common.py");
@@ -119,7 +119,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::convert::progress::Quiet;
+    use crate::progress::Quiet;
 
     fn run(body: &str) -> Result<()> {
         let folder = tempfile::tempdir().unwrap();

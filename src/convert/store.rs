@@ -24,11 +24,11 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::convert::digest::{digest_bytes, digest_file, files_under};
-use crate::convert::progress::{Progress, Quiet};
+use crate::digest::{digest_bytes, digest_file, files_under};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::ProcessLimits;
+use crate::progress::{Progress, Quiet};
 
 pub(crate) use lock::lock_file;
 use lock::open_lock;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::convert::artifact::{Artifact, Conversion, FEWEST_SAMPLES, Work, text_of};
-use crate::convert::digest::digest_file;
 use crate::convert::script::Script;
 use crate::convert::tflite;
+use crate::digest::digest_file;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::vocabulary::ArtifactKind;

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::convert::progress::{Progress, Step};
 use crate::error::{Error, ErrorKind};
 use crate::process::{self, Command, ProcessLimits, Source};
+use crate::progress::{Progress, Step};
 
 /// Lines of standard error that are kept for the message of a failure.
 const KEPT: usize = 12;
@@ -116,7 +116,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::convert::progress::{Quiet, Recorded};
+    use crate::progress::{Quiet, Recorded};
 
     fn shell(script: &str) -> (Recorded, Result<String, Box<Failure>>) {
         let progress = Recorded::default();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use md5::{Digest, Md5};
 
-use crate::data::atomic::{folder_of, sync_folder};
+use crate::atomic::{folder_of, sync_folder};
 use crate::data::reader::Split;
 use crate::data::record::{FOLDER, RecordLayout, RecordReader, TEST_FILE, TRAIN_FILES};
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ pub fn download(url: &str, folder: &Path, progress: bool) -> Result<tempfile::Te
         .args(["--", url])
         .fetching();
     if progress {
-        crate::cli::output::note(&format!("$ {command}"));
+        crate::console::note(&format!("$ {command}"));
         command = command.showing_errors();
     }
     let mut last = String::new();

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::data::atomic::AtomicFile;
+use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::files;
 

@@ -12,14 +12,12 @@
 //! | `reader`      | one streaming reader over all of them                                        |
 //! | `samples`     | samples held together                                                        |
 //! | `outputs`     | files of model outputs, written by `infer` and read by `compare`             |
-//! | `atomic`      | files that are there whole or not at all                                     |
 //! | `archive`     | the official CIFAR-10 archive: fetch, verify, unpack                         |
 //! | `probes`      | probe and calibration images, made from a seed and the reference alone       |
 //!
 //! Readers hold one sample at a time and refuse what they do not understand, with file and record or line number.
 
 pub mod archive;
-pub mod atomic;
 pub mod csv;
 pub mod decode;
 pub mod feeds;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use npyz::{DType, Endianness, Order, TypeChar};
 
-use crate::data::atomic::AtomicFile;
+use crate::atomic::AtomicFile;
 use crate::data::zip::{self, Member};
 use crate::error::{Error, Result};
 use crate::files;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::data::atomic::AtomicFile;
+use crate::atomic::AtomicFile;
 use crate::data::reader::Split;
 use crate::error::{Error, Result};
 use crate::files;

@@ -7,12 +7,12 @@ use tempfile::TempDir;
 use crate::check::golden::{Golden, Output};
 use crate::convert::artifact::Artifact;
 use crate::convert::bundle::{Beside, Bundle};
-use crate::convert::digest::digest_file;
 use crate::convert::{self, plant};
+use crate::digest::digest_file;
 use crate::error::{Error, Result};
+use crate::findings::CellReport;
 use crate::gate::{self, Options, RunOptions, Workspace};
 use crate::plan::Filter;
-use crate::report::schema::CellReport;
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
 use super::faults::{Fault, How, artifact_of};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::report::schema::CellReport;
+use crate::findings::CellReport;
 use crate::vocabulary::{Precision, Status};
 
 /// The schema's name, first key of the JSON form. Keys may be added, never renamed.
@@ -44,7 +44,7 @@ impl Outcome {
             Status::Pass => Self::Passed,
             Status::Unavailable | Status::Unsupported => Self::NotRun { reason },
             Status::Fail | Status::Invalid => {
-                let deciding = |check: &&crate::report::schema::CheckResult| {
+                let deciding = |check: &&crate::findings::CheckResult| {
                     check.gating && matches!(check.status, Status::Fail | Status::Invalid)
                 };
                 let by: Vec<&str> = cell.checks.iter().filter(deciding).map(|check| check.name.as_str()).collect();

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
-use crate::explain::distance::{self, Distance};
-use crate::explain::graph::{Counterparts, Step};
 use crate::explain::report::{PairRow, TensorRow};
-use crate::explain::side::Side;
+use crate::gate::inside::distance::{self, Distance};
+use crate::gate::inside::graph::{Counterparts, Step};
+use crate::gate::inside::side::Side;
 use crate::tensor::Tensor;
 
 /// Most bytes of tensors that one run hands over.

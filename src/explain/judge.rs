@@ -1,11 +1,11 @@
 //! Which tensors leave the ladder, and why.
 
 use crate::check::metrics::SQNR_EQUAL_DB;
-use crate::explain::constants::SCALE_FACTOR;
-use crate::explain::distance;
-use crate::explain::graph::Step;
 use crate::explain::output::Verdict;
 use crate::explain::report::{ConstantRow, Fault, Finding, TensorRow};
+use crate::gate::inside::distance;
+use crate::gate::inside::graph::Step;
+use crate::gate::inside::scales::{scale_of_constant, scale_of_pair};
 
 /// How far below the output's floor an inner tensor may be, dB: twice the noise.
 const INNER_ROOM_DB: f64 = 6.0;
@@ -151,35 +151,6 @@ fn constant_fault(constant: &ConstantRow, floor: f64) -> Option<String> {
     })
 }
 
-/// What is wrong with the scale of a stored tensor.
-pub(super) fn scale_of_constant(name: &str, sqnr_db: f64, ratio: Option<f64>) -> Option<String> {
-    let ratio = ratio.filter(|ratio| !within_half_a_bit(*ratio))?;
-    Some(format!("`{name}` has a scale {ratio:.2} times that of its range; its signal over noise is {sqnr_db:.1} dB"))
-}
-
-/// What is wrong with the scales of a pair, given as the magnitudes that they cut at, and the first over that which the
-/// calibration gives.
-pub(super) fn scale_of_pair(cut: Option<f64>, cut_after: Option<f64>, ratio: Option<f64>) -> Option<String> {
-    let cut = cut?;
-    let same = |after: f64| (after / cut - 1.0).abs() <= 1e-6;
-    if let Some(after) = cut_after.filter(|after| !same(*after)) {
-        return Some(format!(
-            "the Q/DQ pair quantises with a range of {cut:.4} and dequantises with one of {after:.4}"
-        ));
-    }
-    let ratio = ratio.filter(|ratio| !within_half_a_bit(*ratio))?;
-    Some(format!(
-        "the Q/DQ pair's scale is {ratio:.2} times that of its calibration: it cuts at {cut:.4}, the calibration samples \
-         at {:.4}",
-        cut / ratio
-    ))
-}
-
-/// Written so that a NaN is outside.
-fn within_half_a_bit(ratio: f64) -> bool {
-    ratio > 1.0 / SCALE_FACTOR && ratio < SCALE_FACTOR
-}
-
 /// Where the tensor that crosses the floor is not the one that lost most: which one did.
 fn worn_down(found: &Finding, rows: &[TensorRow]) -> Option<String> {
     let own = rows.get(found.index)?.fall_db.unwrap_or(0.0);
@@ -200,9 +171,9 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::explain::graph;
     use crate::explain::report::PairRow;
-    use crate::explain::samples_of_graphs::fp32;
+    use crate::gate::inside::graph;
+    use crate::gate::inside::samples_of_graphs::fp32;
 
     const FLOORS: Floors<'_> =
         Floors { output: 17.0, output_name: "logits", probabilities: false, verdict: &Verdict::Unknown };
@@ -278,7 +249,7 @@ mod tests {
     fn noise_inside_is_no_fault_where_the_output_keeps_within_its_limits() {
         let (steps, mut rows) = sound();
         rows[1].sqnr_db = Some(3.0);
-        let keeps = Verdict::Keeps(crate::report::schema::LeadFigures::default());
+        let keeps = Verdict::Keeps(crate::findings::LeadFigures::default());
         assert_eq!(judge(&steps, &mut rows, Floors { verdict: &keeps, ..FLOORS }), None);
         // A stored weight or a scale that is off is one all the same.
         rows[1].constants[0].scale_ratio = Some(2.0);

@@ -3,18 +3,9 @@
 //!
 //! | module       | does                                                                              |
 //! |--------------|-----------------------------------------------------------------------------------|
-//! | `graph`      | the FP32 graph in order; where the artifact's graph holds the same tensors        |
-//! | `constants`  | stored weights and biases of the two files against each other                     |
-//! | `calibrated` | the range that calibration gives a tensor, from the calibration samples           |
-//! | `side`       | an artifact with its inner tensors as outputs, open in a worker                   |
-//! | `divide`     | several engines where one cannot show all tensors                                 |
 //! | `capture`    | runs probes through both sides in groups of tensors, and measures                 |
-//! | `distance`   | signal over noise of one tensor                                                   |
 //! | `output`     | the output by the gate's own rule                                                  |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
-//! | `ranges`     | what leaves the range of half precision, for FP16 cells that failed               |
-//! | `not_finite` | where values first stop being numbers                                             |
-//! | `scales`     | the scales alone, for the gate                                                    |
 //! | `report`     | the explanation as JSON and as a table                                            |
 //!
 //! A tensor leaves the ladder in one of these ways, looked for in this order at each layer:
@@ -29,16 +20,9 @@
 //!    this: at 8 bits sound scales of one network lie up to 10 dB from the best one, by method and by tensor, while a
 //!    doubled scale costs 6 dB. The range that the calibration samples give is reproduced to a few percent.
 
-mod calibrated;
 mod capture;
-mod constants;
-mod distance;
-mod divide;
-mod graph;
 mod judge;
-mod not_finite;
 mod output;
-mod ranges;
 mod report;
 /// Walks a graph as explaining does, without running anything; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
@@ -52,30 +36,24 @@ pub(crate) fn walk(model: &onnx::Model, input: &str) {
     ranges::walk(model);
 }
 
-#[cfg(test)]
-pub(crate) mod samples_of_graphs;
-mod scales;
-mod side;
-
 use std::collections::BTreeMap;
 
 use crate::check::ladder::Ladder;
-use crate::convert::onnx;
 use crate::error::{Error, Result};
+use crate::gate::inside::graph::{self, Counterparts, Step};
+#[cfg(any(test, fuzzing))]
+use crate::gate::inside::ranges;
+use crate::gate::inside::side::{self, Side};
+use crate::gate::inside::{calibrated, constants};
 use crate::gate::{Workspace, planned};
 use crate::manifest::OutputKind;
+use crate::onnx;
 use crate::plan::PlannedCell;
-use crate::runtime::Layer;
 use crate::tensor::Tensor;
-use crate::vocabulary::{ArtifactKind, CellId, Library, Precision};
+use crate::vocabulary::Layer;
+use crate::vocabulary::{ArtifactKind, CellId, Library};
 
-use graph::{Counterparts, Step};
 use judge::Floors;
-use side::Side;
-
-pub(crate) use not_finite::first_not_finite;
-pub(crate) use ranges::diagnose as diagnose_ranges;
-pub(crate) use scales::prove as prove_scales;
 
 pub use report::{ConstantRow, Explanation, Fault, Finding, PairRow, SCHEMA, TensorRow};
 
@@ -290,17 +268,11 @@ fn plain(name: &str) -> &str {
     name.strip_suffix("_nchwc").unwrap_or(name)
 }
 
-/// Whether the artifact's own graph may be optimised while its inner tensors are shown: FP32 differs from the reference
-/// in nothing else.
-const fn optimised(precision: Precision) -> bool {
-    matches!(precision, Precision::Fp32)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::explain::samples_of_graphs::{fp32, quantised_for_cpus};
+    use crate::gate::inside::samples_of_graphs::{fp32, quantised_for_cpus};
 
     fn layer(name: &str, output: &str) -> Layer {
         Layer {

@@ -6,9 +6,9 @@ use crate::check::comparison::{Terms, compare};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::pair::OutputPair;
 use crate::error::Result;
-use crate::explain::side::Side;
+use crate::findings::LeadFigures;
 use crate::gate::Workspace;
-use crate::report::schema::LeadFigures;
+use crate::gate::inside::side::Side;
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Status};
 

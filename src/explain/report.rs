@@ -6,8 +6,8 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::metrics::SQNR_EQUAL_DB;
-use crate::explain::graph::Step;
-use crate::report::schema::LeadFigures;
+use crate::findings::LeadFigures;
+use crate::gate::inside::graph::Step;
 use crate::vocabulary::{ArtifactKind, CellId};
 
 /// The schema's name.

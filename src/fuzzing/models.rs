@@ -2,11 +2,11 @@
 
 use super::on_file;
 use crate::check::saturation::Saturation;
-use crate::convert::onnx;
 use crate::convert::pin::Reading;
 use crate::convert::tflite as lite;
 use crate::explain;
 use crate::manifest::ModelSource;
+use crate::onnx;
 use crate::runtime::{onnxruntime, tensorflow};
 
 /// Everything that walks a graph.
@@ -47,7 +47,7 @@ pub(super) fn onnx_external(bytes: &[u8]) -> bool {
         let source = ModelSource::Onnx { path: path.to_owned() };
         let Ok(reading) = Reading::of(&source) else { return false };
         let whole = reading.bytes();
-        assert_eq!(crate::convert::digest::digest_bytes(&whole), reading.sha256());
+        assert_eq!(crate::digest::digest_bytes(&whole), reading.sha256());
         // Nothing is elsewhere once it was brought here.
         let elsewhere = on_file("whole.onnx", &whole, |path| onnx::has_values_elsewhere(path).unwrap_or(false));
         assert!(!elsewhere, "the one file still keeps values in others");

@@ -9,11 +9,11 @@ use crate::check::ladder::Ladder;
 use crate::convert::bundle::{self, Bundle};
 use crate::convert::environment;
 use crate::convert::store::{Key, Store};
+use crate::findings::Report;
 use crate::gate::natural::Natural;
 use crate::manifest::{Manifest, edit};
 use crate::measure::baseline::Series;
 use crate::measure::thresholds::Thresholds;
-use crate::report::schema::Report;
 use crate::report::{dashboards, file, html, junit, markdown, merge, terminal};
 use crate::runtime::tensorrt::layers;
 use crate::runtime::tensorrt::metadata::EngineMetadata;
@@ -62,8 +62,7 @@ pub(super) fn report(bytes: &[u8]) -> bool {
     shard.judge();
     let shards = [("a.json".to_owned(), report.clone()), ("b.json".to_owned(), shard)];
     if let Ok(merged) = merge::merge(&shards, None, Some(&|cells| cross::check(cells))) {
-        let kept =
-            |cell: &crate::report::schema::CellReport| merged.report.cells.iter().any(|one| one.id() == cell.id());
+        let kept = |cell: &crate::findings::CellReport| merged.report.cells.iter().any(|one| one.id() == cell.id());
         assert!(report.cells.iter().all(kept), "a cell was lost in merging");
     }
     // What is written reads back.

@@ -7,13 +7,13 @@ use std::path::Path;
 use prost::Message as _;
 
 use crate::check::golden::tests as goldens;
-use crate::convert::onnx::samples::{around, graph, holding, model, node, value, with};
-use crate::convert::onnx::{Function, OperatorSet, StringEntry, TensorData};
 use crate::convert::store::{Key, Store};
 use crate::data::npy::array;
 use crate::data::zip;
-use crate::explain::samples_of_graphs;
+use crate::gate::inside::samples_of_graphs;
 use crate::gate::natural::Natural;
+use crate::onnx::samples::{around, graph, holding, model, node, value, with};
+use crate::onnx::{Function, OperatorSet, StringEntry, TensorData};
 use crate::report::sample;
 use crate::runtime::tensorrt::metadata;
 
@@ -63,7 +63,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 fn records() -> Vec<Seed> {
-    let few = |mut report: crate::report::schema::Report, kept: &[usize]| {
+    let few = |mut report: crate::findings::Report, kept: &[usize]| {
         report.cells = kept.iter().map(|index| report.cells[*index].clone()).collect();
         report.planned.clear();
         report.probe_images.clear();
@@ -83,7 +83,7 @@ fn records() -> Vec<Seed> {
         Ok(())
     };
     let entry = store.get_or_make(&key, fill).unwrap();
-    let sha256 = crate::convert::digest::digest_bytes(b"abc");
+    let sha256 = crate::digest::digest_bytes(b"abc");
     let listed = |kind: &str| {
         format!(r#"{{"kind":{kind},"batch":null,"file":"m.onnx-fp32.onnx","sha256":"{sha256}","bytes":3}}"#)
     };
@@ -225,7 +225,7 @@ fn models() -> Vec<Seed> {
         nodes,
         vec![value("y", None)],
     );
-    inner.node.push(crate::convert::onnx::Node { domain: "own".to_owned(), ..node("Twice", "x", "z") });
+    inner.node.push(crate::onnx::Node { domain: "own".to_owned(), ..node("Twice", "x", "z") });
     let mut nested = model(inner);
     nested.opset_import.push(OperatorSet { domain: "own".to_owned(), version: 1 });
     nested.functions.push(Function {

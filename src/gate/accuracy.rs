@@ -8,12 +8,12 @@ use crate::check::labels::{self, Finding, Refusal, Tally};
 use crate::check::pair::select_output;
 use crate::data::{ReadOptions, SampleReader};
 use crate::error::Result;
+use crate::findings::{Accuracy, AccuracyReport, CellReport, GoldenAccuracy};
 use crate::gate::execute::{Outcome, RawCell};
 use crate::gate::reference::open_unexamined;
 use crate::gate::samples::{CHUNK, LabelledData, reference_library};
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Input, Manifest};
-use crate::report::schema::{Accuracy, AccuracyReport, CellReport, GoldenAccuracy};
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Library, Precision};
 

@@ -16,6 +16,7 @@ use crate::check::precision::{SizeWitness, prove};
 use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
+use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
@@ -23,7 +24,6 @@ use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::PlannedCell;
-use crate::report::schema::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 

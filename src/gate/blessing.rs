@@ -8,6 +8,7 @@ use crate::check::ladder::Ladder;
 use crate::check::movement::{Movement, difference};
 use crate::check::pair::select_output;
 use crate::error::{Error, Result};
+use crate::findings::verdict::plural;
 use crate::gate::accuracy::Acceptance;
 use crate::gate::golden::{golden_now, path_of, relative, stored};
 use crate::gate::reference::open_unexamined;
@@ -15,7 +16,6 @@ use crate::gate::samples::LabelledData;
 use crate::gate::standing::name_reading;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, Model, edit};
-use crate::report::verdict::plural;
 use crate::tensor::Tensor;
 
 /// Probes that the reference is examined on.
@@ -166,7 +166,7 @@ fn unjudged(movement: &Movement) -> Option<String> {
 /// Whether the stored golden is another manifest's, which still names it and gates something else.
 fn claimed(old: &Golden, workspace: &Workspace, path: &Path) -> Option<String> {
     let manifest = &workspace.manifest;
-    let other = old.origin.manifest.as_ref().map(|other| crate::data::atomic::folder_of(path).join(other))?;
+    let other = old.origin.manifest.as_ref().map(|other| crate::atomic::folder_of(path).join(other))?;
     if relative(&manifest.path, &manifest.snapshots) == old.origin.manifest {
         return None;
     }

@@ -1,9 +1,9 @@
 //! The manifest's input and output against those of the model, before anything is converted: a typo is no regression.
 
-use crate::convert::onnx;
 use crate::error::{Error, Result};
 use crate::gate::values;
 use crate::manifest::{Manifest, ModelSource};
+use crate::onnx;
 use crate::runtime::tensorflow;
 use crate::tensor::{Signature, TensorSpec, shape_text};
 
@@ -123,7 +123,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::convert::onnx::{Function, Model};
+    use crate::onnx::{Function, Model};
     use crate::runtime::tensorrt::test_model::{Form, classifier};
 
     /// Engines are built from a graph that their parsers know, and otherwise from the model's own.

@@ -1,11 +1,11 @@
 //! Whether INT8 cells that failed were calibrated on other values than they were asked about: looked at once, told in each.
 
-use crate::check::figure::figure;
 use crate::data::npy::NpyRows;
 use crate::data::probes::ValueRange;
 use crate::error::Result;
+use crate::figure::figure;
+use crate::findings::CellReport;
 use crate::gate::workspace::Workspace;
-use crate::report::schema::CellReport;
 use crate::tensor::Tensor;
 use crate::vocabulary::{Precision, Stage, Status};
 

@@ -11,12 +11,12 @@ use crate::check::ordinary::Cost;
 use crate::check::rule::WARN_SHARE;
 use crate::data::probes::NaturalSamples;
 use crate::error::Result;
+use crate::findings::CellReport;
 use crate::gate::assemble::{self, Context};
 use crate::gate::execute::{Outcome, RawCell, fresh_answers};
 use crate::gate::natural::{self, Natural};
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
-use crate::report::schema::CellReport;
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Status};
 

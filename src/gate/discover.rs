@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::convert::environment::{self, Environment};
-use crate::convert::progress::Progress;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::damaged;
+use crate::libraries::FETCHED;
 use crate::manifest::Manifest;
 use crate::plan::Probes;
+use crate::progress::Progress;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{self, Obstacle, Probe, SearchPaths};
 use crate::vocabulary::Library;
@@ -42,7 +43,7 @@ pub fn discover(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Discovery> {
-    if let Some(left_out) = runtime::loader_path::left_out() {
+    if let Some(left_out) = crate::process::loader_path::left_out() {
         progress.note(&left_out);
     }
     let (environment, environment_error) = match export_environment(store, install, progress) {
@@ -52,7 +53,7 @@ pub fn discover(
     let mut own: Vec<(&'static str, Vec<PathBuf>)> = Vec::new();
     own.extend(environment.iter().map(|environment| (environment::EXPORT, environment.site_packages.clone())));
     let mut damages: Vec<(&'static str, Error)> = Vec::new();
-    for name in environment::names().filter(|name| *name != environment::EXPORT) {
+    for name in FETCHED {
         let wanted = manifest.is_some_and(|manifest| manifest.fetch.iter().any(|fetch| fetch == name));
         match packages(store, name, wanted, install, progress) {
             Ok(found) => own.extend(found.map(|environment| (name, environment.site_packages))),

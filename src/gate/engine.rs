@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::convert::Artifact;
-use crate::convert::digest::digest_file;
 use crate::convert::store::{Key, Store};
+use crate::digest::digest_file;
 use crate::error::{Error, Result};
 use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, TimingCacheMode};

@@ -17,19 +17,21 @@ use crate::check::pair::{check_outputs, select_output};
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
+use crate::findings::{ArtifactReport, CellSeconds};
 use crate::libraries::BatchSupport;
 use crate::manifest::Manifest;
 use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
-use crate::report::schema::{ArtifactReport, CellSeconds};
-use crate::runtime::{Installation, Layer, OpenRequest, SessionOptions, TransferCount};
+use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::{Signature, Tensor};
+use crate::timing::TransferCount;
+use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Stage, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 use super::engine::{self, Site};
 use super::samples::LabelledData;
-use crate::convert::progress::Step;
+use crate::progress::Step;
 
 /// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
 pub(crate) type Artifacts = BTreeMap<(ArtifactKind, Option<u32>), Result<Artifact>>;

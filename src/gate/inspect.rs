@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::convert::onnx::{self, Ending, Model};
 use crate::convert::pin::{self, Reading};
-use crate::convert::progress::Progress;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
 use crate::gate::discover::discover;
 use crate::manifest::{ModelSource, OutputKind};
+use crate::onnx::{self, Ending, Model};
+use crate::progress::Progress;
 use crate::runtime::{OpenRequest, SessionOptions, tensorflow};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 use crate::vocabulary::{ArtifactKind, Library, Precision};

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use crate::findings::Machine;
 use crate::processor::InstructionSet;
-use crate::report::schema::Machine;
 
 /// Reads the machine's facts; what cannot be read stays empty. GPU facts come from the discovery.
 pub fn machine() -> Machine {

@@ -22,6 +22,7 @@
 //! | `stopped`   | the report of a run that judged nothing                                  |
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
 //! | `calibrated` | whether INT8 cells that failed were calibrated on other values than the probes' |
+//! | `inside`    | graphs, stored constants and inner tensors                               |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `values`    | models of several inputs and outputs, compared element by element         |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
@@ -41,6 +42,7 @@ pub mod discover;
 pub(crate) mod engine;
 mod execute;
 mod golden;
+pub(crate) mod inside;
 pub mod inspect;
 mod limits;
 pub mod machine;
@@ -74,13 +76,13 @@ use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::Artifact;
 use crate::error::{Error, Result};
+use crate::findings::verdict::Requirements;
+use crate::findings::verdict::plural;
+use crate::findings::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
-use crate::report::schema::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
-use crate::report::verdict::Requirements;
-use crate::report::verdict::plural;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
 use crate::worker;
 
@@ -448,7 +450,7 @@ pub fn proofs_of_scales<'a>(
 ) -> Vec<(&'a Artifact, Result<ScaleProof>)> {
     artifacts
         .filter(|artifact| matches!(artifact.kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu))
-        .map(|artifact| (artifact, crate::explain::prove_scales(workspace, artifact)))
+        .map(|artifact| (artifact, inside::scales::prove(workspace, artifact)))
         .collect()
 }
 

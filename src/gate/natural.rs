@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::check::leads::{LEAST_SAMPLES, Lead, NaturalLeads, kind_of};
 use crate::check::pair::select_output;
 use crate::convert::store::Key;
 use crate::data::ProbeSet;
-use crate::data::atomic;
 use crate::data::probes::{NATURAL_VERSION, NaturalSamples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;

@@ -3,10 +3,11 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::plan::{Ability, Filter, PlannedCell};
-use crate::runtime::{Layer, Obstacle, OpenRequest, SessionOptions};
+use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
 use crate::tensor::{Feed, Signature, Tensor};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
 use crate::worker::{RunOutcome, Worker};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::folder_of;
 use crate::check::golden::Golden;
-use crate::data::atomic::folder_of;
 use crate::files;
 use crate::manifest::Manifest;
 

@@ -3,9 +3,9 @@
 use super::execute::{Artifacts, Outcome, RawCell};
 use super::workspace::Workspace;
 use crate::check::pair::select_output;
-use crate::check::ranges::Ranges;
-use crate::explain;
-use crate::report::schema::CellReport;
+use crate::findings::CellReport;
+use crate::findings::ranges::Ranges;
+use crate::gate::inside;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, Precision, Stage, Status};
 
@@ -32,7 +32,7 @@ pub(super) fn explain(
     }
     let step = workspace.progress.begin("looking for what leaves the range of half precision");
     let half = artifacts.get(&(ArtifactKind::OnnxFp16, None)).and_then(|artifact| artifact.as_ref().ok());
-    let ranges = explain::diagnose_ranges(workspace, half, probes, &first(workspace, raw, cells))
+    let ranges = inside::ranges::diagnose(workspace, half, probes, &first(workspace, raw, cells))
         .unwrap_or_else(|error| Ranges { unseen: vec![error.to_string()], ..Ranges::default() });
     step.finish();
     for cell in cells.iter_mut().filter(|cell| failed(cell)) {

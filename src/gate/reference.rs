@@ -133,8 +133,9 @@ pub(crate) fn finite(workspace: &Workspace, input: &Tensor, answers: Tensor) -> 
         answers.batch(),
         place % columns
     ));
-    let found =
-        input.samples(std::iter::once(sample)).and_then(|sample| crate::explain::first_not_finite(workspace, &sample));
+    let found = input
+        .samples(std::iter::once(sample))
+        .and_then(|sample| crate::gate::inside::not_finite::first_not_finite(workspace, &sample));
     error.causes.extend(match found {
         Ok(found) => found,
         Err(obstacle) => Some(format!("the graph could not be looked into: {obstacle}")),

@@ -165,8 +165,8 @@ pub fn save_probes(probes: &ProbeSet, path: &Path) -> Result<PathBuf> {
 pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<PathBuf> {
     let manifest = &workspace.manifest;
     let data = match &manifest.calibration.data {
-        Some(data) if data.is_dir() => Some(crate::convert::digest::digest_directory(data)?),
-        Some(data) => Some(crate::convert::digest::digest_file(data)?),
+        Some(data) if data.is_dir() => Some(crate::digest::digest_directory(data)?),
+        Some(data) => Some(crate::digest::digest_file(data)?),
         None => None,
     };
     let key = calibration_key(manifest, &probes.sha256(), data.as_deref());

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::check::pair::select_output;
 use crate::check::saturation::{HINT, Saturation};
-use crate::convert::onnx;
+use crate::findings::CellReport;
 use crate::gate::execute::{Artifacts, Ran};
-use crate::report::schema::CellReport;
+use crate::onnx;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, Status};
 

@@ -2,14 +2,14 @@
 
 use crate::check::ladder::Ladder;
 use crate::error::{Error, Result};
+use crate::findings::verdict::Requirements;
+use crate::findings::{CellReport, ModelReport, Report};
 use crate::gate::reference::Fault;
 use crate::gate::samples::reference_cell;
 use crate::gate::workspace::{Options, Workspace};
 use crate::gate::{RunOptions, machine, machine_of, now, planned_beside};
 use crate::manifest::Manifest;
 use crate::plan::{Filter, PlannedCell};
-use crate::report::schema::{CellReport, ModelReport, Report};
-use crate::report::verdict::Requirements;
 use crate::vocabulary::{Stage, Status};
 
 /// The report of a run that `error` ended; `workspace` is what was open by then. It has no cells, and its verdict is

@@ -177,7 +177,7 @@ fn a_dead_engine_leaves_the_other_cells_alone() {
 fn cells_that_passed_are_measured_and_held_to_the_reference() {
     let project = Project::new(BOTH, "");
     let timing = TimingOptions {
-        mode: crate::measure::contract::TimingMode::Throughput,
+        mode: crate::timing::contract::TimingMode::Throughput,
         streams: 1,
         spin: false,
         duration_milliseconds: 100,

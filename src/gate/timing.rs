@@ -9,17 +9,17 @@ use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, select_output};
 use crate::check::precision::prove;
 use crate::error::{Error, Result};
+use crate::findings::verdict::plural;
+use crate::findings::{CellReport, Machine};
 use crate::gate::assemble::confident_allowed;
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
 use crate::measure::bench::{self, Bench, BenchCell, BenchContext, BuiltArtifact, CellMeasurer};
-use crate::measure::contract::{Measurement, TimingContract, TimingMode};
 use crate::measure::thresholds::Thresholds;
-use crate::report::schema::{CellReport, Machine};
-use crate::report::verdict::plural;
 use crate::tensor::Tensor;
+use crate::timing::contract::{Measurement, TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Status};
 
 /// Distinct batches that a measurement cycles through, so that no cache holds one batch's answers for the next.

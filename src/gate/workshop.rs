@@ -9,9 +9,8 @@ use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
-use crate::convert::digest::digest_file;
-use crate::convert::progress::{Progress, Quiet};
 use crate::convert::store::Store;
+use crate::digest::digest_file;
 use crate::error::Result;
 use crate::gate::engine::Site;
 use crate::gate::execute::{Artifacts, Inputs, RawCell, execute};
@@ -19,6 +18,7 @@ use crate::gate::samples::LabelledData;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, Manifest};
 use crate::plan::{Filter, PlannedCell, Probes, plan};
+use crate::progress::{Progress, Quiet};
 use crate::runtime::tensorrt::test_model::{Form, classifier};
 use crate::runtime::{Installation, OpenRequest, Probe, Session};
 use crate::tensor::Tensor;
@@ -275,7 +275,7 @@ pub(crate) fn artifact(kind: ArtifactKind, batch: Option<u32>) -> Artifact {
     let name = batch.map_or_else(|| kind.to_string(), |batch| format!("{kind}-{batch}"));
     Artifact {
         kind,
-        sha256: crate::convert::digest::digest_bytes(name.as_bytes()),
+        sha256: crate::digest::digest_bytes(name.as_bytes()),
         path: PathBuf::from(name),
         bytes,
         build_seconds: 0.0,

@@ -10,7 +10,6 @@ use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
 use crate::convert::environment;
 use crate::convert::pin::{self, Reading};
-use crate::convert::progress::{Progress, Quiet};
 use crate::convert::store::Store;
 use crate::convert::{self, Artifact};
 use crate::data::ProbeSet;
@@ -25,6 +24,7 @@ use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
+use crate::progress::{Progress, Quiet};
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
 

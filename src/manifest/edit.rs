@@ -5,7 +5,7 @@ use std::path::Path;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use super::Manifest;
-use crate::data::atomic;
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::files;
 

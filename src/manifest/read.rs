@@ -14,9 +14,9 @@ use super::{
     AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
     Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
-use crate::convert::environment;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::libraries::FETCHED;
 use crate::process::ProcessLimits;
 use crate::vocabulary::{Library, Precision};
 
@@ -149,11 +149,10 @@ where
     let batches = batches(source, raw.matrix.batches, input.fixed_batch)?;
     let mut fetch = Vec::new();
     for name in raw.matrix.fetch {
-        let known: Vec<&str> = environment::names().filter(|known| *known != environment::EXPORT).collect();
-        if !known.contains(&name.get_ref().as_str()) {
+        if !FETCHED.contains(&name.get_ref().as_str()) {
             return Err(source
                 .error(name.span(), format!("`{}` is nothing that trtgate fetches", name.get_ref()))
-                .hint(format!("it fetches {}", known.join(", "))));
+                .hint(format!("it fetches {}", FETCHED.join(", "))));
         }
         fetch.push(name.into_inner());
     }

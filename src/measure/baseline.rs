@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::measure::contract::{TimingContract, TimingMode};
 use crate::measure::environment::{Environment, mode_name, slug};
 use crate::measure::rule::{Reference, run_value};
-use crate::report::schema::TimingSummary;
+use crate::timing::contract::{TimingContract, TimingMode};
+use crate::timing::summary::TimingSummary;
 use crate::vocabulary::{ArtifactKind, CellId, RuntimeId};
 
 /// The files' schema.

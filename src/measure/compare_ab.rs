@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::measure::rule::{Decision, Limits};
-use crate::measure::statistics::{median_of_sorted, sorted};
+use crate::timing::statistics::{median_of_sorted, sorted};
 
 /// Probability that a clean comparison's interval lies wholly on the slow side.
 pub const FALSE_FAILURE: f64 = 0.001;

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::measure::contract::{TimingContract, TimingMode};
+use crate::findings::Machine;
 use crate::processor::InstructionSet;
-use crate::report::schema::Machine;
+use crate::timing::contract::{TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Library, RuntimeId};
 
 /// The device that `library` computes on: the GPU's or the processor's name.

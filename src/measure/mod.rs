@@ -4,14 +4,8 @@ pub mod baseline;
 pub mod bench;
 pub mod bless;
 pub mod compare_ab;
-pub mod contract;
-pub mod device;
 pub mod environment;
-pub mod host;
-pub mod nvml;
 pub mod rule;
 #[cfg(test)]
 mod simulation;
-pub mod statistics;
 pub mod thresholds;
-mod waiting;

@@ -9,9 +9,9 @@
 //! Numbers come from [`Thresholds`]; `docs/measuring.md` has the sources and the simulated rates of error.
 
 use crate::error::{Error, Result};
-use crate::measure::statistics::{median, standard_deviation};
+use crate::findings::CheckResult;
 use crate::measure::thresholds::{Limit, Thresholds};
-use crate::report::schema::CheckResult;
+use crate::timing::statistics::{median, standard_deviation};
 use crate::vocabulary::{ArtifactKind, Library, Status};
 
 /// Standard deviations between a limit and a slowdown that both of two runs show at least 99 times in 100. For normal

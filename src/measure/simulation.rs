@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use crate::measure::compare_ab;
 use crate::measure::rule::{Decision, Limits, Reference, decide, run_value};
-use crate::measure::statistics::{Repetition, WINDOWS, lower_quartile, median, stability, standard_deviation};
 use crate::measure::thresholds::Thresholds;
+use crate::timing::statistics::{Repetition, WINDOWS, lower_quartile, median, stability, standard_deviation};
 use crate::vocabulary::Library;
 
 /// Clean comparisons of each noise.

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::runtime::loader_path;
+use crate::process::loader_path;
 
 /// Variables that every child gets.
 const NAMES: [&str; 9] =

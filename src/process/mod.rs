@@ -18,6 +18,7 @@ mod environment;
 mod guard;
 mod limits;
 mod lines;
+pub(crate) mod loader_path;
 mod run;
 mod spawn;
 pub(crate) mod stop;

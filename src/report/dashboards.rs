@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::report::schema::{CellReport, Report};
+use crate::findings::{CellReport, Report};
 use crate::vocabulary::Status;
 
 /// Whether a larger value of a measure is better.

@@ -1,6 +1,6 @@
 //! How numbers and names are written in every rendered form of the report.
 
-use crate::report::schema::Machine;
+use crate::findings::Machine;
 
 /// A processor with its instruction set, where that is known: `AMD EPYC (avx512+avx512-vnni)`.
 pub(super) fn processor(machine: &Machine) -> String {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::data::atomic;
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::findings::{CellReport, Report, SCHEMA};
 use crate::report::plan_file::{PLAN_SCHEMA, PlanFile};
-use crate::report::schema::{CellReport, Report, SCHEMA};
 use crate::vocabulary::Status;
 
 /// Reads the JSON report at `path`.

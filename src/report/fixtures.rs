@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rstest::rstest;
 
-use crate::report::schema::Report;
+use crate::findings::Report;
 use crate::report::{file, html, markdown, sample};
 
 /// Holds `text` to the fixture `name`, or writes it when that is asked for.

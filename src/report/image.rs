@@ -1,7 +1,7 @@
 //! Probes as images for the HTML report: PNG in base64.
 
 use crate::error::{Error, Result};
-use crate::report::schema::ProbeImage;
+use crate::findings::ProbeImage;
 
 /// Longest side of a shown image in pixels; larger samples are shrunk, so that the page stays small.
 const LONGEST_SIDE: usize = 96;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
 use crate::error::{Error, Result};
+use crate::findings::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use crate::report::layout::groups;
-use crate::report::schema::{ACCURACY_RULE, CellReport, CheckResult, Report};
 use crate::report::text::shortened;
 use crate::vocabulary::Status;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::leads::{points, rough};
-use crate::report::schema::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
+use crate::findings::leads::{points, rough};
+use crate::findings::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
 use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
 
 /// The cells of one runtime and precision, in the report's order.

@@ -1,12 +1,12 @@
 //! The report as Markdown, for a job summary or a comment on a pull request.
 
+use crate::findings::leads::points;
+use crate::findings::verdict;
+use crate::findings::{CellReport, GoldenStanding, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Counts};
-use crate::report::leads::points;
 use crate::report::markdown_text::{escape, escape_code};
-use crate::report::schema::{CellReport, GoldenStanding, LeadFigures, Report};
 use crate::report::text::{sentence_and_excerpt, shortened};
-use crate::report::verdict;
 use crate::vocabulary::{Status, Verdict};
 
 /// Largest size of the rendered text in bytes: GitHub takes comments of 65,536 characters.

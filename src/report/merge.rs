@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
+use crate::findings::verdict::plural;
+use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, Report, Shard};
 use crate::report::layout::canonical_key;
 use crate::report::plan_file::PlanFile;
-use crate::report::schema::{CellReport, CheckResult, GOLDEN_RULE, Report, Shard};
-use crate::report::verdict::plural;
 use crate::vocabulary::{ArtifactKind, CellId, RuntimeId, Stage, Status};
 
 /// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by

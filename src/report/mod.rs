@@ -26,19 +26,15 @@ pub mod html;
 pub mod image;
 pub mod junit;
 mod layout;
-pub mod leads;
 pub mod markdown;
 mod markdown_text;
 pub mod merge;
-mod non_finite;
 pub mod options;
 pub mod plan_file;
 #[cfg(test)]
 pub(crate) mod sample;
-pub mod schema;
 pub mod terminal;
 pub(crate) mod text;
-pub mod verdict;
 
 #[cfg(test)]
 mod tests {

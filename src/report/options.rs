@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::findings::Report;
 use crate::report::dashboards::{self, Better};
-use crate::report::schema::Report;
 use crate::report::{file, html, junit, markdown};
 
 /// Files to render the report into; `-` is standard output.

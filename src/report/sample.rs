@@ -6,12 +6,12 @@
 
 mod measured;
 
-use crate::report::plan_file::{Ability, PlanFile, PlannedCell, PlannedModel};
-use crate::report::schema::{
+use crate::findings::{
     Accuracy, Agreement, ArtifactReport, CellReport, CellSeconds, CheckResult, ErrorMetrics, FreshAgreement, Histogram,
     LeadFigures, Leg, Machine, ModelReport, ProbeImage, Report, WorstProbe,
 };
-use crate::runtime::TransferCount;
+use crate::report::plan_file::{Ability, PlanFile, PlannedCell, PlannedModel};
+use crate::timing::TransferCount;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 
 use measured::{baseline, cpu_machine, gpu_machine, timing};

@@ -2,12 +2,12 @@
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
+use crate::findings::leads::{changed, rough, rough_points};
+use crate::findings::verdict;
+use crate::findings::{CellReport, CheckResult, GoldenStanding, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Counts, Group};
-use crate::report::leads::{changed, rough, rough_points};
-use crate::report::schema::{CellReport, CheckResult, GoldenStanding, LeadFigures, Report};
 use crate::report::text::{one_line, padding, sentence_and_excerpt, shortened, wrapped};
-use crate::report::verdict;
 use crate::vocabulary::{CellId, Status, Verdict};
 
 /// How a report is written for the terminal.

@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::console::turns_direction;
+
 /// `text` on one line: control characters (line breaks, escape sequences) and characters that turn the direction of
 /// writing become spaces, and runs of spaces become one.
 pub(crate) fn one_line(text: &str) -> String {
@@ -64,11 +66,6 @@ pub(super) fn padding(text: &str, width: usize) -> String {
 fn is_disturbing(character: char) -> bool {
     let breaks_line = matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}');
     character.is_control() || character.is_whitespace() || turns_direction(character) || breaks_line
-}
-
-/// Whether a character turns the direction of writing.
-pub(crate) const fn turns_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::files;
-use crate::runtime::{Installation, Obstacle, Probe, SearchPaths, loader_path};
+use crate::process::loader_path;
+use crate::runtime::{Installation, Obstacle, Probe, SearchPaths};
 use crate::vocabulary::{Library, RuntimeId};
 
 /// The version of a library whose file and package do not tell it.

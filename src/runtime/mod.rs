@@ -14,7 +14,6 @@ pub(crate) mod border;
 pub mod cuda;
 pub(crate) mod kernel;
 pub mod litert;
-pub(crate) mod loader_path;
 pub(crate) mod locate;
 pub mod onnxruntime;
 pub mod padding;
@@ -28,8 +27,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Result};
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::tensor::{Feeds, Signature, Tensor};
+use crate::timing::TransferCount;
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
 /// Why something cannot be done here: `unsupported` (a known impossibility), `unavailable` (not on this machine), or
@@ -164,7 +165,7 @@ pub struct SessionOptions {
     #[serde(default)]
     pub inner_tensors: bool,
     /// Whether integer products are summed exactly where the library would saturate them; see
-    /// [`crate::convert::onnx::products`].
+    /// [`crate::onnx::products`].
     #[serde(default)]
     pub exact_products: bool,
 }
@@ -181,65 +182,6 @@ impl Default for SessionOptions {
             emulate_half: false,
             inner_tensors: false,
             exact_products: false,
-        }
-    }
-}
-
-/// Copies between host and device since the session was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferCount {
-    /// Copies from host to device.
-    pub copies_in: u64,
-    /// Copies from device to host.
-    pub copies_out: u64,
-    /// Bytes from host to device.
-    pub bytes_in: u64,
-    /// Bytes from device to host.
-    pub bytes_out: u64,
-}
-
-/// One layer of an optimised graph or engine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Layer {
-    /// Layer name.
-    pub name: String,
-    /// Operator or layer type.
-    pub kind: String,
-    /// Precision in which it computes, as far as known: `fp32`, `tf32`, `fp16`, `int8`, …
-    pub precision: Option<String>,
-    /// Precision that the artifact's graph declares for it, where the runtime may compute in another: a processor
-    /// without half-precision kernels computes an FP16 node in `fp32` between casts.
-    #[serde(default)]
-    pub declared: Option<String>,
-    /// Tactic or kernel name.
-    pub tactic: Option<String>,
-    /// Whether it stands inside of a branch or a loop.
-    #[serde(default)]
-    pub inside: bool,
-    /// Whether it is one of the heavy layers (convolution, matrix product) that the proof of precision counts.
-    pub compute: bool,
-    /// Names of its outputs.
-    #[serde(default)]
-    pub outputs: Vec<String>,
-}
-
-impl TransferCount {
-    /// Adds `more`.
-    pub const fn add(&mut self, more: Self) {
-        self.copies_in += more.copies_in;
-        self.copies_out += more.copies_out;
-        self.bytes_in += more.bytes_in;
-        self.bytes_out += more.bytes_out;
-    }
-
-    /// What was copied since `before`.
-    #[must_use]
-    pub const fn since(self, before: Self) -> Self {
-        Self {
-            copies_in: self.copies_in.saturating_sub(before.copies_in),
-            copies_out: self.copies_out.saturating_sub(before.copies_out),
-            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
-            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
         }
     }
 }

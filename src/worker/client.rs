@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use super::link::{Heard, Link, ProcessLink};
 use super::{Extent, FeedsHeader, Reply, Request};
 use crate::error::{Error, Result};
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
-use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
+use crate::runtime::{OpenRequest, Probe, SearchPaths};
 use crate::tensor::{Feed, Signature, Tensor, Values};
+use crate::timing::TransferCount;
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 use crate::vocabulary::Library;
 
 /// The program that is started as a worker, and its environment.

@@ -14,12 +14,14 @@ use super::fault::Faults;
 use super::link::{Heard, Link};
 use super::server::{Open, State};
 use super::{Reply, Request, frame};
-use crate::convert::digest::digest_bytes;
+use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, EngineMetadata, Environment};
-use crate::runtime::{Layer, OpenRequest, Session, TransferCount};
+use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
+use crate::timing::TransferCount;
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 
 /// What becomes of one request.
 pub(crate) enum Step {

@@ -25,13 +25,15 @@ pub(crate) use survey::Extent;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
-use crate::runtime::{Layer, OpenRequest, Probe, SearchPaths, TransferCount};
+use crate::runtime::{OpenRequest, Probe, SearchPaths};
 #[cfg(any(test, fuzzing))]
 use crate::tensor::Feeds;
 use crate::tensor::{ElementType, Feed, Signature, Tensor};
+use crate::timing::TransferCount;
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 use crate::vocabulary::Library;
 
 /// What the gate asks of a worker.

@@ -10,11 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::fault::Faults;
 use super::{FeedsHeader, Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
-use crate::measure::contract::Measurement;
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
-use crate::runtime::{self, OpenRequest, Session, TransferCount, padding};
+use crate::runtime::{self, OpenRequest, Session, padding};
 use crate::tensor::{Feeds, Tensor, Values, element_count};
+use crate::timing::TransferCount;
+use crate::timing::contract::Measurement;
 use crate::vocabulary::RuntimeId;
 
 /// Serves requests until standard input ends.

@@ -1,6 +1,6 @@
 //! What values a tensor takes, without sending them all.
 
-use crate::check::ranges::{BEYOND, NEAR};
+use crate::findings::ranges::{BEYOND, NEAR};
 use crate::tensor::Tensor;
 
 /// Numbers of an [`Extent`] on the way to the gate.

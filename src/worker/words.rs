@@ -65,7 +65,7 @@ impl Words {
             return;
         }
         if echo {
-            crate::cli::output::note(&format!("  worker: {text}"));
+            crate::console::note(&format!("  worker: {text}"));
         }
         let mut written = self.written();
         if written.lines.len() == KEPT_LINES {

@@ -8,8 +8,8 @@ use prost::Message as _;
 use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{Numbers, onnx};
 use trtgate::check::golden::Golden;
-use trtgate::convert::onnx::Model;
-use trtgate::report::schema::{ACCURACY_RULE, CellReport, Report};
+use trtgate::findings::{ACCURACY_RULE, CellReport, Report};
+use trtgate::onnx::Model;
 use trtgate::vocabulary::Status;
 
 /// Height and width of the model's pictures.

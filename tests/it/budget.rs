@@ -6,7 +6,7 @@ use trtgate::vocabulary::Status;
 const GATE: [&str; 7] = ["gate", "--runtime", "litert", "--precision", "int8", "--batch", "8"];
 
 /// Gates INT8 in LiteRT with a loss named in the manifest.
-fn gated(loss: &str) -> (i32, String, trtgate::report::schema::CellReport, Context) {
+fn gated(loss: &str) -> (i32, String, trtgate::findings::CellReport, Context) {
     let context = Context::new();
     let manifest = context.manifest(&[]);
     let text = std::fs::read_to_string(&manifest).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, Run, report};
-use trtgate::report::schema::CellReport;
+use trtgate::findings::CellReport;
 use trtgate::vocabulary::{Stage, Status};
 
 /// A context with exported artifacts and a store of its own, and the library to build with.
@@ -152,10 +152,8 @@ fn the_builder_gets_the_options_and_the_engine_keeps_them() {
 fn an_engine_of_open_sizes_is_built_for_those_of_the_manifest() {
     let context = Context::new().with("TRTGATE_ARTIFACTS", "");
     let script = crate::context::project().join("tests/fixtures/conversion/make.py");
-    let environment = trtgate::convert::environment::ensure(
-        trtgate::convert::environment::EXPORT,
-        &trtgate::convert::progress::Quiet,
-    );
+    let environment =
+        trtgate::convert::environment::ensure(trtgate::convert::environment::EXPORT, &trtgate::progress::Quiet);
     let python = environment.unwrap().python.unwrap();
     let made = std::process::Command::new(python).arg(script).arg(context.folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

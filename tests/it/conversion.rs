@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use trtgate::Error;
-use trtgate::convert::progress::Quiet;
 use trtgate::convert::store::Store;
-use trtgate::convert::{Artifact, artifact, environment, onnx, tflite};
+use trtgate::convert::{Artifact, artifact, environment, tflite};
 use trtgate::manifest::Manifest;
+use trtgate::onnx;
+use trtgate::progress::Quiet;
 use trtgate::vocabulary::ArtifactKind;
 
 use crate::context::project;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use trtgate::runtime::{Layer, OpenRequest};
+use trtgate::runtime::OpenRequest;
 use trtgate::tensor::{ElementType, Values};
+use trtgate::vocabulary::Layer;
 use trtgate::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, damaged, fixture, npy, open, refusal, request, rows, samples};

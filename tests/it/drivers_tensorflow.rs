@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trtgate::measure::contract::TimingContract;
 use trtgate::runtime::OpenRequest;
 use trtgate::tensor::{ElementType, Values};
+use trtgate::timing::contract::TimingContract;
 use trtgate::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, fixture, npy, open, refusal, request, rows, samples};

@@ -6,7 +6,7 @@ use std::process::Command;
 use rstest::rstest;
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
-use trtgate::report::schema::Report;
+use trtgate::findings::Report;
 use trtgate::vocabulary::Status;
 
 use crate::children::with_interpreter;

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use serde::Deserialize;
 use trtgate::convert::environment::{EXPORT, Environment, find_in};
-use trtgate::convert::onnx::types::{Kind, outputs_of};
-use trtgate::convert::onnx::{Attribute, Node};
 use trtgate::convert::store::Store;
+use trtgate::onnx::types::{Kind, outputs_of};
+use trtgate::onnx::{Attribute, Node};
 use trtgate::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
 use trtgate::tensor::Tensor;
 use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};

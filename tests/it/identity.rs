@@ -9,7 +9,7 @@ use rstest::rstest;
 use crate::context::{Context, Run, report, succeeded};
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::{Key, Store};
-use trtgate::report::schema::{GoldenStanding, Report};
+use trtgate::findings::{GoldenStanding, Report};
 use trtgate::vocabulary::Status;
 
 /// A classifier of pictures `[N, 18, 14, 1]` with five classes, and what becomes of it: exported twice, with two classes

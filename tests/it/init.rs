@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rstest::rstest;
-use trtgate::convert::digest::digest_bytes;
-use trtgate::convert::onnx::{
+use trtgate::digest::digest_bytes;
+use trtgate::onnx::{
     Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
 };
 

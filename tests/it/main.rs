@@ -45,6 +45,8 @@ mod histograms;
 mod identity;
 /// What `init` writes, says and refuses.
 mod init;
+/// What may import what.
+mod layers;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.
 mod messages;
 /// What is gated is what was pinned.

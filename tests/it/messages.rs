@@ -8,8 +8,8 @@ use rstest::rstest;
 
 use crate::context::{Context, Run, program, report};
 use crate::second_model::{border, node, stored};
-use trtgate::convert::onnx::{Graph, Model, Node, OperatorSet, TensorData};
-use trtgate::report::schema::Report;
+use trtgate::findings::Report;
+use trtgate::onnx::{Graph, Model, Node, OperatorSet, TensorData};
 use trtgate::vocabulary::{Precision, Status, Verdict};
 
 /// Pixels of a sample.
@@ -83,8 +83,8 @@ fn batch_dependent() -> Vec<u8> {
     classifier(nodes, Vec::new(), |_| {})
 }
 
-fn mean_over_the_batch() -> Vec<trtgate::convert::onnx::Attribute> {
-    use trtgate::convert::onnx::Attribute;
+fn mean_over_the_batch() -> Vec<trtgate::onnx::Attribute> {
+    use trtgate::onnx::Attribute;
     vec![
         Attribute { name: "axes".to_owned(), ints: vec![0], kind: 7, ..Attribute::default() },
         Attribute { name: "keepdims".to_owned(), i: 1, kind: 2, ..Attribute::default() },

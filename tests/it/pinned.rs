@@ -10,7 +10,7 @@ use std::time::Duration;
 use rstest::rstest;
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
-use trtgate::report::schema::{GoldenStanding, Report};
+use trtgate::findings::{GoldenStanding, Report};
 use trtgate::vocabulary::Status;
 
 use crate::context::{Context, Run, report};

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::context::{Context, report};
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
-use trtgate::report::schema::CellReport;
+use trtgate::findings::CellReport;
 use trtgate::vocabulary::{Precision, Status};
 
 /// Makes `model.onnx`, a classifier of pictures `[N, 3, 16, 16]` with stored weights of 8 bits, one channel's scale below the least

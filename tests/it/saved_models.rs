@@ -6,9 +6,9 @@ use std::process::Command;
 
 use trtgate::check::precision::prove;
 use trtgate::convert::environment::{self, EXPORT, Environment};
-use trtgate::convert::progress::Quiet;
 use trtgate::convert::store::Store;
 use trtgate::manifest::Manifest;
+use trtgate::progress::Quiet;
 use trtgate::runtime::{self, OpenRequest, SearchPaths, Session, SessionOptions};
 use trtgate::tensor::Tensor;
 use trtgate::vocabulary::{ArtifactKind, Library, Precision};

@@ -8,11 +8,11 @@ use prost::Message as _;
 
 use crate::context::{Context, report, succeeded};
 use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::onnx::{
+use trtgate::convert::store::Store;
+use trtgate::findings::Report;
+use trtgate::onnx::{
     Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
 };
-use trtgate::convert::store::Store;
-use trtgate::report::schema::Report;
 use trtgate::vocabulary::{Library, Status};
 
 /// Classes of the ONNX model.

@@ -2,8 +2,8 @@
 
 use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{CLASSES, Numbers, classifier, node, stored};
-use trtgate::convert::onnx::TensorData;
-use trtgate::report::schema::GoldenStanding;
+use trtgate::findings::GoldenStanding;
+use trtgate::onnx::TensorData;
 use trtgate::vocabulary::{Stage, Status};
 
 /// Pixels of a picture.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use trtgate::convert::progress::Quiet;
-use trtgate::convert::{Artifact, environment, onnx};
+use trtgate::convert::{Artifact, environment};
 use trtgate::manifest::Manifest;
+use trtgate::onnx;
+use trtgate::progress::Quiet;
 use trtgate::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
 use trtgate::tensor::Tensor;
 use trtgate::vocabulary::{ArtifactKind, Library, Precision};

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
-use trtgate::measure::contract::TimingContract;
 use trtgate::runtime::{OpenRequest, SessionOptions};
 use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
+use trtgate::timing::contract::TimingContract;
 use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};
 use trtgate::worker::{Limits, Worker, WorkerProgram};
 

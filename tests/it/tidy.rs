@@ -116,9 +116,9 @@ fn files_from_outside_are_read_within_bounds() {
     let own = [
         "src/files.rs",
         "src/convert/environment.rs",
-        "src/data/atomic.rs",
+        "src/atomic.rs",
         "src/gate/machine.rs",
-        "src/measure/waiting.rs",
+        "src/timing/waiting.rs",
         "src/process/run.rs",
         "src/process/stop.rs",
         "src/processor.rs",

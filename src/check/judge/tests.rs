@@ -7,8 +7,8 @@ use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
 use crate::check::{determinism, invariance, precision};
 use crate::manifest::OutputKind;
-use crate::runtime::Layer;
 use crate::tensor::Values;
+use crate::vocabulary::Layer;
 use crate::vocabulary::{Library, Precision};
 
 const SAMPLES: usize = 256;

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Global, output};
-use crate::convert::progress;
+use crate::cli::Global;
+use crate::console;
 use crate::data::ProbeSet;
 use crate::error::{Error, Result};
 use crate::gate::{Options, Workspace, samples};
 use crate::manifest::Manifest;
+use crate::progress;
 use crate::worker::WorkerProgram;
 
 /// Names that are tried beside files that hold other probes.
@@ -91,20 +92,20 @@ pub(super) fn make(global: &Global, manifest: &Path, path: &Path) -> Result<Opti
     let (set, of_golden, seed) = match made {
         Ok(made) => made,
         Err(error) => {
-            output::note(&format!("no file of probes was made: {error}"));
-            error.hint.iter().for_each(|hint| output::note(&format!("  {hint}")));
+            console::note(&format!("no file of probes was made: {error}"));
+            error.hint.iter().for_each(|hint| console::note(&format!("  {hint}")));
             return Ok(None);
         }
     };
     set.save(path)?;
     let (count, place) = (set.len(), path.display());
-    output::note(&match of_golden {
+    console::note(&match of_golden {
         true => format!("wrote the {count} probes of the stored golden to `{place}`: they stay as they are"),
         false => {
             format!("wrote {count} probes to `{place}`: keep them with the manifest, whatever becomes of the model")
         }
     });
-    set.notes().iter().for_each(|note| output::note(&format!("  probes: {note}")));
+    set.notes().iter().for_each(|note| console::note(&format!("  probes: {note}")));
     Ok(Some(Named { path: path.to_owned(), seed, count: set.asked() }))
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use crate::cli::{Global, output};
-use crate::convert::progress;
+use crate::cli::Global;
+use crate::console;
 use crate::error::Result;
 use crate::gate::{Options, Workspace};
 use crate::manifest::{Manifest, Require};
 use crate::plan::{Ability, Filter};
+use crate::progress;
 use crate::vocabulary::RuntimeId;
 use crate::worker::WorkerProgram;
 
@@ -27,7 +28,7 @@ pub(super) fn of(global: &Global, manifest: &Path, before: Option<&Manifest>) ->
     let (cells, matrix) = match planned {
         Ok(planned) => planned,
         Err(error) => {
-            output::note(&format!("what runs here is not known, so no runtime is required: {error}"));
+            console::note(&format!("what runs here is not known, so no runtime is required: {error}"));
             return Ok(require);
         }
     };
@@ -42,7 +43,7 @@ pub(super) fn of(global: &Global, manifest: &Path, before: Option<&Manifest>) ->
         }
     }
     if !found.is_empty() {
-        output::note(&format!("  `[require] runtimes`: {}, found to run here", found.join(", ")));
+        console::note(&format!("  `[require] runtimes`: {}, found to run here", found.join(", ")));
     }
     Ok(require)
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::template::quoted;
-use crate::convert::onnx::{Graph, Model};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::onnx::{Graph, Model};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 
 /// A size that the model leaves open, where nothing says another.
@@ -155,7 +155,7 @@ fn rows_indexed_by(graph: &Graph, input: &str) -> Option<i64> {
     };
     let mut names = cast(input);
     names.push(input.to_owned());
-    let looks_up = |node: &&crate::convert::onnx::Node| {
+    let looks_up = |node: &&crate::onnx::Node| {
         node.op_type == "Gather" && node.input.get(1).is_some_and(|index| names.contains(index))
     };
     let tables = graph.node.iter().filter(looks_up).filter_map(|node| node.input.first());

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::convert::digest::digest_bytes;
 use crate::convert::environment::{Environment, Lock};
 use crate::convert::store::{Store, create_directory};
 use crate::convert::tool;
+use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::{Command, ProcessLimits};

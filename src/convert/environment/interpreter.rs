@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::convert::environment::external::PYTHON_VARIABLE;
-use crate::convert::progress::{Progress, Step};
 use crate::convert::tool::{self, Failure, Limit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::process::{Command, ProcessLimits};
+use crate::progress::{Progress, Step};
 
 /// Versions for which every package of the lock file has a wheel.
 const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (3, 11)..=(3, 13);

@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::MARKER;
-use crate::convert::digest::digest_file;
+use crate::atomic;
 use crate::convert::store::FileRecord;
-use crate::data::atomic;
+use crate::digest::digest_file;
 use crate::files;
 
 /// Size and SHA-256 of every file, by path relative to the environment's folder.

@@ -3,8 +3,8 @@
 use prost::Message as _;
 
 use super::*;
-use crate::convert::digest::digest_bytes;
-use crate::convert::onnx::Model;
+use crate::digest::digest_bytes;
+use crate::onnx::Model;
 
 /// A store, and a model beside it.
 fn site() -> (tempfile::TempDir, Store) {

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::*;
-use crate::convert::progress::Recorded;
 use crate::error::ErrorKind;
+use crate::progress::Recorded;
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ struct Releases {
 }
 
 impl Progress for Releases {
-    fn begin(&self, text: &str) -> Box<dyn crate::convert::progress::Step> {
+    fn begin(&self, text: &str) -> Box<dyn crate::progress::Step> {
         self.told.begin(text)
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MadeFor;
 use super::set::{Content, ProbeSet};
-use crate::data::atomic;
+use crate::atomic;
 use crate::data::npy::{Element, array};
 use crate::data::npz;
 use crate::data::preprocess::Preprocess;

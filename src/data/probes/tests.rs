@@ -449,5 +449,5 @@ fn shipped_probes_are_whole() {
     assert_eq!(labels.len(), 256);
     assert!((0..10).all(|class| labels.iter().filter(|label| **label == class).count() >= 15));
     assert_eq!(set.layout().record_len(), 3073);
-    assert_eq!(set.sha256(), crate::convert::digest::digest_file(Path::new("models/cifar10/probes.bin")).unwrap());
+    assert_eq!(set.sha256(), crate::digest::digest_file(Path::new("models/cifar10/probes.bin")).unwrap());
 }

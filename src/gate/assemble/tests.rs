@@ -4,8 +4,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::check::judge::status_of;
+use crate::findings::CheckResult;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples};
-use crate::report::schema::CheckResult;
 use crate::runtime::OpenRequest;
 use crate::worker::fake::Step;
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::findings::Report;
 use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, all_answering, found, healthy, sound};
 use crate::gate::{GoldenBlessing, RunOptions, run};
-use crate::report::schema::Report;
 use crate::runtime::Probe;
 use crate::vocabulary::{Library, Verdict};
 use crate::worker::fake::Fakes;

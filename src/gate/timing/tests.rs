@@ -4,9 +4,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, answers, healthy, session, sound};
-use crate::measure::device::DeviceMeasurement;
-use crate::measure::nvml::DeviceState;
 use crate::runtime::{OpenRequest, Session};
+use crate::timing::device::DeviceMeasurement;
+use crate::timing::nvml::DeviceState;
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::Reply;
 use crate::worker::fake::{Fakes, Step, no_measurement};
@@ -241,7 +241,7 @@ fn outputs_that_are_wrong_while_the_clock_runs_are_no_measurement() {
 }
 
 fn report(cell: &str, status: Status, digest: Option<&str>) -> CellReport {
-    let artifact = digest.map(|digest| crate::report::schema::ArtifactReport {
+    let artifact = digest.map(|digest| crate::findings::ArtifactReport {
         kind: ArtifactKind::Engine,
         sha256: digest.to_owned(),
         bytes: 7,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::convert::digest::digest_file;
+use crate::digest::digest_file;
 use crate::gate::workshop::{Project, healthy, sound};
 use crate::runtime::{OpenRequest, Session};
 use crate::vocabulary::{Precision, RuntimeId, Stage};

@@ -3,8 +3,8 @@
 use rstest::rstest;
 
 use super::*;
+use crate::findings::Machine;
 use crate::measure::environment::CellEnvironment;
-use crate::report::schema::Machine;
 
 pub(crate) const CELL: &str = "onnxruntime/fp32/batch-32";
 

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use super::ratio::{pairs, ratio_subject};
 use super::{Bench, BenchCell, BenchContext, CellBench, RatioBench, Runs};
 use crate::error::{Error, Result};
+use crate::findings::{BaselineVerdict, CheckResult, TimingSummary};
 use crate::measure::baseline::{ArtifactRecord, Quantity, Series};
 use crate::measure::bless::significant;
 use crate::measure::environment::{Environment, device_name, mode_name};
 use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value};
-use crate::measure::statistics::{Settled, median, stable_majority, summary};
 use crate::measure::thresholds::Thresholds;
-use crate::report::schema::{BaselineVerdict, CheckResult, TimingSummary};
+use crate::timing::statistics::{Settled, median, stable_majority, summary};
 use crate::vocabulary::{ArtifactKind, CellId, Library, RuntimeId};
 
 /// The verdict's word while a second run is still owed; never leaves [`super::run`].

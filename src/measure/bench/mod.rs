@@ -14,14 +14,14 @@ pub use blessing::{Blessing, plan_blessing};
 pub use sizes::{BuiltArtifact, sizes};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::findings::{BaselineVerdict, CellReport, CheckResult, Machine, TimingSummary};
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
 use crate::measure::bless;
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::measure::environment::{CellEnvironment, mode_name};
-use crate::measure::statistics::{Settled, measure_settled};
 use crate::measure::thresholds::Thresholds;
 use crate::processor::InstructionSet;
-use crate::report::schema::{BaselineVerdict, CellReport, CheckResult, Machine, TimingSummary};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::statistics::{Settled, measure_settled};
 use crate::vocabulary::{CellId, Stage, Status};
 
 use judge::{CONFIRM, DAMAGED, Subject, UNSTABLE, judge_all};

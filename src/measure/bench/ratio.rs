@@ -3,9 +3,9 @@
 use super::judge::Subject;
 use super::{BenchCell, BenchContext};
 use crate::measure::baseline::Quantity;
-use crate::measure::contract::TimingMode;
 use crate::measure::environment::{Environment, device_name, mode_name};
 use crate::measure::rule::Limits;
+use crate::timing::contract::TimingMode;
 use crate::vocabulary::{CellId, Precision};
 
 /// Two cells whose quotient is a baseline.

@@ -3,10 +3,10 @@
 use super::judge::{Subject, size};
 use super::{BenchContext, SizeBench};
 use crate::check::ladder::Check;
+use crate::findings::CheckResult;
 use crate::measure::baseline::{ArtifactRecord, Quantity};
 use crate::measure::environment::{Environment, device_name};
 use crate::measure::rule::Limits;
-use crate::report::schema::CheckResult;
 use crate::vocabulary::{CellId, Status};
 
 /// An artifact that was made for cells which could not run.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::{anchor, badge, cell_badge, cell_title, chart, command, evidence, fact, prose};
-use crate::check::ranges::Ranges;
+use crate::findings::ranges::Ranges;
+use crate::findings::verdict::plural;
+use crate::findings::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::figures;
 use crate::report::layout;
-use crate::report::schema::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::text::{one_line, shortened};
-use crate::report::verdict::plural;
 use crate::vocabulary::{CellId, Status};
 
 /// Panels of cells that did not fail; a page with thousands of them would be too heavy for a phone.

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::findings::{BaselineVerdict, Histogram};
 use crate::report::figures;
-use crate::report::schema::{BaselineVerdict, Histogram};
 
 /// One point of a line: the place of its batch size on the axis, and its value.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@
 use maud::{Markup, html};
 
 use super::{anchor, cell_class, scroll, sign};
+use crate::findings::leads::{points, rough};
+use crate::findings::{CellReport, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Group};
-use crate::report::leads::{points, rough};
-use crate::report::schema::{CellReport, LeadFigures, Report};
 use crate::vocabulary::Status;
 
 /// Shades of the heat scale.

@@ -7,12 +7,12 @@ mod performance;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::findings::verdict;
+use crate::findings::{CellReport, CheckResult, Machine, Report};
 use crate::report::figures;
 use crate::report::image::is_base64;
 use crate::report::layout::{self, Counts};
-use crate::report::schema::{CellReport, CheckResult, Machine, Report};
 use crate::report::text::{one_line, sentence_and_excerpt, shortened};
-use crate::report::verdict;
 use crate::vocabulary::{CellId, Status, Verdict};
 
 const CSS: &str = include_str!("style.css");

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::chart::{self, Band, Point, Series};
 use super::{badge, cell_title, scroll};
+use crate::findings::{ArtifactReport, BaselineVerdict, CellReport, Report, TimingSummary};
 use crate::report::figures;
 use crate::report::layout::{self, Group};
-use crate::report::schema::{ArtifactReport, BaselineVerdict, CellReport, Report, TimingSummary};
 use crate::vocabulary::{Precision, RuntimeId, Status};
 
 /// Throughput: one panel a runtime with the same axes, and a table of the figures.

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::error::ErrorKind;
+use crate::findings::ModelReport;
 use crate::report::sample;
-use crate::report::schema::ModelReport;
 use crate::vocabulary::{Status, Verdict};
 
 /// `report` dealt out to `count` shards, cell by cell.
@@ -213,7 +213,7 @@ fn a_cell_that_ran_two_artifacts_is_an_error() {
 /// What a merged report takes from which shard.
 #[test]
 fn the_joined_report_says_what_all_shards_know() {
-    use crate::report::schema::{AccuracyReport, GoldenReport, GoldenStanding, ProbeImage};
+    use crate::findings::{AccuracyReport, GoldenReport, GoldenStanding, ProbeImage};
     let mut shards = deal(&sample::passing(), 3);
     let golden = |standing| GoldenReport {
         model_sha256: "digest".to_owned(),

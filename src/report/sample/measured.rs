@@ -1,8 +1,8 @@
 //! What the sample reports say of speed and of machines.
 
-use crate::measure::contract::TimingContract;
-use crate::measure::statistics::Clock;
-use crate::report::schema::{BaselineVerdict, Machine, TimingSummary};
+use crate::findings::{BaselineVerdict, Machine, TimingSummary};
+use crate::timing::contract::TimingContract;
+use crate::timing::statistics::Clock;
 
 pub(super) fn timing(rate: f64, batch: u32, on_gpu: bool) -> TimingSummary {
     let median = 1000.0 * f64::from(batch) / rate;

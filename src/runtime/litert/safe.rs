@@ -6,12 +6,13 @@ use super::operators;
 use super::quantization::Quantization;
 use super::result::{Border, Buffer, CompiledModel, Litert, ModelSignature, Operator, RawQuantization};
 use crate::error::{Error, Result};
-use crate::measure::contract::{Measurement, TimingContract};
-use crate::measure::host;
 use crate::runtime::border;
-use crate::runtime::{Layer, OpenRequest, Session};
+use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values, element_count};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
+use crate::vocabulary::Layer;
 
 /// A loaded TFLite model, one signature of it.
 pub(super) struct LitertSession {

@@ -10,10 +10,10 @@ use ort::value::TensorRef;
 use prost::Message as _;
 
 use super::safe::{builder, cannot_load};
-use crate::convert::onnx::types::data_type::{FLOAT, FLOAT16};
-use crate::convert::onnx::{self, Attribute, Graph, Model, Node, OperatorSet, Type, ValueInfo};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::onnx::types::data_type::{FLOAT, FLOAT16};
+use crate::onnx::{self, Attribute, Graph, Model, Node, OperatorSet, Type, ValueInfo};
 use crate::runtime::SessionOptions;
 
 /// A session of the widened `artifact`.

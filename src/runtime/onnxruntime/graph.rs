@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use crate::convert::onnx::types::{self, Kind, Types, View, data_type};
-use crate::convert::onnx::{Graph, Model, Node, inline};
 use crate::error::{Error, Result};
-use crate::runtime::Layer;
+use crate::onnx::types::{self, Kind, Types, View, data_type};
+use crate::onnx::{Graph, Model, Node, inline};
+use crate::vocabulary::Layer;
 
 /// The nodes of the encoded ONNX model `optimised`, in their order, with the precision in which each computes and the
 /// one that the encoded model `artifact`, from which ONNX Runtime made it, declares.
@@ -188,8 +188,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::convert::onnx::samples::{around, graph, model, node, value, with};
-    use crate::convert::onnx::{Function, TensorData, ValueInfo};
+    use crate::onnx::samples::{around, graph, model, node, value, with};
+    use crate::onnx::{Function, TensorData, ValueInfo};
 
     fn cast(to: i32, input: &str, output: &str) -> Node {
         with(node("Cast", input, output), "to", to.into())

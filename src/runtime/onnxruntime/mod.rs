@@ -62,7 +62,7 @@ fn version_obstacle(version: &str) -> Option<Obstacle> {
 
 /// The layers of an encoded graph that was not optimised; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn read_layers(model: &[u8]) -> Result<Vec<crate::runtime::Layer>> {
+pub(crate) fn read_layers(model: &[u8]) -> Result<Vec<crate::vocabulary::Layer>> {
     graph::layers(model.to_vec(), model.to_vec())
 }
 

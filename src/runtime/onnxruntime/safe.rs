@@ -14,12 +14,13 @@ use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, Tensor
 use super::{emulated, graph};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::measure::contract::{Measurement, TimingContract};
-use crate::measure::host;
 use crate::runtime::border;
-use crate::runtime::{Layer, OpenRequest, Session, SessionOptions};
+use crate::runtime::{OpenRequest, Session, SessionOptions};
 use crate::tensor::{Element, ElementType, Feeds, Signature, Tensor, TensorSpec, Values, each};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
+use crate::vocabulary::Layer;
 
 /// The library that this process has loaded, and its one environment.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);

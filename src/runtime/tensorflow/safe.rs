@@ -8,12 +8,12 @@ use super::result::{Endpoint, SavedModel, Tensor as RawTensor, Tensorflow};
 use super::{proto, restore};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::measure::contract::{Measurement, TimingContract};
-use crate::measure::host;
 use crate::runtime::border;
 use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
 
 /// The tag of the meta graph made for inference.

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::{EngineOptions, TimingCacheMode};
+use crate::runtime::Installation;
 use crate::runtime::cuda::{Device, Driver};
 use crate::runtime::tensorrt::calibration::{self, CalibrationRequest};
 use crate::runtime::tensorrt::metadata::{EngineMetadata, Environment, SCHEMA, sha256, write_whole};
@@ -18,7 +19,7 @@ use crate::runtime::tensorrt::result::{Builder, Config, Library, Network, Runtim
 use crate::runtime::tensorrt::sys::Family;
 use crate::runtime::tensorrt::timing_cache::{TimingCache, TimingCacheOutcome};
 use crate::runtime::tensorrt::{candidates, capabilities, layers, log, session};
-use crate::runtime::{Installation, Layer};
+use crate::vocabulary::Layer;
 use crate::vocabulary::{Library as Name, Precision};
 
 /// What to build.

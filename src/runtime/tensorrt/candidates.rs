@@ -7,7 +7,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::measure::contract::{TimingContract, TimingMode};
 use crate::runtime::cuda::Device;
 use crate::runtime::tensorrt::build::BuildRequest;
 use crate::runtime::tensorrt::metadata::sha256;
@@ -15,6 +14,7 @@ use crate::runtime::tensorrt::result::{Library, Runtime};
 use crate::runtime::tensorrt::session::EngineSession;
 use crate::runtime::{OpenRequest, Session as _, SessionOptions};
 use crate::tensor::{Feeds, TensorSpec};
+use crate::timing::contract::{TimingContract, TimingMode};
 use crate::vocabulary::ArtifactKind;
 
 /// An engine that was built and measured, kept or not.

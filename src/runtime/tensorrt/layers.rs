@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::runtime::Layer;
+use crate::vocabulary::Layer;
 
 /// Layer types that hold the heavy arithmetic, as parts of the type's or parameter type's name in lower case.
 const COMPUTE: [&str; 6] = ["conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "fully connected"];

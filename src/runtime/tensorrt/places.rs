@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::files;
-use crate::runtime::{SearchPaths, loader_path};
+use crate::process::loader_path;
+use crate::runtime::SearchPaths;
 
 /// Lists files and folders to search first, separated by `:`.
 pub const VARIABLE: &str = "TRTGATE_TENSORRT_PATH";

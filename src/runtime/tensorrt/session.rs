@@ -4,14 +4,16 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::measure::contract::{Measurement, TimingContract};
 use crate::runtime::cuda::{Device, DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::build::{environment, open_driver};
 use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
 use crate::runtime::tensorrt::{capabilities, layers, pipeline};
-use crate::runtime::{Layer, OpenRequest, Session, TransferCount, border};
+use crate::runtime::{OpenRequest, Session, border};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, Values, element_count};
+use crate::timing::TransferCount;
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::vocabulary::Layer;
 
 /// One tensor of an engine, with memory for its largest extent on both sides.
 struct Slot {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trtgate::convert::onnx::{Graph, Model, Node, TensorData, numbers};
+use trtgate::onnx::{Graph, Model, Node, TensorData, numbers};
 use trtgate::tensor::Tensor;
 
 /// Results of each product that are computed anew.

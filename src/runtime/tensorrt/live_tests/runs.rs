@@ -142,7 +142,7 @@ fn a_thousand_rounds_leave_memory_as_it_was() {
 #[test]
 #[ignore = "needs a TensorRT that runs, in TRTGATE_TENSORRT_PATH"]
 fn measurements_answer_what_runs_answer() {
-    use crate::measure::contract::{TimingContract, TimingMode};
+    use crate::timing::contract::{TimingContract, TimingMode};
     for installation in &runners() {
         for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
             let folder = tempfile::tempdir().unwrap();

@@ -4,12 +4,12 @@
 //! the device, and so do their outputs: one copy moves them all, which costs the host as much as the copy of one batch.
 
 use crate::error::{Error, Result};
-use crate::measure::contract::TimingContract;
-use crate::runtime::TransferCount;
 use crate::runtime::cuda::{ALIGNMENT, Device, DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::pipeline::values::{self, poison};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject};
 use crate::tensor::{ElementType, Tensor, TensorSpec, Values};
+use crate::timing::TransferCount;
+use crate::timing::contract::TimingContract;
 
 /// One binding: its name and its size for the batch at hand.
 pub(super) struct Binding {

@@ -1,12 +1,12 @@
 //! One context at work: sets of buffers, each with its launch of a copy in, computation and a copy out.
 
 use crate::error::Result;
-use crate::measure::contract::TimingContract;
 use crate::runtime::cuda::{Device, Event, Graph, Stream, Waiting};
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
 use crate::runtime::tensorrt::pipeline::schedule::Launches;
 use crate::runtime::tensorrt::pipeline::{Enqueue, waiting};
+use crate::timing::contract::TimingContract;
 
 /// Which parts of a launch are issued; the limits are measured with one part alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

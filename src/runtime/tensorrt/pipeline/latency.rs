@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::measure::contract::{Measurement, TimingContract};
-use crate::measure::device::DeviceMeasurement;
-use crate::measure::nvml::Monitor;
 use crate::runtime::cuda::{Event, Graph, Stream, Waiting};
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, state, waiting, warm_up};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::device::DeviceMeasurement;
+use crate::timing::nvml::Monitor;
 
 /// One input with its buffers and, with graphs, its launch.
 struct Unit {

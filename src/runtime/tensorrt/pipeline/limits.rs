@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::measure::device::Limits;
 use crate::runtime::tensorrt::pipeline::Enqueue;
 use crate::runtime::tensorrt::pipeline::buffers::Bindings;
 use crate::runtime::tensorrt::pipeline::lane::{Lane, Parts};
 use crate::runtime::tensorrt::pipeline::schedule::{Goal, Shape, Tally};
 use crate::runtime::tensorrt::pipeline::throughput;
+use crate::timing::device::Limits;
 
 /// Time for each of the three.
 const DURATION: Duration = Duration::from_millis(250);

@@ -45,12 +45,12 @@ use std::time::Duration;
 pub(super) use values::poison;
 
 use crate::error::{Error, Result};
-use crate::measure::contract::{Measurement, TimingContract, TimingMode};
-use crate::measure::host::common_batch;
-use crate::measure::nvml::{DeviceState, Monitor};
 use crate::runtime;
 use crate::runtime::cuda::{Device, DeviceBuffer, Stream, Waiting};
 use crate::tensor::{Feeds, Tensor, TensorSpec};
+use crate::timing::contract::{Measurement, TimingContract, TimingMode};
+use crate::timing::host::common_batch;
+use crate::timing::nvml::{DeviceState, Monitor};
 
 /// An execution context, as far as the measurement needs it.
 pub trait Enqueue {

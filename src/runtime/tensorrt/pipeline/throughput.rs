@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::measure::contract::Measurement;
-use crate::measure::device::DeviceMeasurement;
-use crate::measure::nvml::Monitor;
 use crate::runtime::cuda::Waiting;
 use crate::runtime::tensorrt::pipeline::buffers::{Bindings, Buffers, Sources, collect_outputs};
 use crate::runtime::tensorrt::pipeline::lane::{Lane, Parts};
 use crate::runtime::tensorrt::pipeline::plan::Plan;
 use crate::runtime::tensorrt::pipeline::schedule::{self, Goal, Shape, Tally};
 use crate::runtime::tensorrt::pipeline::{Enqueue, Subject, duration, limits, state, warm_up};
+use crate::timing::contract::Measurement;
+use crate::timing::device::DeviceMeasurement;
+use crate::timing::nvml::Monitor;
 
 /// Runs the schedule on the real clock.
 pub(super) fn run<C: Enqueue>(lanes: &mut [Lane<'_, C>], shape: Shape, goal: Goal, tally: &mut Tally) -> Result<()> {

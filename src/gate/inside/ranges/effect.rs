@@ -1,0 +1,190 @@
+//! Whether the output changes by a fault of the range: tried on the FP32 graph, with nothing else changed.
+
+use std::path::PathBuf;
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use tempfile::TempDir;
+
+use super::network::Item;
+use super::survey;
+use crate::error::{Error, Result};
+use crate::findings::ranges::BEYOND;
+use crate::gate::Workspace;
+use crate::onnx::types::data_type::FLOAT;
+use crate::onnx::{Attribute, Graph, Model, Node, TensorData};
+use crate::runtime::Installation;
+use crate::tensor::Tensor;
+use crate::worker::Worker;
+
+/// The least difference of an output that is one, over the largest output. Another order of sums makes 1e-6.
+const TELLING: f32 = 1e-3;
+
+/// Graphs with one fault, and what they answer.
+pub(super) struct Trials<'a> {
+    workspace: &'a Workspace,
+    installation: &'a Installation,
+    model: &'a Model,
+    worker: Worker,
+    folder: TempDir,
+}
+
+impl<'a> Trials<'a> {
+    /// On `model`, an FP32 graph.
+    pub(super) fn new(workspace: &'a Workspace, installation: &'a Installation, model: &'a Model) -> Result<Self> {
+        let worker = Worker::start(&workspace.program, workspace.limits)?;
+        let folder =
+            tempfile::tempdir().map_err(|error| Error::machine("cannot make a temporary folder").because(error))?;
+        Ok(Self { workspace, installation, model, worker, folder })
+    }
+
+    /// Whether the output changes where the values of a tensor beyond the range are infinite; `None` where that cannot be
+    /// tried.
+    pub(super) fn beyond_is_infinite(&mut self, item: &Item<'_>, samples: &Tensor) -> Option<bool> {
+        let mut faulty = self.model.clone();
+        let graph = faulty.graph.as_mut()?;
+        match item.stored {
+            Some(stored) => {
+                let values = crate::onnx::numbers(stored)?;
+                let infinite =
+                    |value: f64| if value.abs() >= f64::from(BEYOND) { value * f64::INFINITY } else { value };
+                store(graph, item, &values.into_iter().map(infinite).collect::<Vec<_>>())?;
+            }
+            None => cut(graph, item.tensor)?,
+        }
+        self.changes(&faulty, samples).ok()
+    }
+
+    /// Whether the output changes where a stored tensor has the values `values`; `None` where that cannot be tried.
+    pub(super) fn stored_as(&mut self, item: &Item<'_>, values: &[f64], samples: &Tensor) -> Option<bool> {
+        let mut faulty = self.model.clone();
+        store(faulty.graph.as_mut()?, item, values)?;
+        self.changes(&faulty, samples).ok()
+    }
+
+    fn changes(&mut self, faulty: &Model, samples: &Tensor) -> Result<bool> {
+        let right = self.answers("right.onnx", self.model, samples)?;
+        let found = self.answers("faulty.onnx", faulty, samples)?;
+        Ok(differ(&right, &found))
+    }
+
+    fn answers(&mut self, name: &str, model: &Model, samples: &Tensor) -> Result<Tensor> {
+        let path: PathBuf = self.folder.path().join(name);
+        std::fs::write(&path, model.encode_to_vec()).map_err(|error| Error::io("write", &path, error))?;
+        let mut request = survey::request(self.workspace, self.installation, path);
+        request.options.inner_tensors = false;
+        request.options.outputs = vec![self.workspace.manifest.output.name.clone()];
+        let (signature, _) = self.worker.open(&request)?;
+        let fixed = signature.inputs.first().and_then(|input| input.shape.first().copied().flatten());
+        let batch = fixed.unwrap_or_else(|| samples.batch());
+        let outputs = self.worker.run(samples, batch, fixed.is_some())?.outputs;
+        outputs.into_iter().next().ok_or_else(|| Error::failed("the graph gave no output"))
+    }
+}
+
+/// Whether outputs are no longer the same.
+fn differ(right: &Tensor, found: &Tensor) -> bool {
+    let (right, found) = (right.floats(), found.floats());
+    let largest = right.iter().filter(|value| value.is_finite()).fold(0.0_f32, |most, value| most.max(value.abs()));
+    let same = |(one, other): (&f32, &f32)| {
+        // NaN differs from everything but NaN.
+        (one - other).abs() <= TELLING * largest || (one.is_nan() && other.is_nan()) || one == other
+    };
+    right.len() != found.len() || !right.iter().zip(found.iter()).all(same)
+}
+
+/// Gives a stored tensor other values.
+fn store(graph: &mut Graph, item: &Item<'_>, values: &[f64]) -> Option<()> {
+    let stored = item.stored?;
+    let tensor = TensorData {
+        name: stored.name.clone(),
+        dims: stored.dims.clone(),
+        data_type: FLOAT,
+        raw_data: Some(Bytes::from(values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect::<Vec<u8>>())),
+        ..TensorData::default()
+    };
+    if let Some(place) = graph.initializer.iter_mut().find(|tensor| tensor.name == item.tensor) {
+        *place = tensor;
+        return Some(());
+    }
+    let constant = graph.node.iter_mut().find(|node| node.output.first().is_some_and(|name| name == item.tensor))?;
+    let value = constant.attribute.iter_mut().find(|attribute| attribute.name == "value")?;
+    value.t = Some(Box::new(tensor));
+    Some(())
+}
+
+/// Makes the values of a tensor that are beyond the range infinite, with their sign.
+fn cut(graph: &mut Graph, tensor: &str) -> Option<()> {
+    let place = graph.node.iter().position(|node| node.output.iter().any(|name| name == tensor))?;
+    let inner = |part: &str| format!("{tensor}/trtgate/{part}");
+    let node = |operator: &str, input: &[&str], output: &str| Node {
+        name: format!("{output}/trtgate/node"),
+        op_type: operator.to_owned(),
+        input: input.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..Node::default()
+    };
+    let scalar = |output: &str, value: f32| {
+        let stored = TensorData {
+            data_type: FLOAT,
+            raw_data: Some(Bytes::copy_from_slice(&value.to_le_bytes())),
+            ..TensorData::default()
+        };
+        let mut constant = node("Constant", &[], output);
+        // 4 is the kind of a tensor.
+        let t = Some(Box::new(stored));
+        constant.attribute.push(Attribute { name: "value".to_owned(), t, kind: 4, ..Attribute::default() });
+        constant
+    };
+    let [whole, limit, infinity] = ["whole", "limit", "infinity"].map(inner);
+    let [magnitude, fits, infinite] = ["magnitude", "fits", "infinite"].map(inner);
+    let maker = graph.node.get_mut(place)?;
+    maker.output.iter_mut().filter(|name| *name == tensor).for_each(|name| name.clone_from(&whole));
+    let cut = [
+        scalar(&limit, BEYOND),
+        scalar(&infinity, f32::INFINITY),
+        node("Abs", &[&whole], &magnitude),
+        node("Less", &[&magnitude, &limit], &fits),
+        node("Mul", &[&whole, &infinity], &infinite),
+        node("Where", &[&fits, &whole, &infinite], tensor),
+    ];
+    graph.node.splice(place + 1..place + 1, cut);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::onnx::samples::{graph, node, value};
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::float32("t", vec![values.len()], values.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn outputs_differ_by_more_than_rounding() {
+        let right = tensor(&[1.0, -20.0, f32::NAN]);
+        assert!(!differ(&right, &right));
+        assert!(!differ(&right, &tensor(&[1.01, -20.0, f32::NAN])));
+        assert!(differ(&right, &tensor(&[1.03, -20.0, f32::NAN])));
+        assert!(differ(&right, &tensor(&[1.0, f32::NAN, f32::NAN])));
+        assert!(differ(&right, &tensor(&[1.0, -20.0, 0.0])));
+        assert!(differ(&right, &tensor(&[1.0, -20.0])));
+        let infinite = tensor(&[f32::INFINITY]);
+        assert!(!differ(&infinite, &infinite) && differ(&infinite, &tensor(&[f32::NEG_INFINITY])));
+    }
+
+    #[test]
+    fn a_tensor_is_cut_behind_its_node() {
+        let nodes = vec![node("Mul", "x x", "square"), node("ReduceMean", "square", "mean")];
+        let mut made = graph(vec![value("x", Some(1))], nodes, vec![value("mean", None)]);
+        cut(&mut made, "square").unwrap();
+        let lines: Vec<String> =
+            made.node.iter().map(|node| format!("{} {}", node.op_type, node.output.join(" "))).collect();
+        assert_eq!(lines.first().unwrap(), "Mul square/trtgate/whole");
+        assert_eq!(lines.get(6).unwrap(), "Where square");
+        assert_eq!(lines.last().unwrap(), "ReduceMean mean");
+        assert!(cut(&mut made, "absent").is_none());
+    }
+}

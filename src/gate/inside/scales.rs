@@ -1,0 +1,173 @@
+//! The scales of an artifact alone, without running it: what the gate asks of every INT8 cell.
+
+use crate::check::scales::{ScaleProof, Unchecked};
+use crate::convert::Artifact;
+use crate::convert::store::Key;
+use crate::digest::digest_file;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::gate::Workspace;
+use crate::gate::inside::constants::SCALE_FACTOR;
+use crate::gate::inside::graph::{self, Counterparts};
+use crate::gate::inside::{calibrated, constants, side};
+use crate::manifest::CalibrationMethod;
+use crate::onnx;
+use crate::vocabulary::ArtifactKind;
+
+/// File name of a proof in its entry of the store.
+const PROOF: &str = "scales.json";
+
+/// Least signal over noise of a constant that its grid does not explain, dB; 8 bits keep almost 40.
+const LEAST_DB: f64 = 20.0;
+
+/// Holds the scales of `artifact` to the FP32 graph's constants and to the calibration samples. Kept in the store, and carried
+/// with exported artifacts.
+///
+/// # Errors
+/// If the FP32 graph, the samples or the store cannot be had or read.
+pub(crate) fn prove(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
+    // What can be looked at here is; a list that was carried here says what was, where it cannot.
+    match look(workspace, artifact) {
+        Ok(proof) if proof.unchecked.is_none() => Ok(proof),
+        looked => workspace.carried_scales(artifact).map_or(looked, Ok),
+    }
+}
+
+fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
+    let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
+    let samples = digest_file(&workspace.calibration()?)?;
+    let key = key(&fp32.sha256, &artifact.sha256, &samples, workspace.manifest.calibration.method);
+    let mut unkept = None;
+    let made = workspace.store.get_or_make(&key, |folder| {
+        let proof = examine(workspace, &fp32, artifact)?;
+        let text = serde_json::to_vec(&proof)
+            .map_err(|error| Error::machine("cannot write what was found of the scales").because(error))?;
+        let path = folder.join(PROOF);
+        std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+        // What hinders today may not hinder tomorrow.
+        if proof.unchecked.is_some() {
+            unkept = Some(proof);
+            return Err(Error::missing("the scales could not be examined"));
+        }
+        Ok(())
+    });
+    if let Some(proof) = unkept {
+        return Ok(proof);
+    }
+    let (path, _) = made?.file(PROOF)?;
+    let text = files::read(&path, files::GRAPH).map_err(|error| Error::io("read", &path, error))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).because(error))
+}
+
+/// Everything that can change a proof: digests of the FP32 graph, of the artifact and of the calibration samples.
+fn key(fp32: &str, artifact: &str, samples: &str, method: CalibrationMethod) -> Key {
+    Key::new("scale-proof")
+        .with("form", 2)
+        .with("trtgate", env!("CARGO_PKG_VERSION"))
+        .with("fp32", fp32)
+        .with("artifact", artifact)
+        .with("calibration", samples)
+        .with("method", format!("{method:?}"))
+}
+
+fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Result<ScaleProof> {
+    let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
+    let steps = graph::steps(&fp32_model, &workspace.manifest.input.name);
+    let counterparts = Counterparts::of(&model, &steps);
+    let constants = constants::compare(&fp32_model, &model);
+    let mut proof = ScaleProof { constants: constants.len(), ..ScaleProof::default() };
+    let tensors: Vec<&str> = steps
+        .iter()
+        // The range of a softmax is known without samples.
+        .filter(|step| counterparts.pairs.contains_key(&step.tensor) && step.operator != "Softmax")
+        .map(|step| step.tensor.as_str())
+        .collect();
+    let ranges = side::onnxruntime(workspace)
+        .and_then(|installation| calibrated::ranges(workspace, &installation, fp32, &tensors));
+    let ranges = match ranges {
+        Ok(ranges) => ranges,
+        Err(error) => {
+            proof.unchecked = Some(Unchecked::of(&error.context("activations are not held to their calibration")));
+            std::collections::BTreeMap::new()
+        }
+    };
+    proof.faults.extend(counterparts.strangers.iter().map(|name| {
+        format!("`{name}` is quantised and is no tensor of the FP32 graph, so its scale cannot be held to anything")
+    }));
+    for step in &steps {
+        for name in &step.constants {
+            let Some(stored) = constants.get(name) else { continue };
+            // What all classes' scores have in common changes no answer.
+            let last = step.tensor == workspace.manifest.output.name;
+            let sqnr_db = if last { stored.centred_db.max(stored.sqnr_db) } else { stored.sqnr_db };
+            let reason = scale_of_constant(name, sqnr_db, stored.scale_ratio).or_else(|| {
+                (!stored.rounded && sqnr_db < LEAST_DB)
+                    .then(|| format!("`{name}` is not the FP32 graph's: signal over noise {sqnr_db:.1} dB"))
+            });
+            proof.faults.extend(reason.map(|reason| format!("`{}`: {reason}", step.layer)));
+        }
+        let Some(pair) = counterparts.pairs.get(&step.tensor) else { continue };
+        let cut = |scale: Option<f64>| scale.map(|scale| scale * pair.levels);
+        let ratio = ranges.get(&step.tensor).zip(cut(pair.scale)).map(|(range, cut)| range.ratio(cut));
+        proof.pairs += usize::from(ratio.is_some());
+        if ratio.is_none() && step.operator != "Softmax" && proof.unchecked.is_none() {
+            proof.unheld.push(format!("`{}`", step.tensor));
+        }
+        if let Some(reason) = scale_of_pair(cut(pair.scale), cut(pair.scale_after), ratio) {
+            proof.faults.push(format!("`{}`, read by {}: {reason}", step.tensor, step.readers.join(", ")));
+        }
+    }
+    Ok(proof)
+}
+
+/// What is wrong with the scale of a stored tensor.
+pub(crate) fn scale_of_constant(name: &str, sqnr_db: f64, ratio: Option<f64>) -> Option<String> {
+    let ratio = ratio.filter(|ratio| !within_half_a_bit(*ratio))?;
+    Some(format!("`{name}` has a scale {ratio:.2} times that of its range; its signal over noise is {sqnr_db:.1} dB"))
+}
+
+/// What is wrong with the scales of a pair, given as the magnitudes that they cut at, and the first over that which the
+/// calibration gives.
+pub(crate) fn scale_of_pair(cut: Option<f64>, cut_after: Option<f64>, ratio: Option<f64>) -> Option<String> {
+    let cut = cut?;
+    let same = |after: f64| (after / cut - 1.0).abs() <= 1e-6;
+    if let Some(after) = cut_after.filter(|after| !same(*after)) {
+        return Some(format!(
+            "the Q/DQ pair quantises with a range of {cut:.4} and dequantises with one of {after:.4}"
+        ));
+    }
+    let ratio = ratio.filter(|ratio| !within_half_a_bit(*ratio))?;
+    Some(format!(
+        "the Q/DQ pair's scale is {ratio:.2} times that of its calibration: it cuts at {cut:.4}, the calibration samples \
+         at {:.4}",
+        cut / ratio
+    ))
+}
+
+/// Written so that a NaN is outside.
+fn within_half_a_bit(ratio: f64) -> bool {
+    ratio > 1.0 / SCALE_FACTOR && ratio < SCALE_FACTOR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::store::keys::every_change_counts;
+
+    #[test]
+    fn whatever_changes_a_proof_changes_its_key() {
+        let subject = (["fp32", "int8", "samples"].map(str::to_owned), CalibrationMethod::Entropy);
+        every_change_counts(
+            &subject,
+            |([fp32, artifact, samples], method)| key(fp32, artifact, samples, *method),
+            &[
+                ("graph", &|(digests, _)| digests[0].push('0')),
+                ("artifact", &|(digests, _)| digests[1].push('0')),
+                ("samples", &|(digests, _)| digests[2].push('0')),
+                ("method", &|(_, method)| *method = CalibrationMethod::MinMax),
+            ],
+            &["form", "trtgate"],
+        );
+    }
+}
