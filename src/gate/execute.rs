@@ -140,14 +140,21 @@ fn lane_of(cell: &PlannedCell) -> LaneKey {
 }
 
 /// Runs the cells of one lane, one after another, in one worker as long as it lives.
-fn run_lane(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
+fn run_lane<'a>(cells: &[&'a PlannedCell], inputs: &'a Inputs<'a>) -> Vec<RawCell> {
     let mut largest = BTreeMap::new();
     for cell in cells {
         let batch = largest.entry(cell.id.precision).or_insert(0);
         *batch = cell.id.batch.max(*batch);
     }
-    let mut lane =
-        Lane { inputs, worker: None, open: None, engines: BTreeMap::new(), largest, deaths: BTreeMap::new() };
+    let mut lane = Lane {
+        inputs,
+        installation: cells.iter().find_map(|cell| cell.installation.as_ref()),
+        worker: None,
+        open: None,
+        engines: BTreeMap::new(),
+        largest,
+        deaths: BTreeMap::new(),
+    };
     cells
         .iter()
         .map(|cell| {
@@ -160,6 +167,8 @@ fn run_lane(cells: &[&PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
 /// The state of one lane's run.
 struct Lane<'a> {
     inputs: &'a Inputs<'a>,
+    /// What its cells are run by.
+    installation: Option<&'a Installation>,
     worker: Option<Worker>,
     open: Option<OpenSession>,
     /// Engines made or refused, by precision.
@@ -331,7 +340,7 @@ impl Lane<'_> {
         }
         let request = open_request(self.inputs.manifest, cell, installation, artifact);
         let options = SessionOptions { exact_products: true, ..request.options.clone() };
-        let mut worker = Worker::start(self.inputs.program, self.inputs.limits).ok()?;
+        let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
         let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
         let outcome = worker.run(self.inputs.probes, cell.id.batch as usize, is_static(&signature));
         outcome.ok().map(|outcome| outcome.outputs)
@@ -346,7 +355,13 @@ impl Lane<'_> {
         }
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
-            None => Worker::start(self.inputs.program, self.inputs.limits)?,
+            None => {
+                // The cells of a lane are of one installation.
+                let program = self
+                    .installation
+                    .map_or_else(|| self.inputs.program.clone(), |own| self.inputs.program.loading(own));
+                Worker::start(&program, self.inputs.limits)?
+            }
         };
         let answer = ask(&mut worker);
         if worker.is_dead() {

@@ -54,7 +54,7 @@ impl OpenCell {
             Some(artifact) => artifact,
             None => workspace.artifact(cell.artifact, cell.artifact.static_batch(id.batch))?,
         };
-        let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+        let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
         if installation.id.library.builds_engines() && artifact.kind != ArtifactKind::Engine {
             let mut site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
             site.options.profiles = site.options.profiles.max(u32::try_from(streams).unwrap_or(1));
@@ -154,7 +154,7 @@ pub fn build_engine(
         None => workspace.artifact(cell.artifact, None)?,
     };
     let site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
-    let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+    let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
     let step = workspace.progress.begin(&format!("building `{}` for {}", id.precision, cell.id.runtime));
     let engine = engine::engine(&site, installation, id.precision, &source, &mut |request| worker.build(request))?;
     step.finish();

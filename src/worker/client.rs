@@ -8,8 +8,9 @@ use super::{Extent, FeedsHeader, Reply, Request};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
+use crate::runtime::tensorrt::places;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
-use crate::runtime::{OpenRequest, Probe, SearchPaths};
+use crate::runtime::{Installation, OpenRequest, Probe, SearchPaths};
 use crate::tensor::{Feed, Signature, Tensor, Values};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
@@ -23,6 +24,8 @@ pub struct WorkerProgram {
     pub program: PathBuf,
     /// Variables set for every worker.
     pub environment: Vec<(String, String)>,
+    /// Folders in which the loader looks for libraries first, in the place of this process's own list; that one if absent.
+    pub libraries: Option<Vec<PathBuf>>,
     /// Whether the worker's standard error is passed on as it comes.
     pub echo: bool,
     /// What stands for a process in tests.
@@ -56,10 +59,19 @@ impl WorkerProgram {
         Self {
             program,
             environment,
+            libraries: None,
             echo: false,
             #[cfg(test)]
             stand_in: None,
         }
+    }
+}
+
+impl WorkerProgram {
+    /// As it is, for a worker that loads `installation` and no other version of it.
+    #[must_use]
+    pub(crate) fn loading(&self, installation: &Installation) -> Self {
+        Self { libraries: places::loader_list(installation), ..self.clone() }
     }
 }
 

@@ -84,6 +84,9 @@ impl ProcessLink {
         for (name, value) in &program.environment {
             command = command.env(name, value);
         }
+        if let Some(list) = program.libraries.as_ref().and_then(|folders| std::env::join_paths(folders).ok()) {
+            command = command.env("LD_LIBRARY_PATH", list);
+        }
         let mut child = command.start().map_err(|error| failed().because(error))?;
         let (Some(input), Some(output), Some(errors)) = child.streams() else {
             return Err(failed().cause("its streams are not there"));
@@ -228,6 +231,39 @@ mod tests {
         let (message, _, dead) = told("kill -9 $$");
         assert!(message.contains("the worker died by signal 9 (SIGKILL"), "{message}");
         assert!(dead);
+    }
+
+    #[test]
+    fn a_process_gets_the_folders_of_the_libraries_that_it_loads() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("libnvinfer.so.10");
+        std::fs::write(&library, "").unwrap();
+        let installation = crate::runtime::Installation {
+            id: "tensorrt@10".parse().unwrap(),
+            version: "10.6.0".to_owned(),
+            family: None,
+            file: library,
+            companions: std::collections::BTreeMap::new(),
+            build_obstacle: None,
+            run_obstacle: None,
+        };
+        let program = folder.path().join("program");
+        let program = WorkerProgram { libraries: None, ..WorkerProgram::of(program) }.loading(&installation);
+        let list = program.libraries.as_deref().unwrap();
+        assert_eq!(list.first().map(std::path::PathBuf::as_path), Some(folder.path()));
+        let body = "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" >&2\n";
+        std::fs::write(folder.path().join("text"), body).unwrap();
+        let copied =
+            std::process::Command::new("cp").arg(folder.path().join("text")).arg(&program.program).status().unwrap();
+        assert!(copied.success());
+        std::fs::set_permissions(&program.program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut worker = Worker::start(&program, Limits::default()).unwrap();
+        worker.layers().unwrap_err();
+        let told = worker.last_lines().join("");
+        assert!(told.starts_with(folder.path().to_str().unwrap()), "{told}");
+        // What is no TensorRT keeps the list of this process.
+        let other = crate::runtime::Installation { id: "onnxruntime".parse().unwrap(), ..installation };
+        assert_eq!(program.loading(&other).libraries, None);
     }
 
     #[test]

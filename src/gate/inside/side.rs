@@ -81,7 +81,7 @@ impl Side {
             let optimize = optimised(cell.id.precision);
             return Self::onnx(workspace, installation, artifact, &cell.id, names, optimize);
         }
-        let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+        let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
         let mut site = Site::of(workspace, cell.id.precision == Precision::Int8Calibrated)?;
         let made = divide(names, MOST_BUILDS, &mut |names| {
             names.clone_into(&mut site.mark_outputs);
@@ -89,7 +89,7 @@ impl Side {
             let made = engine(&site, installation, precision, artifact, &mut |request| worker.build(request));
             if made.is_err() {
                 // What failed may have taken the worker with it.
-                worker = Worker::start(&workspace.program, workspace.limits)?;
+                worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
             }
             made
         })?;
@@ -116,7 +116,7 @@ impl Side {
         let path = folder.path().join("shown.onnx");
         let shown = onnx::append_outputs(&bytes, names.iter().map(String::as_str))?;
         std::fs::write(&path, shown).map_err(|error| Error::io("write", &path, error))?;
-        let mut worker = Worker::start(&workspace.program, workspace.limits)?;
+        let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
         let part = Part::open(workspace, &mut worker, installation, (artifact, path), cell, optimize)?;
         Ok(Self { worker, parts: vec![part], _folder: folder })
     }

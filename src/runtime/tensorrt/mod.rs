@@ -22,7 +22,7 @@ mod live_tests;
 pub mod log;
 pub mod metadata;
 pub mod pipeline;
-mod places;
+pub(crate) mod places;
 mod profile;
 mod result;
 mod session;

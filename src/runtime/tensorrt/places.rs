@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 use crate::process::loader_path;
-use crate::runtime::SearchPaths;
+use crate::runtime::{Installation, SearchPaths};
+use crate::vocabulary::Library;
 
 /// Lists files and folders to search first, separated by `:`.
 pub const VARIABLE: &str = "TRTGATE_TENSORRT_PATH";
@@ -32,10 +33,8 @@ pub fn search(paths: &SearchPaths) -> Vec<PathBuf> {
     }
     if paths.system {
         places.extend(loader_path::folders());
-        places.extend(loader_folders(Path::new("/etc/ld.so.conf"), 0));
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        places.extend([format!("/usr/lib/{triplet}"), format!("/lib/{triplet}")].map(PathBuf::from));
-        places.extend(["/usr/lib64", "/usr/local/lib", "/usr/lib", "/usr/local/tensorrt/lib"].map(PathBuf::from));
+        places.extend(system_folders());
+        places.push(PathBuf::from("/usr/local/tensorrt/lib"));
     }
     let mut kept: Vec<PathBuf> = Vec::new();
     for place in places {
@@ -45,6 +44,58 @@ pub fn search(paths: &SearchPaths) -> Vec<PathBuf> {
         }
     }
     kept
+}
+
+/// The folders that the loader looks into by itself.
+fn system_folders() -> Vec<PathBuf> {
+    let mut folders = loader_folders(Path::new("/etc/ld.so.conf"), 0);
+    let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+    folders.extend([format!("/usr/lib/{triplet}"), format!("/lib/{triplet}")].map(PathBuf::from));
+    folders.extend(["/usr/lib64", "/usr/local/lib", "/usr/lib"].map(PathBuf::from));
+    folders
+}
+
+/// What `LD_LIBRARY_PATH` is to be for a process that loads `installation`: the folders of its own libraries first, so that what
+/// they open by name alone (builder resource, plugins) is of their version, and of the folders of this process's list those
+/// in which no other TensorRT lies. `None` for what is no TensorRT, and where the list stays as it is.
+pub(crate) fn loader_list(installation: &Installation) -> Option<Vec<PathBuf>> {
+    let library = installation.id.library;
+    if !matches!(library, Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean) {
+        return None;
+    }
+    let files = std::iter::once(&installation.file).chain(installation.companions.values());
+    let own: Vec<PathBuf> = files.filter_map(|file| Some(file.parent()?.to_path_buf())).collect();
+    Some(ordered(&own, loader_path::folders(), &system_folders(), &|folder| holds_tensorrt(folder)))
+}
+
+/// `own` folders first, but for those that the loader looks into by itself: in front of the list they would hide what is put
+/// before the system's libraries on purpose, such as a newer driver.
+fn ordered(
+    own: &[PathBuf],
+    inherited: Vec<PathBuf>,
+    system: &[PathBuf],
+    holds_tensorrt: &dyn Fn(&Path) -> bool,
+) -> Vec<PathBuf> {
+    let mut list: Vec<PathBuf> = Vec::new();
+    for folder in own {
+        if !system.contains(folder) && !list.contains(folder) {
+            list.push(folder.clone());
+        }
+    }
+    for folder in inherited {
+        let foreign = !own.contains(&folder) && holds_tensorrt(&folder);
+        if !foreign && !list.contains(&folder) {
+            list.push(folder);
+        }
+    }
+    list
+}
+
+/// Whether a library of TensorRT lies in `folder`, by the names of its files.
+fn holds_tensorrt(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let starts = ["libnvinfer", "libnvonnxparser", "libtensorrt"];
+    names.filter_map(|name| name.into_string().ok()).any(|name| starts.iter().any(|start| name.starts_with(start)))
 }
 
 fn variable(name: &str) -> Vec<PathBuf> {
@@ -81,6 +132,34 @@ fn loader_folders(file: &Path, depth: usize) -> Vec<PathBuf> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_version_finds_its_own_libraries_first_and_no_other_version() {
+        let path = |name: &str| PathBuf::from(name);
+        let inherited = || ["/opt/8.6", "/opt/cuda", "/opt/10.6", "/opt/cuda"].map(PathBuf::from).to_vec();
+        let tensorrt = |folder: &Path| folder.to_string_lossy().starts_with("/opt/8") || folder.ends_with("10.6");
+        let system = [path("/usr/lib")];
+        let list = ordered(&[path("/opt/10.6"), path("/opt/10.6")], inherited(), &system, &tensorrt);
+        assert_eq!(list, [path("/opt/10.6"), path("/opt/cuda")]);
+        let list = ordered(&[path("/opt/8.6"), path("/opt/parser")], inherited(), &system, &tensorrt);
+        assert_eq!(list, [path("/opt/8.6"), path("/opt/parser"), path("/opt/cuda")]);
+        // What the loader finds by itself does not come before a driver that stands in the list on purpose.
+        let list = ordered(&[path("/usr/lib")], vec![path("/compat"), path("/usr/lib")], &system, &|_| true);
+        assert_eq!(list, [path("/usr/lib")]);
+        let list = ordered(&[path("/usr/lib")], vec![path("/compat"), path("/usr/lib")], &system, &|_| false);
+        assert_eq!(list, [path("/compat"), path("/usr/lib")]);
+    }
+
+    #[test]
+    fn tensorrt_in_a_folder_is_told_by_names() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!holds_tensorrt(folder.path()));
+        std::fs::write(folder.path().join("libcudnn.so.8"), "").unwrap();
+        assert!(!holds_tensorrt(folder.path()));
+        std::fs::write(folder.path().join("libnvinfer_plugin.so.8"), "").unwrap();
+        assert!(holds_tensorrt(folder.path()));
+        assert!(!holds_tensorrt(&folder.path().join("absent")));
+    }
 
     #[test]
     fn loader_configuration_is_followed_through_includes() {
