@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Artifact;
 use super::artifact::bytes_under;
+use super::pin;
+use super::store::Store;
 use crate::atomic;
 use crate::check::scales::ScaleProof;
 use crate::data::probes::ProbeSet;
@@ -25,7 +27,7 @@ pub const LIST: &str = "artifacts.json";
 const SCHEMA: &str = "trtgate.artifacts/v1";
 
 /// What a bundle holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bundle {
     schema: String,
     /// Name of the model.
@@ -49,6 +51,9 @@ pub struct Bundle {
     calibrated_by: Option<String>,
     #[serde(skip)]
     folder: PathBuf,
+    /// Where its files are kept once they were held to the list; used where they lie if absent.
+    #[serde(skip)]
+    store: Option<Store>,
 }
 
 /// One file of a bundle.
@@ -161,6 +166,7 @@ impl Bundle {
                 .collect(),
             calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
+            store: None,
         };
         let mut text = serde_json::to_string_pretty(&bundle)
             .map_err(|error| Error::machine("cannot write the list of artifacts").because(error))?;
@@ -209,6 +215,13 @@ impl Bundle {
         }
         folder.clone_into(&mut bundle.folder);
         Ok(bundle)
+    }
+
+    /// Its files are copied into `store` once they were held to the list, and used from there alone: what is written to the
+    /// folder afterwards changes nothing.
+    #[must_use]
+    pub fn kept_in(self, store: &Store) -> Self {
+        Self { store: Some(store.clone()), ..self }
     }
 
     /// The artifact of `kind`, its bytes held to the list's digest.
@@ -291,7 +304,10 @@ impl Bundle {
                 .cause(format!("listed {}, found {found}", entry.sha256))
                 .hint("copy the folder again, or export it again"));
         }
-        Ok(path)
+        match &self.store {
+            Some(store) => pin::keep_carried(store, &path, &entry.sha256),
+            None => Ok(path),
+        }
     }
 }
 
@@ -325,6 +341,34 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink(&outside, &file).unwrap();
         assert!(bundle.calibration().unwrap_err().message.contains("a link out of its folder"));
+    }
+
+    #[test]
+    fn what_is_written_to_the_folder_after_it_was_read_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path().join("cache"))).unwrap();
+        let path = folder.path().join("made.tflite");
+        std::fs::write(&path, "listed").unwrap();
+        let (kind, sha256) = (ArtifactKind::TfliteInt8, digest_file(&path).unwrap());
+        let artifact = Artifact { kind, path, sha256: sha256.clone(), bytes: 6, build_seconds: 0.0, cached: true };
+        let calibration = Calibration { data: None, seed: 2, count: 512, method: CalibrationMethod::Percentile };
+        let inside = folder.path().join("bundle");
+        let beside = Beside { calibration: Some(&artifact.path), ..Beside::default() };
+        let bundle = Bundle::write(&inside, "m", "abc", &[(Some(8), artifact.clone())], &beside, &calibration).unwrap();
+        let bundle = bundle.kept_in(&store);
+        let (used, samples) = (bundle.artifact(kind, Some(8)).unwrap(), bundle.calibration().unwrap().unwrap());
+        assert!(used.path.starts_with(store.root()) && samples.starts_with(store.root()));
+        assert_eq!(used.path.extension().unwrap(), "tflite");
+        for file in std::fs::read_dir(&inside).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|ending| ending != "json") {
+                std::fs::write(file, "others").unwrap();
+            }
+        }
+        assert_eq!(digest_file(&used.path).unwrap(), sha256);
+        assert_eq!(std::fs::read_to_string(&samples).unwrap(), "listed");
+        // Asked for again, the folder is held to its list.
+        assert!(bundle.artifact(kind, Some(8)).unwrap_err().message.contains("differs from the list"));
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::convert::store::{Key, Store, create_directory};
-use crate::digest::{digest_directory, digest_of_files, files_under, open_plain};
+use crate::digest::{digest_directory, digest_file, digest_of_files, files_under, open_plain};
 use crate::error::{Error, Result};
 use crate::manifest::ModelSource;
 use crate::onnx::external::{self, Piece};
 
 /// Kind of the store's entries.
 const ENTRY: &str = "model";
+/// Kind of the entries of files that were carried here.
+const CARRIED: &str = "carried";
 /// The file of an entry, and the folder of one.
 const FILE: &str = "model.onnx";
 const FOLDER: &str = "saved-model";
@@ -128,6 +130,33 @@ pub fn named_as(named: &ModelSource, kept: &ModelSource, mut error: Error) -> Er
     error
 }
 
+/// Keeps a file that was carried here, or a folder of such, in `store` under the digest that a list gives it; the copy that is used
+/// from then on.
+///
+/// # Errors
+/// `Input` if it is not what the list says while it is copied, and those of the store.
+pub(super) fn keep_carried(store: &Store, path: &Path, sha256: &str) -> Result<PathBuf> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
+    let (is_folder, name) = (path.is_dir(), format!("carried.{ending}"));
+    let key = Key::new(CARRIED).with("name", &name).with("sha256", sha256);
+    let entry = store.get_or_make(&key, |staging| {
+        let copy = staging.join(&name);
+        let found = if is_folder {
+            copy_folder(path, &copy)?;
+            digest_directory(&copy)?
+        } else {
+            copy_file(path, &copy)?;
+            digest_file(&copy)?
+        };
+        if found == sha256 {
+            return Ok(());
+        }
+        Err(Error::input(format!("`{}` changed while it was read", path.display()))
+            .hint("run it again when nothing writes to it"))
+    })?;
+    Ok(entry.directory.join(name))
+}
+
 fn fits(path: &Path, bytes: u64) -> Result<()> {
     if bytes <= LARGEST {
         return Ok(());
@@ -167,10 +196,15 @@ fn copy_folder(source: &Path, target: &Path) -> Result<()> {
         if let Some(parent) = copy.parent() {
             create_directory(parent)?;
         }
-        let (mut from, _) = open_plain(&path)?;
-        let mut to = File::create_new(&copy).map_err(|error| Error::io("write", &copy, error))?;
-        std::io::copy(&mut from, &mut to).map_err(|error| Error::io("write", &copy, error))?;
+        copy_file(&path, &copy)?;
     }
+    Ok(())
+}
+
+fn copy_file(source: &Path, target: &Path) -> Result<()> {
+    let (mut from, _) = open_plain(source)?;
+    let mut to = File::create_new(target).map_err(|error| Error::io("write", target, error))?;
+    std::io::copy(&mut from, &mut to).map_err(|error| Error::io("write", target, error))?;
     Ok(())
 }
 

@@ -200,7 +200,8 @@ impl Field {
         };
         let (model, digest) = (&clean.manifest.model.name, &clean.model_sha256);
         Bundle::write(&place, model, digest, &listed, &beside, &clean.manifest.calibration)?;
-        let mut options = Options { artifacts: Some(place.clone()), install: false, ..self.options.clone() };
+        let mut options =
+            Options { artifacts: Some(place.clone()), own_artifacts: true, install: false, ..self.options.clone() };
         if let Some(fault) = worker {
             options.program.environment.push((WORKER_FAULT.to_owned(), fault.to_owned()));
         }

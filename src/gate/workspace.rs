@@ -37,6 +37,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Artifacts made elsewhere by `trtgate export --output`; nothing is converted then.
     pub artifacts: Option<PathBuf>,
+    /// Whether those are this process's own, and used where they lie; else they are copied into the store first.
+    pub own_artifacts: bool,
     /// Files or folders in which libraries are looked for first.
     pub search: Vec<PathBuf>,
     /// Whether missing Python environments may be installed.
@@ -66,6 +68,7 @@ impl Options {
             manifest,
             cache: None,
             artifacts: None,
+            own_artifacts: false,
             search: Vec::new(),
             install: true,
             limits: LimitOverrides::default(),
@@ -165,6 +168,7 @@ impl Workspace {
             border::check(&manifest).map_err(|error| pin::named_as(&named, &manifest.model.source, error))?;
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
+        let bundle = bundle.map(|bundle| if options.own_artifacts { bundle } else { bundle.kept_in(&store) });
         // Artifacts may be all that is here of the model.
         let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
         let declared = match carried {

@@ -93,6 +93,7 @@ const HANGS: &str = r#"sleep 600 & echo "$$ $!" > "$folder/processes"; wait"#;
 #[rstest]
 #[case("INT", Some(130))]
 #[case("TERM", Some(143))]
+#[case("HUP", Some(129))]
 #[case("KILL", None)]
 fn whoever_ends_the_program_ends_what_it_started(#[case] name: &str, #[case] code: Option<i32>) {
     let context = with_interpreter(HANGS, "");
