@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, Values};
 use crate::vocabulary::{Library, Precision};
 
 /// The variable.
@@ -173,19 +173,17 @@ impl Faults {
     /// If the output has no samples to spoil.
     pub(super) fn spoil(&self, request: &str, output: &mut Tensor, batch: usize) -> Result<()> {
         for fault in self.of(request) {
-            let floats = output.values.as_mut::<f32>();
             match fault {
                 Fault::Nan => {
-                    let values = floats.map_or(&mut [][..], |values| values.as_mut_slice());
-                    let middle = values.len() / 2;
-                    values.iter_mut().skip(middle).take(1).for_each(|value| *value = f32::NAN);
+                    let middle = output.values.len() / 2;
+                    change(&mut output.values, &|index, value| if index == middle { f64::NAN } else { value });
                 }
-                Fault::AllNan => floats.into_iter().flatten().for_each(|value| *value = f32::NAN),
-                Fault::Infinite => floats.into_iter().flatten().take(1).for_each(|value| *value = f32::INFINITY),
+                Fault::AllNan => change(&mut output.values, &|_, _| f64::NAN),
+                Fault::Infinite => {
+                    change(&mut output.values, &|index, value| if index == 0 { f64::INFINITY } else { value });
+                }
                 Fault::Short => *output = output.first(output.batch().saturating_sub(1))?,
-                Fault::Scale(name) if *name == output.name => {
-                    floats.into_iter().flatten().for_each(|value| *value *= 1.01);
-                }
+                Fault::Scale(name) if *name == output.name => change(&mut output.values, &|_, value| value * 1.01),
                 Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
                     let samples = output.batch();
@@ -241,12 +239,23 @@ impl Faults {
     }
 }
 
+/// Changes the values of floats of any width; others stay.
+fn change(values: &mut Values, to: &dyn Fn(usize, f64) -> f64) {
+    if values.element_type().is_float() {
+        let changed = values.to_f64().into_iter().enumerate().map(|(index, value)| to(index, value)).collect();
+        if let Some(changed) = Values::Float64(changed).to_float(values.element_type()) {
+            *values = changed;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::float_cmp)]
     use rstest::rstest;
 
     use super::*;
+    use crate::tensor::ElementType;
 
     #[test]
     fn faults_are_read_by_name_request_and_library() {
@@ -318,6 +327,23 @@ mod tests {
         Faults::parse(text).unwrap().spoil("run", &mut output, batch).unwrap();
         let values = output.floats().to_vec();
         (output, values)
+    }
+
+    #[test]
+    fn floats_of_any_width_are_spoilt_and_whole_numbers_are_not() {
+        let faults = Faults::parse("nan@run,infinite@run").unwrap();
+        for kind in [ElementType::Float16, ElementType::Bfloat16, ElementType::Float64] {
+            let mut output = tensor(&[3, 2]);
+            output.values = output.values.to_float(kind).unwrap();
+            faults.spoil("run", &mut output, 1).unwrap();
+            assert_eq!(output.element_type(), kind);
+            let values = output.values.to_f64();
+            assert!(values[0].is_infinite() && values[3].is_nan(), "{values:?}");
+            assert_eq!((values[1], values[5]), (1.0, 5.0));
+        }
+        let mut output = Tensor { values: Values::Int64((0..6).collect()), ..tensor(&[3, 2]) };
+        faults.spoil("run", &mut output, 1).unwrap();
+        assert_eq!(output.values, Values::Int64((0..6).collect()));
     }
 
     #[test]
