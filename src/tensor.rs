@@ -2,11 +2,13 @@
 //!
 //! | file      | subject                                                                  |
 //! |-----------|--------------------------------------------------------------------------|
+//! | `axes`    | where samples lie in the tensors of a model that has them elsewhere      |
 //! | `element` | element types                                                            |
 //! | `feeds`   | what goes into a run: a tensor for each input, by name                   |
 //! | `values`  | elements in their own type, and the one codec between them and bytes     |
 //! | `spec`    | what a model declares, and what may be fed to it: the policy of coercion |
 
+mod axes;
 mod element;
 mod feeds;
 mod spec;
@@ -14,6 +16,7 @@ mod values;
 
 use std::borrow::Cow;
 
+pub use axes::{BatchAxes, BatchAxis};
 pub use element::ElementType;
 pub use feeds::{Feed, Feeds};
 pub use spec::{Signature, TensorSpec, element_count, shape_text};

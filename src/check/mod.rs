@@ -21,6 +21,8 @@
 //! | `legs`        | which leg of the chain broke?                                               |
 //! | `cross`       | do the cells make sense beside each other?                                  |
 //! | `ladder`      | the bounds, from `tolerances.toml`                                          |
+//! | `values`      | of outputs that are no classifier's: do they differ, element by element?    |
+//! | `apart`       | outputs without a batch: a tensor for each sample                           |
 //! | `outputs_file`| files of outputs that are compared with each other                          |
 //! | `golden`      | the stored reference; `movement` says how far a new one is from it          |
 //!
@@ -29,6 +31,7 @@
 
 pub mod accuracy;
 pub mod agreement;
+pub mod apart;
 pub(crate) mod batches;
 pub mod comparison;
 pub mod contradiction;

@@ -67,6 +67,21 @@ impl ValuesFinding {
         }
     }
 
+    /// Of an output that cannot be laid beside the reference's, for what `fault` says.
+    pub fn failed(output: &str, fault: String) -> Self {
+        Self {
+            output: output.to_owned(),
+            elements: 0,
+            outside: 0,
+            max_abs: f64::INFINITY,
+            mean_abs: f64::INFINITY,
+            p99_abs: f64::INFINITY,
+            cosine_min: 0.0,
+            sqnr_db: f64::NEG_INFINITY,
+            fault: Some(fault),
+        }
+    }
+
     /// Keeps the figures of `errors`, which stand beside `signal`.
     fn measure(&mut self, signal: &[f64], mut errors: Vec<f64>) {
         self.sqnr_db = decibels(signal, &errors);

@@ -436,6 +436,8 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         },
         signature,
         emulate_half: true,
+        // What has no batch may have any size, that of no element too.
+        inner_tensors: manifest.interface.as_ref().is_some_and(|interface| interface.axes().one_by_one()),
         ..SessionOptions::default()
     }
 }

@@ -5,7 +5,7 @@ use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
-use crate::tensor::{Feed, Signature, Tensor};
+use crate::tensor::{BatchAxes, BatchAxis, Feed, Signature, Tensor, TensorSpec};
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
@@ -96,6 +96,18 @@ impl OpenCell {
     pub fn run(&mut self, feeds: &impl Feed) -> Result<RunOutcome> {
         let pad = execute::is_static(&self.signature);
         self.worker.run(feeds, self.id.batch as usize, pad)
+    }
+
+    /// As [`OpenCell::run`], with samples where `axes` says; see [`Worker::run_laid_out`].
+    pub(super) fn run_laid_out(&mut self, feeds: &impl Feed, axes: &BatchAxes) -> Result<RunOutcome> {
+        let of = |input: &TensorSpec| match axes.inputs.get(&input.name).copied().unwrap_or_default() {
+            BatchAxis::At(axis) if feeds.with_samples().iter().any(|fed| fed.name == input.name) => {
+                Some(input.shape.get(axis).copied().flatten())
+            }
+            _ => None,
+        };
+        let pad = self.signature.inputs.iter().find_map(of).is_some_and(|size| size.is_some());
+        self.worker.run_laid_out(feeds, self.id.batch as usize, pad, axes)
     }
 
     /// Runs `input` in one batch, of whatever size.

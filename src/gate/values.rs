@@ -11,6 +11,7 @@ use super::open::OpenCell;
 use super::samples::reference_cell;
 use super::workspace::Workspace;
 use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
+use crate::check::apart::{Answers, Beside, beside};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::precision::prove;
 use crate::check::values::{ValueLimits, ValuesFinding, compare, exchanged};
@@ -23,7 +24,7 @@ use crate::findings::{CellReport, CellSeconds, CheckResult, ModelReport, Report}
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::plan::{Ability, PlannedCell};
-use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, shape_text};
+use crate::tensor::{BatchAxis, Feeds, Signature, Tensor, TensorSpec, shape_text};
 use crate::vocabulary::Layer;
 use crate::vocabulary::{CellId, Precision, Stage, Status};
 use crate::worker;
@@ -57,14 +58,22 @@ fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
     if input.element_type.bytes().is_none() {
         return Err(Error::unsupported(format!("input `{name}` takes {}, which cannot be fed", input.element_type)));
     }
-    let declared = match (fed.shared, input.shape.split_first()) {
-        (true, _) => input.shape.as_slice(),
-        (false, Some((_, sample))) => sample,
-        (false, None) => {
+    let mut declared = input.shape.clone();
+    match (fed.shared, fed.batch_axis) {
+        (true, _) | (false, BatchAxis::None) => {}
+        (false, BatchAxis::At(axis)) if axis < declared.len() => drop(declared.remove(axis)),
+        (false, BatchAxis::At(0)) => {
             return Err(Error::input(format!("input `{name}` has no dimensions, so that it has no batch"))
-                .hint("`shared = true` feeds it the same for every sample"));
+                .hint("`shared = true` feeds it the same for every sample, `batch-axis = \"none\"` runs the model sample by sample"));
         }
-    };
+        (false, BatchAxis::At(axis)) => {
+            return Err(Error::input(format!(
+                "`batch-axis` of `{name}` is {axis}, and it has shape {}",
+                shape_text(&input.shape)
+            )));
+        }
+    }
+    let declared = declared.as_slice();
     let sizes = declared.iter().copied().collect::<Option<Vec<_>>>();
     let wrong = |says: &[usize]| {
         let declared = shape_text(declared);
@@ -100,6 +109,7 @@ fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
 /// # Errors
 /// `Input`, naming the output that is not there; `Unsupported` for one that no comparison reads.
 pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Result<()> {
+    let without_batch = interface.inputs.iter().all(|fed| fed.shared || fed.batch_axis == BatchAxis::None);
     for gated in &interface.outputs {
         let name = &gated.name;
         let found = signature.outputs.iter().find(|output| output.name == *name).ok_or_else(|| {
@@ -112,11 +122,19 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
                 found.element_type
             )));
         }
-        if found.shape.is_empty() {
-            return Err(Error::unsupported(format!(
-                "output `{name}` has no dimensions, so that it has no row a sample"
-            ))
-            .hint("gate the other outputs; outputs without a batch are not compared yet"));
+        match gated.batch_axis {
+            BatchAxis::At(_) if without_batch => {
+                return Err(Error::input(format!("output `{name}` is said to have a batch, and no input has one"))
+                    .hint("write `batch-axis = \"none\"` in its `[[output]]`"));
+            }
+            BatchAxis::At(axis) if axis >= found.shape.len() => {
+                return Err(Error::input(format!(
+                    "output `{name}` has shape {}, and no dimension {axis} along which samples lie",
+                    shape_text(&found.shape)
+                ))
+                .hint("`batch-axis = \"none\"` in its `[[output]]` compares it sample by sample"));
+            }
+            BatchAxis::At(_) | BatchAxis::None => {}
         }
     }
     Ok(())
@@ -124,9 +142,9 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
 
 /// What one cell answered.
 struct Ran {
-    outputs: Vec<Tensor>,
+    outputs: Vec<Answers>,
     /// To the samples from the last to the first.
-    turned: Vec<Tensor>,
+    turned: Vec<Answers>,
     layers: Option<Vec<Layer>>,
     artifact: Artifact,
     seconds: CellSeconds,
@@ -171,6 +189,9 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         .filter(|output| interface.outputs.iter().all(|gated| gated.name != output.name))
         .map(|output| format!("`{}`", output.name))
         .collect();
+    if interface.axes().one_by_one() {
+        notes.push("run sample by sample: an input or output has no batch".to_owned());
+    }
     if !ungated.is_empty() {
         notes.push(format!("not looked at: {}", ungated.join(", ")));
     }
@@ -207,11 +228,18 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
 /// Runs the samples through `id`, forwards and backwards.
 fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Feeds) -> Result<Ran, (Stage, Error)> {
     let mut open = OpenCell::open(workspace, id).map_err(|error| (Stage::Load, error))?;
-    let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Tensor>, f64)> {
-        let outcome = open.run(feeds)?;
+    let axes = interface.axes();
+    let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Answers>, f64)> {
+        let outcome = open.run_laid_out(feeds, &axes)?;
         let wanted = interface.outputs.iter().map(|gated| {
-            let found = outcome.outputs.iter().find(|output| output.name == gated.name).cloned();
-            found.ok_or_else(|| Error::failed(format!("output `{}` is missing", gated.name)))
+            let found: Vec<Tensor> =
+                outcome.outputs.iter().filter(|output| output.name == gated.name).cloned().collect();
+            match (gated.batch_axis, <[Tensor; 1]>::try_from(found)) {
+                (BatchAxis::At(_), Ok([rows])) => Ok(Answers::Rows(rows)),
+                (BatchAxis::At(_), Err(_)) => Err(Error::failed(format!("output `{}` is missing", gated.name))),
+                (BatchAxis::None, found) => Answers::of(found.map_or_else(|several| several, Vec::from))
+                    .map_err(|error| error.context(format!("output `{}`", gated.name))),
+            }
         });
         Ok((wanted.collect::<Result<_>>()?, outcome.seconds))
     };
@@ -305,11 +333,23 @@ fn checks(
     precision: Precision,
 ) -> Result<(Vec<CheckResult>, Vec<ValuesFinding>)> {
     let mut findings = Vec::new();
+    let mut pairs: Vec<Beside<'_>> = Vec::new();
     for (wanted, actual) in reference.outputs.iter().zip(&ran.outputs) {
-        findings.push(compare(wanted, actual, samples, limits)?);
+        match beside(wanted, actual) {
+            Ok(pair) => {
+                let mut found = compare(&pair.reference, &pair.actual, samples, limits)?;
+                found.elements -= pair.filled.min(found.elements);
+                findings.push(found);
+                pairs.push(pair);
+            }
+            Err(fault) => findings.push(ValuesFinding::failed(wanted.name(), fault)),
+        }
     }
-    let pairs: Vec<(&Tensor, &Tensor)> = reference.outputs.iter().zip(&ran.outputs).collect();
-    if let Some((one, other)) = exchanged(&pairs, &findings, samples, limits) {
+    let pairs: Vec<(&Tensor, &Tensor)> =
+        pairs.iter().map(|pair| (pair.reference.as_ref(), pair.actual.as_ref())).collect();
+    // What could not be laid beside the reference's is no other output's either.
+    let all = pairs.len() == findings.len();
+    if let Some((one, other)) = all.then(|| exchanged(&pairs, &findings, samples, limits)).flatten() {
         let words = format!("outputs `{one}` and `{other}` hold each other's values");
         for found in findings.iter_mut().filter(|found| found.output == one || found.output == other) {
             found.fault = Some(words.clone());
@@ -341,12 +381,15 @@ fn turned(ran: &Ran, samples: usize, row: &Row) -> CheckResult {
     let mut worst = 0.0_f64;
     let mut fault = None;
     for (forwards, backwards) in ran.outputs.iter().zip(&ran.turned) {
-        let again = backwards.samples((0..backwards.batch()).rev());
-        let found = match again.and_then(|again| compare(forwards, &again, samples, &limits)) {
+        let compared = backwards.turned().map_err(|error| error.message).and_then(|again| {
+            let pair = beside(forwards, &again)?;
+            compare(&pair.reference, &pair.actual, samples, &limits).map_err(|error| error.message)
+        });
+        let found = match compared {
             Ok(found) => found,
             // What has not a row for every sample is no answer, whatever else it is.
-            Err(error) => {
-                fault = fault.or(Some(error.message));
+            Err(message) => {
+                fault = fault.or(Some(message));
                 continue;
             }
         };

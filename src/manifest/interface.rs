@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::read::Source;
 use super::{Input, Layout, Output, OutputKind};
 use crate::error::Result;
+use crate::tensor::{BatchAxes, BatchAxis};
 
 /// The inputs that are fed and the outputs that are gated, by name. Element types and sizes are the model's own.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub struct FedInput {
     pub shape: Option<Vec<usize>>,
     /// Whether it is the same for every sample, and has no batch.
     pub shared: bool,
+    /// The dimension along which its samples lie.
+    pub batch_axis: BatchAxis,
     /// Where its values come from.
     pub values: ValueSource,
 }
@@ -57,6 +60,21 @@ pub enum ValueSource {
 pub struct GatedOutput {
     /// Name at the border of the graph.
     pub name: String,
+    /// The dimension along which its samples lie.
+    pub batch_axis: BatchAxis,
+}
+
+impl Interface {
+    /// Where samples lie in the tensors that do not have them first.
+    pub fn axes(&self) -> BatchAxes {
+        let elsewhere = |axis: BatchAxis| axis != BatchAxis::default();
+        let inputs = self.inputs.iter().filter(|input| !input.shared && elsewhere(input.batch_axis));
+        let outputs = self.outputs.iter().filter(|output| elsewhere(output.batch_axis));
+        BatchAxes {
+            inputs: inputs.map(|input| (input.name.clone(), input.batch_axis)).collect(),
+            outputs: outputs.map(|output| (output.name.clone(), output.batch_axis)).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,7 +84,34 @@ pub(super) struct RawFedInput {
     shape: Option<Spanned<Vec<usize>>>,
     #[serde(default)]
     shared: bool,
+    batch_axis: Option<Spanned<RawBatchAxis>>,
     values: Spanned<RawValues>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged, expecting = "expected a dimension counted from 0, or \"none\"")]
+enum RawBatchAxis {
+    At(usize),
+    Without(Without),
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Without {
+    None,
+}
+
+impl From<RawBatchAxis> for BatchAxis {
+    fn from(raw: RawBatchAxis) -> Self {
+        match raw {
+            RawBatchAxis::At(axis) => Self::At(axis),
+            RawBatchAxis::Without(Without::None) => Self::None,
+        }
+    }
+}
+
+fn axis_of(raw: Option<&Spanned<RawBatchAxis>>) -> BatchAxis {
+    raw.map_or_else(BatchAxis::default, |axis| (*axis.get_ref()).into())
 }
 
 #[derive(Deserialize)]
@@ -87,6 +132,7 @@ enum RawValues {
 pub(super) struct RawGatedOutput {
     name: Spanned<String>,
     task: Spanned<String>,
+    batch_axis: Option<Spanned<RawBatchAxis>>,
 }
 
 /// What a manifest of several inputs says in the words of one, which only name the first of them, and all of it.
@@ -132,6 +178,10 @@ fn read(
         if let Some(shape) = raw.shape.as_ref().filter(|shape| shape.get_ref().contains(&0)) {
             return Err(source.error(shape.span(), "no dimension of a sample may be 0"));
         }
+        if let Some(axis) = raw.batch_axis.as_ref().filter(|_| raw.shared) {
+            return Err(source.error(axis.span(), "what is shared has no batch, so that it has no axis of one"));
+        }
+        let batch_axis = axis_of(raw.batch_axis.as_ref());
         let span = raw.values.span();
         let ascending = |[low, high]: [f64; 2], what: &str| {
             let sound = low.is_finite() && high.is_finite() && low < high;
@@ -158,7 +208,8 @@ fn read(
             RawValues::OneHot => ValueSource::OneHot,
             RawValues::From(path) => ValueSource::File(resolve(&path)),
         };
-        fed.push(FedInput { name, shape: raw.shape.map(Spanned::into_inner), shared: raw.shared, values });
+        let shape = raw.shape.map(Spanned::into_inner);
+        fed.push(FedInput { name, shape, shared: raw.shared, batch_axis, values });
     }
     let mut gated: Vec<GatedOutput> = Vec::new();
     for raw in outputs {
@@ -171,7 +222,7 @@ fn read(
                 .error(raw.task.span(), format!("`[[output]]` has no task `{}` yet", raw.task.get_ref()))
                 .hint("`task = \"values\"` compares element by element; a classifier of one input has `[input]` and `[output]`"));
         }
-        gated.push(GatedOutput { name });
+        gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name });
     }
     Ok(Interface { inputs: fed, outputs: gated })
 }

@@ -146,7 +146,8 @@ where
         count: count(&raw.calibration.count, 512, 512, "calibration")?,
         method: raw.calibration.method.unwrap_or(CalibrationMethod::Percentile),
     };
-    let batches = batches(source, raw.matrix.batches, input.fixed_batch)?;
+    let one_by_one = interface.as_ref().is_some_and(|interface| interface.axes().one_by_one());
+    let batches = batches(source, raw.matrix.batches, input.fixed_batch, one_by_one)?;
     let mut fetch = Vec::new();
     for name in raw.matrix.fetch {
         if !FETCHED.contains(&name.get_ref().as_str()) {
@@ -370,11 +371,25 @@ fn output(source: &Source<'_>, raw: RawOutput) -> Result<Output> {
     Ok(Output { name: raw.name.into_inner(), classes, kind: raw.kind.unwrap_or(OutputKind::Logits), labels })
 }
 
-fn batches(source: &Source<'_>, raw: Option<Spanned<Vec<u32>>>, fixed: Option<u32>) -> Result<Vec<u32>> {
+fn batches(
+    source: &Source<'_>,
+    raw: Option<Spanned<Vec<u32>>>,
+    fixed: Option<u32>,
+    one_by_one: bool,
+) -> Result<Vec<u32>> {
+    let fixed = if one_by_one { Some(1) } else { fixed };
     let Some(raw) = raw else { return Ok(fixed.map_or_else(|| vec![1, 8, 16, 32], |fixed| vec![fixed])) };
     let batches = raw.get_ref().clone();
     if batches.is_empty() || batches.contains(&0) || !batches.is_sorted_by(|left, right| left < right) {
         return Err(source.error(raw.span(), "batch sizes ascend, each once, none 0"));
+    }
+    if one_by_one && batches != [1] {
+        return Err(source
+            .error(
+                raw.span(),
+                "`batch-axis = \"none\"` has the model run sample by sample, so that no batch but 1 can be gated",
+            )
+            .hint("write `batches = [1]`"));
     }
     if let Some(fixed) = fixed
         && batches != [fixed]

@@ -161,7 +161,7 @@ pub struct SessionOptions {
     /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model).
     #[serde(default)]
     pub emulate_half: bool,
-    /// Whether the outputs are inner tensors that are only looked at: any shape will do, an empty one too.
+    /// Whether the outputs are inner tensors that are only looked at, or have no batch: any shape will do, an empty one too.
     #[serde(default)]
     pub inner_tensors: bool,
     /// Whether integer products are summed exactly where the library would saturate them; see

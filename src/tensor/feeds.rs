@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 pub struct Feeds {
     samples: Vec<Tensor>,
     shared: Vec<Tensor>,
+    batch: usize,
 }
 
 impl Feeds {
@@ -29,7 +30,8 @@ impl Feeds {
                 other.shape
             )));
         }
-        let feeds = Self { samples, shared };
+        let batch = first.batch();
+        let feeds = Self { samples, shared, batch };
         let twice = |name: &str| feeds.tensors().filter(|tensor| tensor.name == name).count() > 1;
         if let Some(tensor) = feeds.tensors().find(|tensor| twice(&tensor.name)) {
             return Err(Error::input(format!("input `{}` is fed twice", tensor.name)));
@@ -37,9 +39,14 @@ impl Feeds {
         Ok(feeds)
     }
 
+    /// What a model is fed whose samples do not all lie along first dimensions.
+    pub(super) const fn laid_out(samples: Vec<Tensor>, shared: Vec<Tensor>, batch: usize) -> Self {
+        Self { samples, shared, batch }
+    }
+
     /// Samples.
-    pub fn batch(&self) -> usize {
-        self.samples.first().map_or(0, Tensor::batch)
+    pub const fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Every tensor, those with samples first.
@@ -72,8 +79,9 @@ impl Feeds {
     /// # Errors
     /// `Input`, where one lies past the end.
     pub fn samples(&self, rows: impl ExactSizeIterator<Item = usize> + Clone) -> Result<Self> {
+        let batch = rows.len();
         let samples = self.samples.iter().map(|tensor| tensor.samples(rows.clone())).collect::<Result<_>>()?;
-        Ok(Self { samples, shared: self.shared.clone() })
+        Ok(Self { samples, shared: self.shared.clone(), batch })
     }
 
     /// The first `count` samples, or all where there are fewer.
@@ -88,7 +96,7 @@ impl Feeds {
 /// Feeds of a model of one input.
 impl From<Tensor> for Feeds {
     fn from(tensor: Tensor) -> Self {
-        Self { samples: vec![tensor], shared: Vec::new() }
+        Self { batch: tensor.batch(), samples: vec![tensor], shared: Vec::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::places;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
 use crate::runtime::{Installation, OpenRequest, Probe, SearchPaths};
-use crate::tensor::{Feed, Signature, Tensor, Values};
+use crate::tensor::{BatchAxes, Feed, Signature, Tensor, Values};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
@@ -170,7 +170,14 @@ impl Worker {
 
     /// Runs `feeds`, `batch` samples at a time; a short last batch is padded where `pad` says so (static models).
     pub fn run(&mut self, feeds: &impl Feed, batch: usize, pad: bool) -> Result<RunOutcome> {
-        self.outputs("run the samples", &Request::Run { feeds: FeedsHeader::of(feeds), batch, pad }, feeds)
+        self.run_laid_out(feeds, batch, pad, &BatchAxes::default())
+    }
+
+    /// As [`Worker::run`], with samples where `axes` says. Of an output that has no batch there is a tensor for each sample, one
+    /// after the other, all of its name.
+    pub fn run_laid_out(&mut self, feeds: &impl Feed, batch: usize, pad: bool, axes: &BatchAxes) -> Result<RunOutcome> {
+        let request = Request::Run { feeds: FeedsHeader::of(feeds), batch, pad, axes: axes.clone() };
+        self.outputs("run the samples", &request, feeds)
     }
 
     /// Runs `feeds`, `batch` samples at a time; of each output, what values it takes, sample by sample.

@@ -30,7 +30,7 @@ use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{OpenRequest, Probe, SearchPaths};
 #[cfg(any(test, fuzzing))]
 use crate::tensor::Feeds;
-use crate::tensor::{ElementType, Feed, Signature, Tensor};
+use crate::tensor::{BatchAxes, ElementType, Feed, Signature, Tensor};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
@@ -46,8 +46,8 @@ pub(crate) enum Request {
     Device { index: usize },
     /// Load an artifact; replaces the session before it.
     Open(Box<OpenRequest>),
-    /// Run the samples that follow, `batch` at a time.
-    Run { feeds: FeedsHeader, batch: usize, pad: bool },
+    /// Run the samples that follow, `batch` at a time, in tensors laid out by `axes`.
+    Run { feeds: FeedsHeader, batch: usize, pad: bool, axes: BatchAxes },
     /// Run the samples that follow, `batch` at a time, and say what values the outputs take; see [`Extent`].
     Survey { feeds: FeedsHeader, batch: usize },
     /// Layers of the loaded artifact.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
 use crate::runtime::{self, OpenRequest, Session, padding};
-use crate::tensor::{Feeds, Tensor, Values, element_count};
+use crate::tensor::{BatchAxes, BatchAxis, Feeds, Tensor, Values, element_count};
 use crate::timing::TransferCount;
 use crate::timing::contract::Measurement;
 use crate::vocabulary::RuntimeId;
@@ -106,7 +106,7 @@ impl State {
                 let seconds = start.elapsed().as_secs_f64();
                 Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
             }
-            Request::Run { feeds, batch, pad } => self.run(fed(&feeds, tensors)?, batch, pad),
+            Request::Run { feeds, batch, pad, axes } => self.run(fed(&feeds, tensors)?, batch, pad, &axes),
             Request::Survey { feeds, batch } => self.survey(&fed(&feeds, tensors)?, batch),
             Request::Layers => {
                 self.faults.before("layers");
@@ -160,7 +160,7 @@ impl State {
         Ok((Reply::Outputs { outputs, seconds, transfers: TransferCount::default() }, extents))
     }
 
-    fn run(&mut self, mut feeds: Feeds, batch: usize, pad: bool) -> Result<Answer> {
+    fn run(&mut self, mut feeds: Feeds, batch: usize, pad: bool, axes: &BatchAxes) -> Result<Answer> {
         self.faults.before("run");
         for input in feeds.with_samples_mut() {
             self.faults.spoil_input("run", input);
@@ -170,14 +170,25 @@ impl State {
         let before = session.transfers();
         let start = Instant::now();
         let mut outputs: Vec<Tensor> = Vec::new();
+        if axes.one_by_one() && batch != 1 {
+            return Err(Error::invalid(format!(
+                "a model without a batch is run sample by sample, not {batch} at once"
+            )));
+        }
+        // Of outputs without a batch, a tensor for each sample.
+        let mut apart: Vec<Tensor> = Vec::new();
+        let mut answer = |part: &Feeds| axes.bring_first(session.run(&axes.lay_out(part)?)?);
         for part in batches {
             let answers = if pad && part.batch() < batch {
-                padding::run_padded(&part, batch, &mut |part| session.run(part))?
+                padding::run_padded(&part, batch, &mut answer)?
             } else {
-                session.run(&part)?
+                answer(&part)?
             };
-            append(&mut outputs, answers)?;
+            let (rows, whole) = answers.into_iter().partition(|answer| axes.output(&answer.name) != BatchAxis::None);
+            append(&mut outputs, rows)?;
+            apart.extend(whole);
         }
+        outputs.extend(apart);
         self.faults.slow("run", start);
         let seconds = start.elapsed().as_secs_f64();
         let transfers = session.transfers().since(before);

@@ -5,6 +5,7 @@
 mod accuracy;
 /// The other build is measured as this one is.
 mod against;
+mod axes;
 /// Engines, killed in the middle and built again.
 mod budget;
 mod builds;

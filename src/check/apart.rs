@@ -1,0 +1,188 @@
+//! Answers of outputs that have no batch: a tensor for each sample, beside those that have a row for each.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, Result};
+use crate::tensor::{ElementType, Tensor, Values, element_count};
+
+/// What was answered in one output, by sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answers {
+    /// A row for each sample.
+    Rows(Tensor),
+    /// A tensor for each sample; their shapes differ.
+    Apart(Vec<Tensor>),
+}
+
+impl Answers {
+    /// The answers of an output without a batch, stacked where all have one shape.
+    ///
+    /// # Errors
+    /// `Failed`, where there are none or their types differ.
+    pub fn of(parts: Vec<Tensor>) -> Result<Self> {
+        let first = parts.first().ok_or_else(|| Error::failed("no sample was answered"))?;
+        if parts.iter().any(|part| part.shape != first.shape) {
+            return Ok(Self::Apart(parts));
+        }
+        let (name, shape) = (first.name.clone(), [&[parts.len()], first.shape.as_slice()].concat());
+        let mut all = parts.into_iter().map(|part| part.values);
+        let mut values = all.next().ok_or_else(|| Error::failed("no sample was answered"))?;
+        all.try_for_each(|part| values.extend(&part))?;
+        Tensor::new(name, shape, values).map(Self::Rows)
+    }
+
+    /// From the last sample to the first.
+    ///
+    /// # Errors
+    /// `Input`, where there are no rows.
+    pub fn turned(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Rows(tensor) => Self::Rows(tensor.samples((0..tensor.batch()).rev())?),
+            Self::Apart(parts) => Self::Apart(parts.iter().rev().cloned().collect()),
+        })
+    }
+
+    /// The output's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Rows(tensor) => &tensor.name,
+            Self::Apart(parts) => parts.first().map_or("", |part| &part.name),
+        }
+    }
+
+    fn shapes(&self) -> Vec<&[usize]> {
+        match self {
+            Self::Rows(tensor) => vec![tensor.shape.get(1..).unwrap_or_default(); tensor.batch()],
+            Self::Apart(parts) => parts.iter().map(|part| part.shape.as_slice()).collect(),
+        }
+    }
+}
+
+/// Both sides as tensors of one shape, a row for each sample.
+#[derive(Clone, Debug)]
+pub struct Beside<'a> {
+    /// The reference's.
+    pub reference: Cow<'a, Tensor>,
+    /// What is judged.
+    pub actual: Cow<'a, Tensor>,
+    /// Elements that fill up the rows of shorter answers on both sides: NaN, or 0 where there is none.
+    pub filled: usize,
+}
+
+/// `reference` and `actual` beside each other.
+///
+/// # Errors
+/// What is wrong, in a sentence: a sample is answered in another shape.
+pub fn beside<'a>(reference: &'a Answers, actual: &'a Answers) -> Result<Beside<'a>, String> {
+    let (wanted, got) = (reference.shapes(), actual.shapes());
+    if let (Answers::Rows(reference), Answers::Rows(actual)) = (reference, actual) {
+        return Ok(Beside { reference: Cow::Borrowed(reference), actual: Cow::Borrowed(actual), filled: 0 });
+    }
+    if wanted.len() != got.len() {
+        return Err(format!("{} samples are answered, by the reference {}", got.len(), wanted.len()));
+    }
+    let differing: Vec<usize> = (0..wanted.len()).filter(|&sample| wanted.get(sample) != got.get(sample)).collect();
+    if let Some(&first) = differing.first() {
+        return Err(format!(
+            "{} of {} samples are answered in another shape, the first sample {first}: {:?} instead of {:?}",
+            differing.len(),
+            wanted.len(),
+            got.get(first).copied().unwrap_or_default(),
+            wanted.get(first).copied().unwrap_or_default()
+        ));
+    }
+    let lengths: Vec<usize> = wanted.iter().map(|shape| element_count(shape).unwrap_or(0)).collect();
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let filled = lengths.iter().map(|length| longest - length).sum();
+    let side = |answers: &Answers| even(answers, longest).map(Cow::Owned).map_err(|error| error.message);
+    Ok(Beside { reference: side(reference)?, actual: side(actual)?, filled })
+}
+
+/// A row of `length` elements for each sample.
+fn even(answers: &Answers, length: usize) -> Result<Tensor> {
+    let parts = match answers {
+        Answers::Rows(tensor) => return Ok(tensor.clone()),
+        Answers::Apart(parts) => parts,
+    };
+    let first = parts.first().ok_or_else(|| Error::failed("no sample was answered"))?;
+    let element_type = first.element_type();
+    let filling = filling(element_type);
+    let mut bytes = Vec::new();
+    for part in parts {
+        if part.element_type() != element_type {
+            return Err(Error::failed(format!("samples are answered in {element_type} and {}", part.element_type())));
+        }
+        bytes.extend(part.values.encode());
+        bytes.extend(filling.repeat(length.saturating_sub(part.values.len())));
+    }
+    Tensor::new(first.name.clone(), vec![parts.len(), length], Values::decode(element_type, &bytes)?)
+}
+
+/// The bytes of an element that no comparison counts where both sides have it: NaN, or 0.
+fn filling(element_type: ElementType) -> Vec<u8> {
+    let one = Values::Float32(vec![f32::NAN]);
+    one.to_float(element_type).map_or_else(|| vec![0; element_type.bytes().unwrap_or(0)], |values| values.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::check::values::{ValueLimits, compare};
+
+    fn part(values: &[f32]) -> Tensor {
+        Tensor::float32("y", vec![values.len()], values.to_vec()).unwrap()
+    }
+
+    fn answers(parts: &[&[f32]]) -> Answers {
+        Answers::of(parts.iter().map(|values| part(values)).collect()).unwrap()
+    }
+
+    fn limits() -> ValueLimits {
+        ValueLimits { absolute: 0.01, relative: 0.0, sqnr_db: 0.0, source: String::new() }
+    }
+
+    #[test]
+    fn answers_of_one_shape_are_rows_and_scalars_too() {
+        let rows = Tensor::float32("y", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+        assert_eq!(answers(&[&[1.0, 2.0], &[3.0, 4.0]]), Answers::Rows(rows));
+        let scalar = |value: i64| Tensor::new("n", vec![], Values::Int64(vec![value])).unwrap();
+        let rows = Tensor::new("n", vec![2], Values::Int64(vec![4, 5])).unwrap();
+        assert_eq!(Answers::of(vec![scalar(4), scalar(5)]).unwrap(), Answers::Rows(rows));
+        assert!(Answers::of(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn shorter_answers_are_filled_up_with_what_no_comparison_counts() {
+        let reference = answers(&[&[1.0], &[-1.0, 1.0, 1.0], &[]]);
+        let actual = answers(&[&[1.0], &[-1.0, 1.5, 1.0], &[]]);
+        let found = beside(&reference, &actual).unwrap();
+        assert_eq!((found.reference.shape.as_slice(), found.filled), (&[3, 3][..], 5));
+        let judged = compare(&found.reference, &found.actual, 3, &limits()).unwrap();
+        let fault = judged.fault.unwrap();
+        assert!(fault.contains("sample 1, element 1 is 1.5 instead of 1"), "{fault}");
+        assert_eq!((judged.outside, judged.max_abs), (1, 0.5));
+        let same = beside(&reference, &reference).unwrap();
+        assert_eq!(compare(&same.reference, &same.actual, 3, &limits()).unwrap().fault, None);
+    }
+
+    #[test]
+    fn another_shape_and_another_number_of_samples_are_told() {
+        let reference = answers(&[&[1.0], &[1.0, 2.0]]);
+        let other = beside(&reference, &answers(&[&[1.0], &[1.0, 2.0, 3.0]])).unwrap_err();
+        assert_eq!(other, "1 of 2 samples are answered in another shape, the first sample 1: [3] instead of [2]");
+        let even = beside(&reference, &answers(&[&[1.0], &[1.0]])).unwrap_err();
+        assert_eq!(even, "1 of 2 samples are answered in another shape, the first sample 1: [1] instead of [2]");
+        let fewer = beside(&reference, &answers(&[&[1.0]])).unwrap_err();
+        assert_eq!(fewer, "1 samples are answered, by the reference 2");
+    }
+
+    #[test]
+    fn turning_is_undone_by_turning() {
+        for answers in [answers(&[&[1.0], &[2.0]]), answers(&[&[1.0], &[2.0, 3.0]])] {
+            assert_ne!(answers.turned().unwrap(), answers);
+            assert_eq!(answers.turned().unwrap().turned().unwrap(), answers);
+            assert_eq!(answers.name(), "y");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Models whose samples do not lie along the first dimension, and models without a batch, through real runtimes.
+
+use std::process::Command;
+
+use trtgate::convert::environment::{EXPORT, find_in};
+use trtgate::convert::store::Store;
+use trtgate::findings::Report;
+use trtgate::vocabulary::Status;
+
+use crate::context::{Context, Run, report};
+
+/// A folder with the models in it.
+pub fn context_with(script: &str) -> Context {
+    let context = Context::new();
+    let environment = find_in(&Store::open(None).unwrap(), EXPORT).expect("`trtgate export` installs the environment");
+    let python = environment.python.expect("the export environment has no Python");
+    let output = Command::new(python).args(["-c", script]).arg(context.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    context
+}
+
+fn models() -> Context {
+    context_with(include_str!("axes_models.py"))
+}
+
+const RECURRENT: &str = r#"schema = 1
+[model]
+name = "recurrent"
+onnx = "recurrent.onnx"
+[[input]]
+name = "x"
+values = { uniform = [-1.0, 1.0] }
+[[input]]
+name = "state"
+batch-axis = 1
+values = { uniform = [-1.0, 1.0] }
+[[output]]
+name = "y"
+task = "values"
+[[output]]
+name = "next"
+task = "values"
+batch-axis = 1
+[probes]
+count = 20
+[matrix]
+batches = [1, 8]
+[matrix.runtimes]
+onnxruntime = ["fp32", "fp16"]
+"#;
+
+const WHOLE: &str = r#"schema = 1
+[model]
+name = "whole"
+onnx = "whole.onnx"
+[[input]]
+name = "x"
+batch-axis = "none"
+values = { uniform = [0.0, 1.0] }
+[[output]]
+name = "total"
+task = "values"
+batch-axis = "none"
+[[output]]
+name = "kept"
+task = "values"
+batch-axis = "none"
+[probes]
+count = 20
+[matrix]
+batches = [1]
+[matrix.runtimes]
+onnxruntime = ["fp32", "fp16"]
+"#;
+
+fn gate(context: &Context, manifest: &str, fault: Option<&str>) -> (Run, Report) {
+    std::fs::write(context.path("gate.toml"), manifest).unwrap();
+    let mut command = context.command(&["gate", "--json", "report.json"]);
+    fault.map(|fault| command.env("TRTGATE_TEST_FAULT", fault));
+    let run = Run::of(command.output().unwrap(), context.folder.path());
+    (run, report(&context.path("report.json")))
+}
+
+fn statuses(report: &Report) -> Vec<Status> {
+    report.cells.iter().map(|cell| cell.status).collect()
+}
+
+#[test]
+fn a_state_has_its_batch_where_the_manifest_says() {
+    let context = models();
+    let (run, sound) = gate(&context, RECURRENT, None);
+    assert_eq!((run.code, statuses(&sound)), (0, vec![Status::Pass; 4]), "{}", run.shown());
+    let details: Vec<&str> = sound.cells[3].checks.iter().map(|check| check.detail.as_str()).collect();
+    assert!(details[1].starts_with("output `next`: 120 values, "), "{details:?}");
+
+    // Along the first dimension there are two layers and no samples.
+    let wrong = RECURRENT.replacen("task = \"values\"\nbatch-axis = 1", "task = \"values\"", 1);
+    let (run, found) = gate(&context, &wrong, None);
+    assert_eq!(run.code, 1, "{}", run.shown());
+    assert!(found.cells.iter().all(|cell| cell.status != Status::Pass), "{}", run.shown());
+
+    let (run, found) = gate(&context, RECURRENT, Some("swap-slots@run/onnxruntime/fp16"));
+    assert_eq!((run.code, found.cells[3].status), (1, Status::Fail), "{}", run.shown());
+}
+
+#[test]
+fn a_model_without_a_batch_is_run_sample_by_sample() {
+    let context = models();
+    let (run, sound) = gate(&context, WHOLE, None);
+    assert_eq!((run.code, statuses(&sound)), (0, vec![Status::Pass; 2]), "{}", run.shown());
+    assert!(sound.notes.iter().any(|note| note.contains("sample by sample")), "{:?}", sound.notes);
+    let details: Vec<&str> = sound.cells[1].checks.iter().map(|check| check.detail.as_str()).collect();
+    assert!(details[0].starts_with("output `total`: 20 values, "), "{details:?}");
+    // Every sample keeps another number of places.
+    assert!(details[1].starts_with("output `kept`: "), "{details:?}");
+    assert!(details[1].ends_with(" values are equal") && details[1] != "output `kept`: 400 values are equal");
+    assert!(details.contains(&"20 samples are answered alike in any order"), "{details:?}");
+
+    let (run, found) = gate(&context, WHOLE, Some("scale=total@run/onnxruntime/fp16"));
+    assert_eq!((run.code, found.cells[1].status), (1, Status::Fail), "{}", run.shown());
+    let reason = found.cells[1].reason.clone().unwrap_or_default();
+    assert!(reason.starts_with("output `total`: "), "{reason}");
+
+    for (before, after, words) in [
+        ("batches = [1]", "batches = [1, 8]", "no batch but 1 can be gated"),
+        (
+            "task = \"values\"\nbatch-axis = \"none\"",
+            "task = \"values\"",
+            "is said to have a batch, and no input has one",
+        ),
+        ("batch-axis = \"none\"", "batch-axis = \"some\"", "expected a dimension counted from 0, or \"none\""),
+        ("batch-axis = \"none\"", "batch-axis = 3", "`batch-axis` of `x` is 3, and it has shape [5, 4]"),
+    ] {
+        std::fs::write(context.path("gate.toml"), WHOLE.replacen(before, after, 1)).unwrap();
+        let run = context.run(&["gate"]);
+        assert_eq!(run.code, 2, "{words}: {}", run.shown());
+        assert!(run.stderr.contains(words), "{words}: {}", run.shown());
+    }
+}
