@@ -141,10 +141,21 @@ impl NaturalLeads {
             ));
         }
         let kind = kind_of(outputs, classes, kind)?;
-        let mut leads: Vec<f64> = rows().map(|row| Lead::of(row, kind).nats).collect();
+        Self::of_nats(rows().map(|row| Lead::of(row, kind).nats).collect())
+    }
+
+    /// Of leads, in nats.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) where there are none.
+    pub fn of_nats(mut leads: Vec<f64>) -> Result<Self> {
+        let samples = leads.len();
+        if samples == 0 {
+            return Err(Error::invalid("there are no natural samples to take leads from"));
+        }
         leads.sort_by(f64::total_cmp);
         let at = |place: f64| {
-            let last = leads.len() - 1;
+            let last = samples - 1;
             let low = (place.max(0.0) as usize).min(last);
             let high = (low + 1).min(last);
             let share = (place - low as f64).clamp(0.0, 1.0);

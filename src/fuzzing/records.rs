@@ -176,7 +176,7 @@ pub(super) fn store(bytes: &[u8]) -> bool {
 pub(super) fn natural(bytes: &[u8]) -> bool {
     on_file("natural.json", bytes, |path| {
         let Ok(natural) = Natural::load(path) else { return false };
-        let _ = natural.notes();
+        let _ = natural.hardly_told_apart();
         assert!(natural.to_bytes().is_ok());
         true
     })

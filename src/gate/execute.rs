@@ -301,7 +301,9 @@ impl Lane<'_> {
             };
             let fresh = match inputs.fresh {
                 Some(samples) if largest => {
-                    let samples = samples.first(affordable(samples.batch(), inputs.probes.batch(), run.seconds))?;
+                    let limit = inputs.limits.request.as_secs_f64();
+                    let count = affordable(samples.batch(), inputs.probes.batch(), run.seconds, limit);
+                    let samples = samples.first(count)?;
                     let answered = worker.run(&samples, batch, pad);
                     if worker.is_dead() {
                         return Err(answered.err().unwrap_or_else(|| Error::failed("the worker has ended")));
@@ -374,15 +376,16 @@ impl Lane<'_> {
     }
 }
 
-/// Seconds that natural samples may take a cell beside its probes.
-const FRESH_SECONDS: f64 = 10.0;
+/// Share of a request's limit that natural samples may take a cell beside its probes: a last resort, since there are no more of
+/// them than there are probes by default.
+const FRESH_SHARE: f64 = 0.75;
 /// Fewest of them, however slow the cell is.
 const FEWEST_FRESH: usize = 32;
 
-/// How many of `count` natural samples a cell runs that took so many seconds for its probes.
-fn affordable(count: usize, probes: usize, seconds: f64) -> usize {
+/// How many of `count` natural samples a cell runs in one request of `limit` seconds, that took so many seconds for its probes.
+fn affordable(count: usize, probes: usize, seconds: f64, limit: f64) -> usize {
     let each = seconds / probes.max(1) as f64;
-    let within = if each > 0.0 { (FRESH_SECONDS / each) as usize } else { count };
+    let within = if each > 0.0 { (FRESH_SHARE * limit / each) as usize } else { count };
     count.min(within.max(FEWEST_FRESH))
 }
 

@@ -307,7 +307,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let probe_images = images(&probe_set, &cells);
     let mut notes = samples::notes(workspace, &probe_set)?;
-    notes.extend(natural.iter().flat_map(natural::Natural::notes).chain(not_closer));
+    notes.extend(natural.iter().flat_map(|natural| natural.notes(manifest)).chain(not_closer));
     let unmet = unmet(manifest, &standing, options, &cells);
     let (runtimes, of_plan) = required(manifest, options);
     let mut report = Report {

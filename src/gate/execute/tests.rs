@@ -254,11 +254,13 @@ fn ordinary_samples_are_answered_at_the_largest_batch() {
 
 #[test]
 fn a_slow_cell_answers_fewer_ordinary_samples() {
-    assert_eq!(affordable(256, 64, 0.0), 256);
-    assert_eq!(affordable(256, 64, 6.4), 100);
-    assert_eq!(affordable(256, 64, 640.0), FEWEST_FRESH);
-    assert_eq!(affordable(20, 64, 640.0), 20);
-    assert_eq!(affordable(256, 0, 1.0), FEWEST_FRESH);
+    assert_eq!(affordable(256, 64, 0.0, 120.0), 256);
+    // As many as there are probes are answered wherever these are, however busy the machine is.
+    assert_eq!(affordable(256, 256, 89.0, 120.0), 256);
+    assert_eq!(affordable(256, 64, 57.6, 120.0), 100);
+    assert_eq!(affordable(256, 64, 640.0, 120.0), FEWEST_FRESH);
+    assert_eq!(affordable(20, 64, 640.0, 120.0), 20);
+    assert_eq!(affordable(256, 0, 10.0, 120.0), FEWEST_FRESH);
 }
 
 /// Labelled data is answered at the largest batch, and by each file of one batch.
