@@ -45,6 +45,19 @@ pub fn read(path: &Path) -> Result<Model> {
     parse(&bytes).map_err(|error| error.context(format!("`{}` is not a usable ONNX model", path.display())))
 }
 
+/// What exporters wrote beside the graph, key and value: nothing that decides what it computes.
+pub fn metadata(path: &Path) -> Result<Vec<(String, String)>> {
+    #[derive(Clone, PartialEq, Message)]
+    struct Beside {
+        #[prost(message, repeated, tag = "14")]
+        metadata: Vec<messages::StringEntry>,
+    }
+    let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
+    let beside = Beside::decode(Bytes::from(bytes))
+        .map_err(|error| Error::input(format!("`{}` does not decode as ONNX", path.display())).because(error))?;
+    Ok(beside.metadata.into_iter().map(|entry| (entry.key, entry.value)).collect())
+}
+
 /// Whether a file decodes as a model that keeps values in other files, as no artifact does.
 pub(crate) fn has_values_elsewhere(path: &Path) -> Result<bool> {
     let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;

@@ -74,7 +74,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     }
     let store = Store::open(None)?;
     if let (None, Some(file)) = (&arguments.saved_model, &arguments.onnx)
-        && let Some(written) = of_several(arguments, file, &store)?
+        && let Some(written) = of_several(global, arguments, file, &store)?
     {
         crate::atomic::write(&arguments.out, written.text.as_bytes())?;
         console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
@@ -142,14 +142,29 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
 }
 
 /// The manifest of a model that `[input]` and `[output]` cannot describe; `None` where they can, or where an output was chosen.
-fn of_several(arguments: &InitArguments, file: &Path, store: &Store) -> Result<Option<several::Written>> {
-    let (model, signature, sha256) = inspect::onnx_signature(file, store).map_err(as_wrong_input)?;
+fn of_several(
+    global: &Global,
+    arguments: &InitArguments,
+    file: &Path,
+    store: &Store,
+) -> Result<Option<several::Written>> {
+    let (model, signature, sha256, kept) = inspect::onnx_signature(file, store).map_err(as_wrong_input)?;
     if arguments.output.is_some() || !several::needed(&signature) {
         return Ok(None);
     }
     let name = arguments.name.clone().unwrap_or_else(|| name_of(file));
     let onnx = relative_to(file, &arguments.out)?;
-    several::text(&name, &onnx, &sha256, &model, &signature).map(Some).map_err(as_wrong_input)
+    let (program, progress) = (WorkerProgram::current()?, progress::standard(global.quiet, global.verbose));
+    let means = Means { program: &program, store, progress: &*progress };
+    let subject = several::Subject {
+        name: &name,
+        onnx: &onnx,
+        kept: &kept,
+        sha256: &sha256,
+        model: &model,
+        signature: &signature,
+    };
+    several::text(&subject, &means).map(Some).map_err(as_wrong_input)
 }
 
 /// Writes the manifest, and returns it as it reads back: a template that does not parse helps nobody.

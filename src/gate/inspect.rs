@@ -227,17 +227,18 @@ fn are_probabilities(row: &[f32]) -> bool {
     row.iter().all(|value| (-1e-6..=1.0 + 1e-3).contains(value)) && (sum - 1.0).abs() < 1e-3
 }
 
-/// Reads an ONNX file into `store`; returns it with its signature and digest, whatever its inputs and outputs are.
+/// Reads an ONNX file into `store`; returns it with its signature and digest, whatever its inputs and outputs are, and its copy's
+/// place.
 ///
 /// # Errors
 /// If the file is no complete ONNX model.
-pub fn onnx_signature(file: &Path, store: &Store) -> Result<(Model, Signature, String)> {
+pub fn onnx_signature(file: &Path, store: &Store) -> Result<(Model, Signature, String, PathBuf)> {
     let named = ModelSource::Onnx { path: file.to_owned() };
     let reading = Reading::of(&named)?;
     let kept = reading.keep(store)?;
     let model = onnx::read(kept.path()).map_err(|error| pin::named_as(&named, &kept, error))?;
     let signature = onnx::signature(&model);
-    Ok((model, signature, reading.sha256().to_owned()))
+    Ok((model, signature, reading.sha256().to_owned(), kept.path().to_owned()))
 }
 
 /// Reads an ONNX file into `store`, and its signature.

@@ -54,6 +54,7 @@ mod reading;
 mod reference;
 pub mod samples;
 mod saturated;
+pub mod scout;
 mod standing;
 mod stopped;
 pub mod timing;

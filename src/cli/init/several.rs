@@ -5,9 +5,12 @@ use std::path::Path;
 
 use super::template::quoted;
 use crate::error::{Error, Result};
+use crate::gate::inspect::Means;
+use crate::gate::scout::{Scouted, scout};
 use crate::manifest::Manifest;
+use crate::manifest::interface::ValueSource;
 use crate::onnx::{Graph, Model};
-use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
+use crate::tensor::{BatchAxis, ElementType, Signature, TensorSpec, shape_text};
 
 /// A size that the model leaves open, where nothing says another.
 const OPEN: usize = 16;
@@ -39,63 +42,110 @@ pub(super) fn needed(signature: &Signature) -> bool {
     }
 }
 
-/// The manifest of `model`, whose file is called `onnx` from where the manifest is.
+/// A model that is looked at, and how.
+pub(super) struct Subject<'a> {
+    /// Its name in reports.
+    pub(super) name: &'a str,
+    /// Its file, as the manifest names it.
+    pub(super) onnx: &'a str,
+    /// Its file, as it was read.
+    pub(super) kept: &'a Path,
+    /// The file's digest.
+    pub(super) sha256: &'a str,
+    /// The file, read.
+    pub(super) model: &'a Model,
+    /// Its inputs and outputs.
+    pub(super) signature: &'a Signature,
+}
+
+/// The manifest of a model: of what its file says, of what running it shows, and of guesses, which are said to be some.
 ///
 /// # Errors
 /// `Unsupported`, where an input cannot be fed or no output can be compared, in those words.
-pub(super) fn text(name: &str, onnx: &str, sha256: &str, model: &Model, signature: &Signature) -> Result<Written> {
+pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> {
+    let Subject { name, onnx, kept, sha256, model, signature } = *subject;
     let mut told = Vec::new();
-    let fixed = batch_of(signature)?;
-    let mut inputs = String::new();
-    for input in &signature.inputs {
-        if input.element_type.bytes().is_none() {
-            return Err(Error::unsupported(format!("input `{}` takes {}, which cannot be fed", input.name, input.element_type))
-                .hint("no engine that is gated takes texts; gate the part of the model behind the look-up, which takes numbers"));
+    if let Some(input) = signature.inputs.iter().find(|input| input.element_type.bytes().is_none()) {
+        return Err(Error::unsupported(format!(
+            "input `{}` takes {}, which cannot be fed",
+            input.name, input.element_type
+        ))
+        .hint(
+            "no engine that is gated takes texts; gate the part of the model behind the look-up, which takes numbers",
+        ));
+    }
+    let found: Vec<(ValueSource, &'static str)> =
+        signature.inputs.iter().map(|input| values_of(input, model.graph.as_ref())).collect();
+    let sources: Vec<ValueSource> = found.iter().map(|(values, _)| values.clone()).collect();
+    let (scouted, ran) = match scout(kept, model, signature, &sources, means) {
+        Ok(scouted) => (scouted, true),
+        Err(error) => {
+            let mut words = format!("the model could not be run to see: {error}");
+            error.causes.first().into_iter().for_each(|cause| words.push_str(&format!(" ({})", first_line(cause))));
+            told.push(words);
+            (guessed(signature)?, false)
         }
-        let shared = is_shared(input, signature);
-        let sizes = if shared { input.shape.as_slice() } else { input.shape.get(1..).unwrap_or_default() };
+    };
+    told.extend(scouted.told.iter().cloned());
+    let how = if ran { "FOUND by running: others may do as well" } else { "GUESSED: the model leaves sizes open" };
+    let mut inputs = String::new();
+    for (index, input) in signature.inputs.iter().enumerate() {
+        let axis = scouted.inputs.get(index).copied().flatten();
+        let sample = scouted.samples.get(index).map_or(&[][..], Vec::as_slice);
         let _ = writeln!(inputs, "\n[[input]]            # {} {}", input.element_type, shape_text(&input.shape));
         let _ = writeln!(inputs, "name = {}", quoted(&input.name));
-        if sizes.contains(&None) {
-            let sample: Vec<usize> = sizes.iter().map(|size| size.unwrap_or(OPEN)).collect();
-            let _ = writeln!(inputs, "shape = {sample:?}    # GUESSED: the model leaves sizes open");
-            told.push(format!("guessed: `shape = {sample:?}` of `{}`, which leaves sizes open", input.name));
+        let open = |(place, size): (usize, &Option<usize>)| size.is_none() && axis != Some(BatchAxis::At(place));
+        if input.shape.iter().enumerate().any(open) {
+            let _ = writeln!(inputs, "shape = {sample:?}    # {how}");
+            let word = if ran { "found by running" } else { "guessed" };
+            told.push(format!("{word}: `shape = {sample:?}` of `{}`, which leaves sizes open", input.name));
         }
-        if shared {
-            let _ = writeln!(inputs, "shared = true        # GUESSED: the same for every sample");
-            told.push(format!("guessed: `{}` is the same for every sample", input.name));
+        match axis {
+            None => {
+                let _ = writeln!(inputs, "shared = true        # GUESSED: the same for every sample");
+                told.push(format!("guessed: `{}` is the same for every sample", input.name));
+            }
+            Some(BatchAxis::At(0)) => {}
+            Some(other) => {
+                let _ = writeln!(inputs, "batch-axis = {}", axis_text(other));
+                told.push(format!("`batch-axis = {}` of `{}`", axis_text(other), input.name));
+            }
         }
-        let (values, why) = values_of(input, shared, model.graph.as_ref());
-        let _ = writeln!(inputs, "values = {values}    # {why}");
-        told.push(format!("{why}: `values = {values}` of `{}`", input.name));
+        if let Some((values, why)) = found.get(index) {
+            let values = values_text(values);
+            let _ = writeln!(inputs, "values = {values}    # {why}");
+            told.push(format!("{why}: `values = {values}` of `{}`", input.name));
+        }
     }
     let mut outputs = String::new();
     let mut left = Vec::new();
-    for output in &signature.outputs {
-        let has_batch = match output.shape.first() {
-            Some(None) => true,
-            Some(first) => *first == fixed,
-            None => false,
-        };
-        if output.element_type.bytes().is_none() || !has_batch {
+    for (output, axis) in signature.outputs.iter().zip(&scouted.outputs) {
+        if output.element_type.bytes().is_none() {
             left.push(format!("`{}` {} {}", output.name, output.element_type, shape_text(&output.shape)));
             continue;
         }
         let _ = writeln!(outputs, "\n[[output]]           # {} {}", output.element_type, shape_text(&output.shape));
         let _ =
             writeln!(outputs, "name = {}\ntask = \"values\"      # compared element by element", quoted(&output.name));
+        if *axis != BatchAxis::At(0) {
+            let _ = writeln!(outputs, "batch-axis = {}", axis_text(*axis));
+            told.push(format!("`batch-axis = {}` of `{}`", axis_text(*axis), output.name));
+        }
     }
     if outputs.is_empty() {
-        return Err(Error::unsupported(format!(
-            "none of the model's outputs has one row a sample: {}",
-            left.join(", ")
-        ))
-        .hint("outputs without a batch are not compared yet"));
+        return Err(Error::unsupported(format!("none of the model's outputs can be compared: {}", left.join(", "))));
     }
     if !left.is_empty() {
-        told.push(format!("not gated, without one row a sample: {}", left.join(", ")));
+        told.push(format!("not gated, of a type that is not compared: {}", left.join(", ")));
     }
-    let batches = fixed.map_or_else(|| "[1, 8]".to_owned(), |fixed| format!("[{fixed}]"));
+    let batches = match (scouted.one_by_one(), scouted.fixed) {
+        (true, _) => {
+            told.push("run sample by sample: an input or output has no batch".to_owned());
+            "[1]".to_owned()
+        }
+        (false, Some(fixed)) => format!("[{fixed}]"),
+        (false, None) => "[1, 8]".to_owned(),
+    };
     let text = format!(
         "# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\nonnx = {}\n\
          # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}\n[probes]\ncount = 64\n\n\
@@ -107,6 +157,38 @@ pub(super) fn text(name: &str, onnx: &str, sha256: &str, model: &Model, signatur
     // A manifest that does not read back helps nobody.
     Manifest::parse(&text, Path::new("gate.toml"))?;
     Ok(Written { text, told })
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn axis_text(axis: BatchAxis) -> String {
+    match axis {
+        BatchAxis::At(axis) => axis.to_string(),
+        BatchAxis::None => "\"none\"".to_owned(),
+    }
+}
+
+/// What a model that could not be run is taken for: samples along first dimensions, and open sizes of 16.
+fn guessed(signature: &Signature) -> Result<Scouted> {
+    let fixed = batch_of(signature)?;
+    let inputs: Vec<Option<BatchAxis>> =
+        signature.inputs.iter().map(|input| (!is_shared(input, signature)).then_some(BatchAxis::At(0))).collect();
+    let samples = signature.inputs.iter().zip(&inputs).map(|(input, axis)| {
+        let skipped = usize::from(axis.is_some());
+        input.shape.iter().skip(skipped).map(|size| size.unwrap_or(OPEN)).collect()
+    });
+    let outputs: Vec<BatchAxis> = signature
+        .outputs
+        .iter()
+        .map(|output| match output.shape.first() {
+            Some(None) => BatchAxis::At(0),
+            Some(first) if *first == fixed => BatchAxis::At(0),
+            _ => BatchAxis::None,
+        })
+        .collect();
+    Ok(Scouted { samples: samples.collect(), inputs, outputs, fixed, sizes: Vec::new(), told: Vec::new() })
 }
 
 /// The batch that the model is made for; `None` where it is open.
@@ -129,18 +211,40 @@ fn is_shared(input: &TensorSpec, signature: &Signature) -> bool {
     input.shape.first().is_none_or(|first| first.is_some() && open)
 }
 
-/// Values for an input, as the manifest has them, and why these.
-fn values_of(input: &TensorSpec, shared: bool, graph: Option<&Graph>) -> (String, &'static str) {
-    let mask = input.name.to_ascii_lowercase().contains("mask");
+/// Values for an input, and why these.
+fn values_of(input: &TensorSpec, graph: Option<&Graph>) -> (ValueSource, &'static str) {
+    let name = input.name.to_ascii_lowercase();
+    let (mask, float) = (name.contains("mask"), input.element_type.is_float());
+    let rate = !float && (name == "sr" || name.contains("rate"));
+    let picture = matches!(input.shape.as_slice(), [_, Some(1 | 3 | 4), _, _] | [_, _, _, Some(1 | 3 | 4)]);
     match input.element_type {
-        _ if shared => ("{ constant = 1 }".to_owned(), "GUESSED: a constant"),
-        ElementType::Bool => ("\"mask\"".to_owned(), "GUESSED: ones, then zeros"),
-        kind if kind.is_float() && !mask => ("{ uniform = [0.0, 1.0] }".to_owned(), "GUESSED: the range"),
-        _ if mask => ("\"mask\"".to_owned(), "GUESSED: ones, then zeros, as the name says"),
+        _ if input.shape.is_empty() && rate => {
+            (ValueSource::Constant(16_000.0), "GUESSED: a sampling rate, as the name says")
+        }
+        _ if input.shape.is_empty() => (ValueSource::Constant(1.0), "GUESSED: a constant"),
+        ElementType::Bool => (ValueSource::Mask, "GUESSED: ones, then zeros"),
+        _ if float && !mask && picture => (ValueSource::Image([0.0, 1.0]), "GUESSED: pictures, and their range"),
+        _ if float && !mask => (ValueSource::Uniform([0.0, 1.0]), "GUESSED: the range"),
+        _ if mask => (ValueSource::Mask, "GUESSED: ones, then zeros, as the name says"),
+        ElementType::Uint8 if picture => (ValueSource::Image([0.0, 255.0]), "GUESSED: pictures, and their range"),
         _ => match graph.and_then(|graph| rows_indexed_by(graph, &input.name)) {
-            Some(rows) => (format!("{{ integers = [0, {}] }}", rows - 1), "found: indices into a stored table"),
-            None => (format!("{{ integers = [0, {INTEGERS}] }}"), "GUESSED: the range"),
+            Some(rows) => (ValueSource::Integers([0, rows - 1]), "found: indices into a stored table"),
+            None => (ValueSource::Integers([0, INTEGERS]), "GUESSED: the range"),
         },
+    }
+}
+
+/// Values as the manifest has them.
+fn values_text(values: &ValueSource) -> String {
+    match values {
+        ValueSource::Image([low, high]) => format!("{{ image = [{low:?}, {high:?}] }}"),
+        ValueSource::Uniform([low, high]) => format!("{{ uniform = [{low:?}, {high:?}] }}"),
+        ValueSource::Normal([mean, deviation]) => format!("{{ normal = [{mean:?}, {deviation:?}] }}"),
+        ValueSource::Integers([low, high]) => format!("{{ integers = [{low}, {high}] }}"),
+        ValueSource::Constant(value) => format!("{{ constant = {value} }}"),
+        ValueSource::Mask => "\"mask\"".to_owned(),
+        ValueSource::OneHot => "\"one-hot\"".to_owned(),
+        ValueSource::File(path) => format!("{{ from = {} }}", quoted(&path.display().to_string())),
     }
 }
 

@@ -1,0 +1,191 @@
+//! Sizes that a model leaves open: which of them are one, and what is tried for them.
+
+use crate::onnx::Graph;
+use crate::tensor::{BatchAxis, Signature, TensorSpec};
+
+/// Most combinations of sizes that are tried.
+const MOST: usize = 150;
+
+/// A dimension of an input, without the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// As the file has it.
+    Fixed(usize),
+    /// Open, by the place of its symbol.
+    Open(usize),
+}
+
+/// The open sizes of a model's inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OpenSizes {
+    /// Names, for people and manifests; those that are equal in the file are one.
+    pub(super) names: Vec<String>,
+    /// Of each input, its dimensions but for the batch.
+    pub(super) inputs: Vec<Vec<Size>>,
+    /// Of each name, what is tried, the likeliest first.
+    candidates: Vec<Vec<usize>>,
+}
+
+/// The name of dimension `axis` of `input` in the file, if it has one.
+pub(super) fn symbol<'a>(graph: Option<&'a Graph>, input: &str, axis: usize) -> Option<&'a str> {
+    let value = graph?.input.iter().find(|value| value.name == input)?;
+    let shape = value.kind.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+    shape.dim.get(axis)?.dim_param.as_deref().filter(|name| !name.is_empty() && *name != "?" && *name != "-1")
+}
+
+impl OpenSizes {
+    /// The open sizes of `signature` where samples lie along `axes`; `hints` are sizes that the file's own words name.
+    pub(super) fn of(
+        signature: &Signature,
+        axes: &[Option<BatchAxis>],
+        graph: Option<&Graph>,
+        hints: &[(String, usize)],
+    ) -> Self {
+        let mut found = Self::default();
+        let batch: Vec<&str> = signature
+            .inputs
+            .iter()
+            .zip(axes)
+            .filter_map(|(input, axis)| match axis {
+                Some(BatchAxis::At(axis)) => symbol(graph, &input.name, *axis),
+                _ => None,
+            })
+            .collect();
+        for (input, axis) in signature.inputs.iter().zip(axes) {
+            let mut sizes = Vec::new();
+            for (place, size) in input.shape.iter().enumerate() {
+                if *axis == Some(BatchAxis::At(place)) {
+                    continue;
+                }
+                let Some(size) = size else {
+                    // A name that is also the batch's is another size here.
+                    let named = symbol(graph, &input.name, place).filter(|name| !batch.contains(name));
+                    let name = named.map_or_else(|| format!("{}-{place}", input.name), str::to_owned);
+                    let index = found.names.iter().position(|known| *known == name).unwrap_or_else(|| {
+                        found.candidates.push(candidates(input, place, &name, hints));
+                        found.names.push(name);
+                        found.names.len() - 1
+                    });
+                    sizes.push(Size::Open(index));
+                    continue;
+                };
+                sizes.push(Size::Fixed(*size));
+            }
+            found.inputs.push(sizes);
+        }
+        found
+    }
+
+    /// What is tried, in this order: the likeliest of each, then all of each beside each other, then those of each beside those
+    /// of the others.
+    pub(super) fn combinations(&self) -> Vec<Vec<usize>> {
+        let mut tried: Vec<Vec<usize>> = Vec::new();
+        let mut add = |sizes: Vec<usize>| {
+            if !tried.contains(&sizes) && tried.len() < MOST {
+                tried.push(sizes);
+            }
+        };
+        let longest = self.candidates.iter().map(Vec::len).max().unwrap_or(0);
+        let at = |list: &Vec<usize>, place: usize| list.get(place).or_else(|| list.last()).copied().unwrap_or(1);
+        for place in 0..longest.max(1) {
+            add(self.candidates.iter().map(|list| at(list, place)).collect());
+        }
+        for (index, list) in self.candidates.iter().enumerate() {
+            for (other, _) in self.candidates.iter().enumerate().filter(|(other, _)| *other != index) {
+                for &size in list {
+                    for place in 0..3 {
+                        let mut sizes: Vec<usize> = self.candidates.iter().map(|list| at(list, 0)).collect();
+                        sizes.iter_mut().enumerate().filter(|(at, _)| *at == index).for_each(|(_, own)| *own = size);
+                        let beside = self.candidates.get(other).map_or(1, |list| at(list, place));
+                        sizes.iter_mut().enumerate().filter(|(at, _)| *at == other).for_each(|(_, own)| *own = beside);
+                        add(sizes);
+                    }
+                }
+            }
+        }
+        tried
+    }
+
+    /// The sizes of a sample of each input, where the open ones are `sizes`.
+    pub(super) fn samples(&self, sizes: &[usize]) -> Vec<Vec<usize>> {
+        let of = |size: &Size| match size {
+            Size::Fixed(size) => *size,
+            Size::Open(index) => sizes.get(*index).copied().unwrap_or(1),
+        };
+        self.inputs.iter().map(|dimensions| dimensions.iter().map(of).collect()).collect()
+    }
+}
+
+/// What is tried for dimension `place` of `input`.
+fn candidates(input: &TensorSpec, place: usize, name: &str, hints: &[(String, usize)]) -> Vec<usize> {
+    const PICTURE: &[usize] =
+        &[320, 224, 256, 640, 128, 96, 64, 48, 32, 112, 160, 192, 416, 512, 24, 12, 1024, 16, 80, 28, 1];
+    const SOUND: &[usize] = &[16_000, 512, 1280, 1600, 256, 8000, 4096, 1024, 400, 576, 160, 22_050, 48_000, 32, 16, 1];
+    const SEQUENCE: &[usize] = &[16, 32, 64, 128, 8, 1, 80, 96, 100, 256, 512, 2, 4];
+    let lower = name.to_ascii_lowercase();
+    let past = ["past", "cache", "history"].iter().any(|word| lower.contains(word));
+    let list = match input.shape.len() {
+        _ if past => SEQUENCE,
+        4.. => PICTURE,
+        2 if input.element_type.is_float() && place == 1 => SOUND,
+        1 if input.element_type.is_float() && place == 0 => SOUND,
+        _ => SEQUENCE,
+    };
+    let key = match (input.shape.len(), place) {
+        (4, _) if lower.contains("width") || lower == "w" => "width",
+        (4, _) if lower.contains("height") || lower == "h" => "height",
+        // Channels first where they are few.
+        (4, 2) if input.shape.get(1).copied().flatten().is_some_and(|size| size <= 4) => "height",
+        (4, 3) if input.shape.get(1).copied().flatten().is_some_and(|size| size <= 4) => "width",
+        (4, 1) => "height",
+        (4, 2) => "width",
+        _ => "length",
+    };
+    let mut sizes: Vec<usize> = Vec::new();
+    let own = hints.iter().filter(|(hint, _)| hint == key).map(|(_, size)| *size);
+    own.chain(list.iter().copied()).for_each(|size| {
+        if !sizes.contains(&size) {
+            sizes.push(size);
+        }
+    });
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::ElementType;
+
+    fn input(name: &str, element_type: ElementType, shape: &[Option<usize>]) -> TensorSpec {
+        TensorSpec { name: name.to_owned(), element_type, shape: shape.to_vec() }
+    }
+
+    const FIRST: Option<BatchAxis> = Some(BatchAxis::At(0));
+
+    #[test]
+    fn the_batch_is_no_open_size_and_what_the_file_names_comes_first() {
+        let signature = Signature {
+            inputs: vec![input("x", ElementType::Float32, &[None, Some(3), None, None])],
+            outputs: Vec::new(),
+        };
+        let hints = [("height".to_owned(), 320), ("width".to_owned(), 480)];
+        let found = OpenSizes::of(&signature, &[FIRST], None, &hints);
+        assert_eq!(found.names, ["x-2", "x-3"]);
+        let tried = found.combinations();
+        assert_eq!(tried.first().map(Vec::as_slice), Some(&[320, 480][..]));
+        assert_eq!(found.samples(&[48, 320]), [[3, 48, 320]]);
+        // A height beside the likeliest widths, as recognisers of lines want it.
+        assert!(tried.contains(&vec![48, 480]) && tried.len() <= MOST);
+        assert!(tried.iter().enumerate().all(|(place, sizes)| !tried[..place].contains(sizes)));
+    }
+
+    #[test]
+    fn without_open_sizes_one_run_is_tried() {
+        let signature = Signature {
+            inputs: vec![input("ids", ElementType::Int64, &[None, Some(8)]), input("rate", ElementType::Int64, &[])],
+            outputs: Vec::new(),
+        };
+        let found = OpenSizes::of(&signature, &[FIRST, None], None, &[]);
+        assert_eq!((found.combinations(), found.samples(&[])), (vec![vec![]], vec![vec![8], vec![]]));
+    }
+}

@@ -1,0 +1,98 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::tensor::{ElementType, TensorSpec, Values};
+
+fn spec(name: &str, shape: &[Option<usize>]) -> TensorSpec {
+    TensorSpec { name: name.to_owned(), element_type: ElementType::Float32, shape: shape.to_vec() }
+}
+
+fn scouted(inputs: &[TensorSpec], run: &mut Run<'_>) -> Result<Scouted> {
+    let signature = Signature { inputs: inputs.to_vec(), outputs: Vec::new() };
+    let values = vec![ValueSource::Uniform([0.5, 1.0]); inputs.len()];
+    look(&Model::default(), &signature, &values, &[], run)
+}
+
+fn output(name: &str, shape: &[usize], value: impl Fn(usize) -> f32) -> Tensor {
+    let count = shape.iter().product();
+    Tensor::new(name, shape.to_vec(), Values::Float32((0..count).map(value).collect())).unwrap()
+}
+
+/// Samples as the model itself gets them.
+fn fed(feeds: &Feeds, axes: &BatchAxes) -> Vec<Tensor> {
+    axes.lay_out(feeds).unwrap().tensors().cloned().collect()
+}
+
+#[test]
+fn the_size_that_runs_is_found_and_the_batch_of_outputs_too() {
+    let mut run = |feeds: &Feeds, axes: &BatchAxes| {
+        let x = fed(feeds, axes).remove(0);
+        let [batch, 3, height, width] = x.shape[..] else { return Err(Error::failed("rank")) };
+        if height != 48 {
+            return Err(Error::failed("only lines of 48"));
+        }
+        let row = x.row_len();
+        let first: Vec<f32> = (0..batch).map(|sample| x.floats()[sample * row]).collect();
+        // Steps first, then the batch.
+        Ok(vec![output("y", &[width / 8, batch, 2], |index| first[index / 2 % batch])])
+    };
+    let found = scouted(&[spec("x", &[None, Some(3), None, None])], &mut run).unwrap();
+    assert_eq!(found.samples, [[3, 48, 48]]);
+    assert_eq!((found.outputs.as_slice(), found.fixed), (&[BatchAxis::At(1)][..], None));
+    assert_eq!(found.sizes, [("x-2".to_owned(), 48), ("x-3".to_owned(), 48)]);
+    assert!(!found.one_by_one());
+}
+
+/// A dimension whose places depend on each other is no batch, whatever the outputs' shapes.
+#[test]
+fn a_sequence_is_no_batch() {
+    let mut run = |feeds: &Feeds, axes: &BatchAxes| {
+        let x = fed(feeds, axes).remove(0);
+        let steps = x.shape[0];
+        let sums: Vec<f32> = x.floats().chunks(4).map(|chunk| chunk.iter().sum()).collect();
+        Ok(vec![output("y", &[steps], |step| sums[..=step].iter().sum())])
+    };
+    let found = scouted(&[spec("x", &[None, Some(4)])], &mut run).unwrap();
+    assert_eq!(
+        (found.inputs.as_slice(), found.outputs.as_slice()),
+        (&[Some(BatchAxis::None)][..], &[BatchAxis::None][..])
+    );
+    assert!(found.one_by_one() && found.told[0].contains("that dimension is no batch"), "{:?}", found.told);
+}
+
+#[test]
+fn a_state_has_its_batch_further_in_and_a_scalar_none() {
+    let mut run = |feeds: &Feeds, axes: &BatchAxes| {
+        let tensors = fed(feeds, axes);
+        let shape = |name: &str| tensors.iter().find(|tensor| tensor.name == name).unwrap().shape.clone();
+        let (x, state) = (shape("x"), shape("state"));
+        assert!(shape("rate").is_empty());
+        if state[1] != x[0] {
+            return Err(Error::failed("another batch"));
+        }
+        Ok(vec![output("y", &[x[0], 1], |_| 1.0), output("next", &[2, x[0], 8], |_| 2.0), output("n", &[], |_| 3.0)])
+    };
+    let inputs = [spec("x", &[None, Some(4)]), spec("state", &[Some(2), None, Some(8)]), spec("rate", &[])];
+    let found = scouted(&inputs, &mut run).unwrap();
+    assert_eq!(found.inputs, [Some(BatchAxis::At(0)), Some(BatchAxis::At(1)), None]);
+    assert_eq!(found.outputs, [BatchAxis::At(0), BatchAxis::At(1), BatchAxis::None]);
+}
+
+#[test]
+fn a_fixed_batch_is_the_outputs_where_they_have_it() {
+    let mut run = |feeds: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[feeds.batch(), 2], |_| 1.0)]);
+    let found = scouted(&[spec("x", &[Some(4), Some(3)])], &mut run).unwrap();
+    assert_eq!((found.fixed, found.outputs.as_slice()), (Some(4), &[BatchAxis::At(0)][..]));
+    // Without rows, each sample is the model's whole input.
+    let mut run = |_: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[7], |_| 1.0)]);
+    let found = scouted(&[spec("x", &[Some(4), Some(3)])], &mut run).unwrap();
+    assert_eq!((found.samples, found.outputs.as_slice()), (vec![vec![4, 3]], &[BatchAxis::None][..]));
+}
+
+#[test]
+fn empty_answers_and_refusals_are_none() {
+    let mut run = |_: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[0], |_| 1.0)]);
+    let error = scouted(&[spec("x", &[None, Some(3)])], &mut run).unwrap_err();
+    assert_eq!(error.message, "the model's outputs are empty");
+    let mut run = |_: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[1, 2], |_| f32::NAN)]);
+    assert!(scouted(&[spec("x", &[None, Some(3)])], &mut run).is_err());
+}
