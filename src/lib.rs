@@ -29,6 +29,7 @@ pub mod processor;
 pub mod progress;
 pub mod report;
 pub mod runtime;
+pub mod suite;
 pub mod tensor;
 pub mod timing;
 pub mod vocabulary;

@@ -12,6 +12,7 @@ pub mod products;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod types;
+mod values;
 mod widen;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use messages::{
     TensorType, Type, ValueInfo,
 };
 pub use numbers::numbers;
+pub use values::{read_tensor, tensor};
 pub use widen::widen;
 
 /// Operators that do the heavy work, which a proof of precision counts.
@@ -81,6 +83,10 @@ pub fn valid(model: &Model) -> Result<()> {
             return Err(Error::unsupported("its operators are those of `ai.onnx.ml` alone").hint(
                 "trees and linear classifiers need an engine that computes them, and neither TensorRT nor LiteRT does",
             ));
+        }
+        if let Some(set) = model.opset_import.first() {
+            return Err(Error::unsupported(format!("its operators are those of `{}` alone", set.domain))
+                .hint("only operators of ONNX itself are converted and gated"));
         }
         return Err(Error::input("it names no ONNX operator set"));
     }

@@ -33,6 +33,7 @@ pub mod accuracy;
 pub mod agreement;
 pub mod apart;
 pub(crate) mod batches;
+pub mod close;
 pub mod comparison;
 pub mod contradiction;
 pub mod cross;

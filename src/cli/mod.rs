@@ -23,6 +23,7 @@ mod merge;
 pub mod output;
 mod report;
 mod selection;
+mod suite;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +112,8 @@ pub enum Command {
     Merge(merge::MergeArguments),
     /// Plant faults in the model's own artifacts, and say which the gate catches
     Drill(drill::DrillArguments),
+    /// Run suites of small models with the outputs that their authors expect
+    Suite(suite::SuiteArguments),
     /// Show what the cache holds and why, and clear it
     Cache(cache::CacheArguments),
     /// Find the first tensor that went wrong
@@ -161,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => report::run(global, command),
         Command::Merge(command) => merge::run(global, command),
         Command::Drill(command) => drill::run(global, command),
+        Command::Suite(command) => suite::run(global, command),
         Command::Cache(command) => cache::run(global, command),
         Command::Explain(command) => explain::run(global, command),
         Command::Completions(command) => completions::run(global, command),

@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod bundle;
 pub mod cache;
+pub(crate) mod cases;
 pub mod environment;
 mod onnx_fp16;
 pub(crate) mod onnx_int8;

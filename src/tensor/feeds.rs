@@ -39,6 +39,19 @@ impl Feeds {
         Ok(feeds)
     }
 
+    /// What a model is fed once, whole: nothing in it has a batch, and there may be nothing to feed.
+    ///
+    /// # Errors
+    /// `Input`, where two tensors have the same name.
+    pub fn whole(tensors: Vec<Tensor>) -> Result<Self> {
+        let feeds = Self { samples: Vec::new(), shared: tensors, batch: 1 };
+        let twice = |name: &str| feeds.shared.iter().filter(|tensor| tensor.name == name).count() > 1;
+        match feeds.shared.iter().find(|tensor| twice(&tensor.name)) {
+            Some(tensor) => Err(Error::input(format!("input `{}` is fed twice", tensor.name))),
+            None => Ok(feeds),
+        }
+    }
+
     /// What a model is fed whose samples do not all lie along first dimensions.
     pub(super) const fn laid_out(samples: Vec<Tensor>, shared: Vec<Tensor>, batch: usize) -> Self {
         Self { samples, shared, batch }

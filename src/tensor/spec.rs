@@ -86,15 +86,24 @@ impl TensorSpec {
         Ok(())
     }
 
-    /// As [`TensorSpec::accepts`], and that `tensor` holds at least one value and as many as its shape says. Libraries read
+    /// As [`TensorSpec::accepts`], and that `tensor` holds as many values as its shape says, and at least one where the
+    /// specification does not say itself that there are none. Libraries read
     /// as many bytes as the shape says, so nothing goes in, and nothing comes out, unchecked.
     ///
     /// # Errors
     /// `Failed`, naming what was expected.
     pub fn check(&self, tensor: &Tensor) -> Result<()> {
+        self.filled(tensor)?;
+        if tensor.values.is_empty() && !self.shape.contains(&Some(0)) {
+            return Err(Error::failed(format!("`{}` of shape {:?} holds no values", tensor.name, tensor.shape)));
+        }
+        Ok(())
+    }
+
+    /// As [`TensorSpec::accepts`], and that `tensor` holds as many values as its shape says.
+    fn filled(&self, tensor: &Tensor) -> Result<()> {
         self.accepts(tensor)?;
         match element_count(&tensor.shape) {
-            Some(0) => Err(Error::failed(format!("`{}` of shape {:?} holds no values", tensor.name, tensor.shape))),
             Some(count) if count == tensor.values.len() => Ok(()),
             _ => Err(Error::failed(format!(
                 "`{}` of shape {:?} comes with {} values",
@@ -108,7 +117,7 @@ impl TensorSpec {
     /// `tensor` as this input takes it: checked whole, and rounded where a float is fed to another float type.
     ///
     /// # Errors
-    /// `Failed`, as [`TensorSpec::check`], and where a finite number would become infinite: every runtime would be fed the
+    /// `Failed`, as [`TensorSpec::check`] but that a size which is left open may be none, and where a finite number would become infinite: every runtime would be fed the
     /// same infinity, and agree on what the model makes of it.
     pub fn fit<'a>(&self, tensor: &'a Tensor) -> Result<Cow<'a, Tensor>> {
         let rounded = if tensor.element_type() == self.element_type {
@@ -121,7 +130,7 @@ impl TensorSpec {
             None => Cow::Borrowed(tensor),
             Some(values) => Cow::Owned(Tensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values }),
         };
-        self.check(&fitted)?;
+        self.filled(&fitted)?;
         if let Cow::Owned(rounded) = &fitted {
             let pairs = tensor.values.to_f64().into_iter().zip(rounded.values.to_f64());
             if let Some((value, _)) = pairs.into_iter().find(|(fed, taken)| fed.is_finite() && !taken.is_finite()) {
@@ -187,7 +196,6 @@ mod tests {
     #[case("x", vec![2, 4], 8, false)]
     #[case("x", vec![6], 6, false)]
     #[case("x", vec![2, 3], 5, false)]
-    #[case("x", vec![0, 3], 0, false)]
     #[case("x", vec![usize::MAX, 3], 6, false)]
     fn inputs_are_checked_whole(
         #[case] name: &str,
@@ -199,6 +207,20 @@ mod tests {
         let spec = spec("x", ElementType::Float32, &[None, Some(3)]);
         assert_eq!(spec.check(&input).is_ok(), expected);
         assert_eq!(spec.fit(&input).is_ok(), expected);
+    }
+
+    #[rstest]
+    #[case::said(&[Some(0), Some(3)], true, true)]
+    #[case::open(&[None, Some(3)], true, false)]
+    #[case::another(&[Some(2), Some(3)], false, false)]
+    fn nothing_is_fed_where_a_size_is_open_and_answered_only_where_it_is_said(
+        #[case] shape: &[Option<usize>],
+        #[case] fed: bool,
+        #[case] answered: bool,
+    ) {
+        let none = Tensor { name: "x".to_owned(), shape: vec![0, 3], values: Vec::<f32>::new().into() };
+        let spec = spec("x", ElementType::Float32, shape);
+        assert_eq!((spec.fit(&none).is_ok(), spec.check(&none).is_ok()), (fed, answered));
     }
 
     /// The policy, whole: every type that is fed to every type that is declared.

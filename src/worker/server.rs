@@ -211,7 +211,7 @@ fn slow_down(measurement: &mut Measurement, factor: f64) {
 /// What came with a request, as it was fed.
 pub(super) fn fed(header: &FeedsHeader, mut tensors: Vec<Tensor>) -> Result<Feeds> {
     let shared = tensors.split_off(tensors.len().saturating_sub(header.shared));
-    Feeds::new(tensors, shared)
+    if tensors.is_empty() { Feeds::whole(shared) } else { Feeds::new(tensors, shared) }
 }
 
 /// Cuts the samples into batches; the last may be short.

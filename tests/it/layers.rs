@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill"],
+    &["explain", "drill", "suite"],
     &["cli"],
     &["fuzzing", "main"],
 ];

@@ -67,6 +67,8 @@ mod slower;
 mod strange_input;
 /// Models that converters stumble over.
 mod stumbling;
+/// Suites of small models with expected outputs.
+mod suite;
 /// Typed tensors through real runtimes.
 mod tensors;
 /// House rules.

@@ -1,0 +1,108 @@
+//! `trtgate suite`: runs suites of small models with expected outputs of their authors.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::atomic;
+use crate::cli::limits::LimitArguments;
+use crate::cli::selection::word;
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::convert::store::Store;
+use crate::error::{Error, Result};
+use crate::process::ProcessLimits;
+use crate::progress;
+use crate::suite::{self, SuiteOptions};
+use crate::vocabulary::{Library, RuntimeId};
+use crate::worker::WorkerProgram;
+
+/// Arguments of `trtgate suite`.
+#[derive(Debug, Args)]
+pub struct SuiteArguments {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// ONNX's own backend cases, each with the outputs that ONNX expects
+    Onnx(OnnxArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 every case that is taken passed; 1 one failed; 2 usage; 3 the runtime is not here, or no answer \
+                  was looked at."
+)]
+struct OnnxArguments {
+    /// The runtime, `onnxruntime` or `tensorrt-rtx@1.7`; a TensorRT without a GPU builds only
+    #[arg(long, value_name = "RUNTIME", value_parser = word::<RuntimeId>)]
+    runtime: Option<RuntimeId>,
+    /// Only cases whose names hold this text
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Workers at once [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Write the cases' files here, and leave them; the folder must be empty or absent
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Write everything as JSON; `-` is standard output, in place of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a Markdown table of operators
+    #[arg(long, value_name = "FILE")]
+    operators: Option<PathBuf>,
+    /// A library, or a folder of libraries, to look at first (repeatable)
+    #[arg(long, value_name = "PATH")]
+    library: Vec<PathBuf>,
+    /// Install nothing: what is missing stays missing
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(global: &Global, arguments: &SuiteArguments) -> Result<u8> {
+    let Suite::Onnx(arguments) = &arguments.suite;
+    let progress = progress::standard(global.quiet, global.verbose);
+    let overrides = arguments.limits.overrides();
+    let store = Store::open(None)?
+        .limiting(overrides.over(ProcessLimits::default()))
+        .reporting(std::sync::Arc::clone(&progress))
+        .installing(!arguments.offline);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let found = suite::onnx(&SuiteOptions {
+        runtime: arguments.runtime.clone().unwrap_or_else(|| RuntimeId::unversioned(Library::Onnxruntime)),
+        only: arguments.only.clone(),
+        folder: arguments.folder.clone(),
+        jobs: arguments.jobs.unwrap_or(processors),
+        search: arguments.library.clone(),
+        install: !arguments.offline,
+        program: WorkerProgram::current()?,
+        limits: overrides.of_workers(),
+        store: &store,
+        progress: &*progress,
+    })?;
+    if let Some(path) = &arguments.operators {
+        atomic::write(path, found.operators().as_bytes())?;
+    }
+    let mut text = found.table();
+    if let Some(path) = &arguments.json {
+        let mut json = serde_json::to_string_pretty(&found)
+            .map_err(|error| Error::machine("cannot write the suite as JSON").because(error))?;
+        json.push('\n');
+        if path == Path::new("-") {
+            text = json;
+        } else {
+            atomic::write(path, json.as_bytes())?;
+        }
+    }
+    output::print(&text)?;
+    Ok(match (found.has_failures(), found.judged_any()) {
+        (true, _) => EXIT_FAIL,
+        (false, true) => EXIT_PASS,
+        (false, false) => EXIT_INCOMPLETE,
+    })
+}
