@@ -4,6 +4,7 @@ mod accuracy;
 mod golden;
 pub mod leads;
 mod non_finite;
+mod outputs;
 pub mod ranges;
 pub mod verdict;
 
@@ -21,6 +22,7 @@ use verdict::Requirements;
 pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
+pub use outputs::{OutputFigure, OutputFinding};
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.report/v1";
@@ -222,6 +224,9 @@ pub struct CellReport {
     pub agreement: Option<Agreement>,
     /// Distance of the outputs from the golden's.
     pub error: Option<ErrorMetrics>,
+    /// What was found of each output, of a model that has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputFinding>,
     /// Every check, gating or only shown.
     #[serde(default)]
     pub checks: Vec<CheckResult>,
@@ -278,6 +283,7 @@ impl CellReport {
             notes: Vec::new(),
             agreement: None,
             error: None,
+            outputs: Vec::new(),
             checks: Vec::new(),
             emulated: None,
             ranges: None,

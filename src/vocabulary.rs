@@ -1,4 +1,4 @@
-//! The words of the gate: precision, artifact, runtime, cell, status, stage, verdict.
+//! The words of the gate: precision, artifact, runtime, cell, status, stage, verdict, task.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,6 +47,9 @@ macro_rules! names {
         }
     };
 }
+
+mod task;
+pub use task::{Limit, Task};
 
 /// The numeric precision a cell asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

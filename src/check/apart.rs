@@ -50,6 +50,24 @@ impl Answers {
         }
     }
 
+    /// The answer to each sample, in its own shape.
+    ///
+    /// # Errors
+    /// `Input`, where the values do not fill the rows.
+    pub fn samples(&self) -> Result<Cow<'_, [Tensor]>> {
+        let tensor = match self {
+            Self::Apart(parts) => return Ok(Cow::Borrowed(parts)),
+            Self::Rows(tensor) => tensor,
+        };
+        let (length, shape) = (tensor.row_len(), tensor.shape.get(1..).unwrap_or_default());
+        let one = |row: usize| {
+            let values = tensor.values.part(row * length, (row + 1) * length);
+            let values = values.ok_or_else(|| Error::input(format!("`{}` has not all its samples", tensor.name)))?;
+            Tensor::new(tensor.name.clone(), shape.to_vec(), values)
+        };
+        (0..tensor.batch()).map(one).collect::<Result<Vec<_>>>().map(Cow::Owned)
+    }
+
     fn shapes(&self) -> Vec<&[usize]> {
         match self {
             Self::Rows(tensor) => vec![tensor.shape.get(1..).unwrap_or_default(); tensor.batch()],
@@ -175,6 +193,15 @@ mod tests {
         assert_eq!(even, "1 of 2 samples are answered in another shape, the first sample 1: [1] instead of [2]");
         let fewer = beside(&reference, &answers(&[&[1.0]])).unwrap_err();
         assert_eq!(fewer, "1 samples are answered, by the reference 2");
+    }
+
+    #[test]
+    fn samples_are_taken_apart_in_their_own_shape() {
+        for answers in [answers(&[&[1.0, 2.0], &[3.0, 4.0]]), answers(&[&[1.0], &[]])] {
+            let parts = answers.samples().unwrap().into_owned();
+            assert_eq!(parts.len(), 2);
+            assert_eq!(Answers::of(parts).unwrap(), answers);
+        }
     }
 
     #[test]

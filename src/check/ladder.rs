@@ -12,7 +12,12 @@ use crate::check::values::ValueLimits;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;
-use crate::vocabulary::{Library, Precision};
+use crate::vocabulary::{Library, Precision, Task};
+
+mod tasks;
+
+/// The limits of one task in one precision, by name.
+pub type OwnLimits = BTreeMap<&'static str, f64>;
 
 /// The schema's name, first key of the file.
 pub const SCHEMA: &str = "trtgate.tolerances/v2";
@@ -229,6 +234,7 @@ pub fn scatter(outputs: &[f32], classes: usize) -> f64 {
 pub struct Ladder {
     rows: BTreeMap<(Library, Precision), Row>,
     values: BTreeMap<Precision, ValueLimits>,
+    tasks: BTreeMap<(Task, Precision), OwnLimits>,
     sha256: String,
 }
 
@@ -257,6 +263,18 @@ impl Ladder {
         self.values.get(&precision).ok_or_else(|| {
             Error::invalid(format!("the tolerance ladder has no limits of values in `{precision}`"))
                 .hint("add them under `[[values]]`, with the data behind the numbers")
+        })
+    }
+
+    /// The limits that an output of `task` alone has, by name; none where all of its limits are those of rows and values.
+    /// Errors: an invalid one where the ladder has none.
+    pub fn own_limits(&self, task: Task, precision: Precision) -> Result<OwnLimits> {
+        if task.own_limits().next().is_none() {
+            return Ok(OwnLimits::new());
+        }
+        self.tasks.get(&(task, precision)).cloned().ok_or_else(|| {
+            Error::invalid(format!("the tolerance ladder has no limits of the task `{task}` in `{precision}`"))
+                .hint("add them under `[[task]]`, with the data behind the numbers")
         })
     }
 
@@ -316,7 +334,8 @@ impl Ladder {
                 }
             }
         }
-        Ok(Self { rows, values, sha256: crate::digest::digest_bytes(text.as_bytes()) })
+        let tasks = tasks::read(&file.task, &at)?;
+        Ok(Self { rows, values, tasks, sha256: crate::digest::digest_bytes(text.as_bytes()) })
     }
 }
 
@@ -327,6 +346,8 @@ struct File {
     row: Vec<Entry>,
     #[serde(default)]
     values: Vec<ValuesEntry>,
+    #[serde(default)]
+    task: Vec<tasks::TaskEntry>,
 }
 
 #[derive(Deserialize)]

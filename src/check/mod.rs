@@ -21,8 +21,9 @@
 //! | `legs`        | which leg of the chain broke?                                               |
 //! | `cross`       | do the cells make sense beside each other?                                  |
 //! | `ladder`      | the bounds, from `tolerances.toml`                                          |
-//! | `values`      | of outputs that are no classifier's: do they differ, element by element?    |
+//! | `values`      | do outputs hold the same values, element by element?                        |
 //! | `apart`       | outputs without a batch: a tensor for each sample                           |
+//! | `tasks`       | do outputs that are no classifier's give the same answer, as their task has it? |
 //! | `outputs_file`| files of outputs that are compared with each other                          |
 //! | `golden`      | the stored reference; `movement` says how far a new one is from it          |
 //!
@@ -55,4 +56,5 @@ pub mod precision;
 pub mod rule;
 pub mod saturation;
 pub mod scales;
+pub mod tasks;
 pub mod values;

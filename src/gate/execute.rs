@@ -434,7 +434,7 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         intra_threads: manifest.run.intra_threads,
         inter_threads: manifest.run.inter_threads,
         outputs: match &manifest.interface {
-            Some(interface) => interface.outputs.iter().map(|output| output.name.clone()).collect(),
+            Some(interface) => interface.read_outputs().into_iter().map(str::to_owned).collect(),
             None => vec![manifest.output.name.clone()],
         },
         signature,

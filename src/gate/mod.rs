@@ -24,7 +24,8 @@
 //! | `calibrated` | whether INT8 cells that failed were calibrated on other values than the probes' |
 //! | `inside`    | graphs, stored constants and inner tensors                               |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
-//! | `values`    | models of several inputs and outputs, compared element by element         |
+//! | `values`    | models of several inputs and outputs                                     |
+//! | `judging`   | their outputs, each by its task, and all in another order                |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet                        |
@@ -44,6 +45,7 @@ mod execute;
 mod golden;
 pub(crate) mod inside;
 pub mod inspect;
+mod judging;
 mod limits;
 pub mod machine;
 pub mod natural;

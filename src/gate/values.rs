@@ -1,4 +1,4 @@
-//! Models of several inputs and outputs, whose outputs are compared element by element: `[[input]]` and `[[output]]`.
+//! Models of several inputs and outputs, each judged by its task: `[[input]]` and `[[output]]`.
 //!
 //! Each cell has a worker of its own. It runs the samples in their order, and once more from the last to the first, so that every
 //! sample has another slot and other neighbours: what it is answered then has to be the same. The reference is what the model
@@ -7,26 +7,23 @@
 use std::time::Instant;
 
 use super::border::Declared;
+use super::judging::{checks, named_limits};
 use super::open::OpenCell;
 use super::samples::reference_cell;
 use super::workspace::Workspace;
 use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
-use crate::check::apart::{Answers, Beside, beside};
-use crate::check::ladder::{Ladder, Row};
-use crate::check::precision::prove;
-use crate::check::values::{ValueLimits, ValuesFinding, compare, exchanged};
+use crate::check::apart::Answers;
+use crate::check::ladder::Ladder;
 use crate::convert::Artifact;
 use crate::data::feeds::{self, InputPlan};
 use crate::error::{Error, ErrorKind, Result};
-use crate::figure::figure;
 use crate::findings::verdict::{Requirements, plural};
-use crate::findings::{CellReport, CellSeconds, CheckResult, ModelReport, Report};
+use crate::findings::{CellReport, CellSeconds, ModelReport, Report};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::plan::{Ability, PlannedCell};
 use crate::tensor::{BatchAxis, Feeds, Signature, Tensor, TensorSpec, shape_text};
-use crate::vocabulary::Layer;
-use crate::vocabulary::{CellId, Precision, Stage, Status};
+use crate::vocabulary::{CellId, Layer, Precision, Stage, Status};
 use crate::worker;
 
 /// What each input of the model is fed, and from where.
@@ -110,9 +107,8 @@ fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
 /// `Input`, naming the output that is not there; `Unsupported` for one that no comparison reads.
 pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Result<()> {
     let without_batch = interface.inputs.iter().all(|fed| fed.shared || fed.batch_axis == BatchAxis::None);
-    for gated in &interface.outputs {
-        let name = &gated.name;
-        let found = signature.outputs.iter().find(|output| output.name == *name).ok_or_else(|| {
+    for name in interface.read_outputs() {
+        let found = signature.outputs.iter().find(|output| output.name == name).ok_or_else(|| {
             let names: Vec<String> = signature.outputs.iter().map(|output| format!("`{}`", output.name)).collect();
             Error::input(format!("`[[output]]` names `{name}`, and the model has {}", names.join(", ")))
         })?;
@@ -122,7 +118,7 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
                 found.element_type
             )));
         }
-        match gated.batch_axis {
+        match interface.output_axis(name) {
             BatchAxis::At(_) if without_batch => {
                 return Err(Error::input(format!("output `{name}` is said to have a batch, and no input has one"))
                     .hint("write `batch-axis = \"none\"` in its `[[output]]`"));
@@ -141,11 +137,11 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
 }
 
 /// What one cell answered.
-struct Ran {
-    outputs: Vec<Answers>,
+pub(super) struct Ran {
+    pub(super) outputs: Vec<Answers>,
     /// To the samples from the last to the first.
-    turned: Vec<Answers>,
-    layers: Option<Vec<Layer>>,
+    pub(super) turned: Vec<Answers>,
+    pub(super) layers: Option<Vec<Layer>>,
     artifact: Artifact,
     seconds: CellSeconds,
     version: String,
@@ -177,16 +173,21 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     }
     step.finish();
     let mut notes = vec![format!(
-        "{} samples of {} inputs; outputs compared element by element: {}",
+        "{} samples of {} inputs; outputs by their tasks: {}",
         feeds.batch(),
         inputs.len(),
-        interface.outputs.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ")
+        interface
+            .outputs
+            .iter()
+            .map(|output| format!("`{}` {}", output.name, output.task.task()))
+            .collect::<Vec<_>>()
+            .join(", ")
     )];
     let ungated: Vec<String> = declared
         .signature()
         .outputs
         .iter()
-        .filter(|output| interface.outputs.iter().all(|gated| gated.name != output.name))
+        .filter(|output| !interface.read_outputs().contains(&output.name.as_str()))
         .map(|output| format!("`{}`", output.name))
         .collect();
     if interface.axes().one_by_one() {
@@ -195,6 +196,7 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     if !ungated.is_empty() {
         notes.push(format!("not looked at: {}", ungated.join(", ")));
     }
+    notes.extend(named_limits(interface, &plan, &ladder));
     let mut unmet = Vec::new();
     if options.require_golden || manifest.require.golden {
         unmet.push("a golden is required, and those of several outputs are not kept yet".to_owned());
@@ -231,14 +233,13 @@ fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Fe
     let axes = interface.axes();
     let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Answers>, f64)> {
         let outcome = open.run_laid_out(feeds, &axes)?;
-        let wanted = interface.outputs.iter().map(|gated| {
-            let found: Vec<Tensor> =
-                outcome.outputs.iter().filter(|output| output.name == gated.name).cloned().collect();
-            match (gated.batch_axis, <[Tensor; 1]>::try_from(found)) {
+        let wanted = interface.read_outputs().into_iter().map(|name| {
+            let found: Vec<Tensor> = outcome.outputs.iter().filter(|output| output.name == name).cloned().collect();
+            match (interface.output_axis(name), <[Tensor; 1]>::try_from(found)) {
                 (BatchAxis::At(_), Ok([rows])) => Ok(Answers::Rows(rows)),
-                (BatchAxis::At(_), Err(_)) => Err(Error::failed(format!("output `{}` is missing", gated.name))),
+                (BatchAxis::At(_), Err(_)) => Err(Error::failed(format!("output `{}` is missing", name))),
                 (BatchAxis::None, found) => Answers::of(found.map_or_else(|several| several, Vec::from))
-                    .map_err(|error| error.context(format!("output `{}`", gated.name))),
+                    .map_err(|error| error.context(format!("output `{}`", name))),
             }
         });
         Ok((wanted.collect::<Result<_>>()?, outcome.seconds))
@@ -297,12 +298,10 @@ fn judged(
             return report;
         }
     };
-    let rows = ladder.row(runtime.library, *precision).and_then(|row| Ok((row, ladder.values(*precision)?)));
-    let judged = rows.and_then(|(row, limits)| checks(&ran, reference, feeds.batch(), row, limits, *precision));
-    match judged {
+    match checks(&ran, reference, interface, feeds.batch(), ladder, &cell.id) {
         Ok((checks, findings)) => {
-            let worst = findings.iter().min_by(|one, other| one.sqnr_db.total_cmp(&other.sqnr_db));
-            report.error = worst.map(ValuesFinding::metrics);
+            let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
+            report.error = worst.map(|found| found.error.clone());
             let failed = checks.iter().find(|check| check.gating && check.status == Status::Fail);
             let unmade = checks.iter().find(|check| check.gating && check.status != Status::Pass);
             report.status = match (failed, unmade) {
@@ -311,6 +310,7 @@ fn judged(
                 (None, None) => Status::Pass,
             };
             report.reason = failed.or(unmade).map(|check| check.detail.clone());
+            report.outputs = findings;
             report.checks = checks;
         }
         Err(error) => assemble::stop(&mut report, Status::Invalid, Stage::Compare, &error),
@@ -321,85 +321,4 @@ fn judged(
 fn is_reference(manifest: &Manifest, id: &CellId) -> bool {
     let reference = reference_cell(manifest);
     id.runtime.library == reference.runtime.library && id.precision == Precision::Fp32
-}
-
-/// Everything that is asked of what a cell answered.
-fn checks(
-    ran: &Ran,
-    reference: &Ran,
-    samples: usize,
-    row: &Row,
-    limits: &ValueLimits,
-    precision: Precision,
-) -> Result<(Vec<CheckResult>, Vec<ValuesFinding>)> {
-    let mut findings = Vec::new();
-    let mut pairs: Vec<Beside<'_>> = Vec::new();
-    for (wanted, actual) in reference.outputs.iter().zip(&ran.outputs) {
-        match beside(wanted, actual) {
-            Ok(pair) => {
-                let mut found = compare(&pair.reference, &pair.actual, samples, limits)?;
-                found.elements -= pair.filled.min(found.elements);
-                findings.push(found);
-                pairs.push(pair);
-            }
-            Err(fault) => findings.push(ValuesFinding::failed(wanted.name(), fault)),
-        }
-    }
-    let pairs: Vec<(&Tensor, &Tensor)> =
-        pairs.iter().map(|pair| (pair.reference.as_ref(), pair.actual.as_ref())).collect();
-    // What could not be laid beside the reference's is no other output's either.
-    let all = pairs.len() == findings.len();
-    if let Some((one, other)) = all.then(|| exchanged(&pairs, &findings, samples, limits)).flatten() {
-        let words = format!("outputs `{one}` and `{other}` hold each other's values");
-        for found in findings.iter_mut().filter(|found| found.output == one || found.output == other) {
-            found.fault = Some(words.clone());
-        }
-    }
-    let mut checks: Vec<CheckResult> = findings.iter().map(ValuesFinding::result).collect();
-    checks.push(turned(ran, samples, row));
-    checks.push(match &ran.layers {
-        Some(layers) => prove(precision, layers, row.precision_share).result(true),
-        None => CheckResult {
-            name: "precision-proof".to_owned(),
-            status: Status::Unavailable,
-            gating: true,
-            detail: "the runtime does not list its layers".to_owned(),
-        },
-    });
-    Ok((checks, findings))
-}
-
-/// Whether samples are answered as before with other neighbours, in other slots.
-fn turned(ran: &Ran, samples: usize, row: &Row) -> CheckResult {
-    let limits = ValueLimits {
-        absolute: row.batch_absolute,
-        relative: 0.0,
-        // Each element has a bound; their noise needs none of its own.
-        sqnr_db: 0.0,
-        source: String::new(),
-    };
-    let mut worst = 0.0_f64;
-    let mut fault = None;
-    for (forwards, backwards) in ran.outputs.iter().zip(&ran.turned) {
-        let compared = backwards.turned().map_err(|error| error.message).and_then(|again| {
-            let pair = beside(forwards, &again)?;
-            compare(&pair.reference, &pair.actual, samples, &limits).map_err(|error| error.message)
-        });
-        let found = match compared {
-            Ok(found) => found,
-            // What has not a row for every sample is no answer, whatever else it is.
-            Err(message) => {
-                fault = fault.or(Some(message));
-                continue;
-            }
-        };
-        worst = worst.max(found.max_abs);
-        fault = fault.or_else(|| found.fault.map(|fault| format!("output `{}`: {fault}", found.output)));
-    }
-    let (status, detail) = match fault {
-        Some(fault) => (Status::Fail, format!("answers depend on the batch or change from run to run: {fault}")),
-        None if worst == 0.0 => (Status::Pass, format!("{samples} samples are answered alike in any order")),
-        None => (Status::Pass, format!("{samples} samples are answered alike in any order, within {}", figure(worst))),
-    };
-    CheckResult { name: "batch-invariance".to_owned(), status, gating: true, detail }
 }

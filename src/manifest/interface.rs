@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::read::Source;
+use super::tasks::{Named, OutputTask, RawTask};
 use super::{Input, Layout, Output, OutputKind};
 use crate::error::Result;
 use crate::tensor::{BatchAxes, BatchAxis};
@@ -17,6 +18,37 @@ pub struct Interface {
     pub inputs: Vec<FedInput>,
     /// The outputs that are compared.
     pub outputs: Vec<GatedOutput>,
+}
+
+impl Interface {
+    /// Where samples lie in the tensors that do not have them first.
+    pub fn axes(&self) -> BatchAxes {
+        let elsewhere = |axis: BatchAxis| axis != BatchAxis::default();
+        let inputs = self.inputs.iter().filter(|input| !input.shared && elsewhere(input.batch_axis));
+        let outputs = self.read_outputs().into_iter().map(|name| (name.to_owned(), self.output_axis(name)));
+        BatchAxes {
+            inputs: inputs.map(|input| (input.name.clone(), input.batch_axis)).collect(),
+            outputs: outputs.filter(|(_, axis)| elsewhere(*axis)).collect(),
+        }
+    }
+
+    /// The axis of an output that is read: what stands beside another has its samples where that one has them.
+    pub fn output_axis(&self, name: &str) -> BatchAxis {
+        let own = self.outputs.iter().find(|output| output.name == name);
+        let beside = || self.outputs.iter().find(|output| output.task.companions().contains(&name));
+        own.or_else(beside).map_or_else(BatchAxis::default, |output| output.batch_axis)
+    }
+
+    /// The names of every output that is read, each once: those that are gated, and what stands beside them.
+    pub fn read_outputs(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+        for companion in self.outputs.iter().flat_map(|output| output.task.companions()) {
+            if !names.contains(&companion) {
+                names.push(companion);
+            }
+        }
+        names
+    }
 }
 
 /// What one input is fed.
@@ -55,26 +87,17 @@ pub enum ValueSource {
     File(PathBuf),
 }
 
-/// An output that is compared element by element.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An output that is compared.
+#[derive(Clone, Debug, PartialEq)]
 pub struct GatedOutput {
     /// Name at the border of the graph.
     pub name: String,
+    /// What the same answer means for it.
+    pub task: OutputTask,
+    /// Limits that are named in place of the ladder's.
+    pub named: Named,
     /// The dimension along which its samples lie.
     pub batch_axis: BatchAxis,
-}
-
-impl Interface {
-    /// Where samples lie in the tensors that do not have them first.
-    pub fn axes(&self) -> BatchAxes {
-        let elsewhere = |axis: BatchAxis| axis != BatchAxis::default();
-        let inputs = self.inputs.iter().filter(|input| !input.shared && elsewhere(input.batch_axis));
-        let outputs = self.outputs.iter().filter(|output| elsewhere(output.batch_axis));
-        BatchAxes {
-            inputs: inputs.map(|input| (input.name.clone(), input.batch_axis)).collect(),
-            outputs: outputs.map(|output| (output.name.clone(), output.batch_axis)).collect(),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -90,14 +113,14 @@ pub(super) struct RawFedInput {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged, expecting = "expected a dimension counted from 0, or \"none\"")]
-enum RawBatchAxis {
+pub(super) enum RawBatchAxis {
     At(usize),
     Without(Without),
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Without {
+pub(super) enum Without {
     None,
 }
 
@@ -127,19 +150,11 @@ enum RawValues {
     From(PathBuf),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct RawGatedOutput {
-    name: Spanned<String>,
-    task: Spanned<String>,
-    batch_axis: Option<Spanned<RawBatchAxis>>,
-}
-
 /// What a manifest of several inputs says in the words of one, which only name the first of them, and all of it.
 pub(super) fn border(
     source: &Source<'_>,
     inputs: Vec<RawFedInput>,
-    outputs: Vec<RawGatedOutput>,
+    outputs: Vec<RawTask>,
     resolve: &dyn Fn(&Path) -> PathBuf,
 ) -> Result<(Input, Output, Option<Interface>)> {
     let interface = read(source, inputs, outputs, resolve)?;
@@ -166,7 +181,7 @@ pub(super) fn border(
 fn read(
     source: &Source<'_>,
     inputs: Vec<RawFedInput>,
-    outputs: Vec<RawGatedOutput>,
+    outputs: Vec<RawTask>,
     resolve: &dyn Fn(&Path) -> PathBuf,
 ) -> Result<Interface> {
     let mut fed: Vec<FedInput> = Vec::new();
@@ -217,12 +232,8 @@ fn read(
         if gated.iter().any(|output| output.name == name) {
             return Err(source.error(raw.name.span(), format!("output `{name}` is gated twice")));
         }
-        if raw.task.get_ref() != "values" {
-            return Err(source
-                .error(raw.task.span(), format!("`[[output]]` has no task `{}` yet", raw.task.get_ref()))
-                .hint("`task = \"values\"` compares element by element; a classifier of one input has `[input]` and `[output]`"));
-        }
-        gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name });
+        let (task, named) = raw.read(source)?;
+        gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name, task, named });
     }
     Ok(Interface { inputs: fed, outputs: gated })
 }

@@ -4,6 +4,7 @@ pub mod edit;
 pub mod interface;
 mod raw;
 mod read;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 

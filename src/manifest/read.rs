@@ -8,8 +8,9 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
-use super::interface::{self, Interface, RawFedInput, RawGatedOutput};
+use super::interface::{self, Interface, RawFedInput};
 use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
+use super::tasks::RawTask;
 use super::{
     AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
     Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
@@ -65,7 +66,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Manifest> {
             Ok((input(source, given)?, output(source, made)?, None))
         });
     }
-    parse_as::<Vec<RawFedInput>, Vec<RawGatedOutput>>(&source, &interface::border)
+    parse_as::<Vec<RawFedInput>, Vec<RawTask>>(&source, &interface::border)
 }
 
 /// Whether inputs or outputs are lists; text that is no TOML is told by whoever reads it whole.

@@ -159,7 +159,32 @@ fn inputs_and_outputs_are_read_by_name() {
 #[case::twice("name = \"mask\"", "name = \"ids\"", "input `ids` is fed twice")]
 #[case::descending("[0, 9]", "[9, 0]", "`integers` is [low, high], ascending")]
 #[case::source("\"mask\"\n[[input]]", "\"noise\"\n[[input]]", "unknown variant `noise`")]
-#[case::task("task = \"values\"", "task = \"boxes\"", "`[[output]]` has no task `boxes` yet")]
+#[case::task("task = \"values\"", "task = \"pose\"", "unknown task `pose`")]
+#[case::boxes("task = \"values\"", "task = \"boxes\"", "boxes need `format`")]
+#[case::format("task = \"values\"", "task = \"boxes\"\nformat = \"corners\"", "unknown variant `corners`")]
+#[case::threshold(
+    "task = \"values\"",
+    "task = \"boxes\"\nformat = \"xyxy\"\nthreshold = 0.5",
+    "a threshold needs `scores`"
+)]
+#[case::nms("task = \"values\"", "task = \"boxes\"\nformat = \"xyxy\"\nnms = 1.5", "`nms` lies between 0 and 1")]
+#[case::foreign("task = \"values\"", "task = \"map\"\nblank = 0", "`blank` belongs to the task `tokens`, not to `map`")]
+#[case::axis("task = \"values\"", "task = \"map\"\naxis = 0", "axis 0 is the batch")]
+#[case::precision(
+    "task = \"values\"",
+    "task = \"map\"\ntolerance = { fp12 = { iou = 0.9 } }",
+    "unknown precision `fp12`"
+)]
+#[case::limit(
+    "task = \"values\"",
+    "task = \"map\"\ntolerance = { fp16 = { cosine = 0.9 } }",
+    "the task `map` has no limit `cosine`"
+)]
+#[case::range(
+    "task = \"values\"",
+    "task = \"map\"\ntolerance = { fp16 = { iou = 1.5 } }",
+    "`iou` lies between 0 and 1"
+)]
 #[case::size("shape = [8]", "shape = [0]", "no dimension of a sample may be 0")]
 #[case::int8(
     "[[output]]",
@@ -172,4 +197,25 @@ fn wrong_inputs_and_outputs_are_named(#[case] from: &str, #[case] to: &str, #[ca
     assert!(SEVERAL.contains(from));
     let error = Manifest::parse(&SEVERAL.replacen(from, to, 1), Path::new("gate.toml")).unwrap_err();
     assert!(error.message.contains(words), "{error}");
+}
+
+#[test]
+fn tasks_of_outputs_are_read_with_what_their_comparison_knows() {
+    use tasks::{BoxFormat, Companion, OutputTask};
+    let outputs = "[[output]]\nname = \"boxes\"\ntask = \"boxes\"\nformat = \"cxcywh\"\nscores = \"scores\"\nlabels = 5\ncount = \"count\"\n\
+         threshold = 0.3\nnms = 0.5\n[[output]]\nname = \"scores\"\ntask = \"scores\"\ntolerance = { fp16 = { loss = 0.01, leads = 0.2 }, fp32 = { slope = 1e-3 } }\n\
+         [[output]]\nname = \"text\"\ntask = \"tokens\"\naxis = 1\nblank = 0\nend = 2\n";
+    let text = SEVERAL.split("[[output]]").next().unwrap().to_owned() + outputs;
+    let interface = Manifest::parse(&text, Path::new("gate.toml")).unwrap().interface.unwrap();
+    let OutputTask::Boxes(boxes) = &interface.outputs[0].task else { panic!("{:?}", interface.outputs[0]) };
+    assert_eq!((boxes.format, boxes.column, boxes.threshold, boxes.nms), (BoxFormat::Cxcywh, 0, 0.3, Some(0.5)));
+    assert_eq!(boxes.scores, Some(Companion::Output("scores".to_owned())));
+    assert_eq!(boxes.labels, Some(Companion::Column(5)));
+    // What is read beside boxes is read once, also where it is gated itself.
+    assert_eq!(interface.read_outputs(), ["boxes", "scores", "text", "count"]);
+    let named = &interface.outputs[1].named;
+    assert_eq!(named[&Precision::Fp16].iter().collect::<Vec<_>>(), [(&"leads", &0.2), (&"loss", &0.01)]);
+    assert_eq!(named[&Precision::Fp32].get("slope"), Some(&1e-3));
+    let OutputTask::Tokens(tokens) = &interface.outputs[2].task else { panic!("{:?}", interface.outputs[2]) };
+    assert_eq!((tokens.axis, tokens.blank, tokens.end), (Some(1), Some(0), Some(2)));
 }

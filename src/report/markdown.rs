@@ -6,6 +6,7 @@ use crate::findings::{CellReport, GoldenStanding, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Counts};
 use crate::report::markdown_text::{escape, escape_code};
+use crate::report::outputs::{Line, lines};
 use crate::report::text::{sentence_and_excerpt, shortened};
 use crate::vocabulary::{Status, Verdict};
 
@@ -30,6 +31,7 @@ pub fn render(report: &Report) -> String {
     failures(&mut page, report);
     rules(&mut page, report);
     accuracy(&mut page, report);
+    outputs(&mut page, report);
     remarks(&mut page, report);
     changes(&mut page, report);
     matrix(&mut page, report);
@@ -240,6 +242,24 @@ fn accuracy(page: &mut Page, report: &Report) {
     let rows: Vec<String> = reference.into_iter().chain(cells).collect();
     if !rows.is_empty() {
         page.push_rows("\n### Accuracy on labelled data\n\n", &rows, "\n", "accuracy");
+    }
+}
+
+/// What was found of each output, of a model that has several.
+fn outputs(page: &mut Page, report: &Report) {
+    let row = |line: &Line<'_>| {
+        let (found, sign) = (line.found, sign(line.found.status));
+        let changes = match (found.borderline, found.confident) {
+            (0, 0) => String::new(),
+            (near, sure) => format!("{near} borderline, {sure} sure"),
+        };
+        let (name, about) = (code(&found.output), code(&line.about));
+        format!("| {name} | {} | {about} | {sign} {} | {changes} |\n", found.task, outside(line.sentence()))
+    };
+    let rows: Vec<String> = lines(report).iter().map(row).collect();
+    if !rows.is_empty() {
+        let head = "\n### Outputs\n\n| output | task | cells | found | changed |\n|---|---|---|---|---|\n";
+        page.push_rows(head, &rows, "\n", "output");
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`mod@html`]   | one page: matrix, charts, probes, environment |
 //! | [`dashboards`] | Bencher and github-action-benchmark |
 //! | [`image`]      | probes as images |
+//! | `outputs`      | findings by output |
 //! | [`options`]    | `--json`, `--junit`, `--markdown`, `--html`, … |
 //!
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
@@ -30,6 +31,7 @@ pub mod markdown;
 mod markdown_text;
 pub mod merge;
 pub mod options;
+mod outputs;
 pub mod plan_file;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -1,5 +1,7 @@
 //! The report as a table for the terminal: the matrix in the plan's order, what did not run, failures last.
 
+mod outputs;
+
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
 use crate::findings::leads::{changed, rough, rough_points};
@@ -42,6 +44,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.head(report);
         page.matrix(report);
         page.not_run(report);
+        page.outputs(report);
         page.warnings(report);
         page.notes(report);
         page.without_baseline(report);
@@ -341,14 +344,6 @@ impl Page {
         if let Some(golden) = report.golden.as_ref().filter(|golden| golden.standing == GoldenStanding::Equal) {
             self.gap();
             self.labelled(0, "note", DIM, &format!("golden: {}", golden.detail));
-        }
-    }
-
-    /// The answers to labelled data, also where all is well.
-    fn accuracy(&mut self, report: &Report) {
-        for (index, text) in layout::accuracy_lines(report).iter().enumerate() {
-            (index == 0).then(|| self.gap());
-            self.labelled(0, if index == 0 { "accuracy" } else { "" }, BOLD, text);
         }
     }
 

@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 use crate::tensor::{Tensor, Values};
 use crate::vocabulary::{Library, Precision};
 
+mod change;
+
+use change::Change;
+
 /// The variable.
 const VARIABLE: &str = "TRTGATE_TEST_FAULT";
 
@@ -44,8 +48,8 @@ enum Fault {
     SwapSlots,
     /// Feeds each sample's values channels first, though the shape says channels last.
     Layout,
-    /// Scales the floats of the output of this name by 1 %.
-    Scale(String),
+    /// Changes the output of this name.
+    Change(Change, String),
     /// Exchanges the values of the first two outputs of one type and shape.
     SwapOutputs,
     /// Takes this many times as long.
@@ -105,7 +109,7 @@ impl Faults {
                 "swap-slots" => Fault::SwapSlots,
                 "layout" => Fault::Layout,
                 "swap-outputs" => Fault::SwapOutputs,
-                _ if what.starts_with("scale=") => Fault::Scale(what.trim_start_matches("scale=").to_owned()),
+                _ if let Some((change, name)) = Change::parse(what) => Fault::Change(change, name),
                 _ => match what.strip_prefix("slow=").and_then(|factor| factor.parse().ok()) {
                     Some(factor) if factor >= 1.0 => Fault::Slow(factor),
                     _ => return Err(wrong()),
@@ -183,7 +187,7 @@ impl Faults {
                     change(&mut output.values, &|index, value| if index == 0 { f64::INFINITY } else { value });
                 }
                 Fault::Short => *output = output.first(output.batch().saturating_sub(1))?,
-                Fault::Scale(name) if *name == output.name => change(&mut output.values, &|_, value| value * 1.01),
+                Fault::Change(change, name) if *name == output.name => change.apply(output),
                 Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
                     let samples = output.batch();

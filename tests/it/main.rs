@@ -70,6 +70,7 @@ mod stumbling;
 /// Suites of small models with expected outputs.
 mod suite;
 /// Typed tensors through real runtimes.
+mod tasks;
 mod tensors;
 /// House rules.
 mod tidy;

@@ -10,6 +10,7 @@ use crate::findings::verdict::plural;
 use crate::findings::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::figures;
 use crate::report::layout;
+use crate::report::outputs::figure;
 use crate::report::text::{one_line, shortened};
 use crate::vocabulary::{CellId, Status};
 
@@ -73,6 +74,7 @@ fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {
                     @if let Some(baseline) = &cell.baseline { (history(cell, cell.timing.as_ref(), baseline)) }
                 }
                 @if let Some(found) = &cell.ranges { (ranges(found)) }
+                (outputs(cell))
                 (checks(cell))
                 (legs(&cell.legs))
                 (worst(report, cell))
@@ -251,6 +253,30 @@ fn ranges(found: &Ranges) -> Markup {
     }
 }
 
+/// What was found of each output, its figures beside their limits.
+fn outputs(cell: &CellReport) -> Markup {
+    if cell.outputs.is_empty() {
+        return html! {};
+    }
+    html! {
+        h4 { "Outputs" }
+        ul.checks {
+            @for found in &cell.outputs {
+                li {
+                    (badge(found.status))
+                    span {
+                        b { (one_line(&found.output)) } " " (found.task) " " (prose(&found.detail))
+                        @for one in &found.figures { span.muted { " · " (figure(one)) } }
+                        @if found.borderline + found.confident > 0 {
+                            span.muted { " · " (found.borderline) " changed where the reference was not sure, " (found.confident) " where it was" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn checks(cell: &CellReport) -> Markup {
     if cell.checks.is_empty() {
         return html! {};
@@ -258,7 +284,7 @@ fn checks(cell: &CellReport) -> Markup {
     html! {
         h4 { "Checks" }
         ul.checks {
-            @for check in &cell.checks {
+            @for check in cell.checks.iter().filter(|check| cell.outputs.iter().all(|found| found.detail != check.detail)) {
                 li { (badge(check.status)) span { b { (one_line(&check.name)) } @if !check.gating { span.muted { " shown only" } } " " (prose(&check.detail)) } }
             }
         }

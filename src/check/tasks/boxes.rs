@@ -1,0 +1,312 @@
+//! Boxes with classes and scores: sets, whatever the order of their rows.
+//!
+//! In each class boxes are matched so that their overlaps sum to the most. A box that has no match is *borderline* where its
+//! score lies near the threshold, near the lowest that was kept of a full set, or where another box that is kept overlaps it by
+//! nearly as much as the model's own suppression takes; any other is a fault.
+
+mod matching;
+mod read;
+
+use super::{Found, Given};
+use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::findings::ErrorMetrics;
+use crate::findings::verdict::plural;
+use crate::manifest::tasks::BoxesTask;
+use matching::{Matched, matched};
+use read::{Detection, Set, sets};
+
+/// Pairs from which on a common shift is called one of all boxes.
+const MANY: usize = 3;
+/// Share of pairs that have the common shift, within half of it.
+const MOST: f64 = 0.9;
+
+/// One pair of boxes.
+struct Pair {
+    sample: usize,
+    before: Detection,
+    after: Detection,
+    overlap: f64,
+    /// Largest shift of a corner, a share of the largest coordinate.
+    corner: f64,
+    score: f64,
+}
+
+/// A box without a match.
+struct Alone {
+    sample: usize,
+    detection: Detection,
+    /// Whether the reference has it.
+    lost: bool,
+    borderline: bool,
+}
+
+pub(super) fn compare(given: &Given<'_>, task: &BoxesTask) -> Result<Found> {
+    let (reference, actual) = given.sides(&given.output.name)?;
+    let before = sets(reference, given.reference, task, given.samples).map_err(read::Flaw::of_reference)?;
+    let after = match sets(actual, given.actual, task, given.samples) {
+        Ok(after) => after,
+        Err(flaw) => return Ok(Found::broken(flaw.of_cell())),
+    };
+    let empty = before.iter().zip(&after).filter(|(one, other)| one.boxes.is_empty() && other.boxes.is_empty()).count();
+    if empty == given.samples {
+        return Err(Error::invalid(format!(
+            "none of {} samples has a box on either side: nothing was judged",
+            given.samples
+        ))
+        .hint("feed samples with objects in them (`from = \"samples.npz\"`), or lower `threshold`"));
+    }
+    let extent = before
+        .iter()
+        .flat_map(|set| &set.boxes)
+        .flat_map(|one| one.corners)
+        .fold(0.0_f64, |size, value| size.max(value.abs()));
+    let band = given.limits.get("score");
+    let mut pairs = Vec::new();
+    let mut alone = Vec::new();
+    for (sample, (one, other)) in before.iter().zip(&after).enumerate() {
+        let found = matched(&one.boxes, &other.boxes);
+        for &(x, y) in &found.pairs {
+            let (Some(&x), Some(&y)) = (one.boxes.get(x), other.boxes.get(y)) else { continue };
+            let corner = x.shifts(&y).iter().fold(0.0_f64, |most, shift| most.max(shift.abs()));
+            let corner = if corner == 0.0 { 0.0 } else { corner / extent };
+            pairs.push(Pair {
+                sample,
+                before: x,
+                after: y,
+                overlap: x.overlap(&y),
+                corner,
+                score: (x.score - y.score).abs(),
+            });
+        }
+        alone.extend(without_match(sample, one, other, &found, task, band, 1.0 - given.limits.get("iou")));
+    }
+    let (borderline, confident) =
+        alone.iter().fold((0, 0), |(near, sure), one| if one.borderline { (near + 1, sure) } else { (near, sure + 1) });
+    if pairs.is_empty() && confident == 0 {
+        return Err(Error::invalid(format!(
+            "all {borderline} boxes lie near the threshold and none has a match: nothing was judged"
+        ))
+        .hint("feed samples with clear objects in them (`from = \"samples.npz\"`)"));
+    }
+    let least = pairs.iter().map(|pair| pair.overlap).fold(1.0, f64::min);
+    let corner = pairs.iter().map(|pair| pair.corner).fold(0.0, f64::max);
+    let score = pairs.iter().map(|pair| pair.score).fold(0.0, f64::max);
+    let mut compared = format!(
+        "{} of {} samples, IoU {} and more, corners within {} of {}, scores within {}",
+        plural(pairs.len(), "box").replace("boxs", "boxes"),
+        given.samples - empty,
+        figure(least),
+        figure(corner * extent),
+        figure(extent),
+        figure(score)
+    );
+    if borderline > 0 {
+        compared.push_str(&format!("; {borderline} more are borderline"));
+    }
+    if empty > 0 {
+        compared.push_str(&format!(
+            "; {} no box on either side",
+            if empty == 1 { "1 sample has".to_owned() } else { format!("{empty} samples have") }
+        ));
+    }
+    Ok(Found {
+        fault: fault(given, &pairs, &alone, extent),
+        compared,
+        figures: vec![("iou", least), ("corner", corner), ("score", score)],
+        borderline,
+        confident,
+        error: distance(&pairs),
+    })
+}
+
+/// The boxes of a sample that have no match, each with whether that may be.
+fn without_match(
+    sample: usize,
+    one: &Set,
+    other: &Set,
+    found: &Matched,
+    task: &BoxesTask,
+    band: f64,
+    room: f64,
+) -> Vec<Alone> {
+    let side = |lost: bool, left: &[usize], own: &Set, others: &Set| {
+        let judge = |&index: &usize| {
+            let detection = *own.boxes.get(index)?;
+            let near_threshold = task.scores.is_some() && detection.score <= task.threshold + band;
+            // Of a full set the next best were cut off.
+            let lowest = others.boxes.iter().map(|kept| kept.score).fold(f64::INFINITY, f64::min);
+            let near_cut = task.scores.is_some() && others.full && detection.score <= lowest + band;
+            // Dropped for a better one that overlaps it by about as much as is allowed.
+            let suppressed = task.nms.is_some_and(|nms| {
+                others.boxes.iter().any(|kept| {
+                    kept.class == detection.class
+                        && kept.score + band >= detection.score
+                        && kept.overlap(&detection) >= nms - room
+                })
+            });
+            Some(Alone { sample, detection, lost, borderline: near_threshold || near_cut || suppressed })
+        };
+        left.iter().filter_map(judge).collect::<Vec<_>>()
+    };
+    let mut alone = side(true, &found.lost, one, other);
+    alone.extend(side(false, &found.found, other, one));
+    alone
+}
+
+/// What is wrong, the most telling first.
+fn fault(given: &Given<'_>, pairs: &[Pair], alone: &[Alone], extent: f64) -> Option<String> {
+    let limits = given.limits;
+    if let Some(words) = classes(alone) {
+        return Some(words);
+    }
+    let mut sure = alone.iter().filter(|one| !one.borderline);
+    if let Some(first) = sure.next() {
+        let count = 1 + sure.count();
+        let words = match moved(first, alone) {
+            Some(other) => format!(
+                "a box of class {} moved from {} to {}",
+                first.detection.class,
+                corners(&first.detection),
+                corners(&other.detection)
+            ),
+            None => format!(
+                "a box of class {} at {}, score {}, {}",
+                first.detection.class,
+                corners(&first.detection),
+                figure(first.detection.score),
+                if first.lost { "is missing" } else { "is not the reference's" }
+            ),
+        };
+        return Some(format!(
+            "{count} of {} boxes have no match and are not borderline: in sample {} {words}",
+            alone.len() + pairs.len(),
+            first.sample
+        ));
+    }
+    let keeps = |pair: &Pair| limits.keeps("iou", pair.overlap) && limits.keeps("corner", pair.corner);
+    let beyond: Vec<&Pair> = pairs.iter().filter(|pair| !keeps(pair)).collect();
+    if let Some(worst) = beyond.iter().max_by(|one, other| one.corner.total_cmp(&other.corner)) {
+        let count = format!("{} of {} boxes are off", beyond.len(), pairs.len());
+        if let Some([x, y]) = common_shift(pairs) {
+            return Some(format!("{count}: all are shifted by ({}, {})", figure(x), figure(y)));
+        }
+        return Some(format!(
+            "{count}: in sample {} the box of class {} in row {} is {} (IoU {}, a corner off by {}; IoU {} and {} are allowed)",
+            worst.sample,
+            worst.before.class,
+            worst.after.row,
+            change(worst),
+            figure(worst.overlap),
+            figure(worst.corner * extent),
+            figure(limits.get("iou")),
+            figure(limits.get("corner") * extent)
+        ));
+    }
+    let worst = pairs
+        .iter()
+        .filter(|pair| !limits.keeps("score", pair.score))
+        .max_by(|one, other| one.score.total_cmp(&other.score))?;
+    Some(format!(
+        "the score of a box of class {} in sample {} is {} instead of {}, {} more or less is allowed",
+        worst.before.class,
+        worst.sample,
+        figure(worst.after.score),
+        figure(worst.before.score),
+        figure(limits.get("score"))
+    ))
+}
+
+/// How a box changed, in words: shifted as a whole, or from these corners to those.
+fn change(pair: &Pair) -> String {
+    let [left, top, right, bottom] = pair.before.shifts(&pair.after);
+    let size = [left, top, right, bottom].iter().fold(0.0_f64, |most, shift| most.max(shift.abs()));
+    let whole = (left - right).abs() <= 0.1 * size && (top - bottom).abs() <= 0.1 * size;
+    if whole {
+        format!("shifted by ({}, {})", figure(f64::midpoint(left, right)), figure(f64::midpoint(top, bottom)))
+    } else {
+        format!("{} instead of {}", corners(&pair.after), corners(&pair.before))
+    }
+}
+
+/// The shift that most pairs have, where one is.
+fn common_shift(pairs: &[Pair]) -> Option<[f64; 2]> {
+    if pairs.len() < MANY {
+        return None;
+    }
+    let shifts: Vec<[f64; 4]> = pairs.iter().map(|pair| pair.before.shifts(&pair.after)).collect();
+    let middle = |axis: usize| {
+        let mut sorted: Vec<f64> =
+            shifts.iter().flat_map(|shift| [shift.get(axis), shift.get(axis + 2)]).flatten().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    };
+    let common = [middle(0), middle(1)];
+    let [x, y] = common;
+    let size = x.abs().max(y.abs());
+    let has = |&&[left, top, right, bottom]: &&[f64; 4]| {
+        [left - x, right - x, top - y, bottom - y].iter().all(|rest| rest.abs() <= 0.5 * size)
+    };
+    let share = shifts.iter().filter(has).count() as f64 / shifts.len() as f64;
+    (size > 0.0 && share >= MOST).then_some(common)
+}
+
+/// Boxes that have another class than the reference's in their place, told by classes: two swapped, or one box.
+fn classes(alone: &[Alone]) -> Option<String> {
+    let sure = |lost: bool| alone.iter().filter(move |one| one.lost == lost && !one.borderline);
+    let mut changes: Vec<(i64, i64, usize)> = Vec::new();
+    for one in sure(true) {
+        let there = sure(false).find(|other| {
+            other.sample == one.sample
+                && other.detection.class != one.detection.class
+                && one.detection.overlap(&other.detection) >= 0.8
+        });
+        changes.extend(there.map(|other| (one.detection.class, other.detection.class, one.sample)));
+    }
+    let &(from, to, sample) = changes.first()?;
+    let both = |one: i64, other: i64| changes.iter().filter(|change| (change.0, change.1) == (one, other)).count();
+    if both(to, from) > 0 {
+        let (low, high) = (from.min(to), from.max(to));
+        return Some(format!(
+            "classes {low} and {high} of boxes are swapped: {} boxes hold the other class",
+            both(from, to) + both(to, from)
+        ));
+    }
+    Some(format!(
+        "{} changed their class, the first in sample {sample}: {to} instead of {from}",
+        plural(changes.len(), "box").replace("boxs", "boxes")
+    ))
+}
+
+/// The box that `first` may have become: of the same sample and class on the other side, the nearest.
+fn moved<'a>(first: &Alone, alone: &'a [Alone]) -> Option<&'a Alone> {
+    let far = |other: &Alone| first.detection.shifts(&other.detection).iter().map(|shift| shift.abs()).sum::<f64>();
+    alone
+        .iter()
+        .filter(|other| {
+            first.lost && !other.lost && other.sample == first.sample && other.detection.class == first.detection.class
+        })
+        .min_by(|one, other| far(one).total_cmp(&far(other)))
+}
+
+fn corners(detection: &Detection) -> String {
+    let [left, top, right, bottom] = detection.corners;
+    format!("[{}, {}, {}, {}]", figure(left), figure(top), figure(right), figure(bottom))
+}
+
+/// The corners of pairs as figures.
+fn distance(pairs: &[Pair]) -> ErrorMetrics {
+    let mut errors: Vec<f64> = pairs.iter().flat_map(|pair| pair.before.shifts(&pair.after)).map(f64::abs).collect();
+    errors.sort_by(f64::total_cmp);
+    let signal: f64 = pairs.iter().flat_map(|pair| pair.before.corners).map(|value| value * value).sum();
+    let noise: f64 = errors.iter().map(|error| error * error).sum();
+    let last = errors.len().saturating_sub(1);
+    ErrorMetrics {
+        max_abs: errors.last().copied().unwrap_or(0.0),
+        mean_abs: errors.iter().sum::<f64>() / errors.len().max(1) as f64,
+        p99_abs: errors.get(last * 99 / 100).copied().unwrap_or(0.0),
+        cosine_min: 1.0,
+        sqnr_db: if noise == 0.0 { 999.0 } else { (10.0 * (signal / noise).log10()).min(999.0) },
+        outside: 0,
+    }
+}

@@ -1,0 +1,224 @@
+//! One class a place: a segmentation, an edge or saliency map. Places with a small margin may change, those the reference was
+//! sure of may not; each class covers what it covered; and the scores are held to the bounds of values.
+
+use std::collections::BTreeMap;
+
+use super::rows::{Change, Rows, alone, along, judge};
+use super::{Found, Given, distance, finite, is_still, still};
+use crate::check::values;
+use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::findings::verdict::plural;
+use crate::manifest::OutputKind;
+use crate::manifest::tasks::MapTask;
+use crate::tensor::Tensor;
+
+/// Fewest places of a class, on either side, whose overlap is judged.
+const PLACES: usize = 50;
+/// Share of a class's places that have another's on either side where the two are called swapped.
+const SWAPPED: f64 = 0.8;
+
+/// Which classes places have on both sides, those near a tie left out.
+struct Cover {
+    /// Places by the reference's class and the class now.
+    counts: BTreeMap<(usize, usize), usize>,
+    places: usize,
+}
+
+impl Cover {
+    fn of(pairs: impl Iterator<Item = (usize, usize)>) -> Self {
+        let mut cover = Self { counts: BTreeMap::new(), places: 0 };
+        for pair in pairs {
+            *cover.counts.entry(pair).or_insert(0) += 1;
+            cover.places += 1;
+        }
+        cover
+    }
+
+    fn before(&self, class: usize) -> usize {
+        self.counts.iter().filter(|((before, _), _)| *before == class).map(|(_, count)| count).sum()
+    }
+
+    fn after(&self, class: usize) -> usize {
+        self.counts.iter().filter(|((_, after), _)| *after == class).map(|(_, count)| count).sum()
+    }
+
+    fn both(&self, before: usize, after: usize) -> usize {
+        self.counts.get(&(before, after)).copied().unwrap_or(0)
+    }
+
+    /// Classes that a place has on either side, ascending.
+    fn classes(&self) -> Vec<usize> {
+        let all: std::collections::BTreeSet<usize> =
+            self.counts.keys().flat_map(|(before, after)| [*before, *after]).collect();
+        all.into_iter().collect()
+    }
+
+    /// The class whose places overlap the least: class, overlap, places on either side. Classes of few places are not judged.
+    fn least(&self) -> Option<(usize, f64, usize)> {
+        let overlap = |class: usize| {
+            let both = self.both(class, class);
+            let either = self.before(class) + self.after(class) - both;
+            (either >= PLACES).then(|| (class, both as f64 / either as f64, either))
+        };
+        self.classes().into_iter().filter_map(overlap).min_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// Two classes that hold each other's places.
+    fn swapped(&self) -> Option<(usize, usize)> {
+        let most = |count: usize, of: usize| count > 0 && count as f64 >= SWAPPED * of as f64;
+        let holds = |one: usize, other: usize| {
+            most(self.both(one, other), self.before(one)) && most(self.both(one, other), self.after(other))
+        };
+        let classes = self.classes();
+        let mut pairs = classes.iter().flat_map(|&one| classes.iter().map(move |&other| (one, other)));
+        pairs.find(|&(one, other)| one < other && holds(one, other) && holds(other, one))
+    }
+}
+
+pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
+    let sides = match given.comparable()? {
+        Ok(sides) => sides,
+        Err(fault) => return Ok(Found::broken(fault)),
+    };
+    let (reference, actual) = (sides.reference.as_ref(), sides.actual.as_ref());
+    if reference.element_type().is_float()
+        && let Some(fault) = finite(reference, actual)?
+    {
+        return Ok(Found::broken(fault));
+    }
+    if is_still(reference) {
+        return Err(still(given.samples));
+    }
+    if !reference.element_type().is_float() {
+        return whole(given, reference, actual);
+    }
+    let rows = rows(map, reference, actual)?;
+    // One score a place is a class and its opposite, in log-odds already.
+    let kind = if rows.classes == 2 && single(map, reference) { OutputKind::Logits } else { map.kind };
+    let judged = judge(&rows, kind, given.limits)?;
+    let (borderline, confident) = judged.counts();
+    let places = rows.reference.len() / rows.classes.max(1);
+    let changed: BTreeMap<usize, &Change> = judged.changes.iter().map(|change| (change.row, change)).collect();
+    let answers =
+        rows.reference.chunks_exact(rows.classes).enumerate().filter_map(|(row, scores)| match changed.get(&row) {
+            Some(change) if !change.confident => None,
+            Some(change) => Some((change.from, change.to)),
+            None => {
+                let class = crate::check::agreement::answer(scores);
+                Some((class, class))
+            }
+        });
+    let cover = Cover::of(answers);
+    let share = confident as f64 / places.max(1) as f64;
+    let first = judged.changes.iter().find(|change| change.confident);
+    let values = values::compare(reference, actual, given.samples, given.limits.values())?;
+    let found =
+        covered(given, &cover, share, confident, places, first.map(|change| (change.row, change.from, change.to)));
+    let (least, fault) = found;
+    let compared = format!(
+        "{} places, {borderline} changed near a tie, {confident} others; {}; {}",
+        places,
+        overlap_words(&cover),
+        values.summary()
+    );
+    let mut figures = judged.figures();
+    figures.extend([("confident", share), ("iou", least), ("sqnr-db", values.sqnr_db)]);
+    Ok(Found { fault, compared, figures, borderline, confident, error: values.metrics() }
+        .or(judged.fault.clone())
+        .or(values.fault.map(|fault| format!("its scores: {fault}"))))
+}
+
+/// Whether the output has one score a place.
+fn single(map: &MapTask, reference: &Tensor) -> bool {
+    reference.shape.get(map.axis) == Some(&1)
+}
+
+/// The places of both sides as rows.
+fn rows(map: &MapTask, reference: &Tensor, actual: &Tensor) -> Result<Rows> {
+    if single(map, reference) {
+        let side = |tensor: &Tensor| alone(&tensor.floats(), map.kind);
+        return Ok(Rows { reference: side(reference), actual: side(actual), classes: 2 });
+    }
+    let axis = |tensor: &Tensor| {
+        along(tensor, map.axis).ok_or_else(|| {
+            Error::invalid(format!("it has shape {:?}, no axis {} of classes", tensor.shape, map.axis))
+                .hint("`axis` in its `[[output]]` names the axis of the classes, the batch being 0")
+        })
+    };
+    let ((reference, classes), (actual, _)) = (axis(reference)?, axis(actual)?);
+    Ok(Rows { reference, actual, classes })
+}
+
+/// Classes as whole numbers: no margin is known, so every change counts.
+fn whole(given: &Given<'_>, reference: &Tensor, actual: &Tensor) -> Result<Found> {
+    let (before, after) = (reference.values.to_f64(), actual.values.to_f64());
+    // Class ids are far below where a float leaves out a number.
+    let pairs = before.iter().zip(&after).map(|(x, y)| (*x as usize, *y as usize));
+    let cover = Cover::of(pairs);
+    let changed: Vec<usize> =
+        before.iter().zip(&after).enumerate().filter(|(_, (x, y))| x != y).map(|(index, _)| index).collect();
+    let (confident, places) = (changed.len(), before.len());
+    let share = confident as f64 / places.max(1) as f64;
+    let first =
+        changed.first().and_then(|&index| Some((index, *before.get(index)? as usize, *after.get(index)? as usize)));
+    let (least, fault) = covered(given, &cover, share, confident, places, first);
+    Ok(Found {
+        fault,
+        compared: format!("{places} places, {confident} changed; {}", overlap_words(&cover)),
+        figures: vec![("confident", share), ("iou", least)],
+        borderline: 0,
+        confident,
+        error: distance(reference, actual, given.samples)?,
+    })
+}
+
+/// The least overlap, and what is wrong with the classes of places.
+fn covered(
+    given: &Given<'_>,
+    cover: &Cover,
+    share: f64,
+    confident: usize,
+    places: usize,
+    first: Option<(usize, usize, usize)>,
+) -> (f64, Option<String>) {
+    let (least, limits) = (cover.least(), given.limits);
+    let overlap = least.map_or(1.0, |(_, overlap, _)| overlap);
+    if limits.keeps("confident", share) && limits.keeps("iou", overlap) {
+        return (overlap, None);
+    }
+    let mut words = match cover.swapped() {
+        Some((one, other)) => format!("classes {one} and {other} of the map are swapped: "),
+        None => String::new(),
+    };
+    words.push_str(&format!(
+        "{confident} of {} changed their class though the reference was sure",
+        plural(places, "place")
+    ));
+    if let Some((place, from, to)) = first {
+        let each = (places / given.samples.max(1)).max(1);
+        words.push_str(&format!(
+            ", the first is place {} of sample {}, {to} instead of {from}",
+            place % each,
+            place / each
+        ));
+    }
+    if let Some((class, overlap, either)) = least.filter(|(_, overlap, _)| !limits.keeps("iou", *overlap)) {
+        words.push_str(&format!(
+            "; class {class} overlaps the reference's by {} over {either} places, {} is asked",
+            figure(overlap),
+            figure(limits.get("iou"))
+        ));
+    }
+    (overlap, Some(words))
+}
+
+fn overlap_words(cover: &Cover) -> String {
+    match (cover.classes().as_slice(), cover.least()) {
+        ([class], _) => format!("every place has class {class}"),
+        (classes, Some((class, overlap, _))) => {
+            format!("{} classes, IoU {} and more (class {class})", classes.len(), figure(overlap))
+        }
+        (classes, None) => format!("{} classes of few places", classes.len()),
+    }
+}

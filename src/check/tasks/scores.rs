@@ -1,0 +1,107 @@
+//! Independent scores: each is a classifier of its own, which says yes above one half.
+//!
+//! Errors of all scores are pooled. A common offset, which no classifier of several classes minds, is a fault here.
+
+use super::rows::{Rows, alone, judge, log_odds};
+use super::{Found, Given, distance, finite, is_still, still};
+use crate::check::diagnose::order;
+use crate::check::leads::NaturalLeads;
+use crate::check::pair::OutputPair;
+use crate::check::rule;
+use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::findings::verdict::plural;
+use crate::manifest::OutputKind;
+use crate::tensor::Tensor;
+
+/// Share of the error's energy that one offset takes away where it is called its cause.
+const OFFSET: f64 = 0.75;
+
+pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Found> {
+    let sides = match given.comparable()? {
+        Ok(sides) => sides,
+        Err(fault) => return Ok(Found::broken(fault)),
+    };
+    let (reference, actual) = (sides.reference.as_ref(), sides.actual.as_ref());
+    if !reference.element_type().is_float() {
+        return Err(Error::invalid(format!("it is {}, which is no score", reference.element_type()))
+            .hint("`task = \"values\"` asks whole numbers to be equal"));
+    }
+    if let Some(fault) = finite(reference, actual)? {
+        return Ok(Found::broken(fault));
+    }
+    if is_still(reference) {
+        return Err(still(given.samples));
+    }
+    let (before, after) = (reference.floats(), actual.floats());
+    let outside = before.iter().find(|value| !(0.0..=1.0).contains(*value));
+    let kind = match (kind, outside) {
+        (Some(OutputKind::Probabilities), Some(value)) => {
+            return Err(Error::invalid(format!("the reference's scores are no probabilities: one is {value}"))
+                .hint("set `kind = \"logits\"` in its `[[output]]`"));
+        }
+        (Some(kind), _) => kind,
+        (None, None) => OutputKind::Probabilities,
+        (None, Some(_)) => OutputKind::Logits,
+    };
+    let rows = Rows { reference: alone(&before, kind), actual: alone(&after, kind), classes: 2 };
+    let judged = judge(&rows, OutputKind::Logits, given.limits)?;
+    let (borderline, confident) = judged.counts();
+    let scores = reference.row_len();
+    let fault = judged.fault.as_ref().map(|fault| {
+        let cause =
+            cause(given, kind, reference, actual).unwrap_or_else(|| worst(&judged.measured.lead_errors, scores));
+        format!("{cause}: {fault}")
+    });
+    let compared = format!(
+        "{} of {} scores lie on the reference's side of one half; {}",
+        before.len() - judged.changes.len(),
+        before.len(),
+        judged.leads.sentence()
+    );
+    Ok(Found {
+        fault,
+        compared,
+        figures: judged.figures(),
+        borderline,
+        confident,
+        error: distance(reference, actual, given.samples)?,
+    })
+}
+
+/// What explains the error, where one thing does: scores in each other's places, an offset of all, their opposites.
+fn cause(given: &Given<'_>, kind: OutputKind, reference: &Tensor, actual: &Tensor) -> Option<String> {
+    let odds = |tensor: &Tensor| tensor.floats().iter().map(|&value| log_odds(value, kind)).collect::<Vec<f64>>();
+    let (before, after) = (odds(reference), odds(actual));
+    let errors: Vec<f64> = before.iter().zip(&after).map(|(x, y)| y - x).collect();
+    let energy = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let all = energy(&mut errors.iter().copied());
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    if energy(&mut errors.iter().map(|error| error - mean)) <= (1.0 - OFFSET) * all {
+        return Some(format!("all scores are shifted by {} in log-odds", figure(mean)));
+    }
+    if energy(&mut before.iter().zip(&after).map(|(x, y)| x + y)) <= (1.0 - OFFSET) * all {
+        return Some("every score is the opposite of the reference's".to_owned());
+    }
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let (x, y) = (narrow(&before), narrow(&after));
+    let pair = OutputPair::new(&x, &y, given.samples, reference.row_len()).ok()?;
+    let natural = NaturalLeads::of(&x, reference.row_len(), OutputKind::Logits).ok()?;
+    let measured = rule::measure(&pair, OutputKind::Logits, &natural).ok()?;
+    order(&pair, &measured, given.batch).map(|found| found.to_string())
+}
+
+/// The score that is off the most, over all samples.
+fn worst(errors: &[f64], scores: usize) -> String {
+    let mut squares = vec![0.0; scores.max(1)];
+    for (index, error) in errors.iter().enumerate() {
+        if let Some(sum) = squares.get_mut(index % scores.max(1)) {
+            *sum += error * error;
+        }
+    }
+    let samples = (errors.len() / scores.max(1)).max(1);
+    let (index, sum) =
+        squares.iter().copied().enumerate().fold((0, 0.0), |best, one| if one.1 > best.1 { one } else { best });
+    let size = figure((sum / samples as f64).sqrt());
+    format!("of {} score {index} is off the most, by {size} in log-odds", plural(scores, "score"))
+}
