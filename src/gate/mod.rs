@@ -23,6 +23,7 @@
 //! | `saturated` | whether integer products that saturate are why a cell fails              |
 //! | `calibrated` | whether INT8 cells that failed were calibrated on other values than the probes' |
 //! | `inside`    | graphs, stored constants and inner tensors                               |
+//! | `causes`    | why cells failed, where a look beyond their outputs tells it; `stored`: their weights |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `values`    | models of several inputs and outputs                                     |
 //! | `judging`   | their outputs, each by its task, and all in another order                |
@@ -37,6 +38,7 @@ mod behaviour;
 mod blessing;
 mod border;
 mod calibrated;
+mod causes;
 mod closer;
 mod damaged;
 pub mod discover;
@@ -59,6 +61,7 @@ mod saturated;
 pub mod scout;
 mod standing;
 mod stopped;
+mod stored;
 pub mod timing;
 mod values;
 #[cfg(test)]
@@ -280,8 +283,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         replay: &options.replay,
     };
     let (mut cells, judged_by, not_closer) = closer::assemble(workspace, &mut raw, context);
-    ranges::explain(workspace, &artifacts, &probe_tensor, &raw, &mut cells);
-    calibrated::explain(workspace, &probe_tensor, &mut cells);
+    let by = judged_by.as_ref();
+    causes::explain(workspace, &artifacts, (&probe_set, &probe_tensor), by, &raw, &mut cells);
     cells.truncate(asked);
     let mut measured_cells = None;
     // Nothing else runs beside a timing.

@@ -2,24 +2,27 @@
 //! with its channels reversed, by itself or by what feeds it. Weights tell nothing of it; the answers do, once the golden's
 //! probes are read the other way.
 
-use crate::check::golden::Output;
 use crate::data::ProbeSet;
 use crate::error::{Error, Result};
 use crate::manifest::{Input, Manifest};
 use crate::tensor::Tensor;
 
-/// Probes that every reading is tried on; one that explains them is held to all.
+/// Probes that every reading is tried on.
+const FEW: usize = 4;
+/// Share of the squared change that may be left of these: what explains them is tried on more.
+const FEW_LEFT: f64 = 0.25;
+/// Probes that a reading which explains the first is tried on; one that explains them is held to all.
 const TRIED: usize = 16;
 
-/// Share of the squared change that may be left under a reading that explains it.
-const LEFT: f64 = 0.01;
+/// Share of the squared change that may be left under a reading that explains it, of floats.
+pub(super) const LEFT: f64 = 0.01;
 
 /// Ranges that models are commonly trained with.
 const RANGES: [[f32; 2]; 5] = [[0.0, 1.0], [-1.0, 1.0], [-0.5, 0.5], [0.0, 255.0], [-128.0, 127.0]];
 
 /// (offset, factor) of the range's width: what a scaling within the model does to its input when it comes, goes, or is
 /// exchanged for another of [`RANGES`]; and an inversion.
-const SCALINGS: [(f32, f32); 10] = [
+const SCALINGS: [(f32, f32); 11] = [
     (0.5, 0.5),
     (-1.0, 2.0),
     (0.5, 1.0),
@@ -29,6 +32,7 @@ const SCALINGS: [(f32, f32); 10] = [
     (0.0, 255.0),
     (0.0, 1.0 / 255.0),
     (0.0, 2.0),
+    (0.0, 0.5),
     (1.0, -1.0),
 ];
 
@@ -92,33 +96,37 @@ fn candidates(now: &Input) -> Vec<Candidate> {
     candidates
 }
 
-/// The reading under which the reference answers `probes` as `golden` says, in words; `None` where there is none among those
-/// that are tried.
+/// The reading under which `run` answers `probes` as the rows of `wanted` say, but for the share `left` of the squared change; in
+/// words. `None` where there is none among those that are tried.
 ///
 /// # Errors
 /// Those of `run`, which is given samples and returns the gated output.
 pub(super) fn explaining(
     manifest: &Manifest,
     probes: &ProbeSet,
-    golden: &Output,
+    (wanted, classes): (&[f32], usize),
+    left: f64,
     run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
 ) -> Result<Option<String>> {
-    let Some(wanted) = golden.values().filter(|_| probes.pictures().next().is_some()) else { return Ok(None) };
-    let (classes, tried) = (golden.row_len(), TRIED.min(probes.len()));
-    let part = wanted.get(..tried * classes).unwrap_or_default();
+    let count = probes.len();
+    if probes.pictures().next().is_none() || wanted.len() != count * classes {
+        return Ok(None);
+    }
     let now = Candidate { input: manifest.input.clone(), reversed: false };
-    let moved = distance(part, &answers(manifest, &now, probes, tried, run)?)?;
+    let mut distance = |candidate: &Candidate, count: usize| {
+        let found = answers(manifest, candidate, probes, count, run)?;
+        distance(wanted.get(..count * classes).unwrap_or_default(), &found)
+    };
+    let (few, tried) = (FEW.min(count), TRIED.min(count));
+    let (moved_few, moved) = (distance(&now, few)?, distance(&now, tried)?);
     for candidate in candidates(&manifest.input) {
         // A reading that the model cannot take explains nothing.
-        let Ok(found) = answers(manifest, &candidate, probes, tried, run).and_then(|found| distance(part, &found))
-        else {
+        if !distance(&candidate, few).is_ok_and(|found| found <= FEW_LEFT * moved_few) {
             continue;
-        };
-        if found <= LEFT * moved {
-            let all = distance(&wanted, &answers(manifest, &candidate, probes, probes.len(), run)?)?;
-            if all / probes.len() as f64 <= LEFT * moved / tried as f64 {
-                return Ok(Some(candidate.description(&manifest.input)));
-            }
+        }
+        let is_left = distance(&candidate, tried)?;
+        if is_left <= left * moved && distance(&candidate, count)? / count as f64 <= left * moved / tried as f64 {
+            return Ok(Some(candidate.description(&manifest.input)));
         }
     }
     Ok(None)
@@ -166,7 +174,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::manifest::OutputKind;
 
     const CLASSES: usize = 3;
 
@@ -200,6 +207,7 @@ mod tests {
     #[case::bytes_wanted(|_, value| value / 255.0, Some("`range` [0.0, 255.0] instead of [0.0, 1.0]"))]
     #[case::normalised(|channel, value| value * DEVIATION[channel] + MEAN[channel],
         Some("`mean` [0.485, 0.456, 0.406] and `std` [0.229, 0.224, 0.225]"))]
+    #[case::twice(|_, value| 2.0 * value, Some("`range` [0.0, 0.5] instead of [0.0, 1.0]"))]
     #[case::squared(|_, value| value * value, None)]
     fn a_reading_that_explains_the_answers_is_found(
         #[case] inside: fn(usize, f32) -> f32,
@@ -209,9 +217,9 @@ mod tests {
         let probes = probes(&manifest);
         let samples = probes.samples().unwrap();
         let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
-        let golden =
-            Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.floats()).unwrap();
-        let found = explaining(&manifest, &probes, &golden, &mut |input| scores(input, inside)).unwrap();
+        let wanted = blessed.floats();
+        let mut run = |input: &Tensor| scores(input, inside);
+        let found = explaining(&manifest, &probes, (&wanted, CLASSES), LEFT, &mut run).unwrap();
         assert_eq!(found.as_deref(), expected);
     }
 
@@ -227,9 +235,8 @@ mod tests {
             scores(&Tensor::float32("x", input.shape.clone(), values)?, |_, value| value)
         };
         let blessed = scores(&samples.tensor(0..samples.len()).unwrap(), |_, value| value).unwrap();
-        let golden =
-            Output::classification("y", OutputKind::Logits, [probes.len(), CLASSES], &blessed.floats()).unwrap();
-        let found = explaining(&manifest, &probes, &golden, &mut |input| reversed(input)).unwrap();
+        let wanted = blessed.floats();
+        let found = explaining(&manifest, &probes, (&wanted, CLASSES), LEFT, &mut |input| reversed(input)).unwrap();
         assert_eq!(found.as_deref(), Some("its channels reversed"));
     }
 }

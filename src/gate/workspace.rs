@@ -397,6 +397,11 @@ impl Workspace {
         self.bundle.as_ref()?.scales(&artifact.sha256).cloned()
     }
 
+    /// The artifact of `kind` that was brought along, if it was.
+    pub(super) fn carried(&self, kind: ArtifactKind) -> Option<Artifact> {
+        self.bundle.as_ref()?.artifact(kind, None).ok()
+    }
+
     /// Natural leads that came with the artifacts.
     pub(super) fn carried_natural(&self) -> Result<Option<PathBuf>> {
         self.bundle.as_ref().map_or(Ok(None), Bundle::natural)

@@ -22,7 +22,18 @@ fn what_is_planted_in_a_small_model_is_caught_and_named() {
     let context = small_model();
     let before = std::fs::read(context.path("glyphs.onnx")).unwrap();
     let mut words = vec!["drill", "--no-scan", "--json", "drill.json"];
-    for fault in ["classes", "not-a-number", "scale", "fallback", "overflow", "slots", "stale-golden", "colours"] {
+    for fault in [
+        "classes",
+        "not-a-number",
+        "scale",
+        "fallback",
+        "overflow",
+        "slots",
+        "stale-golden",
+        "colours",
+        "weights",
+        "preprocessing",
+    ] {
         words.extend(["--fault", fault]);
     }
     let run = context.run(&words);
@@ -37,7 +48,11 @@ fn what_is_planted_in_a_small_model_is_caught_and_named() {
     let reason = |fault: &str, precision: &str| outcome(catches, fault, precision)["reason"].to_string();
     for precision in ["fp32", "fp16", "int8"] {
         assert!(reason("classes", precision).contains("are swapped"), "{}", run.shown());
+        let reading = reason("preprocessing", precision);
+        assert!(reading.contains("other preprocessing") && reading.contains("`range` [0.0, 0.5]"), "{}", run.shown());
     }
+    assert!(reason("weights", "fp32").contains("does not store what the model does"), "{}", run.shown());
+    assert!(reason("weights", "fp32").contains("by up to 1.00 % (1 of"), "{}", run.shown());
     assert!(by("scale", "int8").contains("scales"), "{}", run.shown());
     assert!(by("fallback", "fp16").contains("precision-proof"), "{}", run.shown());
     assert!(by("fallback", "int8").contains("precision-proof"), "{}", run.shown());

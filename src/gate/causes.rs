@@ -1,0 +1,92 @@
+//! Why cells failed, where a look beyond their outputs tells it: looked at once, told in each.
+
+use std::collections::BTreeMap;
+
+use super::execute::{Artifacts, RawCell};
+use super::open::OpenCell;
+use super::workspace::Workspace;
+use super::{calibrated, ranges, reading, stored};
+use crate::check::ladder::Check;
+use crate::check::pair::select_output;
+use crate::data::ProbeSet;
+use crate::error::Result;
+use crate::findings::CellReport;
+use crate::tensor::Tensor;
+use crate::vocabulary::{CellId, Precision, Stage, Status};
+
+/// Share of the squared change that may be left under a reading that explains it, of eight bits: their own noise stays.
+const LEFT_OF_INT8: f64 = 0.1;
+
+/// Adds to every cell that failed what explains it, where it is found. What hinders looking changes nothing.
+pub(super) fn explain(
+    workspace: &Workspace,
+    artifacts: &Artifacts,
+    (probe_set, probes): (&ProbeSet, &Tensor),
+    judged_by: Option<&Tensor>,
+    raw: &[RawCell],
+    cells: &mut [CellReport],
+) {
+    ranges::explain(workspace, artifacts, probes, raw, cells);
+    calibrated::explain(workspace, probes, cells);
+    let named = stored::explain(workspace, artifacts, raw, cells);
+    if let Some(judged_by) = judged_by {
+        // What was told before something hindered it stays.
+        let _ = read_otherwise(workspace, probe_set, judged_by, cells, &named);
+    }
+}
+
+/// Whether answers are wrong where every sample and class has its own place: another reading of the input may be why.
+fn may_read_otherwise(cell: &CellReport) -> bool {
+    let failed = |check: Check| {
+        cell.checks.iter().any(|found| found.name == check.as_str() && found.gating && found.status == Status::Fail)
+    };
+    cell.status == Status::Fail
+        && cell.stage == Stage::Compare
+        && [Check::Loss, Check::Leads, Check::Slope].into_iter().any(failed)
+        && ![Check::Order, Check::BatchInvariance, Check::Scales].into_iter().any(failed)
+}
+
+/// Names another preprocessing, where a cell answers as the outputs that it was `judged_by` once it is fed that way. Asked of
+/// one cell of each runtime and precision, told in all of them that failed.
+fn read_otherwise(
+    workspace: &Workspace,
+    probe_set: &ProbeSet,
+    judged_by: &Tensor,
+    cells: &mut [CellReport],
+    named: &[CellId],
+) -> Result<()> {
+    let asked = |cell: &CellReport| may_read_otherwise(cell) && !named.contains(&cell.id());
+    if !cells.iter().any(asked) {
+        return Ok(());
+    }
+    let step = workspace.progress.begin("asking whether cells that failed read their input otherwise");
+    let manifest = &workspace.manifest;
+    let wanted = judged_by.floats();
+    let mut known = BTreeMap::new();
+    for cell in cells.iter_mut().rev().filter(|cell| asked(cell)) {
+        let id = cell.id();
+        let kind = (id.runtime.to_string(), id.precision);
+        if !known.contains_key(&kind) {
+            let mut open = OpenCell::open(workspace, &id)?;
+            let mut run = |input: &Tensor| select_output(open.run(input)?.outputs, &manifest.output.name);
+            let left = match id.precision {
+                Precision::Int8 | Precision::Int8Calibrated => LEFT_OF_INT8,
+                _ => reading::LEFT,
+            };
+            let found = reading::explaining(manifest, probe_set, (&wanted, judged_by.row_len()), left, &mut run)?;
+            known.insert(kind.clone(), found);
+        }
+        if let Some(Some(reading)) = known.get(&kind) {
+            let reason = cell.reason.take().unwrap_or_default();
+            cell.reason = Some(format!(
+                "other preprocessing: fed with {reading}, it answers the probes as the reference does; {reason}"
+            ));
+            cell.hint = Some(
+                "the artifact scales, normalises or orders its input otherwise than the model does: look at what the export put before the first layer"
+                    .to_owned(),
+            );
+        }
+    }
+    step.finish();
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Whether the weights of a cell that failed are those that its sibling files store: told from the files alone, nothing is run.
+//!
+//! FP16 is made of the FP32 graph, and the FP32 graph of an ONNX model is that model's: stored tensors of one name hold the same
+//! numbers, but for the rounding of half precision.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::execute::{Artifacts, RawCell};
+use super::workspace::Workspace;
+use crate::findings::CellReport;
+use crate::manifest::ModelSource;
+use crate::onnx::{self, Model, TensorData, numbers};
+use crate::vocabulary::{ArtifactKind, CellId, Stage, Status};
+
+/// Rounding to half precision: twice half a unit in the last place, and what becomes of numbers below its least ones.
+const HALF: (f64, f64) = (1.0 / 1024.0, 2e-7);
+/// Largest number of half precision: what lies beyond is altered by the converter.
+const LARGEST_HALF: f64 = 65_504.0;
+
+/// Tensors that are named.
+const NAMED: usize = 2;
+
+/// Adds to every cell that failed which of its stored tensors are not those of a sibling file; the cells of which that is known.
+pub(super) fn explain(
+    workspace: &Workspace,
+    artifacts: &Artifacts,
+    raw: &[RawCell],
+    cells: &mut [CellReport],
+) -> Vec<CellId> {
+    let mut known = BTreeMap::new();
+    let mut named = Vec::new();
+    let failed = |cell: &CellReport| {
+        cell.status == Status::Fail && matches!(cell.stage, Stage::Run | Stage::Compare) && !cell.is_reference
+    };
+    for (raw, cell) in raw.iter().zip(cells).filter(|(_, cell)| failed(cell)) {
+        let kind = raw.planned.artifact;
+        let sentence = known.entry(kind).or_insert_with(|| look(workspace, artifacts, kind));
+        if let Some(sentence) = sentence {
+            cell.reason = Some(match cell.reason.take() {
+                Some(reason) => format!("{sentence}; {reason}"),
+                None => sentence.clone(),
+            });
+            named.push(cell.id());
+        }
+    }
+    named
+}
+
+/// What is to be told of the artifact of `kind`, beside the first of its siblings that is here.
+fn look(workspace: &Workspace, artifacts: &Artifacts, kind: ArtifactKind) -> Option<String> {
+    let here = |kind: ArtifactKind| {
+        let made = artifacts.get(&(kind, None)).and_then(|artifact| artifact.as_ref().ok()).cloned();
+        made.or_else(|| workspace.carried(kind))
+    };
+    // A form of its own for the converters, whose weights are not the FP32 graph's (batch normalisations are folded).
+    let plain = here(ArtifactKind::OnnxPlain).filter(|artifact| artifact.kind == ArtifactKind::OnnxPlain);
+    let own = here(kind)?;
+    let (other, words, half) = match kind {
+        ArtifactKind::OnnxFp32 => match &workspace.manifest.model.source {
+            ModelSource::Onnx { path, .. } if *path != own.path => (path.clone(), "the model", false),
+            _ if plain.is_some() => return None,
+            _ => (here(ArtifactKind::OnnxFp16)?.path, "the FP16 file", true),
+        },
+        ArtifactKind::OnnxFp16 => {
+            let fp32 = plain.or_else(|| here(ArtifactKind::OnnxFp32))?;
+            (fp32.path, "the FP32 file", true)
+        }
+        _ => return None,
+    };
+    let read = |path: &Path| onnx::read(path).ok();
+    Some(format!(
+        "its file does not store what {words} does: {}",
+        differences(&read(&own.path)?, &read(&other)?, half)?
+    ))
+}
+
+/// How the stored tensors of `model` differ from those of the same name and sizes of `other`, in words; `None` where none does.
+fn differences(model: &Model, other: &Model, half: bool) -> Option<String> {
+    let (graph, other) = (model.graph.as_ref()?, other.graph.as_ref()?);
+    let others: BTreeMap<&str, &TensorData> =
+        other.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let floats = |tensor: &TensorData| matches!(tensor.data_type, 1 | 10 | 11);
+    let mut compared = 0;
+    let mut found = Vec::new();
+    for tensor in graph.initializer.iter().filter(|tensor| floats(tensor)) {
+        let Some(expected) =
+            others.get(tensor.name.as_str()).filter(|other| floats(other) && other.dims == tensor.dims)
+        else {
+            continue;
+        };
+        let (Some(now), Some(then)) = (numbers(tensor), numbers(expected)) else { continue };
+        compared += 1;
+        found.extend(difference(&tensor.dims, &now, &then, half).map(|what| format!("`{}`: {what}", tensor.name)));
+    }
+    if found.is_empty() {
+        return None;
+    }
+    let more = if found.len() > NAMED { ", …" } else { "" };
+    let named = found.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    Some(format!("{named}{more} ({} of {compared} stored tensors differ)", found.len()))
+}
+
+/// How the numbers `now` differ from `then`, beyond rounding.
+fn difference(dims: &[i64], now: &[f64], then: &[f64], half: bool) -> Option<String> {
+    let same = |now: f64, then: f64| {
+        let (relative, absolute) = if half { HALF } else { (0.0, 0.0) };
+        (now - then).abs() <= relative * now.abs().max(then.abs()) + absolute
+            || now == then
+            || (now.is_nan() && then.is_nan())
+            || (half && now.abs().max(then.abs()) > LARGEST_HALF)
+    };
+    if now.len() != then.len() {
+        return None;
+    }
+    let pairs = || now.iter().zip(then).filter(|&(&now, &then)| !same(now, then));
+    let count = pairs().count();
+    if count == 0 {
+        return None;
+    }
+    let broken = pairs().filter(|(now, _)| !now.is_finite()).count();
+    if broken > 0 {
+        return Some(format!("{broken} of {} numbers are not finite", now.len()));
+    }
+    if let Some((one, two)) = exchanged(dims, now, then, &same) {
+        return Some(format!("channels {one} and {two} have changed places"));
+    }
+    let largest = pairs().map(|(now, then)| (now - then).abs() / then.abs().max(f64::MIN_POSITIVE)).fold(0.0, f64::max);
+    let by = if largest > 1e3 {
+        "by up to many times their size".to_owned()
+    } else {
+        format!("by up to {:.2} %", 100.0 * largest)
+    };
+    Some(format!("{count} of {} numbers are others, {by}", now.len()))
+}
+
+/// Two slices along the first or the last dimension that hold each other's numbers, where no other slice differs.
+fn exchanged(dims: &[i64], now: &[f64], then: &[f64], same: &dyn Fn(f64, f64) -> bool) -> Option<(usize, usize)> {
+    let sizes = dims.iter().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>()?;
+    let along = |stride: usize, count: usize, step: usize| -> Option<(usize, usize)> {
+        let slice = |values: &[f64], index: usize| -> Vec<f64> {
+            match step {
+                1 => values.get(index * stride..(index + 1) * stride).unwrap_or_default().to_vec(),
+                _ => values.iter().skip(index).step_by(step).copied().collect(),
+            }
+        };
+        let equal = |one: &[f64], two: &[f64]| one.len() == two.len() && one.iter().zip(two).all(|(a, b)| same(*a, *b));
+        let off: Vec<usize> =
+            (0..count).filter(|&index| !equal(&slice(now, index), &slice(then, index))).take(3).collect();
+        match off.as_slice() {
+            &[one, two] if equal(&slice(now, one), &slice(then, two)) && equal(&slice(now, two), &slice(then, one)) => {
+                Some((one, two))
+            }
+            _ => None,
+        }
+    };
+    let (first, last) = (*sizes.first()?, *sizes.last()?);
+    let rows = now.len().checked_div(first)?;
+    along(rows, first, 1).or_else(|| if last > 1 && sizes.len() > 1 { along(rows, last, last) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::onnx::Graph;
+
+    fn model(tensors: &[(&str, &[i64], &[f32])]) -> Model {
+        let initializer = tensors
+            .iter()
+            .map(|(name, dims, values)| TensorData {
+                name: (*name).to_owned(),
+                dims: dims.to_vec(),
+                data_type: 1,
+                float_data: values.to_vec(),
+                ..TensorData::default()
+            })
+            .collect();
+        Model { graph: Some(Graph { initializer, ..Graph::default() }), ..Model::default() }
+    }
+
+    const KERNEL: [f32; 6] = [0.5, -0.25, 3.0, 1.5, -2.0, 0.125];
+
+    #[rstest]
+    #[case::equal(KERNEL, None)]
+    #[case::rounded([0.5, -0.2499, 3.001, 1.5, -2.0, 0.125], None)]
+    #[case::off([0.505, -0.25, 3.03, 1.5, -2.02, 0.125], Some("`w`: 3 of 6 numbers are others, by up to 1.00 % (1 of 2 stored tensors differ)"))]
+    #[case::rows([1.5, -2.0, 0.125, 0.5, -0.25, 3.0], Some("`w`: channels 0 and 1 have changed places"))]
+    #[case::columns([3.0, -0.25, 0.5, 0.125, -2.0, 1.5], Some("`w`: channels 0 and 2 have changed places"))]
+    #[case::lost([0.0; 6], Some("`w`: 6 of 6 numbers are others, by up to 100.00 %"))]
+    #[case::broken([f32::NAN, -0.25, 3.0, 1.5, -2.0, 0.125], Some("`w`: 1 of 6 numbers are not finite"))]
+    fn what_a_file_stores_otherwise_is_named(#[case] values: [f32; 6], #[case] expected: Option<&str>) {
+        let then = model(&[("w", &[2, 3], &KERNEL), ("b", &[1], &[7.0])]);
+        let now = model(&[("w", &[2, 3], &values), ("b", &[1], &[7.0]), ("only here", &[1], &[1.0])]);
+        let found = differences(&now, &then, true);
+        match expected {
+            None => assert_eq!(found, None),
+            Some(words) => assert!(found.as_ref().unwrap().starts_with(words), "{found:?}"),
+        }
+    }
+
+    #[test]
+    fn one_precision_allows_no_rounding_and_half_no_more_than_its_own() {
+        let then = model(&[("w", &[2], &[1.0, 70_000.0])]);
+        assert!(differences(&model(&[("w", &[2], &[1.0005, 70_000.0])]), &then, false).is_some());
+        assert_eq!(differences(&model(&[("w", &[2], &[1.0005, 65_504.0])]), &then, true), None);
+        assert!(differences(&model(&[("w", &[2], &[1.0011, 65_504.0])]), &then, true).is_some());
+    }
+}
