@@ -175,3 +175,30 @@ fn spread_is_that_of_the_logits_in_both_kinds_of_output() {
     assert_eq!(spread(&[], 4, OutputKind::Logits), 0.0);
     assert!(spread(&[1.0, 0.0], 2, OutputKind::Probabilities).is_finite());
 }
+
+/// The reference in TensorFlow, which has other kernels for a batch of one: what sound models reach passes, and a dependence on
+/// the batch just beyond what is allowed fails.
+#[rstest]
+#[case::residual_network(3.8e-5, true)]
+#[case::just_beyond(6.6e-5, false)]
+#[case::mildest_plant(8e-5, false)]
+fn a_batch_of_one_may_differ_by_rounding_and_no_more(#[case] share: f64, #[case] holds: bool) {
+    use crate::check::invariance::{self, Trial};
+    use crate::tensor::Tensor;
+
+    let probes =
+        Tensor::float32("x", vec![64, 2], (0..128).map(|value| (value * 37 % 101) as f32 / 50.0 - 1.0).collect())
+            .unwrap();
+    let scatter = scatter(&probes.floats(), 2);
+    let bound = Ladder::built_in().unwrap().row(Library::Tensorflow, Precision::Fp32).unwrap().batch_bound(scatter);
+    let mut run = |input: &Tensor| {
+        let alone = if input.batch() == 1 { 0.0 } else { (share * scatter) as f32 };
+        let values = input.floats().iter().map(|value| value + alone).collect();
+        Tensor::float32("y", vec![input.batch(), 2], values)
+    };
+    let found = invariance::check(&mut run, &probes, 8, bound).unwrap();
+    assert_eq!(found.holds(), holds, "{found:?}");
+    let trials: Vec<Trial> =
+        found.findings.iter().filter(|found| found.fault.is_some()).map(|found| found.trial).collect();
+    assert_eq!(trials, if holds { vec![] } else { vec![Trial::Alone] });
+}
