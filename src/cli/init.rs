@@ -4,6 +4,7 @@
 mod probes;
 mod require;
 mod several;
+mod tasks;
 mod template;
 
 use std::path::{Path, PathBuf};

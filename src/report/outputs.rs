@@ -1,6 +1,7 @@
 //! What was found of each output of a model that has several, as every rendered form says it.
 
 use super::layout;
+use crate::findings::verdict::plural;
 use crate::findings::{CellReport, OutputFigure, OutputFinding, Report};
 use crate::vocabulary::Status;
 
@@ -56,6 +57,17 @@ impl Line<'_> {
     pub(super) fn sentence(&self) -> &str {
         let named = format!("output `{}`: ", self.found.output);
         self.found.detail.strip_prefix(named.as_str()).unwrap_or(&self.found.detail)
+    }
+}
+
+/// How a cell without leads stands, in a few words: how many of its outputs are as the reference's, or where it stopped.
+pub(super) fn stood(cell: &CellReport) -> String {
+    let count = cell.outputs.len();
+    match cell.outputs.iter().filter(|found| found.status != Status::Pass).count() {
+        _ if count == 0 => format!("stopped at {}", cell.stage),
+        0 if count == 1 => "its output holds".to_owned(),
+        0 => format!("all {count} outputs hold"),
+        broken => format!("{broken} of {} not", plural(count, "output")),
     }
 }
 
@@ -141,6 +153,18 @@ mod tests {
         let invalid = finding(Status::Invalid, "nothing was judged", 999.0);
         assert!(badness(&invalid) > badness(&finding(Status::Pass, "", f64::NEG_INFINITY)));
         assert!(badness(&finding(Status::Pass, "", f64::NAN)) > badness(&finding(Status::Pass, "", 0.0)));
+    }
+
+    #[test]
+    fn cells_of_several_outputs_say_how_many_hold() {
+        let mut cell = report().cells.into_iter().find(|cell| !cell.outputs.is_empty()).unwrap();
+        assert_eq!(stood(&cell), "its output holds");
+        cell.outputs.push(finding(Status::Pass, "", 40.0));
+        assert_eq!(stood(&cell), "all 2 outputs hold");
+        cell.outputs.push(finding(Status::Invalid, "", 40.0));
+        assert_eq!(stood(&cell), "1 of 3 outputs not");
+        cell.outputs.clear();
+        assert_eq!(stood(&cell), format!("stopped at {}", cell.stage));
     }
 
     /// The reference beside itself is no finding.

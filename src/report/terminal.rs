@@ -200,7 +200,7 @@ impl Page {
         };
         let figures = cell.leads.as_ref().map_or_else(
             || {
-                let stopped = format!("stopped at {}", cell.stage);
+                let stopped = crate::report::outputs::stood(cell);
                 self.paint(DIM, &stopped) + &padding(&stopped, POINTS + CHANGED + LEADS + 4)
             },
             |leads| self.leads(leads),

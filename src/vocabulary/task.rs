@@ -64,7 +64,7 @@ const CONFIDENT: Limit = most("confident", 1.0);
 /// Intersection over union.
 const OVERLAP: Limit = least("iou", 0.0, 1.0);
 const EMBEDDING: &[Limit] = &[least("cosine", -1.0, 1.0), most("length", 10.0), most("pairs", 2.0)];
-const MAP: &[Limit] = &[LOSS, LEADS, SLOPE, CONFIDENT, OVERLAP, ABSOLUTE, RELATIVE, SQNR];
+const MAP: &[Limit] = &[LOSS, LEADS, SLOPE, CONFIDENT, OVERLAP, least("signal-db", 0.0, 400.0)];
 const BOXES: &[Limit] = &[OVERLAP, most("corner", 1.0), most("score", 1.0)];
 const TOKENS: &[Limit] = &[LOSS, LEADS, SLOPE, CONFIDENT, most("edits", 1.0)];
 
@@ -116,7 +116,10 @@ mod tests {
             }
             assert_eq!(task.to_string().parse::<Task>().unwrap(), *task);
         }
-        assert_eq!(Task::Map.own_limits().map(|limit| limit.name).collect::<Vec<_>>(), ["confident", "iou"]);
+        assert_eq!(
+            Task::Map.own_limits().map(|limit| limit.name).collect::<Vec<_>>(),
+            ["confident", "iou", "signal-db"]
+        );
         assert_eq!(Task::Values.own_limits().count() + Task::Scores.own_limits().count(), 0);
         assert!("pose".parse::<Task>().is_err());
     }

@@ -115,7 +115,8 @@ fn an_output_of_every_task_is_gated_and_its_faults_are_named() {
         ),
         ("swap-classes=mask", "output `mask`: classes 1 and 2 of the map are swapped"),
         ("token=words", "output `words`: 1 edit to 768 tokens of 1 samples differs, sample 32 first: step 0 is "),
-        ("scale=steps", "output `steps`: "),
+        ("swap-classes=steps", "output `steps`: "),
+        ("scale=vector", "output `vector`: every vector is 1.01"),
         ("shift=boxes", "output `boxes`: "),
         ("nan=mask", "output `mask`: 1 value is not finite: sample 32, element 0 is NaN"),
     ] {

@@ -1,11 +1,11 @@
 //! One class a place: a segmentation, an edge or saliency map. Places with a small margin may change, those the reference was
-//! sure of may not; each class covers what it covered; and the scores are held to the bounds of values.
+//! sure of may not; each class covers what it covered; and the scores' noise is held as a whole, since at the edges of what is
+//! shown single scores move far.
 
 use std::collections::BTreeMap;
 
 use super::rows::{Change, Rows, alone, along, judge};
 use super::{Found, Given, distance, finite, is_still, still};
-use crate::check::values;
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::verdict::plural;
@@ -112,7 +112,11 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
     let cover = Cover::of(answers);
     let share = confident as f64 / places.max(1) as f64;
     let first = judged.changes.iter().find(|change| change.confident);
-    let values = values::compare(reference, actual, given.samples, given.limits.values())?;
+    let error = distance(reference, actual, given.samples)?;
+    let noise = (!given.limits.keeps("signal-db", error.sqnr_db)).then(|| {
+        let asked = given.limits.get("signal-db");
+        format!("its scores are {:.1} dB above their noise, {asked:.0} dB are asked", error.sqnr_db)
+    });
     let found =
         covered(given, &cover, share, confident, places, first.map(|change| (change.row, change.from, change.to)));
     let (least, fault) = found;
@@ -120,13 +124,15 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
         "{} places, {borderline} changed near a tie, {confident} others; {}; {}",
         places,
         overlap_words(&cover),
-        values.summary()
+        if error.sqnr_db < 999.0 {
+            format!("scores at {:.1} dB", error.sqnr_db)
+        } else {
+            "scores are equal".to_owned()
+        }
     );
     let mut figures = judged.figures();
-    figures.extend([("confident", share), ("iou", least), ("sqnr-db", values.sqnr_db)]);
-    Ok(Found { fault, compared, figures, borderline, confident, error: values.metrics() }
-        .or(judged.fault.clone())
-        .or(values.fault.map(|fault| format!("its scores: {fault}"))))
+    figures.extend([("confident", share), ("iou", least), ("signal-db", error.sqnr_db)]);
+    Ok(Found { fault, compared, figures, borderline, confident, error }.or(judged.fault.clone()).or(noise))
 }
 
 /// Whether the output has one score a place.

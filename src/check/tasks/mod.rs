@@ -5,7 +5,7 @@
 //! | `classification` | the leads of the reference's answers, as the rule has it                       |
 //! | `scores`         | the same of every score by itself, over its distance from one half             |
 //! | `embedding`      | direction and length of each vector, the cosines between samples, neighbours   |
-//! | `map`            | the class of each place, the overlap of each class, and the values             |
+//! | `map`            | the class of each place, the overlap of each class, the noise of the scores    |
 //! | `boxes`          | the same set of boxes, in any order, classes and scores with them              |
 //! | `tokens`         | the same sequences; of scores a step, the leads too                            |
 //!

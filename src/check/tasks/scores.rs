@@ -16,6 +16,8 @@ use crate::tensor::Tensor;
 
 /// Share of the error's energy that one offset takes away where it is called its cause.
 const OFFSET: f64 = 0.75;
+/// So many times the error that all scores may have together may one of them have by itself.
+const WORST: f64 = 5.0;
 
 pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Found> {
     let sides = match given.comparable()? {
@@ -45,14 +47,27 @@ pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Fou
         (None, Some(_)) => OutputKind::Logits,
     };
     let rows = Rows { reference: alone(&before, kind), actual: alone(&after, kind), classes: 2 };
+    let first = rows.reference.get(..2);
+    if rows.reference.chunks_exact(2).all(|score| Some(score) == first) {
+        return Err(Error::invalid(format!(
+            "all {} scores of the reference lie below 0.002, or all above 0.998: nothing was judged",
+            before.len()
+        ))
+        .hint("feed samples that it answers in both ways: `values` of `[[input]]`, or `from = \"samples.npz\"`"));
+    }
     let judged = judge(&rows, OutputKind::Logits, given.limits)?;
     let (borderline, confident) = judged.counts();
     let scores = reference.row_len();
-    let fault = judged.fault.as_ref().map(|fault| {
-        let cause =
-            cause(given, kind, reference, actual).unwrap_or_else(|| worst(&judged.measured.lead_errors, scores));
-        format!("{cause}: {fault}")
-    });
+    let (place, size) = worst(&judged.measured.lead_errors, scores);
+    let worst =
+        || format!("of {} score {place} is off the most, by {} in log-odds", plural(scores, "score"), figure(size));
+    // One of very many that is wrong hardly moves what is pooled.
+    let alone = WORST * given.limits.row().limits.of_few(given.samples).leads * judged.measured.typical;
+    let fault = match &judged.fault {
+        Some(fault) => Some(format!("{}: {fault}", cause(given, kind, reference, actual).unwrap_or_else(worst))),
+        None if size <= alone => None,
+        None => Some(format!("{}, {} is allowed of one score", worst(), figure(alone))),
+    };
     let compared = format!(
         "{} of {} scores lie on the reference's side of one half; {}",
         before.len() - judged.changes.len(),
@@ -91,8 +106,8 @@ fn cause(given: &Given<'_>, kind: OutputKind, reference: &Tensor, actual: &Tenso
     order(&pair, &measured, given.batch).map(|found| found.to_string())
 }
 
-/// The score that is off the most, over all samples.
-fn worst(errors: &[f64], scores: usize) -> String {
+/// The score that is off the most over all samples, and by how much: the root of the mean square.
+fn worst(errors: &[f64], scores: usize) -> (usize, f64) {
     let mut squares = vec![0.0; scores.max(1)];
     for (index, error) in errors.iter().enumerate() {
         if let Some(sum) = squares.get_mut(index % scores.max(1)) {
@@ -102,6 +117,5 @@ fn worst(errors: &[f64], scores: usize) -> String {
     let samples = (errors.len() / scores.max(1)).max(1);
     let (index, sum) =
         squares.iter().copied().enumerate().fold((0, 0.0), |best, one| if one.1 > best.1 { one } else { best });
-    let size = figure((sum / samples as f64).sqrt());
-    format!("of {} score {index} is off the most, by {size} in log-odds", plural(scores, "score"))
+    (index, (sum / samples as f64).sqrt())
 }

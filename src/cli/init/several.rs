@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::tasks;
 use super::template::quoted;
 use crate::error::{Error, Result};
 use crate::gate::inspect::Means;
@@ -11,6 +12,7 @@ use crate::manifest::Manifest;
 use crate::manifest::interface::ValueSource;
 use crate::onnx::{Graph, Model};
 use crate::tensor::{BatchAxis, ElementType, Signature, TensorSpec, shape_text};
+use crate::vocabulary::Task;
 
 /// A size that the model leaves open, where nothing says another.
 const OPEN: usize = 16;
@@ -125,8 +127,13 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
             continue;
         }
         let _ = writeln!(outputs, "\n[[output]]           # {} {}", output.element_type, shape_text(&output.shape));
-        let _ =
-            writeln!(outputs, "name = {}\ntask = \"values\"      # compared element by element", quoted(&output.name));
+        let guess = tasks::guess(output, *axis, model.graph.as_ref());
+        let (task, keys, why) = (guess.task, guess.keys, guess.why);
+        let _ = write!(outputs, "name = {}\ntask = \"{task}\"      # {why}\n{keys}", quoted(&output.name));
+        if task != Task::Values {
+            told.push(format!("{why}: `task = \"{task}\"` of `{}`", output.name));
+        }
+        told.extend(guess.hint.map(|hint| format!("`{}` is compared element by element; {hint}", output.name)));
         if *axis != BatchAxis::At(0) {
             let _ = writeln!(outputs, "batch-axis = {}", axis_text(*axis));
             told.push(format!("`batch-axis = {}` of `{}`", axis_text(*axis), output.name));

@@ -8,7 +8,7 @@ use crate::findings::verdict::plural;
 use crate::report::layout;
 use crate::report::outputs;
 use crate::report::text::one_line;
-use crate::vocabulary::Status;
+use crate::vocabulary::{Status, Task};
 
 impl Page {
     /// What was found of each output, of a model that has several.
@@ -32,6 +32,8 @@ impl Page {
                 _ => line.sentence().to_owned(),
             };
             let text = match (line.found.borderline, line.found.confident) {
+                // These tell their changes by themselves.
+                _ if matches!(line.found.task, Task::Map | Task::Boxes | Task::Tokens | Task::Embedding) => text,
                 (0, 0) => text,
                 (near, sure) => format!("{text} ({}, {sure} of which it was sure)", plural(near + sure, "change")),
             };

@@ -122,3 +122,21 @@ fn scores_that_are_no_probabilities_are_logits_unless_the_manifest_says_otherwis
     let declared = OutputTask::Scores(Some(OutputKind::Probabilities));
     nothing_judged(found(declared, &[logits()], &[logits()], SAMPLES), "are no probabilities");
 }
+
+/// What is cut off tells nothing, however much it differs.
+#[test]
+fn scores_that_are_all_beyond_what_is_told_apart_judge_nothing() {
+    let low = |scale: f32| altered(&scores(), |values| values.iter_mut().for_each(|value| *value *= scale));
+    let judged = found(OutputTask::Scores(None), &[low(1e-4)], &[low(1e-5)], SAMPLES);
+    nothing_judged(judged, "all 320 scores of the reference lie below 0.002");
+}
+
+/// One score of hundreds that is wrong is no tenth of what is pooled.
+#[test]
+fn one_wrong_score_of_hundreds_is_found() {
+    let many = floats("y", &[32, 400], (0..32 * 400).map(|at| sigmoid(4.0 * noise(at))).collect());
+    let dead = altered(&many, |values| values.iter_mut().skip(123).step_by(400).for_each(|value| *value = 0.3));
+    let judged = found(OutputTask::Scores(None), &[many], &[dead], 32).unwrap();
+    fails(&judged, "of 400 scores score 123 is off the most, by ");
+    assert!(judged.detail.ends_with("is allowed of one score"), "{}", judged.detail);
+}
