@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::processor::InstructionSet;
 use crate::timing::TransferCount;
-use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
+use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, ShapePoint, Stage, Status, Verdict};
 
 use ranges::Ranges;
 use verdict::Requirements;
@@ -187,6 +187,9 @@ pub struct CellReport {
     pub precision: Precision,
     /// Samples in one call.
     pub batch: u32,
+    /// The point of its open shapes, where the model has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<ShapePoint>,
     /// How it ended.
     pub status: Status,
     /// Whether the cell is the reference itself, run without a stored golden: it was compared with its own answers, so that
@@ -269,6 +272,7 @@ impl CellReport {
             version: None,
             precision: id.precision,
             batch: id.batch,
+            shape: id.shape.clone(),
             status: Status::Invalid,
             is_reference: false,
             stage: Stage::Convert,
@@ -305,7 +309,8 @@ impl CellReport {
 
     /// The cell's identity.
     pub fn id(&self) -> CellId {
-        CellId { runtime: self.runtime.clone(), precision: self.precision, batch: self.batch }
+        let (runtime, shape) = (self.runtime.clone(), self.shape.clone());
+        CellId { runtime, precision: self.precision, batch: self.batch, shape }
     }
 }
 

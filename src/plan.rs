@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::manifest::interface::Interface;
 use crate::runtime::{Installation, Obstacle, Probe};
-use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, RuntimeId, Status};
+use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, RuntimeId, ShapePoint, Status};
 
 /// How far a cell can get on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub struct Filter {
     pub precisions: Vec<Precision>,
     /// Batch sizes.
     pub batches: Vec<u32>,
+    /// Points of open shapes.
+    pub shapes: Vec<ShapePoint>,
     /// Runtimes that are planned beside those found here, so that their absence is reported.
     pub also: Vec<RuntimeId>,
 }
@@ -61,6 +64,7 @@ impl Filter {
         (self.runtimes.is_empty() || self.runtimes.iter().any(|selector| selector.selects(&id.runtime)))
             && (self.precisions.is_empty() || self.precisions.contains(&id.precision))
             && (self.batches.is_empty() || self.batches.contains(&id.batch))
+            && (self.shapes.is_empty() || id.shape.as_ref().is_some_and(|shape| self.shapes.contains(shape)))
     }
 }
 
@@ -75,12 +79,15 @@ pub type Probes = Vec<(Library, Probe)>;
 pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec<PlannedCell>> {
     check_filter(manifest, filter)?;
     let mut cells = Vec::new();
+    let points = points(manifest);
     for row in &manifest.matrix {
         let probe = probes.iter().find(|(library, _)| *library == row.library).map(|(_, probe)| probe);
         for target in targets(row.library, probe, filter) {
             for &precision in &row.precisions {
-                for &batch in &manifest.batches {
-                    let id = CellId { runtime: target.id.clone(), precision, batch };
+                let cells_of =
+                    manifest.batches.iter().flat_map(|batch| points.iter().map(move |point| (*batch, point)));
+                for (batch, shape) in cells_of {
+                    let id = CellId { runtime: target.id.clone(), precision, batch, shape: shape.clone() };
                     if !filter.wants(&id) {
                         continue;
                     }
@@ -92,6 +99,11 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
         }
     }
     Ok(cells)
+}
+
+/// The points of open shapes; one of none where the model has one shape.
+fn points(manifest: &Manifest) -> Vec<Option<ShapePoint>> {
+    manifest.interface.as_ref().map_or_else(|| vec![None], Interface::points)
 }
 
 /// One runtime that a row of the matrix stands for.
@@ -180,6 +192,12 @@ fn check_filter(manifest: &Manifest, filter: &Filter) -> Result<()> {
                 .hint(format!("its batches are {}", known.join(", "))));
         }
     }
+    let points = points(manifest);
+    if let Some(wanted) = filter.shapes.iter().find(|wanted| !points.contains(&Some((*wanted).clone()))) {
+        let known: Vec<String> = points.iter().flatten().map(ShapePoint::to_string).collect();
+        let hint = if known.is_empty() { "it has one shape".to_owned() } else { format!("it has {}", known.join(" ")) };
+        return Err(Error::usage(format!("the manifest has no shape `{wanted}`")).hint(hint));
+    }
     Ok(())
 }
 
@@ -247,6 +265,7 @@ mod tests {
             precisions: vec![Precision::Fp32],
             batches: vec![4],
             also: Vec::new(),
+            shapes: Vec::new(),
         };
         let cells = plan(&manifest(), &probes, &filter).unwrap();
         assert_eq!(ids(&cells), ["onnxruntime/fp32/batch-4", "tensorrt@10.11.0/fp32/batch-4"]);

@@ -1,11 +1,15 @@
 //! The words of the gate: precision, artifact, runtime, cell, status, stage, verdict, task.
 
+mod shape;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
+
+pub use shape::{ShapePoint, is_name};
 
 /// Implements `as_str`, `ALL`, `Display`, `FromStr` and serde for a field-less enum, from one table of names.
 macro_rules! names {
@@ -251,11 +255,14 @@ pub struct CellId {
     pub precision: Precision,
     /// Samples in one call; at least 1.
     pub batch: u32,
+    /// The point of its open shapes; `None` where the model has one shape.
+    pub shape: Option<ShapePoint>,
 }
 
 impl fmt::Display for CellId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&format!("{}/{}/batch-{}", self.runtime, self.precision, self.batch))
+        let shape = self.shape.as_ref().map(|shape| format!("/{shape}")).unwrap_or_default();
+        formatter.pad(&format!("{}/{}/batch-{}{shape}", self.runtime, self.precision, self.batch))
     }
 }
 
@@ -268,16 +275,17 @@ impl FromStr for CellId {
                 .hint("write runtime/precision/batch, for example `onnxruntime/int8/batch-32`")
         };
         let mut parts = text.split('/');
-        let (Some(runtime), Some(precision), Some(batch), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(runtime), Some(precision), Some(batch), shape, None) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(wrong());
         };
+        let shape = shape.map(str::parse).transpose()?;
         let batch = batch.strip_prefix("batch-").unwrap_or(batch).parse().map_err(|_| wrong())?;
         if batch == 0 {
             return Err(wrong());
         }
-        Ok(Self { runtime: runtime.parse()?, precision: precision.parse()?, batch })
+        Ok(Self { runtime: runtime.parse()?, precision: precision.parse()?, batch, shape })
     }
 }
 

@@ -113,7 +113,7 @@ pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
             Some(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
         }
     };
-    let cell = CellId { runtime: arguments.runtime.clone(), precision: arguments.precision, batch: max };
+    let cell = CellId { runtime: arguments.runtime.clone(), precision: arguments.precision, batch: max, shape: None };
     let (id, engine) = gate::build_engine(&workspace, &cell, source)?;
     if let Some(out) = &arguments.out {
         let metadata = |path: &std::path::Path| {

@@ -53,6 +53,7 @@ pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
             runtime: runtime.clone(),
             precision,
             batch: arguments.batch.or_else(|| workspace.manifest.batches.last().copied()).unwrap_or(1),
+            shape: None,
         },
         _ => {
             return Err(Error::usage("no cell is named")

@@ -54,7 +54,7 @@ pub fn run(global: &Global, arguments: &InferArguments) -> Result<u8> {
     // The input is checked before anything slow starts.
     let options = ReadOptions { no_label: arguments.no_label, limit: arguments.limit, ..ReadOptions::default() };
     let mut reader = SampleReader::open(&arguments.data, &manifest.input, manifest.output.classes, options)?;
-    let cell = CellId { runtime: arguments.runtime.clone(), precision: arguments.precision, batch };
+    let cell = CellId { runtime: arguments.runtime.clone(), precision: arguments.precision, batch, shape: None };
     let mut open = OpenCell::open(&workspace, &cell)?;
     let mut writer = OutputWriter::create(&arguments.out, manifest.output.classes, None)?;
     let mut transfers = TransferCount::default();

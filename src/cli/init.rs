@@ -150,7 +150,9 @@ fn of_several(
     store: &Store,
 ) -> Result<Option<several::Written>> {
     let (model, signature, sha256, kept) = inspect::onnx_signature(file, store).map_err(as_wrong_input)?;
-    if arguments.output.is_some() || !several::needed(&signature) {
+    // Of several outputs that could be a classifier's, none is left out unasked.
+    let heads = || inspect::onnx(file, store).is_ok_and(|inspected| inspected.choose_output(None).is_err());
+    if arguments.output.is_some() || !(several::needed(&signature) || heads()) {
         return Ok(None);
     }
     let name = arguments.name.clone().unwrap_or_else(|| name_of(file));

@@ -15,7 +15,7 @@ use crate::plan::Filter;
 use crate::process::quoted;
 use crate::progress;
 use crate::timing::contract::TimingMode;
-use crate::vocabulary::{Precision, RuntimeId};
+use crate::vocabulary::{Precision, RuntimeId, ShapePoint};
 use crate::worker::WorkerProgram;
 
 /// Which cells are wanted; everything that the manifest asks for where nothing is named.
@@ -30,6 +30,9 @@ pub struct Selection {
     /// Only this batch size (repeatable)
     #[arg(long, value_name = "N")]
     pub batch: Vec<u32>,
+    /// Only this point of open shapes, `height=480,width=640` (repeatable)
+    #[arg(long, value_name = "SIZES", value_parser = word::<ShapePoint>)]
+    pub shape: Vec<ShapePoint>,
 }
 
 impl Selection {
@@ -40,6 +43,7 @@ impl Selection {
             precisions: self.precision.clone(),
             batches: self.batch.clone(),
             also: Vec::new(),
+            shapes: self.shape.clone(),
         }
     }
 }

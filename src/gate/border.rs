@@ -52,7 +52,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
     match (&declared, &manifest.interface) {
         (Some(declared), None) => check_signature(manifest, &declared.signature)?,
         (Some(declared), Some(interface)) => {
-            values::plans(interface, &declared.signature)?;
+            for point in interface.points() {
+                values::plans(interface, &declared.signature, point.as_ref())?;
+            }
             values::check_outputs(interface, &declared.signature)?;
         }
         (None, _) => {}

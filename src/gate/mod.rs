@@ -145,6 +145,7 @@ pub fn plan_file(workspace: &Workspace, cells: &[PlannedCell]) -> PlanFile {
             runtime: cell.id.runtime.clone(),
             precision: cell.id.precision,
             batch: cell.id.batch,
+            shape: cell.id.shape.clone(),
             artifact: cell.artifact,
             ability: plan_file::Ability {
                 obstacle: cell.ability.obstacle().map(|obstacle| obstacle.status),

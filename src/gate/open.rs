@@ -187,7 +187,7 @@ pub(crate) fn planned(workspace: &Workspace, id: &CellId) -> Result<PlannedCell>
     let mut cells = workspace.plan(&filter)?;
     let place = cells
         .iter()
-        .position(|cell| cell.id.batch == id.batch && matches!(cell.ability, Ability::Run))
+        .position(|cell| cell.id.batch == id.batch && cell.id.shape == id.shape && matches!(cell.ability, Ability::Run))
         .or_else(|| cells.iter().position(|cell| matches!(cell.ability, Ability::Run)))
         .unwrap_or(0);
     if cells.is_empty() {
@@ -195,6 +195,7 @@ pub(crate) fn planned(workspace: &Workspace, id: &CellId) -> Result<PlannedCell>
     }
     let mut cell = cells.swap_remove(place);
     cell.id.batch = id.batch;
+    cell.id.shape.clone_from(&id.shape);
     match &cell.ability {
         Ability::Run => Ok(cell),
         Ability::BuildOnly(obstacle) | Ability::Nothing(obstacle) => {

@@ -34,6 +34,7 @@ pub(crate) fn reference_cell(manifest: &Manifest) -> CellId {
         runtime: RuntimeId::unversioned(reference_library(&manifest.model.source)),
         precision: Precision::Fp32,
         batch: manifest.batches.last().copied().unwrap_or(1),
+        shape: None,
     }
 }
 

@@ -36,8 +36,10 @@ pub struct Scouted {
     pub outputs: Vec<BatchAxis>,
     /// The batch that the file fixes.
     pub fixed: Option<usize>,
-    /// What was tried for open sizes, by name, and runs.
-    pub sizes: Vec<(String, usize)>,
+    /// Elements of a sample's inputs and of its answers, about.
+    pub elements: usize,
+    /// Of each input the names of its open sizes, where they stand in its sample.
+    pub names: Vec<Vec<Option<String>>>,
     /// What else was found, a sentence each.
     pub told: Vec<String>,
 }
@@ -137,10 +139,11 @@ fn look(
         for sizes in open.combinations() {
             let samples = open.samples(&sizes);
             match batches(signature, &idea, &samples, values, run) {
-                Ok(Found::Rows(outputs)) => {
-                    let sizes = open.names.iter().cloned().zip(sizes).collect();
-                    let fixed = idea.fixed;
-                    return Ok(Scouted { inputs: idea.inputs, samples, outputs, fixed, sizes, told });
+                Ok(Found::Rows(outputs, answered)) => {
+                    let (names, fixed) = (open.named(), idea.fixed);
+                    let fed: usize = samples.iter().map(|sample| sample.iter().product::<usize>()).sum();
+                    let elements = fed + answered / fixed.unwrap_or(1).max(1);
+                    return Ok(Scouted { inputs: idea.inputs, samples, names, outputs, fixed, elements, told });
                 }
                 Ok(Found::Dependent(why)) => {
                     told.push(why);
@@ -153,6 +156,13 @@ fn look(
         }
     }
     Err(refused.unwrap_or_else(|| Error::failed("the model runs in no way that was tried")))
+}
+
+/// A name of an open size as a manifest takes it.
+pub fn readable(name: &str) -> String {
+    let fit = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
+    let clean: String = name.chars().map(fit).collect();
+    if crate::vocabulary::is_name(&clean) { clean } else { format!("size_{clean}") }
 }
 
 /// Where samples may lie, the likeliest first.
@@ -205,8 +215,8 @@ fn ideas(signature: &Signature, model: &Model) -> Vec<Idea> {
 
 /// What came of an idea.
 enum Found {
-    /// Where samples lie in the outputs.
-    Rows(Vec<BatchAxis>),
+    /// Where samples lie in the outputs, and how many elements these have.
+    Rows(Vec<BatchAxis>, usize),
     /// Answers depend on what else is in the batch.
     Dependent(String),
 }
@@ -259,7 +269,8 @@ fn batches(
     if batch != 1 && rows.contains(&BatchAxis::None) {
         return Ok(Found::Dependent(format!("not every output has {batch} rows, which the inputs have")));
     }
-    Ok(Found::Rows(rows))
+    let elements = outputs.iter().map(|output| output.values.len()).sum();
+    Ok(Found::Rows(rows, elements))
 }
 
 /// Whether anything came out at all.
@@ -319,7 +330,7 @@ fn compared(alone: &[Vec<Tensor>; 2], both: &[Tensor]) -> Found {
             ));
         }
     }
-    Found::Rows(rows)
+    Found::Rows(rows, alone[0].iter().map(|output| output.values.len()).sum())
 }
 
 #[cfg(test)]

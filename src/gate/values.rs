@@ -21,9 +21,10 @@ use crate::findings::verdict::{Requirements, plural};
 use crate::findings::{CellReport, CellSeconds, ModelReport, Report};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
+use crate::manifest::shapes::SampleSize;
 use crate::plan::{Ability, PlannedCell};
 use crate::tensor::{BatchAxis, Feeds, Signature, Tensor, TensorSpec, shape_text};
-use crate::vocabulary::{CellId, Layer, Precision, Stage, Status};
+use crate::vocabulary::{CellId, Layer, Precision, ShapePoint, Stage, Status};
 use crate::worker;
 
 /// What each input of the model is fed, and from where.
@@ -31,7 +32,11 @@ use crate::worker;
 /// # Errors
 /// `Input`, where manifest and model do not name the same inputs, or a size is open that nothing says; `Unsupported` for what
 /// cannot be fed.
-pub(super) fn plans(interface: &Interface, signature: &Signature) -> Result<Vec<InputPlan>> {
+pub(super) fn plans(
+    interface: &Interface,
+    signature: &Signature,
+    point: Option<&ShapePoint>,
+) -> Result<Vec<InputPlan>> {
     if let Some(unknown) =
         interface.inputs.iter().find(|fed| signature.inputs.iter().all(|input| input.name != fed.name))
     {
@@ -42,10 +47,10 @@ pub(super) fn plans(interface: &Interface, signature: &Signature) -> Result<Vec<
             names.join(", ")
         )));
     }
-    signature.inputs.iter().map(|input| plan_of(interface, input)).collect()
+    signature.inputs.iter().map(|input| plan_of(interface, input, point)).collect()
 }
 
-fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
+fn plan_of(interface: &Interface, input: &TensorSpec, point: Option<&ShapePoint>) -> Result<InputPlan> {
     let name = &input.name;
     let fed = interface
         .inputs
@@ -76,7 +81,12 @@ fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
         let declared = shape_text(declared);
         Error::input(format!("`shape` of `{name}` is {says:?}, the model has {declared} without the batch"))
     };
-    let sample = match (&fed.shape, sizes) {
+    let size = |size: &SampleSize| match size {
+        SampleSize::Fixed(size) => Some(*size),
+        SampleSize::Named(name) => interface.size(name, point),
+    };
+    let said = fed.shape.as_ref().map(|shape| shape.iter().filter_map(size).collect::<Vec<_>>());
+    let sample = match (said, sizes) {
         (None, Some(sizes)) => sizes,
         (None, None) => {
             let open = shape_text(declared);
@@ -87,9 +97,9 @@ fn plan_of(interface: &Interface, input: &TensorSpec) -> Result<InputPlan> {
             let fits = shape.len() == declared.len()
                 && shape.iter().zip(declared).all(|(given, size)| size.is_none_or(|size| size == *given));
             if !fits {
-                return Err(wrong(shape));
+                return Err(wrong(&shape));
             }
-            shape.clone()
+            shape
         }
     };
     Ok(InputPlan {
@@ -157,25 +167,38 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     }
     let declared = Declared::of(&manifest.model.source)?
         .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-    let inputs = plans(interface, declared.signature())?;
     check_outputs(interface, declared.signature())?;
-    let feeds = feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)?;
+    let points = interface.points();
+    let make = |point: &Option<ShapePoint>| {
+        let inputs = plans(interface, declared.signature(), point.as_ref())?;
+        feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)
+    };
+    let fed = points.iter().map(make).collect::<Result<Vec<Feeds>>>()?;
     let plan = workspace.plan(&options.filter)?;
     let ladder = Ladder::built_in()?;
     let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
-    let mut reference_id = reference_cell(manifest);
-    reference_id.batch = manifest.batches.last().copied().unwrap_or(1);
-    let reference = answers(workspace, &reference_id, interface, &feeds);
+    let mut references: Vec<Option<Result<Ran, (Stage, Error)>>> = points.iter().map(|_| None).collect();
     let mut cells = Vec::with_capacity(plan.len());
     for cell in &plan {
         step.detail(&cell.id.to_string());
-        cells.push(judged(workspace, cell, interface, &feeds, &reference, &ladder, options));
+        let place = points.iter().position(|point| *point == cell.id.shape).unwrap_or(0);
+        let (Some(feeds), Some(reference)) = (fed.get(place), references.get_mut(place)) else { continue };
+        // In between, another shape: what a session keeps of it must not be seen.
+        let between = fed.get((place + 1) % fed.len().max(1)).filter(|_| fed.len() > 1);
+        let asked = Asked { interface, feeds, between };
+        let reference = reference.get_or_insert_with(|| {
+            let id = CellId { shape: cell.id.shape.clone(), ..reference_cell(manifest) };
+            answers(workspace, &id, &asked)
+        });
+        cells.push(judged(workspace, cell, &asked, reference, &ladder, options));
     }
     step.finish();
+    let feeds = fed.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
     let mut notes = vec![format!(
-        "{} samples of {} inputs; outputs by their tasks: {}",
+        "{} samples of {} inputs{}; outputs by their tasks: {}",
         feeds.batch(),
-        inputs.len(),
+        interface.inputs.len(),
+        if points.len() > 1 { format!(" at each of {} shapes", points.len()) } else { String::new() },
         interface
             .outputs
             .iter()
@@ -227,8 +250,21 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     Ok(RunOutcome { report, bench: None })
 }
 
-/// Runs the samples through `id`, forwards and backwards.
-fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Feeds) -> Result<Ran, (Stage, Error)> {
+/// What a cell is asked.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    interface: &'a Interface,
+    feeds: &'a Feeds,
+    /// Samples of another shape, where there is one.
+    between: Option<&'a Feeds>,
+}
+
+/// Samples of another shape that a session answers in between.
+const BETWEEN: usize = 2;
+
+/// Runs the samples through `id`, forwards, and backwards after some of another shape.
+fn answers(workspace: &Workspace, id: &CellId, asked: &Asked<'_>) -> Result<Ran, (Stage, Error)> {
+    let Asked { interface, feeds, between } = *asked;
     let mut open = OpenCell::open(workspace, id).map_err(|error| (Stage::Load, error))?;
     let axes = interface.axes();
     let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Answers>, f64)> {
@@ -247,6 +283,10 @@ fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Fe
     let at_run = |error| (Stage::Run, error);
     let start = Instant::now();
     let (outputs, seconds) = run(&mut open, feeds).map_err(at_run)?;
+    if let Some(other) = between {
+        let some = other.first(BETWEEN).map_err(at_run)?;
+        run(&mut open, &some).map_err(|error| (Stage::Run, error.context("in another of the shapes")))?;
+    }
     let backwards = feeds.samples((0..feeds.batch()).rev()).map_err(at_run)?;
     let (turned, _) = run(&mut open, &backwards).map_err(at_run)?;
     let layers = open.layers().map_err(at_run)?;
@@ -258,14 +298,15 @@ fn answers(workspace: &Workspace, id: &CellId, interface: &Interface, feeds: &Fe
 fn judged(
     workspace: &Workspace,
     cell: &PlannedCell,
-    interface: &Interface,
-    feeds: &Feeds,
+    asked: &Asked<'_>,
     reference: &Result<Ran, (Stage, Error)>,
     ladder: &Ladder,
     options: &RunOptions,
 ) -> CellReport {
-    let CellId { runtime, precision, batch } = &cell.id;
-    let replay = format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}", options.replay);
+    let CellId { runtime, precision, batch, shape } = &cell.id;
+    let at = shape.as_ref().map(|shape| format!(" --shape {shape}")).unwrap_or_default();
+    let replay =
+        format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}{at}", options.replay);
     let mut report = CellReport::new(&cell.id, replay);
     if let Ability::Nothing(obstacle) | Ability::BuildOnly(obstacle) = &cell.ability {
         let error = Error::new(obstacle.error_kind(), obstacle.reason.clone());
@@ -274,7 +315,7 @@ fn judged(
     }
     report.emulated = assemble::emulated(cell).map(str::to_owned);
     report.is_reference = is_reference(&workspace.manifest, &cell.id);
-    let ran = match answers(workspace, &cell.id, interface, feeds) {
+    let ran = match answers(workspace, &cell.id, asked) {
         Ok(ran) => ran,
         Err((stage, error)) => {
             // What the plan let through and the runtime refuses is a fault of the artifact, never a skip.
@@ -298,7 +339,7 @@ fn judged(
             return report;
         }
     };
-    match checks(&ran, reference, interface, feeds.batch(), ladder, &cell.id) {
+    match checks(&ran, reference, asked.interface, asked.feeds.batch(), ladder, &cell.id) {
         Ok((checks, findings)) => {
             let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
             report.error = worst.map(|found| found.error.clone());

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::read::Source;
 use super::tasks::{Named, OutputTask, RawTask};
+use super::shapes::SampleSize;
 use super::{Input, Layout, Output, OutputKind};
 use crate::error::Result;
 use crate::tensor::{BatchAxes, BatchAxis};
@@ -18,6 +19,8 @@ pub struct Interface {
     pub inputs: Vec<FedInput>,
     /// The outputs that are compared.
     pub outputs: Vec<GatedOutput>,
+    /// The sizes that inputs name, ascending, by name.
+    pub shapes: Vec<(String, Vec<usize>)>,
 }
 
 impl Interface {
@@ -57,7 +60,7 @@ pub struct FedInput {
     /// Name at the border of the graph.
     pub name: String,
     /// Sizes of one sample, without the batch, where the model leaves some open.
-    pub shape: Option<Vec<usize>>,
+    pub shape: Option<Vec<SampleSize>>,
     /// Whether it is the same for every sample, and has no batch.
     pub shared: bool,
     /// The dimension along which its samples lie.
@@ -104,7 +107,7 @@ pub struct GatedOutput {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct RawFedInput {
     name: Spanned<String>,
-    shape: Option<Spanned<Vec<usize>>>,
+    shape: Option<Spanned<Vec<SampleSize>>>,
     #[serde(default)]
     shared: bool,
     batch_axis: Option<Spanned<RawBatchAxis>>,
@@ -190,7 +193,7 @@ fn read(
         if fed.iter().any(|input| input.name == name) {
             return Err(source.error(raw.name.span(), format!("input `{name}` is fed twice")));
         }
-        if let Some(shape) = raw.shape.as_ref().filter(|shape| shape.get_ref().contains(&0)) {
+        if let Some(shape) = raw.shape.as_ref().filter(|shape| shape.get_ref().contains(&SampleSize::Fixed(0))) {
             return Err(source.error(shape.span(), "no dimension of a sample may be 0"));
         }
         if let Some(axis) = raw.batch_axis.as_ref().filter(|_| raw.shared) {
@@ -235,5 +238,5 @@ fn read(
         let (task, named) = raw.read(source)?;
         gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name, task, named });
     }
-    Ok(Interface { inputs: fed, outputs: gated })
+    Ok(Interface { inputs: fed, outputs: gated, shapes: Vec::new() })
 }

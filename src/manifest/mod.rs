@@ -5,6 +5,7 @@ pub mod interface;
 mod raw;
 mod read;
 pub mod tasks;
+pub mod shapes;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::shapes::RawShapes;
 use super::{CalibrationMethod, Layout, OutputKind, Resize, TimingCacheMode};
 
 #[derive(Deserialize)]
@@ -15,6 +16,8 @@ pub(super) struct Raw<I = RawInput, O = RawOutput> {
     pub(super) model: RawModel,
     pub(super) input: I,
     pub(super) output: O,
+    #[serde(default)]
+    pub(super) shapes: RawShapes,
     #[serde(default)]
     pub(super) probes: RawProbes,
     #[serde(default)]

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::interface::{self, Interface, RawFedInput};
 use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
 use super::tasks::RawTask;
+use super::shapes;
 use super::{
     AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
     Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
@@ -104,7 +105,8 @@ where
             .error(0..0, "`[[input]]` needs a model in `onnx`: SavedModels of several inputs are not gated yet")
             .hint("convert it, and name the ONNX file"));
     }
-    let (input, output, interface) = border(source, raw.input, raw.output, &resolve)?;
+    let (input, output, mut interface) = border(source, raw.input, raw.output, &resolve)?;
+    shapes::read(source, raw.shapes, interface.as_mut())?;
     let count = |given: &Option<Spanned<usize>>, default: usize, least: usize, what: &str| match given {
         Some(given) if *given.get_ref() < least => {
             Err(source.error(given.span(), format!("{what} needs at least {least} samples, not {}", given.get_ref())))

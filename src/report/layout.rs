@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::findings::leads::{points, rough};
 use crate::findings::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
-use crate::vocabulary::{CellId, Precision, RuntimeId, Status};
+use crate::vocabulary::{CellId, Precision, RuntimeId, ShapePoint, Status};
 
 /// The cells of one runtime and precision, in the report's order.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Group<'report> {
     pub runtime: &'report RuntimeId,
     /// The precision.
     pub precision: Precision,
+    /// The point of its open shapes, where the model has several.
+    pub shape: Option<&'report ShapePoint>,
     /// Its cells, one a batch size; never empty.
     pub cells: Vec<&'report CellReport>,
 }
@@ -30,7 +32,8 @@ impl<'report> Group<'report> {
     /// The precision, and whether the cells' answers are emulated in it: `fp16 (emulated)`.
     pub(super) fn precision_name(&self) -> String {
         let emulated = self.cells.iter().any(|cell| cell.emulated.is_some());
-        if emulated { format!("{} (emulated)", self.precision) } else { self.precision.to_string() }
+        let precision = with_shape(self.precision.as_str(), self.shape);
+        if emulated { format!("{precision} (emulated)") } else { precision }
     }
 
     /// The artifacts of the cells, without repetitions.
@@ -51,15 +54,21 @@ impl<'report> Group<'report> {
     }
 }
 
-/// Groups `cells` by runtime and precision, in order of first appearance.
+/// A precision, at the point of open shapes where there are several.
+fn with_shape(precision: &str, shape: Option<&ShapePoint>) -> String {
+    shape.map_or_else(|| precision.to_owned(), |shape| format!("{precision} at {shape}"))
+}
+
+/// Groups `cells` by runtime, precision and point of open shapes, in order of first appearance.
 pub(super) fn groups<'report>(cells: impl IntoIterator<Item = &'report CellReport>) -> Vec<Group<'report>> {
     let mut groups: Vec<Group<'report>> = Vec::new();
-    let mut places: BTreeMap<(&RuntimeId, Precision), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(&RuntimeId, Precision, Option<&ShapePoint>), usize> = BTreeMap::new();
     for cell in cells {
-        let place = *places.entry((&cell.runtime, cell.precision)).or_insert(groups.len());
+        let (runtime, precision, shape) = (&cell.runtime, cell.precision, cell.shape.as_ref());
+        let place = *places.entry((runtime, precision, shape)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => group.cells.push(cell),
-            None => groups.push(Group { runtime: &cell.runtime, precision: cell.precision, cells: vec![cell] }),
+            None => groups.push(Group { runtime, precision, shape, cells: vec![cell] }),
         }
     }
     groups
@@ -173,7 +182,10 @@ pub(super) fn not_run(report: &Report) -> Vec<NotRun<'_>> {
             let place = *places.entry((group.runtime, status, reason, batches.clone())).or_insert(entries.len());
             match entries.get_mut(place) {
                 Some(entry) => {
-                    entry.precisions.push(group.precision);
+                    // A precision of several shapes is named once.
+                    if !entry.precisions.contains(&group.precision) {
+                        entry.precisions.push(group.precision);
+                    }
                     entry.cells += cells.len();
                     entry.sizes.extend(sizes(&cells));
                     entry.sizes_kept += kept(&cells);
@@ -270,7 +282,7 @@ fn extent(cells: &[&CellReport]) -> String {
     let mut parts: Vec<(Vec<u32>, Vec<String>)> = Vec::new();
     for group in groups(cells.iter().copied()) {
         let batches: Vec<u32> = group.cells.iter().map(|cell| cell.batch).collect();
-        let name = format!("{}/{}", group.runtime, group.precision);
+        let name = with_shape(&format!("{}/{}", group.runtime, group.precision), group.shape);
         match parts.iter_mut().find(|(known, _)| *known == batches) {
             Some((_, names)) => names.push(name),
             None => parts.push((batches, vec![name])),
@@ -342,18 +354,17 @@ pub(super) fn troubles(report: &Report) -> Vec<Vec<&CellReport>> {
 
 /// Which cells these are, one line a runtime and set of batches: `onnxruntime · fp32, int8 · batch 1, 8`.
 pub(super) fn extents(cells: &[&CellReport]) -> Vec<String> {
-    let mut lines: Vec<(&RuntimeId, Vec<Precision>, Vec<u32>)> = Vec::new();
+    let mut lines: Vec<(&RuntimeId, Vec<String>, Vec<u32>)> = Vec::new();
     for group in groups(cells.iter().copied()) {
         let batches: Vec<u32> = group.cells.iter().map(|cell| cell.batch).collect();
         match lines.iter_mut().find(|(runtime, _, known)| *runtime == group.runtime && *known == batches) {
-            Some((_, precisions, _)) => precisions.push(group.precision),
-            None => lines.push((group.runtime, vec![group.precision], batches)),
+            Some((_, precisions, _)) => precisions.push(with_shape(group.precision.as_str(), group.shape)),
+            None => lines.push((group.runtime, vec![with_shape(group.precision.as_str(), group.shape)], batches)),
         }
     }
     lines
         .into_iter()
         .map(|(runtime, precisions, batches)| {
-            let precisions: Vec<&str> = precisions.iter().map(|precision| precision.as_str()).collect();
             let batches: Vec<String> = batches.iter().map(u32::to_string).collect();
             format!("{runtime} · {} · batch {}", precisions.join(", "), batches.join(", "))
         })
@@ -361,10 +372,12 @@ pub(super) fn extents(cells: &[&CellReport]) -> Vec<String> {
 }
 
 /// The canonical order of cells: library, version by its numbers, precision, batch.
-pub(super) fn canonical_key(cell: &CellId) -> (crate::vocabulary::Library, Vec<u64>, Precision, u32) {
+pub(super) fn canonical_key(
+    cell: &CellId,
+) -> (crate::vocabulary::Library, Vec<u64>, Precision, u32, Option<ShapePoint>) {
     let version = cell.runtime.version.as_deref().unwrap_or("");
     let parts = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
-    (cell.runtime.library, parts, cell.precision, cell.batch)
+    (cell.runtime.library, parts, cell.precision, cell.batch, cell.shape.clone())
 }
 
 #[cfg(test)]

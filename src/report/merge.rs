@@ -248,7 +248,10 @@ fn in_order(
     };
     // A plan made where a version is not installed names it as the manifest's user does, `tensorrt@10.11`.
     let fits = |planned: &CellId, id: &CellId| {
-        planned.precision == id.precision && planned.batch == id.batch && planned.runtime.selects(&id.runtime)
+        planned.precision == id.precision
+            && planned.batch == id.batch
+            && planned.shape == id.shape
+            && planned.runtime.selects(&id.runtime)
     };
     let foreign: Vec<String> = joined
         .iter()
@@ -277,7 +280,9 @@ fn in_order(
 }
 
 fn lost_cell(id: &CellId) -> CellReport {
-    let replay = format!("trtgate gate --runtime {} --precision {} --batch {}", id.runtime, id.precision, id.batch);
+    let shape = id.shape.as_ref().map(|shape| format!(" --shape {shape}")).unwrap_or_default();
+    let replay =
+        format!("trtgate gate --runtime {} --precision {} --batch {}{shape}", id.runtime, id.precision, id.batch);
     CellReport {
         stage: Stage::Load,
         reason: Some("the cell was planned, but no shard reported it".to_owned()),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Status};
+use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, ShapePoint, Status};
 
 /// The schema's name.
 pub const PLAN_SCHEMA: &str = "trtgate.plan/v1";
@@ -47,6 +47,9 @@ pub struct PlannedCell {
     pub precision: Precision,
     /// Samples in one call.
     pub batch: u32,
+    /// The point of its open shapes, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<ShapePoint>,
     /// What it runs.
     pub artifact: ArtifactKind,
     /// Whether it can run on the machine that made the plan.
@@ -57,7 +60,8 @@ pub struct PlannedCell {
 impl PlannedCell {
     /// The cell's identity.
     pub fn id(&self) -> CellId {
-        CellId { runtime: self.runtime.clone(), precision: self.precision, batch: self.batch }
+        let (runtime, shape) = (self.runtime.clone(), self.shape.clone());
+        CellId { runtime, precision: self.precision, batch: self.batch, shape }
     }
 }
 

@@ -210,6 +210,7 @@ pub(crate) fn plan_of(report: &Report) -> PlanFile {
         runtime: cell.runtime.clone(),
         precision: cell.precision,
         batch: cell.batch,
+        shape: cell.shape.clone(),
         artifact: cell.artifact.as_ref().map_or(ArtifactKind::Engine, |artifact| artifact.kind),
         ability: Ability::default(),
     });
@@ -219,7 +220,7 @@ pub(crate) fn plan_of(report: &Report) -> PlanFile {
 
 /// A bare cell.
 pub(crate) fn cell_with_status(runtime: &str, precision: &str, batch: u32, status: Status) -> CellReport {
-    let id = CellId { runtime: runtime.parse().unwrap(), precision: precision.parse().unwrap(), batch };
+    let id = CellId { runtime: runtime.parse().unwrap(), precision: precision.parse().unwrap(), batch, shape: None };
     let replay = format!("trtgate gate --runtime {runtime} --precision {precision} --batch {batch}");
     CellReport {
         status,

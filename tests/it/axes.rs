@@ -137,3 +137,51 @@ fn a_model_without_a_batch_is_run_sample_by_sample() {
         assert!(run.stderr.contains(words), "{words}: {}", run.shown());
     }
 }
+
+/// What `init` finds out by running is what the gate takes, and a list of sizes is an axis of the plan.
+#[test]
+fn open_sizes_are_found_by_init_and_gated_at_each() {
+    let context = models();
+    let init = context.run(&["init", "--onnx", "sequence.onnx"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    assert!(init.stderr.contains("found by running: `steps = [16]`"), "{}", init.shown());
+    let written = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    assert!(written.contains("shape = [\"steps\", 3]") && written.contains("[shapes]\nsteps = [16]"), "{written}");
+    let (run, one) = gate(&context, &written, None);
+    assert_eq!((run.code, statuses(&one)), (0, vec![Status::Pass; 4]), "{}", run.shown());
+    assert!(one.cells.iter().all(|cell| cell.shape.is_none()));
+
+    let several = written.replace("steps = [16]", "steps = [1, 7, 16]");
+    let (run, found) = gate(&context, &several, None);
+    assert_eq!((run.code, statuses(&found)), (0, vec![Status::Pass; 12]), "{}", run.shown());
+    let cells: Vec<String> = found.cells.iter().map(|cell| cell.id().to_string()).collect();
+    assert_eq!(
+        cells[..3],
+        ["onnxruntime/fp32/batch-1/steps=1", "onnxruntime/fp32/batch-1/steps=7", "onnxruntime/fp32/batch-1/steps=16"]
+    );
+    assert!(run.stdout.contains("fp16 at steps=7"), "{}", run.shown());
+    assert!(found.cells[7].replay.ends_with("--batch 1 --shape steps=7"), "{}", found.cells[7].replay);
+    let values: Vec<String> = found.cells.iter().map(|cell| cell.checks[1].detail.clone()).collect();
+    assert!(values[7].starts_with("output `z`: 1344 values"), "{values:?}");
+
+    let chosen = context.run(&["gate", "--shape", "steps=7", "--precision", "fp16", "--json", "report.json"]);
+    assert_eq!((chosen.code, report(&context.path("report.json")).cells.len()), (0, 2), "{}", chosen.shown());
+    let unknown = context.run(&["gate", "--shape", "steps=8"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("it has steps=1 steps=7 steps=16"), "{}", unknown.shown());
+}
+
+#[test]
+fn init_finds_where_samples_lie() {
+    let context = models();
+    for (model, words) in [
+        ("recurrent", &["`batch-axis = 1` of `state`", "`batch-axis = 1` of `next`"][..]),
+        ("whole", &["`batch-axis = \"none\"` of `total`", "`batch-axis = \"none\"` of `kept`", "run sample by sample"]),
+    ] {
+        let init = context.run(&["init", "--force", "--onnx", &format!("{model}.onnx")]);
+        assert_eq!(init.code, 0, "{}", init.shown());
+        assert!(words.iter().all(|word| init.stderr.contains(word)), "{}", init.shown());
+        let run = context.run(&["gate"]);
+        assert_eq!(run.code, 0, "{model}: {}", run.shown());
+    }
+}

@@ -1,6 +1,7 @@
 """Models whose samples do not lie along the first dimension: python axes_models.py FOLDER
 
 recurrent   x [N, 3], state [2, N, 3]  →  y [N, 3], next [2, N, 3]
+sequence    x [N, steps, 3]            →  y [N, 1, 3], z [N, steps, 3]
 whole       x [5, 4]                   →  total [] , kept [2, K] int64 (places above 0.5)
 """
 
@@ -38,6 +39,16 @@ save(
     [("x", FLOAT, ["batch", 3]), ("state", FLOAT, [2, "batch", 3])],
     [("y", FLOAT, ["batch", 3]), ("next", FLOAT, [2, "batch", 3])],
     [weights, first],
+)
+save(
+    "sequence",
+    [
+        helper.make_node("MatMul", ["x", "w"], ["z"], name="product"),
+        helper.make_node("ReduceMean", ["z"], ["y"], name="mean", axes=[1], keepdims=1),
+    ],
+    [("x", FLOAT, ["batch", "steps", 3])],
+    [("y", FLOAT, ["batch", 1, 3]), ("z", FLOAT, ["batch", "steps", 3])],
+    [weights],
 )
 save(
     "whole",

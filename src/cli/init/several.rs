@@ -7,7 +7,7 @@ use super::tasks;
 use super::template::quoted;
 use crate::error::{Error, Result};
 use crate::gate::inspect::Means;
-use crate::gate::scout::{Scouted, scout};
+use crate::gate::scout::{Scouted, readable, scout};
 use crate::manifest::Manifest;
 use crate::manifest::interface::ValueSource;
 use crate::onnx::{Graph, Model};
@@ -18,6 +18,11 @@ use crate::vocabulary::Task;
 const OPEN: usize = 16;
 /// Whole numbers below this are fed where nothing in the graph says how far an index may go.
 const INTEGERS: i64 = 9;
+
+/// Samples that are gated: 64, and fewer where these have more elements in all.
+const MOST: usize = 64;
+const FEWEST: usize = 16;
+const ELEMENTS: usize = 16_000_000;
 
 /// What was written, and what is said of it.
 pub(super) struct Written {
@@ -90,7 +95,7 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     };
     told.extend(scouted.told.iter().cloned());
     let how = if ran { "FOUND by running: others may do as well" } else { "GUESSED: the model leaves sizes open" };
-    let mut inputs = String::new();
+    let (mut inputs, mut outer, mut shapes) = (String::new(), String::new(), Vec::<(String, usize)>::new());
     for (index, input) in signature.inputs.iter().enumerate() {
         let axis = scouted.inputs.get(index).copied().flatten();
         let sample = scouted.samples.get(index).map_or(&[][..], Vec::as_slice);
@@ -98,9 +103,18 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
         let _ = writeln!(inputs, "name = {}", quoted(&input.name));
         let open = |(place, size): (usize, &Option<usize>)| size.is_none() && axis != Some(BatchAxis::At(place));
         if input.shape.iter().enumerate().any(open) {
-            let _ = writeln!(inputs, "shape = {sample:?}    # {how}");
-            let word = if ran { "found by running" } else { "guessed" };
-            told.push(format!("{word}: `shape = {sample:?}` of `{}`, which leaves sizes open", input.name));
+            let names = scouted.names.get(index).map_or(&[][..], Vec::as_slice);
+            let shape: Vec<String> = sample
+                .iter()
+                .zip(names)
+                .map(|(size, name)| name.as_ref().map_or_else(|| size.to_string(), |name| quoted(name)))
+                .collect();
+            let _ = writeln!(inputs, "shape = [{}]", shape.join(", "));
+            for (size, name) in sample.iter().zip(names) {
+                if let Some(name) = name.as_ref().filter(|name| shapes.iter().all(|(known, _)| known != *name)) {
+                    shapes.push((name.clone(), *size));
+                }
+            }
         }
         match axis {
             None => {
@@ -118,6 +132,14 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
             let _ = writeln!(inputs, "values = {values}    # {why}");
             told.push(format!("{why}: `values = {values}` of `{}`", input.name));
         }
+    }
+    if !shapes.is_empty() {
+        let _ = writeln!(outer, "\n# {how}. A list of sizes gates each of them.\n[shapes]");
+    }
+    for (name, size) in &shapes {
+        let _ = writeln!(outer, "{name} = [{size}]");
+        let word = if ran { "found by running" } else { "guessed" };
+        told.push(format!("{word}: `{name} = [{size}]`, which the model leaves open"));
     }
     let mut outputs = String::new();
     let mut left = Vec::new();
@@ -155,11 +177,13 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     };
     let text = format!(
         "# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\nonnx = {}\n\
-         # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}\n[probes]\ncount = 64\n\n\
+         # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}{outer}\n[probes]\ncount = {}\n\n\
          [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\nonnxruntime = [\"fp32\", \"fp16\"]\n# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
         quoted(name),
         quoted(onnx),
-        quoted(sha256)
+        quoted(sha256),
+        // Fewer of large ones: what is run and compared is bounded.
+        (ELEMENTS / scouted.elements.max(1)).clamp(FEWEST, MOST)
     );
     // A manifest that does not read back helps nobody.
     Manifest::parse(&text, Path::new("gate.toml"))?;
@@ -195,7 +219,12 @@ fn guessed(signature: &Signature) -> Result<Scouted> {
             _ => BatchAxis::None,
         })
         .collect();
-    Ok(Scouted { samples: samples.collect(), inputs, outputs, fixed, sizes: Vec::new(), told: Vec::new() })
+    let names = signature.inputs.iter().zip(&inputs).map(|(input, axis)| {
+        let open = input.shape.iter().enumerate().skip(usize::from(axis.is_some()));
+        open.map(|(place, size)| size.is_none().then(|| readable(&format!("{}-{place}", input.name)))).collect()
+    });
+    let names = names.collect();
+    Ok(Scouted { samples: samples.collect(), names, inputs, outputs, fixed, elements: 0, told: Vec::new() })
 }
 
 /// The batch that the model is made for; `None` where it is open.

@@ -62,7 +62,7 @@ impl Side {
         names: &[String],
     ) -> Result<Self> {
         let batch = u32::try_from(batch).unwrap_or(u32::MAX);
-        let cell = CellId { runtime: installation.id.clone(), precision: Precision::Fp32, batch };
+        let cell = CellId { runtime: installation.id.clone(), precision: Precision::Fp32, batch, shape: None };
         Self::onnx(workspace, installation, artifact, &cell, names, false)
     }
 

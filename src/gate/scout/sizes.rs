@@ -1,5 +1,6 @@
 //! Sizes that a model leaves open: which of them are one, and what is tried for them.
 
+use super::readable;
 use crate::onnx::Graph;
 use crate::tensor::{BatchAxis, Signature, TensorSpec};
 
@@ -104,6 +105,15 @@ impl OpenSizes {
             }
         }
         tried
+    }
+
+    /// Of each input, the names of its open sizes where they stand.
+    pub(super) fn named(&self) -> Vec<Vec<Option<String>>> {
+        let name = |size: &Size| match size {
+            Size::Fixed(_) => None,
+            Size::Open(index) => self.names.get(*index).map(|name| readable(name)),
+        };
+        self.inputs.iter().map(|sizes| sizes.iter().map(name).collect()).collect()
     }
 
     /// The sizes of a sample of each input, where the open ones are `sizes`.

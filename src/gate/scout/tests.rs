@@ -38,7 +38,9 @@ fn the_size_that_runs_is_found_and_the_batch_of_outputs_too() {
     let found = scouted(&[spec("x", &[None, Some(3), None, None])], &mut run).unwrap();
     assert_eq!(found.samples, [[3, 48, 48]]);
     assert_eq!((found.outputs.as_slice(), found.fixed), (&[BatchAxis::At(1)][..], None));
-    assert_eq!(found.sizes, [("x-2".to_owned(), 48), ("x-3".to_owned(), 48)]);
+    assert_eq!(found.names, [[None, Some("x-2".to_owned()), Some("x-3".to_owned())]]);
+    assert_eq!(readable("p2o.Dimension.1"), "p2o_Dimension_1");
+    assert_eq!(readable("2 * h"), "size_2___h");
     assert!(!found.one_by_one());
 }
 

@@ -27,7 +27,7 @@ pub(super) fn pairs(cells: &[BenchCell]) -> Vec<Pair> {
         if cell.id.batch != largest {
             continue;
         }
-        let CellId { runtime, precision, batch } = &cell.id;
+        let CellId { runtime, precision, batch, .. } = &cell.id;
         let mut push = |name: String, denominator: CellId| {
             let comparable = find(&denominator).is_some_and(|other| other.contract == cell.contract);
             if comparable && denominator != cell.id {

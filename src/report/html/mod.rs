@@ -393,7 +393,8 @@ fn prose(text: &str) -> Markup {
 }
 
 fn cell_title(cell: &CellReport) -> String {
-    format!("{} · {} · batch {}", cell.runtime, cell.precision, cell.batch)
+    let shape = cell.shape.as_ref().map(|shape| format!(" · {shape}")).unwrap_or_default();
+    format!("{} · {} · batch {}{shape}", cell.runtime, cell.precision, cell.batch)
 }
 
 /// The fragment of a cell's panel.
