@@ -39,7 +39,7 @@ pub struct GoldenBlessing {
     /// Whether a limit of the manifest is broken: the accuracy on labelled data.
     pub fails: bool,
     /// Whether there is no golden yet.
-    first: bool,
+    pub(super) first: bool,
 }
 
 impl GoldenBlessing {
@@ -50,6 +50,14 @@ impl GoldenBlessing {
     /// If the reference runtime is not here, or its answers cannot be a golden.
     pub fn plan(workspace: &Workspace, reason: &str, data: Option<&Path>) -> Result<Self> {
         let manifest = &workspace.manifest;
+        if let Some(interface) = &manifest.interface {
+            if data.is_some() || manifest.data.is_some() {
+                return Err(
+                    Error::usage("models of several inputs are not held to labels yet").hint("leave out `--data`")
+                );
+            }
+            return super::kept::blessing(workspace, interface, reason);
+        }
         // Wrong data is refused before anything runs.
         let data = data.map(Path::to_owned).or_else(|| manifest.data.clone());
         let data = data.map(|path| LabelledData::check(path, manifest)).transpose()?;

@@ -46,7 +46,7 @@ fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Result<TaskLimi
 /// Everything that is asked of what a cell answered.
 pub(super) fn checks(
     ran: &Ran,
-    reference: &Ran,
+    reference: &[Answers],
     interface: &Interface,
     samples: usize,
     ladder: &Ladder,
@@ -58,7 +58,7 @@ pub(super) fn checks(
     let again = ran.turned.iter().map(Answers::turned).collect::<Result<Vec<_>>>();
     for output in &interface.outputs {
         let limits = limits(output, ladder, id)?;
-        let (reference, actual) = (&reference.outputs, &ran.outputs);
+        let actual = &ran.outputs;
         let given = Given { output, reference, actual, samples, batch: Some(id.batch), limits: &limits };
         findings.push(tasks::judged(&given));
         invariance.push(match &again {
@@ -84,7 +84,7 @@ pub(super) fn checks(
 /// Names outputs that hold each other's values, of those that fail.
 fn name_exchanged(
     interface: &Interface,
-    reference: &Ran,
+    reference: &[Answers],
     ran: &Ran,
     samples: usize,
     limits: &ValueLimits,
@@ -92,7 +92,7 @@ fn name_exchanged(
 ) {
     let of = |answers: &'_ [Answers], name: &str| answers.iter().position(|one| one.name() == name);
     let pair = |name: &str| {
-        let wanted = reference.outputs.get(of(&reference.outputs, name)?)?;
+        let wanted = reference.get(of(reference, name)?)?;
         // What could not be laid beside the reference's is no other output's either.
         beside(wanted, ran.outputs.get(of(&ran.outputs, name)?)?).ok()
     };

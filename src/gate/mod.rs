@@ -26,6 +26,7 @@
 //! | `causes`    | why cells failed, where a look beyond their outputs tells it; `stored`: their weights |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `values`    | models of several inputs and outputs                                     |
+//! | `kept`      | their goldens                                                            |
 //! | `judging`   | their outputs, each by its task, and all in another order                |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
@@ -48,6 +49,7 @@ mod golden;
 pub(crate) mod inside;
 pub mod inspect;
 mod judging;
+mod kept;
 mod limits;
 pub mod machine;
 pub mod natural;

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use super::border::Declared;
 use super::judging::{checks, named_limits};
+use super::kept::{self, Kept};
 use super::open::OpenCell;
 use super::samples::reference_cell;
 use super::workspace::Workspace;
 use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
 use crate::check::apart::Answers;
+use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
 use crate::convert::Artifact;
 use crate::data::feeds::{self, InputPlan};
@@ -154,7 +156,7 @@ pub(super) struct Ran {
     pub(super) layers: Option<Vec<Layer>>,
     artifact: Artifact,
     seconds: CellSeconds,
-    version: String,
+    pub(super) version: String,
 }
 
 /// Runs every planned cell and judges it.
@@ -173,7 +175,20 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         let inputs = plans(interface, declared.signature(), point.as_ref())?;
         feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)
     };
-    let fed = points.iter().map(make).collect::<Result<Vec<Feeds>>>()?;
+    let mut fed = points.iter().map(make).collect::<Result<Vec<Feeds>>>()?;
+    let mut misfit = None;
+    let kept = match points.as_slice() {
+        [None] => {
+            kept::of(workspace, interface, &plans(interface, declared.signature(), None)?).unwrap_or_else(|error| {
+                misfit = Some(error.message);
+                None
+            })
+        }
+        _ => None,
+    };
+    if let Some(kept) = &kept {
+        fed = vec![kept.feeds.clone()];
+    }
     let plan = workspace.plan(&options.filter)?;
     let ladder = Ladder::built_in()?;
     let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
@@ -190,7 +205,7 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
             let id = CellId { shape: cell.id.shape.clone(), ..reference_cell(manifest) };
             answers(workspace, &id, &asked)
         });
-        cells.push(judged(workspace, cell, &asked, reference, &ladder, options));
+        cells.push(judged(workspace, cell, &asked, reference, kept.as_ref(), &ladder, options));
     }
     step.finish();
     let feeds = fed.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
@@ -221,8 +236,16 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     }
     notes.extend(named_limits(interface, &plan, &ladder));
     let mut unmet = Vec::new();
-    if options.require_golden || manifest.require.golden {
-        unmet.push("a golden is required, and those of several outputs are not kept yet".to_owned());
+    if let Some(Origin { created, reason, model_sha256, .. }) = kept.as_ref().map(|kept| &kept.origin) {
+        let other = if *model_sha256 == workspace.model_sha256 { "" } else { ", of another model" };
+        notes.push(format!(
+            "on the samples of the golden of {created}{other} ({reason}), which the reference is held to"
+        ));
+    } else if options.require_golden || manifest.require.golden {
+        let why = if points.len() > 1 { "none is kept of several shapes yet" } else { "there is none" };
+        unmet.push(format!("a golden is required: {}", misfit.as_deref().unwrap_or(why)));
+    } else {
+        unmet.extend(misfit);
     }
     if manifest.wants_accuracy() {
         unmet.push("accuracy is required, and models of several inputs are not held to labels yet".to_owned());
@@ -252,18 +275,18 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
 
 /// What a cell is asked.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
-    interface: &'a Interface,
-    feeds: &'a Feeds,
+pub(super) struct Asked<'a> {
+    pub(super) interface: &'a Interface,
+    pub(super) feeds: &'a Feeds,
     /// Samples of another shape, where there is one.
-    between: Option<&'a Feeds>,
+    pub(super) between: Option<&'a Feeds>,
 }
 
 /// Samples of another shape that a session answers in between.
 const BETWEEN: usize = 2;
 
 /// Runs the samples through `id`, forwards, and backwards after some of another shape.
-fn answers(workspace: &Workspace, id: &CellId, asked: &Asked<'_>) -> Result<Ran, (Stage, Error)> {
+pub(super) fn answers(workspace: &Workspace, id: &CellId, asked: &Asked<'_>) -> Result<Ran, (Stage, Error)> {
     let Asked { interface, feeds, between } = *asked;
     let mut open = OpenCell::open(workspace, id).map_err(|error| (Stage::Load, error))?;
     let axes = interface.axes();
@@ -300,6 +323,7 @@ fn judged(
     cell: &PlannedCell,
     asked: &Asked<'_>,
     reference: &Result<Ran, (Stage, Error)>,
+    golden: Option<&Kept>,
     ladder: &Ladder,
     options: &RunOptions,
 ) -> CellReport {
@@ -314,7 +338,9 @@ fn judged(
         return report;
     }
     report.emulated = assemble::emulated(cell).map(str::to_owned);
-    report.is_reference = is_reference(&workspace.manifest, &cell.id);
+    // With a golden the reference is held to what it answered then.
+    let golden = golden.filter(|_| is_reference(&workspace.manifest, &cell.id));
+    report.is_reference = golden.is_none() && is_reference(&workspace.manifest, &cell.id);
     let ran = match answers(workspace, &cell.id, asked) {
         Ok(ran) => ran,
         Err((stage, error)) => {
@@ -339,7 +365,8 @@ fn judged(
             return report;
         }
     };
-    match checks(&ran, reference, asked.interface, asked.feeds.batch(), ladder, &cell.id) {
+    let wanted = golden.map_or(&reference.outputs, |golden| &golden.answers);
+    match checks(&ran, wanted, asked.interface, asked.feeds.batch(), ladder, &cell.id) {
         Ok((checks, findings)) => {
             let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
             report.error = worst.map(|found| found.error.clone());

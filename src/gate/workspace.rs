@@ -101,7 +101,7 @@ pub struct Workspace {
     pub limits: Limits,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
-    fresh_probes: bool,
+    pub(super) fresh_probes: bool,
     bundle: Option<Bundle>,
     /// Whether engines are built from `onnx-plain`.
     engines_need_plain: bool,

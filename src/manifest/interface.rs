@@ -6,8 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::read::Source;
-use super::tasks::{Named, OutputTask, RawTask};
 use super::shapes::SampleSize;
+use super::tasks::{Named, OutputTask, RawTask};
 use super::{Input, Layout, Output, OutputKind};
 use crate::error::Result;
 use crate::tensor::{BatchAxes, BatchAxis};

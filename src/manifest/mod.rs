@@ -4,8 +4,8 @@ pub mod edit;
 pub mod interface;
 mod raw;
 mod read;
-pub mod tasks;
 pub mod shapes;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 

@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::interface::{self, Interface, RawFedInput};
 use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
-use super::tasks::RawTask;
 use super::shapes;
+use super::tasks::RawTask;
 use super::{
     AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
     Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,

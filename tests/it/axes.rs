@@ -19,11 +19,11 @@ pub fn context_with(script: &str) -> Context {
     context
 }
 
-fn models() -> Context {
+pub fn models() -> Context {
     context_with(include_str!("axes_models.py"))
 }
 
-const RECURRENT: &str = r#"schema = 1
+pub const RECURRENT: &str = r#"schema = 1
 [model]
 name = "recurrent"
 onnx = "recurrent.onnx"
@@ -49,7 +49,7 @@ batches = [1, 8]
 onnxruntime = ["fp32", "fp16"]
 "#;
 
-const WHOLE: &str = r#"schema = 1
+pub const WHOLE: &str = r#"schema = 1
 [model]
 name = "whole"
 onnx = "whole.onnx"
@@ -73,7 +73,7 @@ batches = [1]
 onnxruntime = ["fp32", "fp16"]
 "#;
 
-fn gate(context: &Context, manifest: &str, fault: Option<&str>) -> (Run, Report) {
+pub fn gate(context: &Context, manifest: &str, fault: Option<&str>) -> (Run, Report) {
     std::fs::write(context.path("gate.toml"), manifest).unwrap();
     let mut command = context.command(&["gate", "--json", "report.json"]);
     fault.map(|fault| command.env("TRTGATE_TEST_FAULT", fault));
@@ -81,7 +81,7 @@ fn gate(context: &Context, manifest: &str, fault: Option<&str>) -> (Run, Report)
     (run, report(&context.path("report.json")))
 }
 
-fn statuses(report: &Report) -> Vec<Status> {
+pub fn statuses(report: &Report) -> Vec<Status> {
     report.cells.iter().map(|cell| cell.status).collect()
 }
 

@@ -47,6 +47,7 @@ mod identity;
 /// What `init` writes, says and refuses.
 mod init;
 /// What may import what.
+mod kept;
 mod layers;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.
 mod messages;

@@ -151,9 +151,12 @@ fn a_model_of_several_inputs_is_gated_by_what_init_writes() {
         assert!(reason.contains(words), "{fault}: {reason}");
     }
     // What does not know several inputs says so, and touches nothing.
-    for command in
-        [&["bless", "--reason", "a test"][..], &["explain", "onnxruntime/fp16/batch-8"], &["bench"], &["export"]]
-    {
+    for command in [
+        &["bless", "--baselines", "--reason", "a test"][..],
+        &["explain", "onnxruntime/fp16/batch-8"],
+        &["bench"],
+        &["export"],
+    ] {
         let run = context.run(command);
         assert_eq!(run.code, 2, "{command:?}: {}", run.shown());
         assert!(

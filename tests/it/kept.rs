@@ -1,0 +1,66 @@
+//! Goldens of models of several inputs: kept, held to, moved, and gone.
+
+use trtgate::vocabulary::Status;
+
+use crate::axes::{RECURRENT, WHOLE, gate, models, statuses};
+use crate::context::Context;
+
+fn bless(context: &Context) -> String {
+    let run = context.run(&["bless", "--reason", "a test"]);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    run.shown()
+}
+
+/// With a golden the reference is judged; what it answers otherwise than then is named, and does not hide a sound conversion.
+#[test]
+fn the_reference_is_held_to_the_golden_of_several_inputs() {
+    let context = models();
+    std::fs::write(context.path("gate.toml"), RECURRENT).unwrap();
+    let first = bless(&context);
+    assert!(first.contains("new golden: 20 samples of 2 inputs"), "{first}");
+    let written = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    assert!(written.contains("[require]\ngolden = true"), "{written}");
+    let (run, sound) = gate(&context, &written, None);
+    assert_eq!((run.code, statuses(&sound)), (0, vec![Status::Pass; 4]), "{}", run.shown());
+    assert!(sound.cells.iter().all(|cell| !cell.is_reference), "{}", run.shown());
+    assert!(sound.notes.iter().any(|note| note.contains("on the samples of the golden")), "{:?}", sound.notes);
+    assert!(bless(&context).contains("20 samples are answered as before"));
+
+    let (run, moved) = gate(&context, &written, Some("scale=next@run/onnxruntime/fp32"));
+    assert_eq!((run.code, moved.cells[0].status), (1, Status::Fail), "{}", run.shown());
+    let reason = moved.cells[0].reason.clone().unwrap_or_default();
+    assert!(reason.contains("`next`") && reason.contains("scaled by 1.01"), "{reason}");
+
+    // Other samples are no golden's: it is held to those that it keeps.
+    let (_, same) = gate(&context, &written.replace("count = 20", "count = 30"), None);
+    assert!(same.notes[0].starts_with("20 samples"), "{:?}", same.notes);
+    let other = written.replacen(
+        "batch-axis = 1
+values = { uniform = [-1.0, 1.0] }",
+        "batch-axis = 1
+values = { constant = 0 }",
+        1,
+    );
+    let (run, _) = gate(&context, &other, None);
+    assert_eq!(run.code, 0, "{}", run.shown());
+
+    std::fs::remove_file(context.path("snapshots/recurrent.golden")).unwrap();
+    let (run, gone) = gate(&context, &written, None);
+    assert_eq!(run.code, 3, "{}", run.shown());
+    assert!(gone.requirements.unmet.iter().any(|unmet| unmet.contains("a golden is required")), "{}", run.shown());
+}
+
+/// Answers of another size for each sample are kept too.
+#[test]
+fn a_golden_keeps_what_has_no_batch() {
+    let context = models();
+    std::fs::write(context.path("gate.toml"), WHOLE).unwrap();
+    bless(&context);
+    let written = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    let (run, sound) = gate(&context, &written, None);
+    assert_eq!((run.code, statuses(&sound)), (0, vec![Status::Pass; 2]), "{}", run.shown());
+    let damaged = std::fs::read(context.path("snapshots/whole.golden")).unwrap();
+    std::fs::write(context.path("snapshots/whole.golden"), &damaged[..damaged.len() / 2]).unwrap();
+    let (run, _) = gate(&context, &written, None);
+    assert_eq!(run.code, 3, "{}", run.shown());
+}
