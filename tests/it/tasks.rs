@@ -133,3 +133,31 @@ fn an_output_of_every_task_is_gated_and_its_faults_are_named() {
         assert_eq!(failed, 1, "{fault}");
     }
 }
+
+#[test]
+fn named_limits_are_told_and_what_holds_nothing_is_no_pass() {
+    let context = Context::new();
+    model(context.folder.path());
+    let wide = "count = \"count\"\ntolerance = { fp16 = { corner = 0.05, score = 0.01 } }";
+    std::fs::write(context.path("gate.toml"), MANIFEST.replace("count = \"count\"", wide)).unwrap();
+    let mut command = context.command(&["gate", "--json", "report.json"]);
+    command.env("TRTGATE_TEST_FAULT", "shift=boxes@run/onnxruntime/fp16");
+    let run = Run::of(command.output().unwrap(), context.folder.path());
+    let found = report(&context.path("report.json"));
+    // A shift by 3 of 540 is within what is named for corners; its overlap is still held.
+    let told = "the manifest names for `boxes` in onnxruntime/fp16: `corner` 0.05, looser than the ladder's 0.0045; `score` 0.01, in place of the ladder's 0.02";
+    assert!(found.notes.iter().any(|note| note == told), "{:?}", found.notes);
+    let boxes = found.cells[1].outputs.iter().find(|found| found.output == "boxes").unwrap();
+    let corner = boxes.figures.iter().find(|figure| figure.name == "corner").unwrap();
+    assert!(corner.named && corner.limit == 0.05 && corner.value > 0.004, "{corner:?}: {}", run.shown());
+    assert_eq!(boxes.status, Status::Pass, "{}", boxes.detail);
+
+    // No box has such a score: nothing was compared, and that is no pass.
+    let none = MANIFEST.replace("count = \"count\"", "count = \"count\"\nthreshold = 0.99");
+    std::fs::write(context.path("gate.toml"), none).unwrap();
+    let run = context.run(&["gate", "--json", "report.json"]);
+    let found = report(&context.path("report.json"));
+    assert_eq!((run.code, found.cells[1].status), (3, Status::Invalid), "{}", run.shown());
+    let reason = found.cells[1].reason.clone().unwrap_or_default();
+    assert!(reason.starts_with("output `boxes`: none of 64 samples has a box on either side"), "{reason}");
+}
