@@ -47,6 +47,9 @@ struct OnnxArguments {
     /// Write the cases' files here, and leave them; the folder must be empty or absent
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Read the cases that `--folder` wrote, on another machine too, and write none
+    #[arg(long, value_name = "DIR", conflicts_with = "folder")]
+    cases: Option<PathBuf>,
     /// Write everything as JSON; `-` is standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -76,6 +79,7 @@ pub fn run(global: &Global, arguments: &SuiteArguments) -> Result<u8> {
     let found = suite::onnx(&SuiteOptions {
         runtime: arguments.runtime.clone().unwrap_or_else(|| RuntimeId::unversioned(Library::Onnxruntime)),
         only: arguments.only.clone(),
+        cases: arguments.cases.clone(),
         folder: arguments.folder.clone(),
         jobs: arguments.jobs.unwrap_or(processors),
         search: arguments.library.clone(),

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::check::close::close;
 use crate::convert::cases;
-use crate::convert::environment::Environment;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::discover::{Discovery, discover};
@@ -40,6 +39,8 @@ pub struct SuiteOptions<'a> {
     pub runtime: RuntimeId,
     /// Cases whose names hold this text.
     pub only: String,
+    /// Cases that were written before, by another machine too: they are read, and none is written.
+    pub cases: Option<PathBuf>,
     /// Where the cases' files are written and left; a folder that is removed if absent.
     pub folder: Option<PathBuf>,
     /// Workers at once.
@@ -72,19 +73,25 @@ pub fn onnx(options: &SuiteOptions<'_>) -> Result<SuiteReport> {
         options.limits,
         options.progress,
     )?;
-    let environment = found.environment.clone().ok_or_else(|| {
-        found
-            .environment_error
-            .clone()
-            .unwrap_or_else(|| Error::missing("the Python environment with `onnx` is not here"))
-    })?;
     let installation = installation(&found, &options.runtime)?;
     let temporary = tempfile::Builder::new()
         .prefix("trtgate-suite-")
         .tempdir()
         .map_err(|error| Error::io("make a folder in", &std::env::temp_dir(), error))?;
-    let folder = options.folder.clone().unwrap_or_else(|| temporary.path().join("cases"));
-    let listed = materialise(options, &environment, &folder)?;
+    let folder =
+        options.cases.clone().or_else(|| options.folder.clone()).unwrap_or_else(|| temporary.path().join("cases"));
+    if options.cases.is_none() {
+        let environment = found.environment.clone().ok_or_else(|| {
+            found
+                .environment_error
+                .clone()
+                .unwrap_or_else(|| Error::missing("the Python environment with `onnx` is not here"))
+                .hint("`trtgate suite onnx --folder DIR` writes the cases where it is, `--cases DIR` reads them here")
+        })?;
+        cases::write_cases(&environment, options.store, &folder, &options.only, options.progress)?;
+    }
+    let mut listed = Listed::read(&folder)?;
+    listed.cases.retain(|case| case.name.contains(&options.only));
     if listed.cases.is_empty() {
         return Err(Error::usage(format!("no case of ONNX {} has `{}` in its name", listed.onnx, options.only)));
     }
@@ -125,12 +132,6 @@ fn installation(found: &Discovery, runtime: &RuntimeId) -> Result<Installation> 
         .find(|installation| runtime.selects(&installation.id))
         .cloned()
         .ok_or_else(|| Error::missing(format!("`{runtime}` is not on this machine")))
-}
-
-/// Writes the cases' files, and reads their list.
-fn materialise(options: &SuiteOptions<'_>, environment: &Environment, folder: &Path) -> Result<Listed> {
-    cases::write_cases(environment, options.store, folder, &options.only, options.progress)?;
-    Listed::read(folder)
 }
 
 /// One worker and what it runs cases by.

@@ -28,6 +28,10 @@ fn every_case_has_the_verdict_that_the_runtime_deserves() {
     let names = serde_json::to_string(&own.keys().collect::<Vec<_>>()).unwrap();
     context.write("wanted.json", &names);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/suite_truth.py");
+    // Another machine reads what was written.
+    let again = context.run(&["suite", "onnx", "--offline", "--cases", "cases", "--only", "test_abs"]);
+    assert_eq!(again.code, 0, "{}", again.shown());
+    assert!(again.stdout.contains("1 passed, 0 failed, 0 not taken"), "{}", again.stdout);
     let environment = find_in(&Store::open(None).unwrap(), EXPORT).unwrap();
     let python = environment.python.expect("the export environment has no Python");
     let output = std::process::Command::new(python)
