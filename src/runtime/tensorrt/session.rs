@@ -166,7 +166,10 @@ impl Session for EngineSession {
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
         let bound = border::bind(&self.fed, feeds)?;
         let batch = feeds.batch();
-        if !(self.batches[0]..=self.batches[1]).contains(&batch) {
+        // Where samples lie elsewhere, or nowhere, the first dimension is no batch: the context takes the shape, or refuses it.
+        let along_first = |tensor: &Tensor| tensor.shape.first() == Some(&batch);
+        let has_batch = !feeds.with_samples().is_empty() && feeds.with_samples().iter().all(along_first);
+        if has_batch && !(self.batches[0]..=self.batches[1]).contains(&batch) {
             return Err(outside(batch, self.batches));
         }
         for (slot, tensor) in self.inputs.iter().zip(&bound) {
