@@ -160,7 +160,11 @@ impl Bench<'_> {
     fn outcome(&mut self, entry: &Entry, case: &Case) -> Outcome {
         let failed = |stage: &str, error: &Error| match error.kind {
             ErrorKind::Unsupported => Outcome::Unsupported { reason: reason(error) },
-            _ => Outcome::Failed { stage: stage.to_owned(), reason: error.to_string() },
+            _ => {
+                // Alike for all that share it.
+                let reason = error.to_string().replace(&format!("`{}`", case.model.display()), "`model.onnx`");
+                Outcome::Failed { stage: stage.to_owned(), reason }
+            }
         };
         let builds = self.installation.id.library.builds_engines();
         if builds && let Err(error) = self.build(case) {
