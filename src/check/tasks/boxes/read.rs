@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::manifest::tasks::{BoxFormat, BoxesTask, Companion};
 use crate::tensor::Tensor;
 
+/// Most boxes of a sample: more than any suppression leaves, and a second's work.
+const MOST: usize = 1000;
+
 /// One box.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Detection {
@@ -95,6 +98,12 @@ pub(super) fn sets(output: &Answers, all: &[Answers], task: &BoxesTask, samples:
                 return Err(Flaw::Number(format!("the box of {} is not finite: {four:?}, score {score}", place())));
             };
             set.boxes.push(Detection { corners, score, class: class as i64, row });
+        }
+        if set.boxes.len() > MOST {
+            return Err(Flaw::Shape(format!(
+                "sample {sample} has {} boxes, and no more than {MOST} are matched: a higher `threshold`, or `task = \"values\"` for a raw head",
+                set.boxes.len()
+            )));
         }
         set.full = rows > 0 && set.boxes.len() == rows;
         sets.push(set);

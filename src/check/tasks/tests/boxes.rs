@@ -255,6 +255,12 @@ fn rows_that_do_not_fit_judge_nothing() {
     let sound = tensors(&boxes(), 0.0);
     let column = task(&|task| task.labels = Some(Companion::Column(6)));
     nothing_judged(found(column, &sound, &sound, SAMPLES), "no column 6");
+    let crowd = floats("y", &[SAMPLES, 1001, 6], vec![1.0; SAMPLES * 1001 * 6]);
+    let crowded = task(&|task| task.count = None);
+    nothing_judged(
+        found(crowded, std::slice::from_ref(&crowd), std::slice::from_ref(&crowd), SAMPLES),
+        "sample 0 has 1001 boxes, and no more than 1000 are matched",
+    );
     let missing = task(&|task| task.count = Some("number".to_owned()));
     nothing_judged(found(missing, &sound, &sound, SAMPLES), "output `number` is missing");
 }
