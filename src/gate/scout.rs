@@ -87,9 +87,6 @@ pub fn scout(
     let mut worker: Option<Worker> = None;
     let deadline = Instant::now() + LONGEST;
     let mut run = |feeds: &Feeds, axes: &BatchAxes| -> Result<Vec<Tensor>> {
-        if Instant::now() > deadline {
-            return Err(Error::failed(format!("{} s are over", LONGEST.as_secs())));
-        }
         if worker.as_ref().is_none_or(Worker::is_dead) {
             let mut started = Worker::start(means.program, limits)?;
             started.open(&request)?;
@@ -98,7 +95,7 @@ pub fn scout(
         let worker = worker.as_mut().ok_or_else(|| Error::failed("no worker"))?;
         Ok(worker.run_laid_out(feeds, feeds.batch(), false, axes)?.outputs)
     };
-    look(model, signature, values, &hints(file), &mut run)
+    look(model, signature, values, &hints(file), &|| Instant::now() > deadline, &mut run)
 }
 
 /// Sizes that exporters write into the file's metadata.
@@ -129,6 +126,7 @@ fn look(
     signature: &Signature,
     values: &[ValueSource],
     hints: &[(String, usize)],
+    over: &dyn Fn() -> bool,
     run: &mut Run<'_>,
 ) -> Result<Scouted> {
     let graph = model.graph.as_ref();
@@ -137,6 +135,12 @@ fn look(
     for idea in ideas(signature, model) {
         let open = OpenSizes::of(signature, &idea.inputs, graph, hints);
         for sizes in open.combinations() {
+            // Making samples takes time too.
+            if over() {
+                let first = refused.map(|error| format!("; first: {}", error.message)).unwrap_or_default();
+                let longest = LONGEST.as_secs();
+                return Err(Error::failed(format!("nothing that was tried in {longest} s runs{first}")));
+            }
             let samples = open.samples(&sizes);
             match batches(signature, &idea, &samples, values, run) {
                 Ok(Found::Rows(outputs, answered)) => {

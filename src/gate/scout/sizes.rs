@@ -129,7 +129,7 @@ impl OpenSizes {
 /// What is tried for dimension `place` of `input`.
 fn candidates(input: &TensorSpec, place: usize, name: &str, hints: &[(String, usize)]) -> Vec<usize> {
     const PICTURE: &[usize] =
-        &[320, 224, 256, 640, 128, 96, 64, 48, 32, 112, 160, 192, 416, 512, 24, 12, 1024, 16, 80, 28, 1];
+        &[320, 224, 256, 128, 96, 48, 64, 32, 112, 160, 192, 24, 12, 16, 80, 28, 1, 416, 512, 640, 1024];
     const SOUND: &[usize] = &[16_000, 512, 1280, 1600, 256, 8000, 4096, 1024, 400, 576, 160, 22_050, 48_000, 32, 16, 1];
     const SEQUENCE: &[usize] = &[16, 32, 64, 128, 8, 1, 80, 96, 100, 256, 512, 2, 4];
     let lower = name.to_ascii_lowercase();

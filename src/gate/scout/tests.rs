@@ -9,7 +9,7 @@ fn spec(name: &str, shape: &[Option<usize>]) -> TensorSpec {
 fn scouted(inputs: &[TensorSpec], run: &mut Run<'_>) -> Result<Scouted> {
     let signature = Signature { inputs: inputs.to_vec(), outputs: Vec::new() };
     let values = vec![ValueSource::Uniform([0.5, 1.0]); inputs.len()];
-    look(&Model::default(), &signature, &values, &[], run)
+    look(&Model::default(), &signature, &values, &[], &|| false, run)
 }
 
 fn output(name: &str, shape: &[usize], value: impl Fn(usize) -> f32) -> Tensor {
@@ -97,4 +97,21 @@ fn empty_answers_and_refusals_are_none() {
     assert_eq!(error.message, "the model's outputs are empty");
     let mut run = |_: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[1, 2], |_| f32::NAN)]);
     assert!(scouted(&[spec("x", &[None, Some(3)])], &mut run).is_err());
+}
+
+/// Time that is over ends the search, whatever is left to try, and says what the runtime said first.
+#[test]
+fn the_search_ends_when_its_time_is_over() {
+    let signature = Signature { inputs: vec![spec("x", &[None, Some(3), None, None])], outputs: Vec::new() };
+    let asked = std::cell::Cell::new(0);
+    let over = || asked.replace(asked.get() + 1) >= 3;
+    let mut runs = 0;
+    let mut run = |_: &Feeds, _: &BatchAxes| {
+        runs += 1;
+        Err(Error::failed("no size will do"))
+    };
+    let values = [ValueSource::Uniform([0.0, 1.0])];
+    let error = look(&Model::default(), &signature, &values, &[], &over, &mut run).unwrap_err();
+    assert_eq!(error.message, "nothing that was tried in 40 s runs; first: no size will do");
+    assert_eq!(runs, 3);
 }
