@@ -25,12 +25,11 @@
 //! | `inside`    | graphs, stored constants and inner tensors                               |
 //! | `causes`    | why cells failed, where a look beyond their outputs tells it; `stored`: their weights |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
-//! | `values`    | models of several inputs and outputs                                     |
-//! | `kept`      | their goldens                                                            |
+//! | `values`    | models of several inputs and outputs; `kept` has their goldens           |
 //! | `judging`   | their outputs, each by its task, and all in another order                |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
-//! | `inspect`   | the signature of a model that has no manifest yet                        |
+//! | `inspect`   | the signature of a model that has no manifest yet; `scout` runs it to see |
 //! | `machine`   | the facts of the machine                                                 |
 
 mod accuracy;
@@ -84,8 +83,7 @@ use crate::check::ladder::Ladder;
 use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::Artifact;
 use crate::error::{Error, Result};
-use crate::findings::verdict::Requirements;
-use crate::findings::verdict::plural;
+use crate::findings::verdict::{Requirements, plural};
 use crate::findings::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};

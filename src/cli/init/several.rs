@@ -87,8 +87,9 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     let (scouted, ran) = match scout(kept, model, signature, &sources, means) {
         Ok(scouted) => (scouted, true),
         Err(error) => {
-            let mut words = format!("the model could not be run to see: {error}");
-            error.causes.first().into_iter().for_each(|cause| words.push_str(&format!(" ({})", first_line(cause))));
+            // The file is told by its own name, not by that of the store's copy.
+            let words = format!("the model could not be run to see: {error}");
+            let words = words.replace(&kept.display().to_string(), onnx);
             told.push(words);
             (guessed(signature)?, false)
         }
@@ -188,10 +189,6 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     // A manifest that does not read back helps nobody.
     Manifest::parse(&text, Path::new("gate.toml"))?;
     Ok(Written { text, told })
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 fn axis_text(axis: BatchAxis) -> String {
