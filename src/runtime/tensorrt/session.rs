@@ -258,9 +258,15 @@ pub(super) fn signature(engine: &Engine) -> Result<Signature> {
     Ok(signature)
 }
 
-/// Smallest and largest batch that every input of the engine accepts.
+/// Smallest and largest batch that every input of the engine accepts. Inputs of fixed shapes whose first dimensions differ, and an
+/// engine without inputs, have no batch: such an engine is run one sample at a time.
 pub(super) fn batch_range(engine: &Engine, inputs: &[TensorSpec]) -> Result<[usize; 2]> {
     let with_batch = inputs.iter().filter(|input| !input.shape.is_empty());
+    let firsts: Vec<Option<usize>> = with_batch.clone().filter_map(|input| input.shape.first().copied()).collect();
+    let fixed = firsts.iter().all(Option::is_some);
+    if fixed && firsts.windows(2).any(|pair| pair.first() != pair.last()) || firsts.is_empty() {
+        return Ok([1, 1]);
+    }
     common_range(with_batch.map(|input| range_of(engine, input)).collect::<Result<Vec<_>>>()?)
 }
 
