@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct Bundle {
     /// Where its files are kept once they were held to the list; used where they lie if absent.
     #[serde(skip)]
     store: Option<Store>,
+    /// Its files by their copies there.
+    #[serde(skip)]
+    copies: Arc<Mutex<BTreeMap<PathBuf, PathBuf>>>,
 }
 
 /// One file of a bundle.
@@ -167,6 +171,7 @@ impl Bundle {
             calibrated_by: Some(calibrated_by.description()),
             folder: folder.to_owned(),
             store: None,
+            copies: Arc::default(),
         };
         let mut text = serde_json::to_string_pretty(&bundle)
             .map_err(|error| Error::machine("cannot write the list of artifacts").because(error))?;
@@ -222,6 +227,12 @@ impl Bundle {
     #[must_use]
     pub fn kept_in(self, store: &Store) -> Self {
         Self { store: Some(store.clone()), ..self }
+    }
+
+    /// `error` with the names of its own files wherever it names their copies.
+    pub fn with_its_names(&self, error: Error) -> Error {
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.iter().fold(error, |error, (copy, named)| pin::renamed(copy, named, error))
     }
 
     /// The artifact of `kind`, its bytes held to the list's digest.
@@ -305,7 +316,11 @@ impl Bundle {
                 .hint("copy the folder again, or export it again"));
         }
         match &self.store {
-            Some(store) => pin::keep_carried(store, &path, &entry.sha256),
+            Some(store) => {
+                let copy = pin::keep_carried(store, &path, &entry.sha256)?;
+                self.copies.lock().unwrap_or_else(PoisonError::into_inner).insert(copy.clone(), path);
+                Ok(copy)
+            }
             None => Ok(path),
         }
     }
@@ -359,6 +374,8 @@ mod tests {
         let (used, samples) = (bundle.artifact(kind, Some(8)).unwrap(), bundle.calibration().unwrap().unwrap());
         assert!(used.path.starts_with(store.root()) && samples.starts_with(store.root()));
         assert_eq!(used.path.extension().unwrap(), "tflite");
+        let told = bundle.with_its_names(Error::failed(format!("cannot load `{}`", used.path.display())));
+        assert_eq!(told.message, format!("cannot load `{}`", inside.join("m.tflite-int8.batch-8.tflite").display()));
         for file in std::fs::read_dir(&inside).unwrap() {
             let file = file.unwrap().path();
             if file.extension().is_some_and(|ending| ending != "json") {

@@ -121,8 +121,13 @@ impl Reading {
 }
 
 /// `error` with the model's own name wherever it names the copy in the store.
-pub fn named_as(named: &ModelSource, kept: &ModelSource, mut error: Error) -> Error {
-    let (from, to) = (kept.path().display().to_string(), named.path().display().to_string());
+pub fn named_as(named: &ModelSource, kept: &ModelSource, error: Error) -> Error {
+    renamed(kept.path(), named.path(), error)
+}
+
+/// `error` with `named` wherever it names `kept`.
+pub(super) fn renamed(kept: &Path, named: &Path, mut error: Error) -> Error {
+    let (from, to) = (kept.display().to_string(), named.display().to_string());
     let texts = [Some(&mut error.message), error.hint.as_mut(), error.excerpt.as_mut()];
     for text in texts.into_iter().flatten().chain(&mut error.causes) {
         *text = text.replace(&from, &to);

@@ -398,7 +398,7 @@ pub(super) fn fresh_answers(outputs: Vec<Tensor>, name: &str, samples: usize) ->
 
 /// The status of a cell that stopped at `stage`. What cannot be here or cannot work was found out by the plan; an artifact
 /// that its runtime refuses after that is a fault of the artifact, and would pass unseen as `unsupported`.
-const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
+pub(super) const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
     match (stage, kind) {
         (Stage::Load | Stage::Run, ErrorKind::Missing | ErrorKind::Unsupported) => Status::Fail,
         _ => status_of(kind),

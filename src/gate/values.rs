@@ -341,6 +341,11 @@ fn judged(
     // With a golden the reference is held to what it answered then.
     let golden = golden.filter(|_| is_reference(&workspace.manifest, &cell.id));
     report.is_reference = golden.is_none() && is_reference(&workspace.manifest, &cell.id);
+    // Made before it is opened, so that what a converter cannot make is told from what a runtime refuses.
+    if let Err(error) = workspace.artifact(cell.artifact, cell.artifact.static_batch(*batch)) {
+        assemble::stop(&mut report, super::execute::stopped_at(Stage::Convert, error.kind), Stage::Convert, &error);
+        return report;
+    }
     let ran = match answers(workspace, &cell.id, asked) {
         Ok(ran) => ran,
         Err((stage, error)) => {

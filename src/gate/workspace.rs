@@ -273,7 +273,11 @@ impl Workspace {
 
     /// `error` with the model's own name in place of its copy's.
     pub(super) fn with_its_name(&self, error: Error) -> Error {
-        pin::named_as(&self.named, &self.manifest.model.source, error)
+        let error = pin::named_as(&self.named, &self.manifest.model.source, error);
+        match &self.bundle {
+            Some(bundle) => bundle.with_its_names(error),
+            None => error,
+        }
     }
 
     /// Remembers what is wrong with the reference itself; the first finding stays.

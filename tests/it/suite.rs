@@ -27,7 +27,7 @@ fn every_case_has_the_verdict_that_the_runtime_deserves() {
     assert!(cases.len() > 2000 && own.len() >= 1500, "{} of {} cases were judged", own.len(), cases.len());
     let names = serde_json::to_string(&own.keys().collect::<Vec<_>>()).unwrap();
     context.write("wanted.json", &names);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/suite_truth.py");
+    let script = crate::context::project().join("tests/it/suite_truth.py");
     // Another machine reads what was written.
     let again = context.run(&["suite", "onnx", "--offline", "--cases", "cases", "--only", "test_abs"]);
     assert_eq!(again.code, 0, "{}", again.shown());
@@ -35,7 +35,8 @@ fn every_case_has_the_verdict_that_the_runtime_deserves() {
     let environment = find_in(&Store::open(None).unwrap(), EXPORT).unwrap();
     let python = environment.python.expect("the export environment has no Python");
     let output = std::process::Command::new(python)
-        .args([script, "cases", "wanted.json"])
+        .arg(script)
+        .args(["cases", "wanted.json"])
         .current_dir(context.folder.path())
         .output()
         .unwrap();

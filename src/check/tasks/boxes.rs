@@ -184,6 +184,14 @@ fn fault(given: &Given<'_>, pairs: &[Pair], alone: &[Alone], extent: f64) -> Opt
             first.sample
         ));
     }
+    // Each may be where it is; all of them together are another answer.
+    if alone.len() > pairs.len() {
+        return Some(format!(
+            "{} boxes have no match, all of them borderline, and only {} have one",
+            alone.len(),
+            pairs.len()
+        ));
+    }
     let keeps = |pair: &Pair| limits.keeps("iou", pair.overlap) && limits.keeps("corner", pair.corner);
     let beyond: Vec<&Pair> = pairs.iter().filter(|pair| !keeps(pair)).collect();
     if let Some(worst) = beyond.iter().max_by(|one, other| one.corner.total_cmp(&other.corner)) {

@@ -105,6 +105,24 @@ fn boxes_that_come_or_go_are_named_unless_they_are_near_the_threshold() {
 }
 
 #[test]
+fn boxes_near_the_threshold_do_not_all_go() {
+    let near = |kept: usize| {
+        let mut boxes = boxes();
+        let all = boxes.iter_mut().flatten();
+        all.enumerate().for_each(|(index, one)| one[4] = if index < kept { one[4] } else { 0.251 });
+        boxes
+    };
+    let without = |kept: usize| {
+        let mut left = near(kept);
+        left.iter_mut().for_each(|rows| rows.retain(|one| one[4] > 0.26));
+        left
+    };
+    passes(&judge_with(task(), &near(15), &without(15)).unwrap());
+    let found = judge_with(task(), &near(14), &without(14)).unwrap();
+    fails(&found, "16 boxes have no match, all of them borderline, and only 14 have one");
+}
+
+#[test]
 fn a_box_that_moved_far_is_told_with_both_places() {
     let found =
         judged(|actual| (actual[3][0][0], actual[3][0][2]) = (actual[3][0][0] + 200.0, actual[3][0][2] + 200.0));
