@@ -31,8 +31,8 @@ enum Suite {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 every case that is taken passed; 1 one failed; 2 usage; 3 the runtime is not here, or no answer \
-                  was looked at."
+    after_help = "Exit codes: 0 every case that is taken passed; 1 one failed; 2 usage; 3 the runtime is not here, no answer \
+                  was looked at, or the time was over."
 )]
 struct OnnxArguments {
     /// The runtime, `onnxruntime` or `tensorrt-rtx@1.7`; a TensorRT without a GPU builds only
@@ -44,6 +44,9 @@ struct OnnxArguments {
     /// Workers at once [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Begin no case after so many seconds; what was not begun is told, and exit code 3
+    #[arg(long, value_name = "SECONDS")]
+    within: Option<u64>,
     /// Write the cases' files here, and leave them; the folder must be empty or absent
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -82,6 +85,7 @@ pub fn run(global: &Global, arguments: &SuiteArguments) -> Result<u8> {
         cases: arguments.cases.clone(),
         folder: arguments.folder.clone(),
         jobs: arguments.jobs.unwrap_or(processors),
+        within: arguments.within.map(std::time::Duration::from_secs),
         search: arguments.library.clone(),
         install: !arguments.offline,
         program: WorkerProgram::current()?,
@@ -104,9 +108,9 @@ pub fn run(global: &Global, arguments: &SuiteArguments) -> Result<u8> {
         }
     }
     output::print(&text)?;
-    Ok(match (found.has_failures(), found.judged_any()) {
-        (true, _) => EXIT_FAIL,
-        (false, true) => EXIT_PASS,
-        (false, false) => EXIT_INCOMPLETE,
+    Ok(match found.has_failures() {
+        true => EXIT_FAIL,
+        false if found.judged_any() && !found.is_cut_short() => EXIT_PASS,
+        false => EXIT_INCOMPLETE,
     })
 }

@@ -286,9 +286,14 @@ fn frames() -> Vec<Seed> {
     let input = r#"{"name":"x","element_type":"float32","shape":[3,2]}"#;
     let mask = r#"{"name":"mask","element_type":"bool","shape":[3,4]}"#;
     let rate = r#"{"name":"rate","element_type":"int64","shape":[]}"#;
-    let run = format!(r#"{{"ask":"run","feeds":{{"tensors":[{input}],"shared":0}},"batch":2,"pad":true}}"#);
+    let run = format!(
+        r#"{{"ask":"run","feeds":{{"tensors":[{input}],"shared":0}},"batch":2,"pad":true,"axes":{{"inputs":{{}},"outputs":{{}}}}}}"#
+    );
     let survey = format!(r#"{{"ask":"survey","feeds":{{"tensors":[{input}],"shared":0}},"batch":1}}"#);
-    let several = format!(r#"{{"ask":"run","feeds":{{"tensors":[{mask},{rate}],"shared":1}},"batch":2,"pad":false}}"#);
+    let axes = r#"{"inputs":{"mask":{"at":1}},"outputs":{"y":"none"}}"#;
+    let several = format!(
+        r#"{{"ask":"run","feeds":{{"tensors":[{mask},{rate}],"shared":1}},"batch":1,"pad":false,"axes":{axes}}}"#
+    );
     let outputs = format!(
         r#"{{"answer":"outputs","outputs":[{input}],"seconds":0.5,"transfers":{{"copies_in":0,"copies_out":0,"bytes_in":0,"bytes_out":0}}}}"#
     );

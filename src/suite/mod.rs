@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::check::close::close;
 use crate::convert::cases;
@@ -45,6 +46,8 @@ pub struct SuiteOptions<'a> {
     pub folder: Option<PathBuf>,
     /// Workers at once.
     pub jobs: usize,
+    /// Time after which no further case is begun.
+    pub within: Option<Duration>,
     /// Libraries that are looked at first.
     pub search: Vec<PathBuf>,
     /// Whether environments may be installed.
@@ -96,7 +99,7 @@ pub fn onnx(options: &SuiteOptions<'_>) -> Result<SuiteReport> {
         return Err(Error::usage(format!("no case of ONNX {} has `{}` in its name", listed.onnx, options.only)));
     }
     let step = options.progress.begin(&format!("running {} cases", listed.cases.len()));
-    let next = AtomicUsize::new(0);
+    let (next, start) = (AtomicUsize::new(0), Instant::now());
     let done: Mutex<Vec<(usize, CaseReport)>> = Mutex::new(Vec::with_capacity(listed.cases.len()));
     let scratch = temporary.path();
     std::thread::scope(|scope| {
@@ -105,7 +108,7 @@ pub fn onnx(options: &SuiteOptions<'_>) -> Result<SuiteReport> {
             scope.spawn(move || {
                 let mut bench =
                     Bench { options, installation, worker: None, engine: scratch.join(format!("{job}.engine")) };
-                loop {
+                while options.within.is_none_or(|within| start.elapsed() < within) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(entry) = listed.cases.get(index) else { return };
                     let report = bench.case(entry, folder);
@@ -116,6 +119,9 @@ pub fn onnx(options: &SuiteOptions<'_>) -> Result<SuiteReport> {
     });
     step.finish();
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let unreached = |(index, entry): (usize, &Entry)| (index, CaseReport::unreached(&entry.name, &entry.kind));
+    let begun: Vec<usize> = done.iter().map(|(index, _)| *index).collect();
+    done.extend(listed.cases.iter().enumerate().filter(|(index, _)| !begun.contains(index)).map(unreached));
     done.sort_by_key(|(index, _)| *index);
     let cases = done.into_iter().map(|(_, report)| report).collect();
     Ok(SuiteReport::new(&listed.onnx, &installation, cases))

@@ -28,6 +28,8 @@ pub enum Outcome {
         /// What.
         reason: String,
     },
+    /// The time was over before it was begun.
+    Unreached,
     /// No gate takes it.
     Unsupported {
         /// Why; equal for all cases that share it.
@@ -49,6 +51,14 @@ pub struct CaseReport {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+impl CaseReport {
+    /// A case that was not begun.
+    pub(super) fn unreached(name: &str, kind: &str) -> Self {
+        let (name, kind) = (name.to_owned(), kind.to_owned());
+        Self { name, kind, operators: Vec::new(), opset: None, outcome: Outcome::Unreached }
+    }
 }
 
 /// A suite that was run.
@@ -84,6 +94,11 @@ impl SuiteReport {
         self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed | Outcome::Failed { .. }))
     }
 
+    /// Whether a case was not begun.
+    pub fn is_cut_short(&self) -> bool {
+        self.cases.iter().any(|case| case.outcome == Outcome::Unreached)
+    }
+
     /// The report as a table: what failed and why, what no gate takes by reason, and the counts last.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -112,9 +127,13 @@ impl SuiteReport {
             0 => String::new(),
             built => format!("{built} built and not run, "),
         };
+        let unreached = match self.count(|outcome| *outcome == Outcome::Unreached) {
+            0 => String::new(),
+            unreached => format!(", {unreached} not begun within the time"),
+        };
         let _ = writeln!(
             text,
-            "{} cases of ONNX {} on {}: {} passed, {} failed, {built}{} not taken",
+            "{} cases of ONNX {} on {}: {} passed, {} failed, {built}{} not taken{unreached}",
             self.cases.len(),
             self.onnx,
             self.runtime,
@@ -135,6 +154,7 @@ impl SuiteReport {
             row.1 += 1;
             match &case.outcome {
                 Outcome::Passed | Outcome::Built => row.0 += 1,
+                Outcome::Unreached => {}
                 Outcome::Failed { reason, .. } | Outcome::Unsupported { reason } => {
                     row.2.get_or_insert_with(|| crate::report::text::one_line(reason));
                 }
@@ -196,6 +216,15 @@ mod tests {
         let text = report().operators();
         assert!(text.contains("| Abs | 2 | 1 | output `y`: 1 of 2 values are \\| off |\n"), "{text}");
         assert!(!text.contains("Mul"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_begun_is_counted() {
+        let mut report = report();
+        assert!(!report.is_cut_short());
+        report.cases.push(CaseReport::unreached("test_late", "node"));
+        assert!(report.is_cut_short());
+        assert!(report.table().ends_with("2 not taken, 1 not begun within the time\n"), "{}", report.table());
     }
 
     #[test]

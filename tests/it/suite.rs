@@ -60,6 +60,9 @@ fn what_is_no_case_and_what_is_no_runtime_for_it_is_said() {
     let run = context.run(&["suite", "onnx", "--offline", "--runtime", "litert", "--only", "test_abs"]);
     assert_eq!(run.code, 2, "{}", run.shown());
     assert!(run.stderr.contains("`litert` does not read ONNX files"), "{}", run.stderr);
+    let run = context.run(&["suite", "onnx", "--offline", "--within", "0", "--only", "test_abs"]);
+    assert_eq!(run.code, 3, "{}", run.shown());
+    assert!(run.stdout.contains("0 passed, 0 failed, 0 not taken, 1 not begun within the time"), "{}", run.stdout);
     context.write("full/file", "");
     let run = context.run(&["suite", "onnx", "--offline", "--folder", "full"]);
     assert_eq!(run.code, 2, "{}", run.shown());
