@@ -125,7 +125,7 @@ pub fn compare(reference: &Tensor, actual: &Tensor, samples: usize, limits: &Val
 }
 
 /// The place of element `index`, for people.
-fn place(tensor: &Tensor, index: usize) -> String {
+pub(super) fn place(tensor: &Tensor, index: usize) -> String {
     let row = tensor.row_len().max(1);
     format!("sample {}, element {}", index / row, index % row)
 }

@@ -1,11 +1,10 @@
 //! `trtgate compare`: two files of outputs, every metric, a verdict.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::atomic;
 use crate::check::comparison::Terms;
 use crate::check::judge::{self, CellJudgement, Evidence, Inputs};
 use crate::check::ladder::{Check, Ladder, Row, Unit};
@@ -80,16 +79,8 @@ pub fn run(global: &Global, arguments: &CompareArguments) -> Result<u8> {
         return compare_all::run(global, &arguments.all, arguments.json.as_deref());
     }
     let report = compare_files(arguments)?;
-    let to_stdout = arguments.json.as_deref() == Some(Path::new("-"));
-    if let Some(path) = &arguments.json {
-        let mut text = serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::machine("cannot write the comparison as JSON").because(error))?;
-        text.push('\n');
-        if to_stdout { output::print(&text)? } else { atomic::write(path, text.as_bytes())? }
-    }
-    if !to_stdout {
-        output::print(&if global.quiet { report.verdict_line() } else { report.table() })?;
-    }
+    let table = if global.quiet { report.verdict_line() } else { report.table() };
+    output::print(&output::or_json(&report, arguments.json.as_deref(), "the comparison", table)?)?;
     Ok(match report.status {
         Status::Pass => EXIT_PASS,
         Status::Fail => EXIT_FAIL,

@@ -7,7 +7,6 @@ use clap::Args;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::atomic;
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::cli::report::verdict_code;
 use crate::cli::selection::{WorkspaceArguments, seconds, word};
@@ -73,17 +72,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
     if comparison.rows.is_empty() {
         return Err(Error::missing("no runtime of the manifest runs here").hint("`trtgate doctor` says why"));
     }
-    let mut text = comparison.table();
-    if let Some(path) = json {
-        let mut document = serde_json::to_string_pretty(&comparison)
-            .map_err(|error| Error::machine("cannot write the comparison as JSON").because(error))?;
-        document.push('\n');
-        if path == Path::new("-") {
-            text = document;
-        } else {
-            atomic::write(path, document.as_bytes())?;
-        }
-    }
+    let text = output::or_json(&comparison, json, "the comparison", comparison.table())?;
     output::data(text.trim_end())?;
     Ok(verdict_code(comparison.verdict))
 }

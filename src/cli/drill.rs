@@ -1,14 +1,13 @@
 //! `trtgate drill`: plants faults in the model's own artifacts and says which the gate catches.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::atomic;
 use crate::cli::selection::WorkspaceArguments;
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::drill::{self, DrillOptions, DrillVerdict};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Arguments of `trtgate drill`.
 #[derive(Debug, Args)]
@@ -34,17 +33,7 @@ pub struct DrillArguments {
 pub fn run(global: &Global, arguments: &DrillArguments) -> Result<u8> {
     let options = DrillOptions { faults: arguments.fault.clone(), scan: !arguments.no_scan };
     let found = drill::drill(&arguments.workspace.options(global)?, &options)?;
-    let mut text = found.table(global.quiet);
-    if let Some(path) = &arguments.json {
-        let mut json = serde_json::to_string_pretty(&found)
-            .map_err(|error| Error::machine("cannot write the drill as JSON").because(error))?;
-        json.push('\n');
-        if path == Path::new("-") {
-            text = json;
-        } else {
-            atomic::write(path, json.as_bytes())?;
-        }
-    }
+    let text = output::or_json(&found, arguments.json.as_deref(), "the drill", found.table(global.quiet))?;
     output::print(&text)?;
     Ok(match found.verdict() {
         DrillVerdict::AllCaught => EXIT_PASS,

@@ -1,10 +1,9 @@
 //! `trtgate explain`: the first tensor of a cell that went wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::atomic;
 use crate::cli::selection::{WorkspaceArguments, word};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output};
 use crate::error::{Error, Result};
@@ -61,17 +60,8 @@ pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
         }
     };
     let explanation = explain::explain(&workspace, &cell, &ExplainOptions { probes: arguments.probes })?;
-    let mut table = if global.quiet { explanation.verdict() } else { explanation.table(arguments.all) };
-    if let Some(path) = &arguments.json {
-        let mut text = serde_json::to_string_pretty(&explanation)
-            .map_err(|error| Error::machine("cannot write the explanation as JSON").because(error))?;
-        text.push('\n');
-        if path == Path::new("-") {
-            table = text;
-        } else {
-            atomic::write(path, text.as_bytes())?;
-        }
-    }
+    let table = if global.quiet { explanation.verdict() } else { explanation.table(arguments.all) };
+    let table = output::or_json(&explanation, arguments.json.as_deref(), "the explanation", table)?;
     output::print(&table)?;
     Ok(if explanation.found.is_some() { EXIT_FAIL } else { EXIT_PASS })
 }

@@ -1,7 +1,11 @@
 //! How messages look: `error:`, its causes, `hint:`.
 
 use std::io::Write;
+use std::path::Path;
 
+use serde::Serialize;
+
+use crate::atomic;
 use crate::cli::ColorChoice;
 use crate::console::harmless;
 use crate::error::{Error, Result};
@@ -59,6 +63,23 @@ pub fn data(line: &str) -> Result<()> {
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What a command prints: `table`, or `found` as JSON where `json` is `-`; where `json` is a file, the JSON goes there. `what` names
+/// it in errors.
+///
+/// # Errors
+/// If it cannot be written as JSON, or the file not at all.
+pub fn or_json<T: Serialize>(found: &T, json: Option<&Path>, what: &str, table: String) -> Result<String> {
+    let Some(path) = json else { return Ok(table) };
+    let mut text = serde_json::to_string_pretty(found)
+        .map_err(|error| Error::machine(format!("cannot write {what} as JSON")).because(error))?;
+    text.push('\n');
+    if path == Path::new("-") {
+        return Ok(text);
+    }
+    atomic::write(path, text.as_bytes())?;
+    Ok(table)
 }
 
 /// What became of a write to standard output, see [`print`].

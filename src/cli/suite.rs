@@ -1,6 +1,6 @@
 //! `trtgate suite`: runs suites of small models with expected outputs of their authors.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +9,7 @@ use crate::cli::limits::LimitArguments;
 use crate::cli::selection::word;
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::convert::store::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process::ProcessLimits;
 use crate::progress;
 use crate::suite::{self, SuiteOptions};
@@ -96,17 +96,7 @@ pub fn run(global: &Global, arguments: &SuiteArguments) -> Result<u8> {
     if let Some(path) = &arguments.operators {
         atomic::write(path, found.operators().as_bytes())?;
     }
-    let mut text = found.table();
-    if let Some(path) = &arguments.json {
-        let mut json = serde_json::to_string_pretty(&found)
-            .map_err(|error| Error::machine("cannot write the suite as JSON").because(error))?;
-        json.push('\n');
-        if path == Path::new("-") {
-            text = json;
-        } else {
-            atomic::write(path, json.as_bytes())?;
-        }
-    }
+    let text = output::or_json(&found, arguments.json.as_deref(), "the suite", found.table())?;
     output::print(&text)?;
     Ok(match found.has_failures() {
         true => EXIT_FAIL,

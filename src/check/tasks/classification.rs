@@ -1,6 +1,6 @@
 //! One class a sample: the rule of classifiers, with the samples of the run as ordinary ones.
 
-use super::{Found, Given, finite, is_still, still};
+use super::{Found, Given, broken};
 use crate::check::comparison::{self, Terms};
 use crate::check::diagnose::{diagnose, without_pattern};
 use crate::check::leads::NaturalLeads;
@@ -18,11 +18,8 @@ pub(super) fn compare(given: &Given<'_>, kind: OutputKind) -> Result<Found> {
         return Err(Error::invalid(format!("it is {}, which is no score of a class", reference.element_type()))
             .hint("`task = \"values\"` asks whole numbers to be equal"));
     }
-    if let Some(fault) = finite(reference, actual)? {
-        return Ok(Found::broken(fault));
-    }
-    if is_still(reference) {
-        return Err(still(given.samples));
+    if let Some(broken) = broken(reference, actual, given.samples)? {
+        return Ok(broken);
     }
     let (before, after) = (reference.clone().into_float32(), actual.clone().into_float32());
     let pair = OutputPair::of_tensors(&before, &after, given.samples)?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::rows::{Change, Rows, alone, along, judge};
-use super::{Found, Given, distance, finite, is_still, still};
+use super::{Found, Given, broken, distance};
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::verdict::plural;
@@ -82,13 +82,8 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
         Err(fault) => return Ok(Found::broken(fault)),
     };
     let (reference, actual) = (sides.reference.as_ref(), sides.actual.as_ref());
-    if reference.element_type().is_float()
-        && let Some(fault) = finite(reference, actual)?
-    {
-        return Ok(Found::broken(fault));
-    }
-    if is_still(reference) {
-        return Err(still(given.samples));
+    if let Some(broken) = broken(reference, actual, given.samples)? {
+        return Ok(broken);
     }
     if !reference.element_type().is_float() {
         return whole(given, reference, actual);

@@ -27,7 +27,7 @@ pub use limits::TaskLimits;
 use crate::check::apart::{Answers, Beside, beside};
 use crate::check::metrics::{self, Tolerance};
 use crate::check::pair::OutputPair;
-use crate::check::values::{self, ValuesFinding};
+use crate::check::values::{self, ValuesFinding, place};
 use crate::error::{Error, Result};
 use crate::findings::{CheckResult, ErrorMetrics, OutputFigure, OutputFinding};
 use crate::manifest::interface::GatedOutput;
@@ -198,15 +198,24 @@ impl Found {
     }
 }
 
+/// The finding of a cell that has no number where the reference has one; none where both sides can be judged.
+///
+/// # Errors
+/// `Invalid` where nothing can be judged: the reference is not finite, or answers every sample alike.
+fn broken(reference: &Tensor, actual: &Tensor, samples: usize) -> Result<Option<Found>> {
+    if reference.element_type().is_float()
+        && let Some(fault) = finite(reference, actual)?
+    {
+        return Ok(Some(Found::broken(fault)));
+    }
+    if is_still(reference) { Err(still(samples)) } else { Ok(None) }
+}
+
 /// What is not finite in `actual` though the reference, which is, has a number there: the fault.
 ///
 /// # Errors
 /// `Invalid` where the reference is not finite: by such values nothing is judged.
 fn finite(reference: &Tensor, actual: &Tensor) -> Result<Option<String>> {
-    let place = |tensor: &Tensor, index: usize| {
-        let row = tensor.row_len().max(1);
-        format!("sample {}, element {}", index / row, index % row)
-    };
     if let Some(index) = reference.floats().iter().position(|value| !value.is_finite()) {
         return Err(Error::invalid(format!("the reference is not finite in {}", place(reference, index)))
             .hint("`task = \"values\"` compares what is no number by its place"));

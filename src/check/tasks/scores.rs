@@ -3,7 +3,7 @@
 //! Errors of all scores are pooled. A common offset, which no classifier of several classes minds, is a fault here.
 
 use super::rows::{Rows, alone, judge, log_odds};
-use super::{Found, Given, distance, finite, is_still, still};
+use super::{Found, Given, broken, distance};
 use crate::check::diagnose::order;
 use crate::check::leads::NaturalLeads;
 use crate::check::pair::OutputPair;
@@ -29,11 +29,8 @@ pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Fou
         return Err(Error::invalid(format!("it is {}, which is no score", reference.element_type()))
             .hint("`task = \"values\"` asks whole numbers to be equal"));
     }
-    if let Some(fault) = finite(reference, actual)? {
-        return Ok(Found::broken(fault));
-    }
-    if is_still(reference) {
-        return Err(still(given.samples));
+    if let Some(broken) = broken(reference, actual, given.samples)? {
+        return Ok(broken);
     }
     let (before, after) = (reference.floats(), actual.floats());
     let outside = before.iter().find(|value| !(0.0..=1.0).contains(*value));

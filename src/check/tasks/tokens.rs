@@ -4,7 +4,7 @@
 //! held to each other by the least number of tokens to insert, drop or replace.
 
 use super::rows::{Rows, along, judge};
-use super::{Found, Given, distance, finite, is_still, still};
+use super::{Found, Given, broken, distance, still};
 use crate::check::agreement::answer;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
@@ -101,13 +101,8 @@ pub(super) fn compare(given: &Given<'_>, task: &TokensTask) -> Result<Found> {
         Err(fault) => return Ok(Found::broken(fault)),
     };
     let (reference, actual) = (sides.reference.as_ref(), sides.actual.as_ref());
-    if reference.element_type().is_float()
-        && let Some(fault) = finite(reference, actual)?
-    {
-        return Ok(Found::broken(fault));
-    }
-    if is_still(reference) {
-        return Err(still(given.samples));
+    if let Some(broken) = broken(reference, actual, given.samples)? {
+        return Ok(broken);
     }
     if reference.element_type().is_float() {
         scored(given, task, reference, actual)
