@@ -11,6 +11,7 @@
 //! | scaled | one factor takes more than 6 dB off the error |
 //! | class constant | the error's mean of each class takes more than 6 dB off |
 //! | few samples | 5 % of the samples carry more than 80 % of the error |
+//! | one class | the samples of one answer, a quarter of all at most, make up more than half of the squared error of the leads, each more than 3 times that of the others |
 //! | noise | nothing of these |
 //!
 //! A common offset and masked classes are notes: no answer depends on them.
@@ -72,6 +73,19 @@ pub enum Diagnosis {
     FewSamples(Vec<usize>),
     /// Some classes are off by one constant each, in every sample: (class, constant).
     BiasChanged(Vec<(usize, f64)>),
+    /// The samples that the reference answers with one class carry most of the error.
+    OneClass {
+        /// The class.
+        class: usize,
+        /// Of its samples, those that are answered otherwise.
+        changed: usize,
+        /// Its samples.
+        samples: usize,
+        /// Root mean square error of their leads, in typical leads.
+        error: f64,
+        /// The same of all others.
+        others: f64,
+    },
 }
 
 impl Diagnosis {
@@ -104,6 +118,9 @@ impl Diagnosis {
             }
             Self::BiasChanged(_) => {
                 "a bias is missing or another, or weights moved: check the last layer for these classes"
+            }
+            Self::OneClass { .. } => {
+                "what tells this class from others is lost: calibrate with samples of it (`[calibration] data`), or check the last layer's weights for it"
             }
         }
     }
@@ -146,6 +163,12 @@ impl fmt::Display for Diagnosis {
                     if classes.len() > NAMED { ", …" } else { "" }
                 )
             }
+            Self::OneClass { class, changed, samples, error, others } => write!(
+                formatter,
+                "one class: {changed} of {samples} answers of class {class} change; its leads are off by {} of a typical one, those of the others by {}",
+                rough(*error),
+                rough(*others)
+            ),
         }
     }
 }
@@ -184,6 +207,7 @@ pub fn diagnose(pair: &OutputPair<'_>, measured: &Measured, batch: Option<u32>) 
         .or_else(|| patterns::scaled(&centred, noise))
         .or_else(|| patterns::class_constant(&centred, noise))
         .or_else(|| patterns::few_samples(&centred, noise))
+        .or_else(|| patterns::one_class(pair, measured))
 }
 
 /// Samples or classes that hold each other's outputs, one to one: a fault whatever it costs, also where it moves few answers.
@@ -220,7 +244,7 @@ pub fn notes(pair: &OutputPair<'_>, measured: &Measured) -> Vec<String> {
 /// is right, and eight bits have room for them.
 fn few_leads(measured: &Measured) -> Option<String> {
     let typical = measured.typical;
-    let size = |error: &f64| if error.abs() > rule::CUT * typical { rule::CUT * typical } else { error.abs() };
+    let size = |error: &f64| rule::cut(*error, typical);
     let squared: f64 = measured.lead_errors.iter().map(|error| size(error).powi(2)).sum();
     let large: Vec<usize> = (0..measured.lead_errors.len())
         .filter(|&at| measured.lead_errors.get(at).is_some_and(|e| e.abs() > typical))

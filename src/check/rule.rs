@@ -104,6 +104,12 @@ impl Measured {
     }
 }
 
+/// The size of a lead's error, nats, cut at [`CUT`] typical leads.
+pub(crate) fn cut(error: f64, typical: f64) -> f64 {
+    // Written so that what is no number stays none.
+    if error.abs() > CUT * typical { CUT * typical } else { error.abs() }
+}
+
 /// Measures the leads of a validated pair; `natural` are the reference's leads on ordinary inputs.
 ///
 /// # Errors
@@ -131,7 +137,7 @@ pub fn measure(pair: &OutputPair<'_>, kind: OutputKind, natural: &NaturalLeads) 
         let error = lead_of(actual, lead.answer, kind) - lead.nats;
         lead_errors.push(error);
         // Not `min`, which drops a NaN.
-        let size = if error.abs() > CUT * typical { CUT * typical } else { error.abs() };
+        let size = cut(error, typical);
         squares += size * size;
         let score = |class: usize| actual.get(class).map_or(f64::NAN, |&value| log_odds(value, kind));
         own += lead.nats * lead.nats;

@@ -1,8 +1,12 @@
 //! Patterns of faults, looked for in centred log-odds.
 
+use std::collections::BTreeMap;
+
 use super::Diagnosis;
 use super::centred::{Centred, distance};
+use crate::check::agreement::answer;
 use crate::check::pair::OutputPair;
+use crate::check::rule::{self, Measured};
 
 /// Share of the squared error that undoing a pattern may leave: 6 dB are taken off.
 const LEFT: f64 = 0.25;
@@ -32,6 +36,9 @@ pub(super) const FEW: f64 = 0.05;
 pub(super) const MOST: f64 = 0.8;
 /// Fewest samples of which a few can be told.
 const TELLING: usize = 20;
+/// Fewest samples that say something of the class they are answered with, and how much more than the others they are off.
+const FEWEST_OF_A_CLASS: usize = 4;
+const ALONE: f64 = 3.0;
 
 /// Every sample the same outputs, or one answer to nearly all.
 pub(super) fn collapse(pair: &OutputPair<'_>, centred: &Centred) -> Option<Diagnosis> {
@@ -66,7 +73,7 @@ pub(super) fn collapse(pair: &OutputPair<'_>, centred: &Centred) -> Option<Diagn
 fn most_common(values: &[f32], classes: usize) -> (usize, usize) {
     let mut counts = vec![0_usize; classes];
     for row in values.chunks_exact(classes) {
-        if let Some(count) = counts.get_mut(crate::check::agreement::answer(row)) {
+        if let Some(count) = counts.get_mut(answer(row)) {
             *count += 1;
         }
     }
@@ -76,7 +83,7 @@ fn most_common(values: &[f32], classes: usize) -> (usize, usize) {
 
 /// How often the reference answers `class`.
 fn answered(pair: &OutputPair<'_>, class: usize) -> usize {
-    pair.rows().filter(|(reference, _)| crate::check::agreement::answer(reference) == class).count()
+    pair.rows().filter(|(reference, _)| answer(reference) == class).count()
 }
 
 /// Columns that hold other classes' outputs, one to one.
@@ -255,6 +262,31 @@ pub(super) fn few_samples(centred: &Centred, noise: f64) -> Option<Diagnosis> {
         wanted
     });
     (carried > MOST * noise).then(|| Diagnosis::FewSamples(needed.map(|&(sample, _)| sample).collect()))
+}
+
+/// The samples of one answer that carry most of the error of the leads, of those whose answers are met often enough to tell.
+pub(super) fn one_class(pair: &OutputPair<'_>, measured: &Measured) -> Option<Diagnosis> {
+    /// Samples, of them with another answer now, and their squared error.
+    type Share = (usize, usize, f64);
+    if measured.lead_errors.len() < TELLING {
+        return None;
+    }
+    let mut shares: BTreeMap<usize, Share> = BTreeMap::new();
+    for ((reference, actual), error) in pair.rows().zip(&measured.lead_errors) {
+        let class = answer(reference);
+        let share = shares.entry(class).or_default();
+        share.0 += 1;
+        share.1 += usize::from(answer(actual) != class);
+        share.2 += rule::cut(*error, measured.typical).powi(2);
+    }
+    let all: f64 = shares.values().map(|(_, _, squared)| squared).sum();
+    let (&class, &(samples, changed, squared)) = shares.iter().max_by(|one, other| one.1.2.total_cmp(&other.1.2))?;
+    let rest = measured.lead_errors.len() - samples;
+    let root = |squared: f64, samples: usize| (squared / samples.max(1) as f64).sqrt() / measured.typical;
+    let (error, others) = (root(squared, samples), root(all - squared, rest));
+    let telling = samples >= FEWEST_OF_A_CLASS && samples * 4 <= measured.lead_errors.len();
+    (telling && squared > 0.5 * all && error > ALONE * others)
+        .then_some(Diagnosis::OneClass { class, changed, samples, error, others })
 }
 
 /// One side the softmax of the other.

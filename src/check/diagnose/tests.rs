@@ -106,6 +106,24 @@ fn a_pattern_is_named(#[case] actual: Vec<f32>, #[case] expected: &str) {
     assert_eq!(named(&scores(), &actual).as_deref(), Some(expected));
 }
 
+/// As `scores`, where the samples answered with class 4 have lost most of its lead, each by another share.
+fn without_a_class() -> Vec<f32> {
+    let mut values = scores();
+    for (sample, row) in values.chunks_exact_mut(CLASSES).enumerate() {
+        if answer(row) == 4 {
+            row[4] -= 3.0 + (sample % 5) as f32;
+        }
+    }
+    noisy(values)
+}
+
+#[test]
+fn a_class_that_is_lost_is_named() {
+    let of_it = scores().chunks_exact(CLASSES).filter(|row| answer(row) == 4).count();
+    let words = named(&scores(), &without_a_class()).unwrap();
+    assert!(words.starts_with("one class: ") && words.contains(&format!("of {of_it} answers of class 4 change")), "{words}");
+}
+
 #[test]
 fn a_missing_softmax_is_named() {
     let expected = "the reference's outputs are the softmax of these";
