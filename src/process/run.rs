@@ -74,6 +74,7 @@ impl Outcome {
 /// # Errors
 /// If it cannot be started.
 pub(crate) fn run(command: &Command, limit: Duration, each: &mut dyn FnMut(Source, &str)) -> io::Result<Outcome> {
+    let _waiting = crate::meter::waiting();
     let mut child = command.start()?;
     let (_, output, errors) = child.streams();
     let mut pipes = Vec::new();
@@ -243,6 +244,13 @@ mod tests {
                 false
             }
         })
+    }
+
+    #[test]
+    fn its_time_is_not_the_gates_own() {
+        let before = crate::meter::waited();
+        shell("sleep 0.2", Duration::from_secs(60));
+        assert!(crate::meter::waited().saturating_sub(before) >= Duration::from_millis(200));
     }
 
     #[test]

@@ -61,7 +61,9 @@ def figures_text(figures):
         return str(figures)
     if figures["finite"] < 1:
         return f"{100 * figures['finite']:.1f} % finite"
-    return f"loss {100 * figures['loss']:.2f} % · agree {100 * figures['agreement']:.1f} % · KL {figures['divergence']:.1e} · slope {figures['slope']:.3f}"
+    single = figures.get("sums in single")
+    other = f" ({100 * single['loss']:.2f} % with sums in single)" if single else ""
+    return f"loss {100 * figures['loss']:.2f} %{other} · agree {100 * figures['agreement']:.1f} % · KL {figures['divergence']:.1e} · slope {figures['slope']:.3f}"
 
 
 def shown(row):

@@ -54,7 +54,11 @@ def figures_of(program, case, artifact, precision, fresh):
         samples = fresh[: len(fresh) // (batch or 1) * (batch or 1)]
         before = truth.evaluate(case.proto, samples, "fp32", case.fixed or None)
         after = truth.evaluate(artifact, samples, precision, batch)
-        return truth.figures(before, after, case.output)
+        figures = truth.figures(before, after, case.output)
+        other = truth.summed_in_single(artifact) if precision == "fp16" and figures else None
+        if other is not None:
+            figures["sums in single"] = truth.figures(before, truth.evaluate(other, samples, precision, batch), case.output)
+        return figures
 
     return remembered(program, key, compute)
 

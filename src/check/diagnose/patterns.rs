@@ -285,8 +285,13 @@ pub(super) fn one_class(pair: &OutputPair<'_>, measured: &Measured) -> Option<Di
     let root = |squared: f64, samples: usize| (squared / samples.max(1) as f64).sqrt() / measured.typical;
     let (error, others) = (root(squared, samples), root(all - squared, rest));
     let telling = samples >= FEWEST_OF_A_CLASS && samples * 4 <= measured.lead_errors.len();
-    (telling && squared > 0.5 * all && error > ALONE * others)
-        .then_some(Diagnosis::OneClass { class, changed, samples, error, others })
+    (telling && squared > 0.5 * all && error > ALONE * others).then_some(Diagnosis::OneClass {
+        class,
+        changed,
+        samples,
+        error,
+        others,
+    })
 }
 
 /// One side the softmax of the other.

@@ -121,7 +121,10 @@ fn without_a_class() -> Vec<f32> {
 fn a_class_that_is_lost_is_named() {
     let of_it = scores().chunks_exact(CLASSES).filter(|row| answer(row) == 4).count();
     let words = named(&scores(), &without_a_class()).unwrap();
-    assert!(words.starts_with("one class: ") && words.contains(&format!("of {of_it} answers of class 4 change")), "{words}");
+    assert!(
+        words.starts_with("one class: ") && words.contains(&format!("of {of_it} answers of class 4 change")),
+        "{words}"
+    );
 }
 
 #[test]
