@@ -1,6 +1,6 @@
 //! The batch sizes that a model takes, found by asking: some graphs hold one size though their input leaves it open.
 
-use crate::check::invariance::Run;
+use crate::check::trials::Run;
 use crate::error::Error;
 use crate::tensor::Tensor;
 

@@ -1,7 +1,7 @@
 //! Whether a reference contradicts itself: what answers one sample in two ways can be compared with nothing, and whoever is
 //! compared with it gets the blame.
 
-use crate::check::invariance::Run;
+use crate::check::trials::Run;
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::tensor::Tensor;

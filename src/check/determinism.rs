@@ -1,13 +1,9 @@
 //! Determinism: the same input, twice, through the same session.
 
-use crate::check::invariance::Run;
 use crate::check::ladder::Check;
-use crate::check::metrics::{Tolerance, measure};
-use crate::check::pair::OutputPair;
-use crate::error::Result;
+use crate::check::trials::Repeated;
 use crate::figure::figure;
 use crate::findings::CheckResult;
-use crate::tensor::Tensor;
 use crate::vocabulary::Status;
 
 /// How far repeated runs of one input lie apart.
@@ -26,6 +22,12 @@ pub struct Determinism {
 }
 
 impl Determinism {
+    /// What was recorded, beside the largest difference tolerated.
+    pub const fn of(repeated: &Repeated, tolerance: f64) -> Self {
+        let Repeated { runs, values, differing, spread } = *repeated;
+        Self { runs, values, differing, spread, tolerance }
+    }
+
     /// Whether the spread keeps within the tolerance.
     pub fn holds(&self) -> bool {
         self.spread <= self.tolerance
@@ -48,25 +50,17 @@ impl Determinism {
     }
 }
 
-/// Runs `input` `runs` times (at least twice). Errors: those of `run`, and whatever [`OutputPair`] refuses in its answers.
-pub fn check(run: &mut Run<'_>, input: &Tensor, runs: usize, tolerance: f64) -> Result<Determinism> {
-    let first = run(input)?;
-    let mut found = Determinism { runs: runs.max(2), values: first.values.len(), differing: 0, spread: 0.0, tolerance };
-    for _ in 1..found.runs {
-        let again = run(input)?;
-        let pair = OutputPair::of_tensors(&first, &again, input.batch())?;
-        let differing = pair.reference().iter().zip(pair.actual()).filter(|(x, y)| x.to_bits() != y.to_bits()).count();
-        found.differing = found.differing.max(differing);
-        let error = measure(&pair, Tolerance { absolute: tolerance, relative: 0.0 }).error;
-        found.spread = found.spread.max(error.max_abs);
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::check::trials::Run;
+    use crate::error::Result;
+    use crate::tensor::Tensor;
+
+    fn check(run: &mut Run<'_>, input: &Tensor, runs: usize, tolerance: f64) -> Result<Determinism> {
+        Ok(Determinism::of(&Repeated::record(run, input, runs)?, tolerance))
+    }
 
     fn input() -> Tensor {
         Tensor::float32("input", vec![4, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]).unwrap()

@@ -1,42 +1,16 @@
 //! Batch invariance: a sample's answer may depend on neither its slot, nor its neighbours, nor the size of its batch.
 //!
 //! No reference is needed: the runtime is held against itself, so a fault here is the runtime's (or the driver's), never the
-//! model's. Four trials:
-//!
-//! | trial    | what is run                                          | what must hold                                    |
-//! |----------|------------------------------------------------------|---------------------------------------------------|
-//! | tiled    | one probe in every slot                              | the same answer in every slot                     |
-//! | permuted | a batch, then the same batch turned by one slot      | the answers turn with the samples                 |
-//! | alone    | samples one by one                                   | the answers that they had inside the batch        |
-//! | short    | a full batch, then a short one of other samples      | the short batch's answers inside a full batch     |
+//! model's. What is judged are the [`Trials`] that were recorded while the session was open; the bound is known only then.
 
 use crate::check::ladder::Check;
 use crate::check::pair::check_outputs;
-use crate::error::{Error, Result};
+use crate::check::trials::{Alone, Trial, Trials, distances};
+use crate::error::Result;
 use crate::figure::figure;
 use crate::findings::CheckResult;
 use crate::tensor::Tensor;
 use crate::vocabulary::Status;
-
-/// Runs a batch of 1 to n samples as the cell runs it, padding included, and returns one row of scores a sample.
-pub type Run<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
-
-/// Probes tiled over a batch, and samples run alone.
-const TILED_PROBES: usize = 2;
-const ALONE_SAMPLES: usize = 8;
-
-/// One way of asking the same question twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
-    /// One probe in every slot.
-    Tiled,
-    /// A batch turned by one slot.
-    Permuted,
-    /// Samples one by one.
-    Alone,
-    /// A short batch after a full one.
-    Short,
-}
 
 /// What a trial found.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +39,20 @@ pub struct Invariance {
 }
 
 impl Invariance {
+    /// Judges what was recorded: a difference above `tolerance` is a fault, and so is one that is not a number.
+    pub fn of(trials: &Trials, tolerance: f64) -> Self {
+        let batch = trials.batch;
+        let mut findings = Vec::new();
+        if let Some(found) = &trials.neighbours {
+            let tiled = found.tiled.iter().enumerate().map(|(probe, by_slot)| tiled(probe, by_slot, batch, tolerance));
+            findings.extend(tiled.reduce(merge));
+            findings.push(permuted(&found.permuted, tolerance));
+            findings.extend(alone(&found.alone, batch, tolerance));
+            findings.push(short(&found.short, batch, tolerance));
+        }
+        Self { batch, tolerance, findings }
+    }
+
     /// Whether every trial kept within the tolerance.
     pub fn holds(&self) -> bool {
         self.findings.iter().all(|finding| finding.fault.is_none())
@@ -103,40 +91,14 @@ impl Invariance {
     }
 }
 
-/// Runs the four trials on the first probes (used in turn where there are fewer than a trial needs).
-///
-/// `run` is called with 1 to `batch` samples. Errors: those of `run`, and whatever [`check_outputs`] refuses.
-pub fn check(run: &mut Run<'_>, probes: &Tensor, batch: usize, tolerance: f64) -> Result<Invariance> {
-    let mut findings = Vec::new();
-    if batch > 1 {
-        let mut runner = Runner { run, probes, tolerance };
-        let all = |first: usize| (first..first + batch).collect::<Vec<_>>();
-        let (one, other) = (all(0), all(other_start(batch, probes.batch())));
-        let full = runner.answers(&one)?;
-        findings.push(runner.tiled(batch)?);
-        findings.push(runner.permuted(&one, &full)?);
-        findings.push(runner.alone(&one, &full)?);
-        findings.push(runner.short(&one, &other)?);
-    }
-    Ok(Invariance { batch, tolerance, findings })
-}
-
-/// First probe of a second batch whose samples differ from those of the first in every slot, where there are two probes or
-/// more: the probes behind the first batch, or half way round where the first batch ends where it began.
-const fn other_start(batch: usize, probes: usize) -> usize {
-    match batch.checked_rem(probes) {
-        Some(0) => probes / 2,
-        _ => batch,
-    }
-}
-
 /// Holds the answers of the same samples at two batch sizes, `size` the smaller, against each other, for artifacts that have
 /// one file a batch size. Errors: whatever [`check_outputs`] refuses.
 pub fn compare_batches(single: &Tensor, batched: &Tensor, size: u32, tolerance: f64) -> Result<Finding> {
-    let expected = Answers::of(single.clone(), single.batch())?;
-    let found = Answers::of(batched.clone(), single.batch())?;
-    let pairs = (0..expected.count()).map(|slot| (slot, slot));
-    let mut finding = compare(Trial::Alone, &expected, &found, pairs, tolerance);
+    let samples = single.batch();
+    check_outputs(single, samples)?;
+    check_outputs(batched, samples)?;
+    let found = distances(single, batched, (0..samples).map(|slot| (slot, slot)));
+    let mut finding = compare(Trial::Alone, found.into_iter().zip(0..), tolerance);
     if let Some(&sample) = finding.slots.first() {
         finding.fault = Some(format!(
             "probe {sample} is answered otherwise than at batch {size}: by up to {}, {} allowed",
@@ -147,150 +109,76 @@ pub fn compare_batches(single: &Tensor, batched: &Tensor, size: u32, tolerance: 
     Ok(finding)
 }
 
-/// Validated answers, one row a slot.
-struct Answers {
-    tensor: Tensor,
+/// One probe in every slot, held to the answer in the first.
+fn tiled(probe: usize, by_slot: &[f64], batch: usize, tolerance: f64) -> Finding {
+    let mut finding = compare(Trial::Tiled, by_slot.iter().copied().zip(1..), tolerance);
+    if let Some(&slot) = finding.slots.first() {
+        finding.fault = Some(format!(
+            "probe {probe} in every slot of a batch of {batch} answers differently in slot {slot}: by {}, {} allowed",
+            figure(finding.spread),
+            figure(tolerance)
+        ));
+    }
+    finding
 }
 
-impl Answers {
-    fn of(tensor: Tensor, samples: usize) -> Result<Self> {
-        check_outputs(&tensor, samples)?;
-        Ok(Self { tensor })
+fn permuted(by_slot: &[f64], tolerance: f64) -> Finding {
+    let mut finding = compare(Trial::Permuted, by_slot.iter().copied().zip(0..), tolerance);
+    if let Some(&slot) = finding.slots.first() {
+        finding.fault = Some(format!(
+            "a permuted batch of {} does not give permuted answers: slot {slot} is off by {}, {} allowed",
+            by_slot.len(),
+            figure(finding.spread),
+            figure(tolerance)
+        ));
     }
-
-    fn count(&self) -> usize {
-        self.tensor.batch()
-    }
-
-    fn row(&self, slot: usize) -> &[f32] {
-        self.tensor.row(slot).unwrap_or_default()
-    }
+    finding
 }
 
-struct Runner<'a, 'b> {
-    run: &'a mut Run<'b>,
-    probes: &'a Tensor,
-    tolerance: f64,
-}
-
-impl Runner<'_, '_> {
-    /// Answers of the probes at `indices`, modulo the number of probes.
-    fn answers(&mut self, indices: &[usize]) -> Result<Answers> {
-        let count = self.probes.batch();
-        if count == 0 {
-            return Err(Error::invalid("there are no probes to run"));
-        }
-        let batch = self.probes.samples(indices.iter().map(|index| index % count))?;
-        Answers::of((self.run)(&batch)?, indices.len())
-    }
-
-    fn tiled(&mut self, batch: usize) -> Result<Finding> {
-        let mut worst: Option<Finding> = None;
-        for probe in 0..TILED_PROBES {
-            let answers = self.answers(&vec![probe; batch])?;
-            let pairs = (1..batch).map(|slot| (0, slot));
-            let mut finding = compare(Trial::Tiled, &answers, &answers, pairs, self.tolerance);
-            if let Some(&slot) = finding.slots.first() {
-                finding.fault = Some(format!(
-                    "probe {probe} in every slot of a batch of {batch} answers differently in slot {slot}: by {}, {} allowed",
-                    figure(finding.spread),
-                    figure(self.tolerance)
-                ));
-            }
-            worst = Some(match worst {
-                None => finding,
-                Some(before) => merge(before, finding),
-            });
-        }
-        worst.ok_or_else(|| Error::invalid("there are no probes to run"))
-    }
-
-    fn permuted(&mut self, indices: &[usize], full: &Answers) -> Result<Finding> {
-        let mut turned = indices.to_vec();
-        turned.rotate_left(1);
-        let answers = self.answers(&turned)?;
-        let count = indices.len();
-        let pairs = (0..count).map(|slot| ((slot + 1) % count, slot));
-        let mut finding = compare(Trial::Permuted, full, &answers, pairs, self.tolerance);
-        if let Some(&slot) = finding.slots.first() {
-            finding.fault = Some(format!(
-                "a permuted batch of {count} does not give permuted answers: slot {slot} is off by {}, {} allowed",
+/// Samples alone, held to their answers inside the batch.
+fn alone(samples: &[Alone], batch: usize, tolerance: f64) -> Option<Finding> {
+    // What a sample answers in a slot that is not there is infinitely far.
+    let own = |one: &Alone| one.by_slot.get(one.slot).copied().unwrap_or(f64::INFINITY);
+    let findings = samples.iter().map(|one| compare(Trial::Alone, std::iter::once((own(one), one.slot)), tolerance));
+    let mut finding = findings.reduce(merge)?;
+    if let Some(&slot) = finding.slots.first() {
+        let taken_from =
+            samples.iter().find(|one| one.slot == slot).and_then(|one| only_within(&one.by_slot, tolerance));
+        finding.fault = Some(match taken_from {
+            Some(other) => format!(
+                "slots {slot} and {other} of a batch of {batch} are swapped: the answer of one sample stands in the slot of the other"
+            ),
+            None => format!(
+                "slot {slot} of a batch of {batch} differs from the same sample alone by {}, {} allowed",
                 figure(finding.spread),
-                figure(self.tolerance)
-            ));
-        }
-        Ok(finding)
+                figure(tolerance)
+            ),
+        });
     }
-
-    fn alone(&mut self, indices: &[usize], full: &Answers) -> Result<Finding> {
-        let mut found: Option<Finding> = None;
-        let mut taken_from = Vec::new();
-        let count = indices.len();
-        // The first and the last slots: where kernels start, and where their tails are.
-        let chosen = |slot: usize| slot < ALONE_SAMPLES / 2 || slot + ALONE_SAMPLES / 2 >= count;
-        for (slot, &index) in indices.iter().enumerate().filter(|&(slot, _)| chosen(slot)) {
-            let answers = self.answers(&[index])?;
-            let finding = compare(Trial::Alone, full, &answers, std::iter::once((slot, 0)), self.tolerance);
-            if finding.fault.is_some() {
-                taken_from.push((slot, slot_of(answers.row(0), full, self.tolerance)));
-            }
-            // The comparison knows the slot of the lone batch, 0; the reader wants that of the full one.
-            let slots = finding.slots.iter().map(|_| slot).collect();
-            let finding = Finding { slots, ..finding };
-            found = Some(match found {
-                None => finding,
-                Some(before) => merge(before, finding),
-            });
-        }
-        let mut finding = found.ok_or_else(|| Error::invalid("there are no probes to run"))?;
-        if let Some(&(slot, from)) = taken_from.first() {
-            finding.fault = Some(match from {
-                Some(other) => format!(
-                    "slots {slot} and {other} of a batch of {count} are swapped: the answer of one sample stands in the slot of the other"
-                ),
-                None => format!(
-                    "slot {slot} of a batch of {count} differs from the same sample alone by {}, {} allowed",
-                    figure(finding.spread),
-                    figure(self.tolerance)
-                ),
-            });
-        }
-        Ok(finding)
-    }
-
-    fn short(&mut self, one: &[usize], other: &[usize]) -> Result<Finding> {
-        let expected = self.answers(other)?;
-        self.answers(one)?;
-        let size = other.len() / 2;
-        let answers = self.answers(other.get(..size).unwrap_or(other))?;
-        let pairs = (0..size).map(|slot| (slot, slot));
-        let mut finding = compare(Trial::Short, &expected, &answers, pairs, self.tolerance);
-        if let Some(&slot) = finding.slots.first() {
-            finding.fault = Some(format!(
-                "padding leaks: a batch of {size} run after a full batch of {} is off by {} in slot {slot}, {} allowed",
-                other.len(),
-                figure(finding.spread),
-                figure(self.tolerance)
-            ));
-        }
-        Ok(finding)
-    }
+    Some(finding)
 }
 
-/// Compares rows by pairs of (slot in `expected`, slot in `found`).
-fn compare(
-    trial: Trial,
-    expected: &Answers,
-    found: &Answers,
-    pairs: impl Iterator<Item = (usize, usize)>,
-    tolerance: f64,
-) -> Finding {
+/// A short batch after a full one of other samples, held to its answers inside a full batch of its own.
+fn short(by_slot: &[f64], batch: usize, tolerance: f64) -> Finding {
+    let mut finding = compare(Trial::Short, by_slot.iter().copied().zip(0..), tolerance);
+    if let Some(&slot) = finding.slots.first() {
+        finding.fault = Some(format!(
+            "padding leaks: a batch of {} run after a full batch of {batch} is off by {} in slot {slot}, {} allowed",
+            by_slot.len(),
+            figure(finding.spread),
+            figure(tolerance)
+        ));
+    }
+    finding
+}
+
+/// Holds differences, each with its slot, to the tolerance.
+fn compare(trial: Trial, differences: impl Iterator<Item = (f64, usize)>, tolerance: f64) -> Finding {
     let mut finding = Finding { trial, rows: 0, spread: 0.0, slots: Vec::new(), fault: None };
-    for (wanted, slot) in pairs {
-        let distance = distance(expected.row(wanted), found.row(slot));
+    for (difference, slot) in differences {
         finding.rows += 1;
-        finding.spread = finding.spread.max(distance);
-        let same = distance <= tolerance;
+        finding.spread = finding.spread.max(difference);
+        let same = difference <= tolerance;
         if !same {
             finding.slots.push(slot);
         }
@@ -312,18 +200,10 @@ fn merge(before: Finding, after: Finding) -> Finding {
     }
 }
 
-/// Largest absolute difference of two rows; infinite where they differ in length.
-fn distance(one: &[f32], other: &[f32]) -> f64 {
-    if one.len() != other.len() {
-        return f64::INFINITY;
-    }
-    one.iter().zip(other).map(|(&x, &y)| (f64::from(x) - f64::from(y)).abs()).fold(0.0, f64::max)
-}
-
-/// The one slot of `answers` that holds `row`, if exactly one does.
-fn slot_of(row: &[f32], answers: &Answers, tolerance: f64) -> Option<usize> {
-    let mut matching = (0..answers.count()).filter(|&slot| distance(row, answers.row(slot)) <= tolerance);
-    let first = matching.next()?;
+/// The one slot whose answer is within the tolerance, if exactly one is.
+fn only_within(by_slot: &[f64], tolerance: f64) -> Option<usize> {
+    let mut matching = by_slot.iter().zip(0..).filter(|&(&difference, _)| difference <= tolerance);
+    let (_, first) = matching.next()?;
     matching.next().is_none().then_some(first)
 }
 
@@ -333,6 +213,13 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::check::trials::Run;
+    use crate::error::Error;
+
+    /// Records the trials and judges them.
+    fn check(run: &mut Run<'_>, probes: &Tensor, batch: usize, tolerance: f64) -> Result<Invariance> {
+        Ok(Invariance::of(&Trials::record(run, probes, batch)?, tolerance))
+    }
 
     /// Four features a sample; the honest answer is their sums with alternating signs.
     fn probes(count: usize) -> Tensor {

@@ -9,6 +9,7 @@
 //! | `comparison`  | the rule and the figures of one pair of outputs                             |
 //! | `agreement`   | which answers changed, and does the reference's margin explain it?          |
 //! | `accuracy`    | how many right answers on real data were lost?                              |
+//! | `trials`      | how do answers to the same samples differ, asked again? Recorded, not judged |
 //! | `invariance`  | does an answer depend on its slot or its batch?                             |
 //! | `determinism` | does it depend on the run?                                                  |
 //! | `contradiction` | does the reference answer one sample in two ways?                         |
@@ -57,4 +58,5 @@ pub mod rule;
 pub mod saturation;
 pub mod scales;
 pub mod tasks;
+pub mod trials;
 pub mod values;

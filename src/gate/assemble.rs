@@ -18,8 +18,9 @@ use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::gate::accuracy::{self, Labelled};
-use crate::gate::execute::{Artifacts, Outcome, Ran, RawCell, is_of_one_batch};
+use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
+use crate::gate::runs::{Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
@@ -45,14 +46,6 @@ impl Reference {
         match self {
             Self::Refused(error) => Some(error),
             Self::Golden(_) | Self::Current(_) | Self::Live => None,
-        }
-    }
-
-    /// Scatter of the golden's outputs, where there is a valid one.
-    pub(crate) fn scatter(&self) -> Option<f64> {
-        match self {
-            Self::Golden(known) | Self::Current(known) => Some(scatter(&known.floats(), known.row_len())),
-            Self::Live | Self::Refused(_) => None,
         }
     }
 }
@@ -254,8 +247,9 @@ fn judge_cell(
         None
     });
     let bound = row.batch_bound(scatter(&reference.floats(), reference.row_len()));
-    let (determinism, mut invariance) =
-        ran.behaviour.clone().map_or((None, None), |(first, other)| (Some(first), Some(other)));
+    let trials = ran.trials.as_ref().ok();
+    let determinism = trials.map(|trials| Determinism::of(&trials.repeated, bound));
+    let mut invariance = trials.map(|trials| Invariance::of(trials, bound));
     if let Some(found) = &mut invariance
         && let Some((size, smaller)) = outputs.smaller_batch(id)
     {
@@ -303,7 +297,7 @@ fn judge_cell(
         blame_model(report, determinism.as_ref(), invariance.as_ref());
     }
     // Outputs that are right once and unusable when the same samples are run again are not right.
-    if let Err(error) = &ran.behaviour
+    if let Err(error) = &ran.trials
         && report.status == Status::Pass
     {
         let error = error.clone().context("the outputs are right once, and unusable when the samples are run again");

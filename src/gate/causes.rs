@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::execute::{Artifacts, RawCell};
+use super::kit::Kit;
 use super::open::OpenCell;
+use super::runs::RawCell;
 use super::workspace::Workspace;
 use super::{calibrated, ranges, reading, stored};
 use crate::check::ladder::Check;
@@ -20,18 +21,17 @@ const LEFT_OF_INT8: f64 = 0.1;
 /// Adds to every cell that failed what explains it, where it is found. What hinders looking changes nothing.
 pub(super) fn explain(
     workspace: &Workspace,
-    artifacts: &Artifacts,
-    (probe_set, probes): (&ProbeSet, &Tensor),
+    kit: &Kit<'_>,
     judged_by: Option<&Tensor>,
     raw: &[RawCell],
     cells: &mut [CellReport],
 ) {
-    ranges::explain(workspace, artifacts, probes, raw, cells);
-    calibrated::explain(workspace, probes, cells);
-    let named = stored::explain(workspace, artifacts, raw, cells);
+    ranges::explain(workspace, &kit.artifacts, &kit.samples.probes, raw, cells);
+    calibrated::explain(workspace, &kit.samples.probes, cells);
+    let named = stored::explain(workspace, &kit.artifacts, raw, cells);
     if let Some(judged_by) = judged_by {
         // What was told before something hindered it stays.
-        let _ = read_otherwise(workspace, probe_set, judged_by, cells, &named);
+        let _ = read_otherwise(workspace, &kit.set, judged_by, cells, &named);
     }
 }
 

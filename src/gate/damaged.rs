@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::convert::environment;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind};
-use crate::gate::execute::{Outcome, RawCell};
+use crate::gate::runs::{Outcome, RawCell};
 use crate::plan::Probes;
 use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{Installation, Obstacle, Probe};

@@ -7,13 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use crate::check::agreement::answer;
-use crate::check::determinism::Determinism;
-use crate::check::invariance::Invariance;
 use crate::check::judge::status_of;
-use crate::check::labels::Tally;
-use crate::check::ladder::{Ladder, scatter};
-use crate::check::pair::{check_outputs, select_output};
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,13 +18,12 @@ use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::{Signature, Tensor};
-use crate::timing::TransferCount;
-use crate::vocabulary::Layer;
-use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Stage, Status};
+use crate::vocabulary::{ArtifactKind, Layer, Library, Precision, RuntimeId, Stage, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 use super::engine::{self, Site};
-use super::samples::LabelledData;
+use super::runs::classifier::{Asked, Samples};
+use super::runs::{Outcome, Ran, RawCell, Runs};
 use crate::progress::Step;
 
 /// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
@@ -39,69 +32,18 @@ pub(crate) type Artifacts = BTreeMap<(ArtifactKind, Option<u32>), Result<Artifac
 /// What every job reads.
 pub(crate) struct Inputs<'a> {
     pub(crate) manifest: &'a Manifest,
-    pub(crate) site: Site<'a>,
+    pub(crate) site: &'a Site<'a>,
     pub(crate) artifacts: &'a Artifacts,
     /// The integer products of the artifacts.
     pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
-    pub(crate) probes: &'a Tensor,
-    pub(crate) labelled: Option<&'a LabelledData>,
-    /// Scatter of the reference's outputs, where a golden is stored.
-    pub(crate) scatter: Option<f64>,
-    /// Natural samples whose answers are compared with the reference's, beside the probes.
-    pub(crate) fresh: Option<&'a Tensor>,
-    pub(crate) ladder: &'a Ladder,
+    pub(crate) samples: &'a Samples,
     pub(crate) program: &'a WorkerProgram,
     pub(crate) limits: Limits,
     pub(crate) step: Mutex<Box<dyn Step>>,
 }
 
-/// What came out of one cell.
-pub(crate) struct RawCell {
-    pub(crate) planned: PlannedCell,
-    pub(crate) artifact: Option<ArtifactReport>,
-    pub(crate) outcome: Outcome,
-}
-
-impl RawCell {
-    /// Why it stopped, where it did.
-    pub(crate) fn error(&mut self) -> Option<&mut Error> {
-        match &mut self.outcome {
-            Outcome::Stopped { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-}
-
-/// How far a cell got.
-pub(crate) enum Outcome {
-    /// It stopped before it had outputs.
-    Stopped { status: Status, stage: Stage, error: Error },
-    /// Its engine was built; running it is not possible here.
-    Built { error: Error, status: Status },
-    /// It has outputs.
-    Ran(Box<Ran>),
-}
-
-/// The outputs of a cell and what was seen beside them.
-pub(crate) struct Ran {
-    pub(crate) outputs: Vec<Tensor>,
-    pub(crate) seconds: CellSeconds,
-    pub(crate) transfers: TransferCount,
-    pub(crate) layers: Option<Vec<Layer>>,
-    /// What the session showed of itself when it was run again.
-    pub(crate) behaviour: Result<(Determinism, Invariance)>,
-    /// Instruction set of the processor that ran them.
-    pub(crate) instruction_set: Option<InstructionSet>,
-    /// The outputs with exact integer products, where the artifact can saturate on that processor.
-    pub(crate) exact: Option<Vec<Tensor>>,
-    /// Answers to labelled samples; taken at the largest batch of each file.
-    pub(crate) accuracy: Option<Tally>,
-    /// Answers to the first natural samples; taken at the largest batch only.
-    pub(crate) fresh: Result<Option<Vec<usize>>>,
-}
-
 /// Runs every cell of `plan`; the results come in the plan's order.
-pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell> {
+pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Runs {
     let mut keys: Vec<LaneKey> = Vec::new();
     for key in plan.iter().map(lane_of) {
         if !keys.contains(&key) {
@@ -126,7 +68,7 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Vec<RawCell>
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|cell| plan.iter().position(|planned| planned.id == cell.planned.id));
-    results
+    Runs { cells: results }
 }
 
 /// What runs one after another: the cells of a runtime, or those of one of its precisions.
@@ -233,7 +175,7 @@ impl Lane<'_> {
             return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
         }
         self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
-        let mut ran = self.probes(cell).map_err(|error| (Stage::Run, error))?;
+        let mut ran = self.ask(cell).map_err(|error| (Stage::Run, error))?;
         ran.exact = self.exact(cell, &ran, &artifact, installation);
         Ok(Outcome::Ran(Box::new(ran)))
     }
@@ -244,7 +186,7 @@ impl Lane<'_> {
             return made.clone().map(|artifact| Artifact { build_seconds: 0.0, cached: true, ..artifact });
         }
         let inputs = self.inputs;
-        let made = engine::engine(&inputs.site, installation, precision, source, &mut |request| {
+        let made = engine::engine(inputs.site, installation, precision, source, &mut |request| {
             self.with_worker(precision, |worker| worker.build(request))
         });
         self.open = None;
@@ -267,63 +209,19 @@ impl Lane<'_> {
         Ok(())
     }
 
-    fn probes(&mut self, cell: &PlannedCell) -> Result<Ran> {
+    fn ask(&mut self, cell: &PlannedCell) -> Result<Ran> {
         let inputs = self.inputs;
         let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
-        let (pad, load, layers) = (is_static(&open.signature), open.load_seconds, open.layers.clone());
-        let batch = cell.id.batch as usize;
-        let largest = self.largest.get(&cell.id.precision) == Some(&cell.id.batch);
-        let output = inputs.manifest.output.name.clone();
-        let row = inputs.ladder.row(cell.id.runtime.library, cell.id.precision)?.clone();
-        self.with_worker(cell.id.precision, |worker| {
-            let run = worker.run(inputs.probes, batch, pad)?;
-            // Outputs of the wrong scale must not widen their own bound, so the reference's scatter goes first.
-            let scatter = match inputs.scatter {
-                Some(scatter) => scatter,
-                None => {
-                    let own = select_output(run.outputs.clone(), &output)?;
-                    scatter(&own.floats(), own.row_len())
-                }
-            };
-            let bound = row.batch_bound(scatter);
-            let behaviour =
-                super::behaviour::observe(worker, inputs.probes, &inputs.manifest.output, batch, pad, bound);
-            if worker.is_dead() {
-                return Err(behaviour.err().unwrap_or_else(|| Error::failed("the worker has ended")));
-            }
-            let accuracy = match inputs.labelled {
-                // A file of one batch size is not another's.
-                Some(data) if largest || is_of_one_batch(cell.artifact) => {
-                    let mut run = |part: &Tensor| select_output(worker.run(part, batch, pad)?.outputs, &output);
-                    Some(data.answered(inputs.manifest, &mut run)?)
-                }
-                _ => None,
-            };
-            let fresh = match inputs.fresh {
-                Some(samples) if largest => {
-                    let limit = inputs.limits.request.as_secs_f64();
-                    let count = affordable(samples.batch(), inputs.probes.batch(), run.seconds, limit);
-                    let samples = samples.first(count)?;
-                    let answered = worker.run(&samples, batch, pad);
-                    if worker.is_dead() {
-                        return Err(answered.err().unwrap_or_else(|| Error::failed("the worker has ended")));
-                    }
-                    answered.and_then(|run| fresh_answers(run.outputs, &output, samples.batch())).map(Some)
-                }
-                _ => Ok(None),
-            };
-            Ok(Ran {
-                outputs: run.outputs,
-                seconds: CellSeconds { load, run: run.seconds },
-                transfers: run.transfers,
-                layers,
-                behaviour,
-                instruction_set: worker.instruction_set().cloned(),
-                exact: None,
-                accuracy,
-                fresh,
-            })
-        })
+        let asked = Asked {
+            cell,
+            pad: is_static(&open.signature),
+            largest: self.largest.get(&cell.id.precision) == Some(&cell.id.batch),
+            limit: inputs.limits.request,
+            manifest: inputs.manifest,
+        };
+        let (load, layers) = (open.load_seconds, open.layers.clone());
+        let ran = self.with_worker(cell.id.precision, |worker| inputs.samples.ask(worker, &asked))?;
+        Ok(Ran { seconds: CellSeconds { load, ..ran.seconds }, layers, ..ran })
     }
 
     /// The outputs of the cell with exact products, from a session of their own, where the processor saturates and the
@@ -344,7 +242,7 @@ impl Lane<'_> {
         let options = SessionOptions { exact_products: true, ..request.options.clone() };
         let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
         let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
-        let outcome = worker.run(self.inputs.probes, cell.id.batch as usize, is_static(&signature));
+        let outcome = worker.run(&self.inputs.samples.probes, cell.id.batch as usize, is_static(&signature));
         outcome.ok().map(|outcome| outcome.outputs)
     }
 
@@ -374,26 +272,6 @@ impl Lane<'_> {
         }
         answer
     }
-}
-
-/// Share of a request's limit that natural samples may take a cell beside its probes: a last resort, since there are no more of
-/// them than there are probes by default.
-const FRESH_SHARE: f64 = 0.75;
-/// Fewest of them, however slow the cell is.
-const FEWEST_FRESH: usize = 32;
-
-/// How many of `count` natural samples a cell runs in one request of `limit` seconds, that took so many seconds for its probes.
-fn affordable(count: usize, probes: usize, seconds: f64, limit: f64) -> usize {
-    let each = seconds / probes.max(1) as f64;
-    let within = if each > 0.0 { (FRESH_SHARE * limit / each) as usize } else { count };
-    count.min(within.max(FEWEST_FRESH))
-}
-
-/// The answers to natural samples, which must be as whole as those to the probes.
-pub(super) fn fresh_answers(outputs: Vec<Tensor>, name: &str, samples: usize) -> Result<Vec<usize>> {
-    let output = select_output(outputs, name)?;
-    check_outputs(&output, samples)?;
-    Ok((0..samples).filter_map(|sample| output.row(sample).map(answer)).collect())
 }
 
 /// The status of a cell that stopped at `stage`. What cannot be here or cannot work was found out by the plan; an artifact

@@ -8,9 +8,9 @@
 //! | `damaged`   | environments that are not what was installed                             |
 //! | `samples`   | probes, calibration samples, labelled data                               |
 //! | `natural`   | the reference's leads on ordinary inputs, kept like the probes            |
-//! | `execute`   | runs the cells in workers, unjudged                                      |
+//! | `kit`       | what cells are run on and compared with, made in one order                |
+//! | `execute`   | runs the cells in workers, unjudged; `runs` is what came out              |
 //! | `engine`    | engines out of ONNX, kept in the store                                   |
-//! | `behaviour` | batch invariance and determinism of an open session                      |
 //! | `golden`    | the stored golden: reading it, making it                                 |
 //! | `blessing`  | accepting the reference's answers as the golden                          |
 //! | `reading`   | whether another preprocessing explains what moved                        |
@@ -34,7 +34,6 @@
 
 mod accuracy;
 mod assemble;
-mod behaviour;
 mod blessing;
 mod border;
 mod calibrated;
@@ -49,6 +48,7 @@ pub(crate) mod inside;
 pub mod inspect;
 mod judging;
 mod kept;
+mod kit;
 mod limits;
 pub mod machine;
 pub mod natural;
@@ -57,6 +57,7 @@ mod orphans;
 mod ranges;
 mod reading;
 mod reference;
+mod runs;
 pub mod samples;
 mod saturated;
 pub mod scout;
@@ -71,7 +72,6 @@ mod workspace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use time::OffsetDateTime;
@@ -80,21 +80,20 @@ use time::format_description::well_known::Rfc3339;
 use crate::check::accuracy::judge_reference;
 use crate::check::cross;
 use crate::check::ladder::Ladder;
-use crate::check::scales::{ScaleProof, Unchecked};
-use crate::convert::Artifact;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::findings::verdict::{Requirements, plural};
 use crate::findings::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
-use crate::plan::{Ability, Filter, PlannedCell};
+use crate::plan::{Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
-use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, Stage, Status, Verdict};
+use crate::vocabulary::{CellId, RuntimeId, Stage, Status, Verdict};
 use crate::worker;
 
 pub use blessing::GoldenBlessing;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
+pub use kit::proofs_of_scales;
 pub use limits::LimitOverrides;
 pub(crate) use machine::machine_of;
 pub(crate) use open::planned;
@@ -103,10 +102,9 @@ pub use reference::open_reference;
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 
-use accuracy::{Kept, Labelled};
-use assemble::{Context, Reference};
-use execute::{Artifacts, Inputs, RawCell};
-use samples::LabelledData;
+use accuracy::Labelled;
+use kit::{Kit, both};
+use runs::RawCell;
 use standing::Standing;
 use timing::{Timing, TimingOptions};
 
@@ -214,82 +212,28 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let manifest = &workspace.manifest;
     let mut plan = workspace.plan(&options.filter)?;
     let planned = planned_beside(workspace, &options.filter)?;
-    let labelled = options
-        .data
-        .clone()
-        .or_else(|| manifest.data.clone())
-        .map(|path| LabelledData::check(path, manifest))
-        .transpose()?;
-    let ladder = Ladder::built_in()?.with_losses(&manifest.losses_allowed);
-    let probe_set = workspace.probes()?;
-    let probes = probe_set.samples()?;
-    let probe_tensor = probes.tensor(0..probes.len())?;
-    let mut standing = Standing::of(workspace, &probe_set)?;
-    let runs = plan.iter().any(|cell| matches!(cell.ability, Ability::Run));
     let asked = plan.len();
-    if labelled.is_some() || matches!(standing.reference, Reference::Live) {
-        plan.extend(companion(workspace, &plan));
-    }
-    // The reference and the converters do not wait for each other.
-    let (natural, artifacts) = both(|| natural::for_judging(workspace, runs), || artifacts(workspace, &plan));
-    if let (Err(error), Some(_)) = (&natural, workspace.reference_fault()) {
-        return Err(error.clone());
-    }
-    let fresh = natural.as_ref().ok().map(|natural| natural.samples(manifest)).transpose()?.flatten();
-    let calibrated = plan
-        .iter()
-        .any(|cell| cell.id.precision == Precision::Int8Calibrated && !matches!(cell.ability, Ability::Nothing(_)));
-    let saturation = saturated::of(&artifacts);
+    let ladder = Ladder::built_in()?.with_losses(&manifest.losses_allowed);
+    let mut kit = Kit::prepare(workspace, &plan, options.data.as_deref())?;
+    plan.extend(kit.beside.take());
     let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
-    let inputs = Inputs {
-        manifest,
-        site: engine::Site::of(workspace, calibrated)?,
-        artifacts: &artifacts,
-        saturation: &saturation,
-        probes: &probe_tensor,
-        labelled: labelled.as_ref(),
-        scatter: standing.reference.scatter(),
-        fresh: fresh.as_ref(),
-        ladder: &ladder,
-        program: &workspace.program,
-        limits: workspace.limits,
-        step: Mutex::new(step),
-    };
-    let (mut raw, scales) = both(|| execute::execute(&plan, &inputs), || scales(workspace, &artifacts));
-    damaged::explain(&workspace.store, &mut raw);
-    reference::refuse_one_batch(workspace, &raw)?;
-    raw.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));
-    // A golden keeps the leads of its reference, for machines that cannot ask one.
-    let leads = match &natural {
-        Ok(natural) => Ok(natural.leads.clone()),
-        Err(error) => standing.leads.clone().ok_or_else(|| error.clone()),
-    };
-    let kept = match (&standing.accuracy, &labelled) {
-        (Some(accuracy), Some(data)) => Some(Kept::of(accuracy.clone(), data, manifest, standing.is_own())?),
-        _ => None,
-    };
-    let labelled = Labelled::find(&raw, manifest, kept.as_ref());
+    let (mut runs, scales) =
+        both(|| execute::execute(&plan, &kit.inputs(workspace, step)), || kit::scales(workspace, &kit.artifacts));
+    kit.scales = scales;
+    damaged::explain(&workspace.store, &mut runs.cells);
+    reference::refuse_one_batch(workspace, &runs.cells)?;
+    runs.cells.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));
+    let kept = kit.kept_accuracy(manifest)?;
+    let labelled = Labelled::find(&runs.cells, manifest, kept.as_ref());
     let accuracy = labelled.as_ref().map(|labelled| labelled.report(manifest, kept.as_ref()));
-    let context = Context {
-        manifest,
-        ladder: &ladder,
-        artifacts: &artifacts,
-        reference: &standing.reference,
-        natural: &leads,
-        fresh: natural.as_ref().ok(),
-        scales: &scales,
-        saturation: &saturation,
-        labelled: labelled.as_ref(),
-        samples: probes.len(),
-        replay: &options.replay,
-    };
-    let (mut cells, judged_by, not_closer) = closer::assemble(workspace, &mut raw, context);
-    let by = judged_by.as_ref();
-    causes::explain(workspace, &artifacts, (&probe_set, &probe_tensor), by, &raw, &mut cells);
+    let context = kit.context(manifest, &ladder, labelled.as_ref(), &options.replay);
+    let (mut cells, judged_by, not_closer) = closer::assemble(workspace, &mut runs.cells, context);
+    causes::explain(workspace, &kit, judged_by.as_ref(), &runs.cells, &mut cells);
     cells.truncate(asked);
     let mut measured_cells = None;
-    // Nothing else runs beside a timing.
-    drop((raw, inputs));
+    // Nothing else is kept while cells are timed.
+    drop(runs);
+    let Kit { set: probe_set, natural, leads, mut standing, .. } = kit;
     let timing_arguments = options.replay_timing.as_str();
     if let Some(options) = &options.timing {
         let timing = Timing::new(workspace, options)?;
@@ -353,19 +297,6 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     Ok(RunOutcome { report, bench: measured_cells })
 }
 
-/// What `one` and `other` give, which run side by side.
-fn both<One, Other: Send>(one: impl FnOnce() -> One, other: impl FnOnce() -> Other + Send) -> (One, Other) {
-    std::thread::scope(|scope| {
-        let beside = scope.spawn(other);
-        let first = one();
-        match beside.join() {
-            Ok(second) => (first, second),
-            // A panic goes on where it would have gone without the thread.
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
 /// All cells of the plan that `filter` selects a part of, so that a merge sees what is lost; none for the whole.
 fn planned_beside(workspace: &Workspace, filter: &Filter) -> Result<Vec<CellId>> {
     if *filter == Filter::default() {
@@ -396,69 +327,6 @@ fn unmet(manifest: &Manifest, standing: &Standing, options: &RunOptions, cells: 
         unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
     }
     unmet
-}
-
-/// The reference's cell, where `plan` compares cells with it and leaves it out: any part of a plan is judged as the whole
-/// is. It runs beside the others, and is not reported.
-fn companion(workspace: &Workspace, plan: &[PlannedCell]) -> Option<PlannedCell> {
-    let mut cell = samples::reference_cell(&workspace.manifest);
-    let runs = |planned: &&PlannedCell| matches!(planned.ability, Ability::Run);
-    let is_it = |planned: &PlannedCell| {
-        planned.id.runtime.library == cell.runtime.library && planned.id.precision == cell.precision
-    };
-    let wanted = plan.iter().filter(runs);
-    if wanted.clone().any(is_it) {
-        return None;
-    }
-    // As large a batch as any that is compared.
-    cell.batch = wanted.map(|planned| planned.id.batch).max()?;
-    let filter = Filter {
-        runtimes: vec![cell.runtime],
-        precisions: vec![cell.precision],
-        batches: vec![cell.batch],
-        ..Filter::default()
-    };
-    workspace.plan(&filter).ok()?.into_iter().find(|planned| runs(&planned))
-}
-
-/// Every portable artifact that the plan needs, made in the order of the chain.
-fn artifacts(workspace: &Workspace, plan: &[PlannedCell]) -> Artifacts {
-    let mut wanted: Vec<(ArtifactKind, Option<u32>)> = plan
-        .iter()
-        .filter(|cell| !matches!(cell.ability, Ability::Nothing(_)))
-        .map(|cell| (cell.artifact, cell.artifact.static_batch(cell.id.batch)))
-        .collect();
-    // The FP32 graph is the measure of every smaller one's size.
-    if wanted
-        .iter()
-        .any(|(kind, _)| !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::OnnxFp32 | ArtifactKind::Engine))
-    {
-        wanted.push((ArtifactKind::OnnxFp32, None));
-    }
-    wanted.sort();
-    wanted.dedup();
-    wanted.into_iter().map(|(kind, batch)| ((kind, batch), workspace.artifact(kind, batch))).collect()
-}
-
-/// What is known of the scales of the artifacts that have some.
-fn scales(workspace: &Workspace, artifacts: &Artifacts) -> BTreeMap<ArtifactKind, ScaleProof> {
-    let made = artifacts.values().filter_map(|made| made.as_ref().ok());
-    let unchecked = |error: Error| ScaleProof { unchecked: Some(Unchecked::of(&error)), ..ScaleProof::default() };
-    proofs_of_scales(workspace, made)
-        .into_iter()
-        .map(|(artifact, proof)| (artifact.kind, proof.unwrap_or_else(unchecked)))
-        .collect()
-}
-
-/// What is known of the scales of those of `artifacts` that are quantised ONNX graphs, or why nothing is.
-pub fn proofs_of_scales<'a>(
-    workspace: &Workspace,
-    artifacts: impl Iterator<Item = &'a Artifact>,
-) -> Vec<(&'a Artifact, Result<ScaleProof>)> {
-    artifacts
-        .filter(|artifact| matches!(artifact.kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu))
-        .map(|artifact| (artifact, inside::scales::prove(workspace, artifact)))
-        .collect()
 }
 
 /// The worst probes of all cells as images.

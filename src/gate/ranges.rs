@@ -1,6 +1,7 @@
 //! What left the range of half precision, for FP16 cells that failed: looked for once, told in each.
 
-use super::execute::{Artifacts, Outcome, RawCell};
+use super::execute::Artifacts;
+use super::runs::{Outcome, RawCell};
 use super::workspace::Workspace;
 use crate::check::pair::select_output;
 use crate::findings::CellReport;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::execute::{Artifacts, RawCell};
+use super::execute::Artifacts;
+use super::runs::RawCell;
 use super::workspace::Workspace;
 use crate::findings::CellReport;
 use crate::manifest::ModelSource;

@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, session, sound};
 use crate::runtime::{OpenRequest, Probe, Session};
 use crate::tensor::Tensor;
-use crate::vocabulary::Library;
+use crate::vocabulary::{Library, Precision};
 use crate::worker::fake::{Fakes, Step};
 
 const BOTH: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";

@@ -13,7 +13,9 @@ use crate::convert::store::Store;
 use crate::digest::digest_file;
 use crate::error::Result;
 use crate::gate::engine::Site;
-use crate::gate::execute::{Artifacts, Inputs, RawCell, execute};
+use crate::gate::execute::{Artifacts, Inputs, execute};
+use crate::gate::runs::RawCell;
+use crate::gate::runs::classifier::Samples;
 use crate::gate::samples::LabelledData;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, Manifest};
@@ -99,7 +101,6 @@ pub(crate) struct Workshop {
     pub(crate) probes: Tensor,
     pub(crate) labelled: Option<LabelledData>,
     pub(crate) fresh: Option<Tensor>,
-    pub(crate) scatter: Option<f64>,
     pub(crate) ladder: Ladder,
     pub(crate) limits: Limits,
 }
@@ -131,7 +132,6 @@ impl Workshop {
             probes: samples(PROBES),
             labelled: None,
             fresh: None,
-            scatter: None,
             ladder: Ladder::built_in().unwrap(),
             limits: Limits::default(),
             folder,
@@ -141,27 +141,26 @@ impl Workshop {
     /// Runs the plan with `fakes` as its workers.
     pub(crate) fn run(&self, fakes: &Arc<Fakes>) -> Vec<RawCell> {
         let program = fakes.program();
+        let samples =
+            Samples { probes: self.probes.clone(), labelled: self.labelled.clone(), fresh: self.fresh.clone() };
+        let site = Site {
+            store: &self.store,
+            options: EngineOptions::default(),
+            device: None,
+            calibration: None,
+            mark_outputs: Vec::new(),
+        };
         let inputs = Inputs {
             manifest: &self.manifest,
-            site: Site {
-                store: &self.store,
-                options: EngineOptions::default(),
-                device: None,
-                calibration: None,
-                mark_outputs: Vec::new(),
-            },
+            site: &site,
             artifacts: &self.artifacts,
             saturation: &self.saturation,
-            probes: &self.probes,
-            labelled: self.labelled.as_ref(),
-            scatter: self.scatter,
-            fresh: self.fresh.as_ref(),
-            ladder: &self.ladder,
+            samples: &samples,
             program: &program,
             limits: self.limits,
             step: Mutex::new(Quiet.begin("")),
         };
-        execute(&self.plan, &inputs)
+        execute(&self.plan, &inputs).cells
     }
 
     /// Runs the plan on the sound runtime, with `script`.

@@ -2,10 +2,11 @@
 use rstest::rstest;
 
 use super::*;
-use crate::check::invariance::Run;
+use crate::check::determinism::Determinism;
 use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
-use crate::check::{determinism, invariance, precision};
+use crate::check::precision;
+use crate::check::trials::{Run, Trials};
 use crate::manifest::OutputKind;
 use crate::tensor::Values;
 use crate::vocabulary::Layer;
@@ -274,8 +275,9 @@ fn a_swapped_slot_is_named_by_batch_invariance() {
         Ok(output)
     };
     let run: &mut Run<'_> = &mut swapping;
-    let found = invariance::check(run, &probes, 32, 1e-4).unwrap();
-    let steady = determinism::check(run, &probes, 2, 1e-4).unwrap();
+    let trials = Trials::record(run, &probes, 32).unwrap();
+    let found = Invariance::of(&trials, 1e-4);
+    let steady = Determinism::of(&trials.repeated, 1e-4);
     let evidence = Evidence { invariance: Some(&found), determinism: Some(&steady), ..Evidence::default() };
     let judgement = judged(&altered(two_slots_swapped), Precision::Fp16, evidence);
     insta::assert_snapshot!(told(&judgement));

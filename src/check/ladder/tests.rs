@@ -183,7 +183,8 @@ fn spread_is_that_of_the_logits_in_both_kinds_of_output() {
 #[case::just_beyond(6.6e-5, false)]
 #[case::mildest_plant(8e-5, false)]
 fn a_batch_of_one_may_differ_by_rounding_and_no_more(#[case] share: f64, #[case] holds: bool) {
-    use crate::check::invariance::{self, Trial};
+    use crate::check::invariance::Invariance;
+    use crate::check::trials::{Trial, Trials};
     use crate::tensor::Tensor;
 
     let probes =
@@ -196,7 +197,7 @@ fn a_batch_of_one_may_differ_by_rounding_and_no_more(#[case] share: f64, #[case]
         let values = input.floats().iter().map(|value| value + alone).collect();
         Tensor::float32("y", vec![input.batch(), 2], values)
     };
-    let found = invariance::check(&mut run, &probes, 8, bound).unwrap();
+    let found = Invariance::of(&Trials::record(&mut run, &probes, 8).unwrap(), bound);
     assert_eq!(found.holds(), holds, "{found:?}");
     let trials: Vec<Trial> =
         found.findings.iter().filter(|found| found.fault.is_some()).map(|found| found.trial).collect();

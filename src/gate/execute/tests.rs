@@ -6,6 +6,10 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
+use crate::check::agreement::answer;
+use crate::check::determinism::Determinism;
+use crate::check::invariance::Invariance;
+use crate::gate::samples::LabelledData;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session};
 use crate::runtime::{Obstacle, Session};
 use crate::worker::Reply;
@@ -68,6 +72,12 @@ pub(super) fn ran(cell: &RawCell) -> &Ran {
     }
 }
 
+/// Whether answers depend on neither the run nor the slot, beyond what rounding is.
+fn held(ran: &Ran) -> (bool, bool) {
+    let trials = ran.trials.as_ref().unwrap();
+    (Determinism::of(&trials.repeated, 1e-6).holds(), Invariance::of(trials, 1e-6).holds())
+}
+
 const EVERYTHING: &str = "tensorflow = [\"fp32\"]\nonnxruntime = [\"fp32\", \"fp16\", \"int8\"]\nlitert = [\"int8\"]\n\
     tensorrt = [\"fp32\", \"int8\"]";
 
@@ -81,8 +91,7 @@ fn every_planned_cell_comes_back_once_in_the_plans_order_with_its_answers() {
         let ran = ran(cell);
         assert_eq!(ran.outputs, [answers(&workshop.probes)], "{}", cell.planned.id);
         assert_eq!(ran.layers.as_ref().map(Vec::len), Some(1));
-        let (determinism, invariance) = ran.behaviour.as_ref().unwrap();
-        assert!(determinism.holds() && invariance.holds(), "{}", cell.planned.id);
+        assert_eq!(held(ran), (true, true), "{}", cell.planned.id);
         assert_eq!((ran.accuracy.as_ref(), ran.fresh.as_ref().unwrap()), (None, &None));
         assert!(ran.instruction_set.is_some() && ran.exact.is_none());
         let kind = if cell.planned.id.runtime.library == Library::Tensorrt {
@@ -184,10 +193,7 @@ fn answers_that_depend_on_the_slot_are_seen() {
         }
         Ok(vec![output])
     });
-    let holds = |cell: &RawCell| {
-        let (determinism, invariance) = ran(cell).behaviour.as_ref().unwrap();
-        (determinism.holds(), invariance.holds())
-    };
+    let holds = |cell: &RawCell| held(ran(cell));
     assert_eq!(raw.iter().map(holds).collect::<Vec<_>>(), [(true, true), (true, false)]);
 }
 
@@ -201,7 +207,7 @@ fn answers_that_change_from_run_to_run_are_seen() {
         output.values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value += call);
         Ok(vec![output])
     });
-    assert!(raw.iter().all(|cell| !ran(cell).behaviour.as_ref().unwrap().0.holds()));
+    assert!(raw.iter().all(|cell| !held(ran(cell)).0));
 }
 
 /// A short last batch of a static model is padded, and nothing of the padding comes back.
@@ -250,17 +256,6 @@ fn ordinary_samples_are_answered_at_the_largest_batch() {
     });
     // 50 samples in fours leave two.
     assert!(ran(&raw[1]).fresh.is_err(), "{:?}", ran(&raw[1]).fresh);
-}
-
-#[test]
-fn a_slow_cell_answers_fewer_ordinary_samples() {
-    assert_eq!(affordable(256, 64, 0.0, 120.0), 256);
-    // As many as there are probes are answered wherever these are, however busy the machine is.
-    assert_eq!(affordable(256, 256, 89.0, 120.0), 256);
-    assert_eq!(affordable(256, 64, 57.6, 120.0), 100);
-    assert_eq!(affordable(256, 64, 640.0, 120.0), FEWEST_FRESH);
-    assert_eq!(affordable(20, 64, 640.0, 120.0), 20);
-    assert_eq!(affordable(256, 0, 10.0, 120.0), FEWEST_FRESH);
 }
 
 /// Labelled data is answered at the largest batch, and by each file of one batch.
