@@ -86,7 +86,7 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
             for &precision in &row.precisions {
                 let cells_of =
                     manifest.batches.iter().flat_map(|batch| points.iter().map(move |point| (*batch, point)));
-                for (batch, shape) in cells_of {
+                for (batch, shape) in cells_of.filter(|(batch, point)| is_held(manifest, *batch, point)) {
                     let id = CellId { runtime: target.id.clone(), precision, batch, shape: shape.clone() };
                     if !filter.wants(&id) {
                         continue;
@@ -98,7 +98,20 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
             }
         }
     }
+    if cells.is_empty()
+        && let [batch, ..] = filter.batches.as_slice()
+        && let [shape, ..] = filter.shapes.as_slice()
+        && !is_held(manifest, *batch, &Some(shape.clone()))
+    {
+        return Err(Error::usage(format!("no optimization profile holds batch {batch} of the shape `{shape}`"))
+            .hint("`[[engine.profile]]` in the manifest says what is gated together"));
+    }
     Ok(cells)
+}
+
+/// Whether a profile of the manifest holds samples of `point` in batches of `batch`: what no engine is built for, nobody runs.
+fn is_held(manifest: &Manifest, batch: u32, point: &Option<ShapePoint>) -> bool {
+    manifest.interface.as_ref().is_none_or(|interface| !interface.profiles_of(batch, point.as_ref()).is_empty())
 }
 
 /// The points of open shapes; one of none where the model has one shape.
@@ -255,6 +268,24 @@ mod tests {
         );
         assert!(cells.iter().all(|cell| cell.ability == Ability::Run && cell.installation.is_some()));
         assert_eq!((cells[2].artifact, cells[4].artifact), (ArtifactKind::OnnxFp16, ArtifactKind::OnnxFp32));
+    }
+
+    /// Each profile's points in the batches that it holds, and none in others.
+    #[test]
+    fn points_are_planned_where_a_profile_holds_them() {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"x\"\nshape = [\"h\"]\n\
+             values = { uniform = [0.0, 1.0] }\n[[output]]\nname = \"y\"\ntask = \"values\"\n[shapes]\nh = [1, 8]\n\
+             [matrix]\nbatches = [1, 4]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n[[engine.profile]]\nh = [1, 1, 1]\n\
+             [[engine.profile]]\nbatch = [1, 1, 1]\nh = [8, 8, 8]\n";
+        let manifest = Manifest::parse(text, Path::new("gate.toml")).unwrap();
+        let planned = |filter: &Filter| plan(&manifest, &found(&["onnxruntime"]), filter);
+        assert_eq!(
+            ids(&planned(&Filter::default()).unwrap()),
+            ["onnxruntime/fp32/batch-1/h=1", "onnxruntime/fp32/batch-1/h=8", "onnxruntime/fp32/batch-4/h=1"]
+        );
+        let outside = Filter { batches: vec![4], shapes: vec!["h=8".parse().unwrap()], ..Filter::default() };
+        let error = planned(&outside).unwrap_err();
+        assert_eq!(error.message, "no optimization profile holds batch 4 of the shape `h=8`");
     }
 
     #[test]

@@ -34,11 +34,11 @@ impl Declared {
         }
     }
 
-    /// Whether engines are built from `onnx-plain` instead of the model's own graph: TensorRT takes no file that leaves more than
-    /// the batch open, and its older parsers none with functions.
-    pub(super) fn engines_need_plain(&self) -> bool {
+    /// Whether engines are built from `onnx-plain` instead of the model's own graph: TensorRT's older parsers take no file with
+    /// functions, and of a classifier (not of `several` inputs, which have profiles) engines leave nothing but the batch open.
+    pub(super) fn engines_need_plain(&self, several: bool) -> bool {
         let open = |input: &TensorSpec| input.shape.iter().skip(1).any(Option::is_none);
-        self.has_functions || self.signature.inputs.iter().any(open)
+        self.has_functions || (!several && self.signature.inputs.iter().any(open))
     }
 }
 
@@ -140,6 +140,6 @@ mod tests {
         change(&mut model);
         std::fs::write(&path, prost::Message::encode_to_vec(&model)).unwrap();
         let declared = Declared::of(&ModelSource::Onnx { path }).unwrap().unwrap();
-        assert_eq!(declared.engines_need_plain(), plain);
+        assert_eq!((declared.engines_need_plain(false), declared.engines_need_plain(true)), (plain, plain));
     }
 }

@@ -1,5 +1,8 @@
 //! Engines, built once for everything that can change them, and kept in the store.
 
+pub(super) mod profiles;
+pub(super) mod shape_trials;
+
 use std::path::PathBuf;
 
 use crate::convert::Artifact;
@@ -10,7 +13,7 @@ use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, TimingCacheMode};
 use crate::runtime::Installation;
 use crate::runtime::cuda::DeviceInfo;
-use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest};
+use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest, InputRange};
 use crate::vocabulary::{ArtifactKind, Precision};
 
 /// File name of an engine in its entry; its metadata stands beside it.
@@ -25,6 +28,10 @@ pub(crate) struct Site<'a> {
     pub(crate) calibration: Option<PathBuf>,
     /// Inner tensors that are outputs too.
     pub(crate) mark_outputs: Vec<String>,
+    /// Optimization profiles, of a model with `[[input]]`.
+    pub(crate) profiles: Vec<Vec<InputRange>>,
+    /// Whether the engine is static, of the preferred shapes of the first profile.
+    pub(crate) fixed: bool,
 }
 
 impl<'a> Site<'a> {
@@ -36,6 +43,8 @@ impl<'a> Site<'a> {
             device: workspace.discovery.device.as_ref().ok(),
             calibration: calibrated.then(|| workspace.calibration()).transpose()?,
             mark_outputs: Vec::new(),
+            profiles: profiles::of(workspace)?,
+            fixed: false,
         })
     }
 }
@@ -67,6 +76,8 @@ pub(crate) fn engine(
             onnx: source.path.clone(),
             precision,
             options: site.options.clone(),
+            profiles: site.profiles.clone(),
+            fixed: site.fixed,
             engine: folder.join(ENGINE),
             calibration: calibration
                 .clone()
@@ -108,6 +119,11 @@ fn key(
         .with("precision", precision)
         .with("options", options_text(&site.options)?)
         .with("outputs", site.mark_outputs.join(","));
+    // Keys of classifiers stay as they were.
+    let key = match site.profiles.as_slice() {
+        [] => key,
+        profiles => key.with("profiles", profiles_text(profiles)?).with("static", site.fixed),
+    };
     let key = match site.device {
         Some(device) => key
             .with("gpu", &device.name)
@@ -158,15 +174,20 @@ fn options_text(options: &EngineOptions) -> Result<String> {
     serde_json::to_string(options).map_err(|error| Error::failed("cannot write the engine's options").because(error))
 }
 
+fn profiles_text(profiles: &[Vec<InputRange>]) -> Result<String> {
+    serde_json::to_string(profiles).map_err(|error| Error::failed("cannot write the engine's profiles").because(error))
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::convert::store::keys::every_change_counts;
 
     fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
         let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
-        let site = Site { store, options, device: None, calibration: None, mark_outputs };
+        let site =
+            Site { store, options, device: None, calibration: None, mark_outputs, profiles: Vec::new(), fixed: false };
         let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3", "");
         let source = Artifact {
             kind: ArtifactKind::OnnxFp32,
@@ -184,6 +205,8 @@ mod tests {
         options: EngineOptions,
         device: Option<DeviceInfo>,
         shown: Vec<String>,
+        profiles: Vec<Vec<InputRange>>,
+        fixed: bool,
         installation: Installation,
         precision: Precision,
         source: Artifact,
@@ -209,6 +232,12 @@ mod tests {
                 cuda_version: (12, 8),
             }),
             shown: Vec::new(),
+            profiles: vec![vec![InputRange {
+                name: "x".to_owned(),
+                shapes: [vec![1, 8], vec![2, 16], vec![4, 32]],
+                values: None,
+            }]],
+            fixed: false,
             installation: Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", ""),
             precision: Precision::Int8Calibrated,
             source: crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None),
@@ -221,6 +250,8 @@ mod tests {
                 device: of.device.as_ref(),
                 calibration: None,
                 mark_outputs: of.shown.clone(),
+                profiles: of.profiles.clone(),
+                fixed: of.fixed,
             };
             super::key(&site, &of.installation, of.precision, &of.source, of.calibration.as_deref()).unwrap()
         };
@@ -244,6 +275,14 @@ mod tests {
                 ("candidates", &|of| of.options.candidates += 1),
                 ("tactics", &|of| of.options.tactic_sources = Some(Vec::new())),
                 ("shown tensors", &|of| of.shown.push("relu".to_owned())),
+                ("no profile", &|of| of.profiles.clear()),
+                ("another profile", &|of| of.profiles.push(Vec::new())),
+                ("input", &|of| of.profiles[0][0].name.push('y')),
+                ("smallest shape", &|of| of.profiles[0][0].shapes[0][1] += 1),
+                ("preferred shape", &|of| of.profiles[0][0].shapes[1][1] += 1),
+                ("largest shape", &|of| of.profiles[0][0].shapes[2][1] += 1),
+                ("values", &|of| of.profiles[0][0].values = Some([vec![1], vec![1], vec![2]])),
+                ("static", &|of| of.fixed = true),
                 ("no GPU", &|of| of.device = None),
                 ("GPU", &|of| of.device.iter_mut().for_each(|device| device.name.push('2'))),
                 ("capability", &|of| of.device.iter_mut().for_each(|device| device.compute_capability.1 = 6)),
@@ -268,6 +307,8 @@ mod tests {
                 device: None,
                 calibration,
                 mark_outputs: Vec::new(),
+                profiles: Vec::new(),
+                fixed: false,
             };
             let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", "");
             let source = crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None);

@@ -1,5 +1,6 @@
 //! What the answers of one cell are held to: each output to its task, all of them to themselves in another order.
 
+use super::engine::shape_trials;
 use super::values::Ran;
 use crate::check::apart::{Answers, beside};
 use crate::check::ladder::{Ladder, Row};
@@ -38,7 +39,7 @@ pub(super) fn named_limits(interface: &Interface, plan: &[PlannedCell], ladder: 
 }
 
 /// What an output of a cell may differ by.
-fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Result<TaskLimits> {
+pub(super) fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Result<TaskLimits> {
     let named = output.named.get(&id.precision);
     TaskLimits::of(ladder, id.runtime.library, id.precision, output.task.task(), named)
 }
@@ -67,7 +68,10 @@ pub(super) fn checks(
         });
     }
     name_exchanged(interface, reference, ran, samples, ladder.values(id.precision)?, &mut findings);
+    let seen = shape_trials::Seen { interface, reference, samples, ladder, id };
+    let of_shapes = shape_trials::checks(&ran.trials, &seen, row.batch_absolute, &mut findings);
     let mut checks: Vec<CheckResult> = findings.iter().map(tasks::check).collect();
+    checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
     checks.push(match &ran.layers {
         Some(layers) => prove(id.precision, layers, row.precision_share).result(true),

@@ -1,8 +1,11 @@
 //! One cell opened in a worker, for the commands that work on a single one.
 
+pub(super) mod built;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
+use crate::manifest::interface::Interface;
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
 use crate::tensor::{BatchAxes, BatchAxis, Feed, Signature, Tensor, TensorSpec};
@@ -17,6 +20,8 @@ pub struct OpenCell {
     version: String,
     worker: Worker,
     signature: Signature,
+    /// Whether short batches are filled up: no profile holds them.
+    pads: bool,
     /// The artifact that was loaded.
     pub artifact: crate::convert::Artifact,
 }
@@ -74,7 +79,9 @@ impl OpenCell {
             .map_err(|error| damaged::or_damage(&workspace.store, &request.installation.file, error))
             .map_err(|error| workspace.with_its_name(error))?;
         execute::hold_batch(&workspace.manifest, &mut signature);
-        Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, artifact })
+        let whole = |interface: &Interface| interface.profiles.iter().any(|profile| profile.batch[0] > 1);
+        let pads = artifact.kind == ArtifactKind::Engine && workspace.manifest.interface.as_ref().is_some_and(whole);
+        Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, pads, artifact })
     }
 
     /// The cell, with the version that was found.
@@ -106,7 +113,7 @@ impl OpenCell {
             }
             _ => None,
         };
-        let pad = self.signature.inputs.iter().find_map(of).is_some_and(|size| size.is_some());
+        let pad = self.pads || self.signature.inputs.iter().find_map(of).is_some_and(|size| size.is_some());
         self.worker.run_laid_out(feeds, self.id.batch as usize, pad, axes)
     }
 

@@ -7,9 +7,11 @@
 use std::time::Instant;
 
 use super::border::Declared;
+use super::engine::shape_trials::{self, ShapeTrials};
 use super::judging::{checks, named_limits};
 use super::kept::{self, Kept};
 use super::open::OpenCell;
+use super::open::built::Built;
 use super::samples::reference_cell;
 use super::workspace::Workspace;
 use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
@@ -154,9 +156,21 @@ pub(super) struct Ran {
     /// To the samples from the last to the first.
     pub(super) turned: Vec<Answers>,
     pub(super) layers: Option<Vec<Layer>>,
+    /// What else was asked of it, where shapes are open.
+    pub(super) trials: ShapeTrials,
     artifact: Artifact,
     seconds: CellSeconds,
     pub(super) version: String,
+}
+
+impl Ran {
+    /// Gives whole numbers the width of the reference's.
+    fn widen(&mut self, reference: &[Answers]) {
+        for answers in [&mut self.outputs, &mut self.turned] {
+            *answers = shape_trials::widened(std::mem::take(answers), reference);
+        }
+        self.trials.widen(reference);
+    }
 }
 
 /// Runs every planned cell and judges it.
@@ -193,21 +207,27 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     let ladder = Ladder::built_in()?;
     let step = workspace.progress.begin(&format!("running {}", plural(plan.len(), "cell")));
     let mut references: Vec<Option<Result<Ran, (Stage, Error)>>> = points.iter().map(|_| None).collect();
-    let mut cells = Vec::with_capacity(plan.len());
+    let (mut built, mut cells) = (Built::default(), Vec::with_capacity(plan.len()));
     for cell in &plan {
         step.detail(&cell.id.to_string());
         let place = points.iter().position(|point| *point == cell.id.shape).unwrap_or(0);
         let (Some(feeds), Some(reference)) = (fed.get(place), references.get_mut(place)) else { continue };
-        // In between, another shape: what a session keeps of it must not be seen.
-        let between = fed.get((place + 1) % fed.len().max(1)).filter(|_| fed.len() > 1);
+        // In between, another shape that the cell's session takes: what it keeps of it must not be seen.
+        let others = (1..fed.len()).map(|step| (place + step) % fed.len());
+        let other = others.filter_map(|place| Some((points.get(place)?.as_ref(), fed.get(place)?)));
+        let mut other = other.filter(|(point, _)| !interface.profiles_of(cell.id.batch, *point).is_empty());
+        let between = other.next();
         let asked = Asked { interface, feeds, between };
         let reference = reference.get_or_insert_with(|| {
             let id = CellId { shape: cell.id.shape.clone(), ..reference_cell(manifest) };
             answers(workspace, &id, &asked)
         });
-        cells.push(judged(workspace, cell, &asked, reference, kept.as_ref(), &ladder, options));
+        let mut report = judged(workspace, cell, &asked, reference, kept.as_ref(), &ladder, options);
+        built.tell(workspace, cell, &mut report);
+        cells.push(report);
     }
     step.finish();
+    shape_trials::name_between(&mut cells, interface);
     let feeds = fed.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
     let mut notes = vec![format!(
         "{} samples of {} inputs{}; outputs by their tasks: {}",
@@ -234,6 +254,7 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     if !ungated.is_empty() {
         notes.push(format!("not looked at: {}", ungated.join(", ")));
     }
+    notes.extend(interface.told());
     notes.extend(named_limits(interface, &plan, &ladder));
     let mut unmet = Vec::new();
     if let Some(Origin { created, reason, model_sha256, .. }) = kept.as_ref().map(|kept| &kept.origin) {
@@ -279,43 +300,39 @@ pub(super) struct Asked<'a> {
     pub(super) interface: &'a Interface,
     pub(super) feeds: &'a Feeds,
     /// Samples of another shape, where there is one.
-    pub(super) between: Option<&'a Feeds>,
+    pub(super) between: Option<shape_trials::Between<'a>>,
 }
 
-/// Samples of another shape that a session answers in between.
-const BETWEEN: usize = 2;
+/// Runs `feeds` once; the answers to what is read, and the seconds that it took.
+pub(super) fn run_once(open: &mut OpenCell, interface: &Interface, feeds: &Feeds) -> Result<(Vec<Answers>, f64)> {
+    let outcome = open.run_laid_out(feeds, &interface.axes())?;
+    let wanted = interface.read_outputs().into_iter().map(|name| {
+        let found: Vec<Tensor> = outcome.outputs.iter().filter(|output| output.name == name).cloned().collect();
+        match (interface.output_axis(name), <[Tensor; 1]>::try_from(found)) {
+            (BatchAxis::At(_), Ok([rows])) => Ok(Answers::Rows(rows)),
+            (BatchAxis::At(_), Err(_)) => Err(Error::failed(format!("output `{}` is missing", name))),
+            (BatchAxis::None, found) => Answers::of(found.map_or_else(|several| several, Vec::from))
+                .map_err(|error| error.context(format!("output `{}`", name))),
+        }
+    });
+    Ok((wanted.collect::<Result<_>>()?, outcome.seconds))
+}
 
-/// Runs the samples through `id`, forwards, and backwards after some of another shape.
+/// Runs the samples through `id`, forwards, and backwards after what is asked where shapes are open.
 pub(super) fn answers(workspace: &Workspace, id: &CellId, asked: &Asked<'_>) -> Result<Ran, (Stage, Error)> {
-    let Asked { interface, feeds, between } = *asked;
+    let Asked { interface, feeds, .. } = *asked;
     let mut open = OpenCell::open(workspace, id).map_err(|error| (Stage::Load, error))?;
-    let axes = interface.axes();
-    let run = |open: &mut OpenCell, feeds: &Feeds| -> Result<(Vec<Answers>, f64)> {
-        let outcome = open.run_laid_out(feeds, &axes)?;
-        let wanted = interface.read_outputs().into_iter().map(|name| {
-            let found: Vec<Tensor> = outcome.outputs.iter().filter(|output| output.name == name).cloned().collect();
-            match (interface.output_axis(name), <[Tensor; 1]>::try_from(found)) {
-                (BatchAxis::At(_), Ok([rows])) => Ok(Answers::Rows(rows)),
-                (BatchAxis::At(_), Err(_)) => Err(Error::failed(format!("output `{}` is missing", name))),
-                (BatchAxis::None, found) => Answers::of(found.map_or_else(|several| several, Vec::from))
-                    .map_err(|error| error.context(format!("output `{}`", name))),
-            }
-        });
-        Ok((wanted.collect::<Result<_>>()?, outcome.seconds))
-    };
     let at_run = |error| (Stage::Run, error);
     let start = Instant::now();
-    let (outputs, seconds) = run(&mut open, feeds).map_err(at_run)?;
-    if let Some(other) = between {
-        let some = other.first(BETWEEN).map_err(at_run)?;
-        run(&mut open, &some).map_err(|error| (Stage::Run, error.context("in another of the shapes")))?;
-    }
-    let backwards = feeds.samples((0..feeds.batch()).rev()).map_err(at_run)?;
-    let (turned, _) = run(&mut open, &backwards).map_err(at_run)?;
-    let layers = open.layers().map_err(at_run)?;
+    let (outputs, seconds) = run_once(&mut open, interface, feeds).map_err(at_run)?;
     let load = (start.elapsed().as_secs_f64() - seconds).max(0.0);
+    let trials = shape_trials::of(workspace, id, asked, &mut open, &outputs).map_err(at_run)?;
+    let backwards = feeds.samples((0..feeds.batch()).rev()).map_err(at_run)?;
+    let (turned, _) = run_once(&mut open, interface, &backwards).map_err(at_run)?;
+    let layers = open.layers().map_err(at_run)?;
     let version = open.version().to_owned();
-    Ok(Ran { outputs, turned, layers, artifact: open.artifact, seconds: CellSeconds { load, run: seconds }, version })
+    let seconds = CellSeconds { load, run: seconds };
+    Ok(Ran { outputs, turned, layers, trials, artifact: open.artifact, seconds, version })
 }
 
 fn judged(
@@ -346,7 +363,7 @@ fn judged(
         assemble::stop(&mut report, super::execute::stopped_at(Stage::Convert, error.kind), Stage::Convert, &error);
         return report;
     }
-    let ran = match answers(workspace, &cell.id, asked) {
+    let mut ran = match answers(workspace, &cell.id, asked) {
         Ok(ran) => ran,
         Err((stage, error)) => {
             // What the plan let through and the runtime refuses is a fault of the artifact, never a skip.
@@ -371,6 +388,7 @@ fn judged(
         }
     };
     let wanted = golden.map_or(&reference.outputs, |golden| &golden.answers);
+    ran.widen(wanted);
     match checks(&ran, wanted, asked.interface, asked.feeds.batch(), ladder, &cell.id) {
         Ok((checks, findings)) => {
             let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));

@@ -149,6 +149,8 @@ impl Workshop {
             device: None,
             calibration: None,
             mark_outputs: Vec::new(),
+            profiles: Vec::new(),
+            fixed: false,
         };
         let inputs = Inputs {
             manifest: &self.manifest,

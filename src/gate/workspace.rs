@@ -175,7 +175,8 @@ impl Workspace {
             Some(carried) => border::Declared::of(&ModelSource::Onnx { path: carried.path })?,
             None => declared,
         };
-        let engines_need_plain = declared.is_some_and(|declared| declared.engines_need_plain());
+        let engines_need_plain =
+            declared.is_some_and(|declared| declared.engines_need_plain(manifest.interface.is_some()));
         stop::keeps(format!(
             "no report was written; what was converted, built or installed is kept in `{}`",
             store.root().display()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::read::Source;
-use super::shapes::SampleSize;
+use super::shapes::{OpenSize, SampleSize, ShapeProfile};
 use super::tasks::{Named, OutputTask, RawTask};
 use super::{Input, Layout, Output, OutputKind};
 use crate::error::Result;
@@ -19,8 +19,10 @@ pub struct Interface {
     pub inputs: Vec<FedInput>,
     /// The outputs that are compared.
     pub outputs: Vec<GatedOutput>,
-    /// The sizes that inputs name, ascending, by name.
-    pub shapes: Vec<(String, Vec<usize>)>,
+    /// The sizes that inputs name.
+    pub shapes: Vec<OpenSize>,
+    /// What engines are built for, at least one.
+    pub profiles: Vec<ShapeProfile>,
 }
 
 impl Interface {
@@ -238,5 +240,5 @@ fn read(
         let (task, named) = raw.read(source)?;
         gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name, task, named });
     }
-    Ok(Interface { inputs: fed, outputs: gated, shapes: Vec::new() })
+    Ok(Interface { inputs: fed, outputs: gated, shapes: Vec::new(), profiles: Vec::new() })
 }

@@ -1,6 +1,7 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
 pub mod edit;
+mod engine;
 pub mod interface;
 mod raw;
 mod read;
@@ -327,6 +328,9 @@ pub struct EngineOptions {
     pub tactic_sources: Option<Vec<String>>,
     /// Timing cache.
     pub timing_cache: TimingCacheMode,
+    /// Whether a static engine of the same shape is asked beside each dynamic one; changes nothing of the engine itself.
+    #[serde(skip)]
+    pub witness: bool,
 }
 
 impl Default for EngineOptions {
@@ -342,6 +346,7 @@ impl Default for EngineOptions {
             candidates: 1,
             tactic_sources: None,
             timing_cache: TimingCacheMode::Record,
+            witness: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::shapes::RawShapes;
+use super::shapes::{RawProfile, RawShapes};
 use super::{CalibrationMethod, Layout, OutputKind, Resize, TimingCacheMode};
 
 #[derive(Deserialize)]
@@ -114,6 +114,10 @@ pub(super) struct RawEngine {
     pub(super) candidates: Option<Spanned<u32>>,
     pub(super) tactic_sources: Option<Vec<String>>,
     pub(super) timing_cache: Option<TimingCacheMode>,
+    #[serde(default)]
+    pub(super) witness: bool,
+    #[serde(default)]
+    pub(super) profile: Vec<Spanned<RawProfile>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -8,13 +8,14 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
+use super::engine;
 use super::interface::{self, Interface, RawFedInput};
-use super::raw::{Raw, RawAccuracy, RawEngine, RawInput, RawModel, RawOutput, RawRequire};
+use super::raw::{Raw, RawAccuracy, RawInput, RawModel, RawOutput, RawRequire};
 use super::shapes;
 use super::tasks::RawTask;
 use super::{
-    AccuracyLimits, Calibration, CalibrationMethod, EngineOptions, Input, LONGEST_SECONDS, Layout, MOST_THREADS,
-    Manifest, MatrixRow, Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
+    AccuracyLimits, Calibration, CalibrationMethod, Input, LONGEST_SECONDS, Layout, MOST_THREADS, Manifest, MatrixRow,
+    Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
 use crate::error::{Error, Result};
 use crate::files;
@@ -172,7 +173,7 @@ where
         }
         matrix.iter_mut().for_each(|row| row.precisions.retain(made));
     }
-    let engine = engine(source, raw.engine, &batches, input.fixed_batch)?;
+    let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;
     let mut confident_flips_allowed = Vec::new();
     for (name, allowed) in raw.agreement.confident_flips_allowed {
         let precision = name.get_ref().parse().map_err(|error: Error| pointed(source, name.span(), error))?;
@@ -444,55 +445,4 @@ fn matrix(
     }
     rows.sort_by_key(|row| row.library);
     Ok(rows)
-}
-
-fn engine(source: &Source<'_>, raw: RawEngine, batches: &[u32], fixed: Option<u32>) -> Result<EngineOptions> {
-    let default = EngineOptions::default();
-    let largest = batches.last().copied().unwrap_or(default.max_batch);
-    let smallest = batches.first().copied().unwrap_or(default.min_batch);
-    let value = |given: &Option<Spanned<u32>>, default: u32| given.as_ref().map_or(default, |given| *given.get_ref());
-    let max_batch = value(&raw.max_batch, fixed.unwrap_or_else(|| largest.max(default.max_batch)));
-    let min_batch = value(&raw.min_batch, fixed.unwrap_or(default.min_batch));
-    // Not `clamp`, which panics where the two contradict each other; that is said below.
-    let opt_batch = value(&raw.opt_batch, fixed.unwrap_or_else(|| default.opt_batch.min(max_batch).max(min_batch)));
-    let place = [&raw.max_batch, &raw.opt_batch, &raw.min_batch]
-        .into_iter()
-        .find_map(|given| given.as_ref().map(Spanned::span))
-        .unwrap_or(0..0);
-    if !(1 <= min_batch && min_batch <= opt_batch && opt_batch <= max_batch) {
-        return Err(source.error(
-            place,
-            format!("the profile needs 1 ≤ min ≤ opt ≤ max, not {min_batch}, {opt_batch}, {max_batch}"),
-        ));
-    }
-    if smallest < min_batch || largest > max_batch {
-        return Err(source.error(
-            place,
-            format!("batches {smallest} to {largest} do not fit the profile {min_batch} to {max_batch}"),
-        ));
-    }
-    if let Some(profiles) = raw.profiles.as_ref().filter(|profiles| !(1..=16).contains(profiles.get_ref())) {
-        return Err(source.error(profiles.span(), "an engine has 1 to 16 profiles"));
-    }
-    if let Some(level) = raw.optimization_level.as_ref().filter(|level| *level.get_ref() > 5) {
-        return Err(source.error(level.span(), "builder optimization levels are 0 to 5"));
-    }
-    if let Some(times) = raw.timing_iterations.as_ref().filter(|times| !(1..=100).contains(times.get_ref())) {
-        return Err(source.error(times.span(), "tactics are timed 1 to 100 times"));
-    }
-    if let Some(candidates) = raw.candidates.as_ref().filter(|candidates| !(1..=16).contains(candidates.get_ref())) {
-        return Err(source.error(candidates.span(), "an engine is chosen from 1 to 16 candidates"));
-    }
-    Ok(EngineOptions {
-        min_batch,
-        opt_batch,
-        max_batch,
-        profiles: value(&raw.profiles, default.profiles),
-        workspace_mebibytes: raw.workspace_mebibytes.unwrap_or(default.workspace_mebibytes),
-        optimization_level: raw.optimization_level.map(Spanned::into_inner),
-        timing_iterations: raw.timing_iterations.map(Spanned::into_inner),
-        candidates: value(&raw.candidates, default.candidates),
-        tactic_sources: raw.tactic_sources,
-        timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
-    })
 }

@@ -164,6 +164,9 @@ pub struct SessionOptions {
     /// Whether the outputs are inner tensors that are only looked at, or have no batch: any shape will do, an empty one too.
     #[serde(default)]
     pub inner_tensors: bool,
+    /// The optimization profile that runs everything; without one, for each shape the first that holds it.
+    #[serde(default)]
+    pub profile: Option<usize>,
     /// Whether integer products are summed exactly where the library would saturate them; see
     /// [`crate::onnx::products`].
     #[serde(default)]
@@ -181,6 +184,7 @@ impl Default for SessionOptions {
             optimize: true,
             emulate_half: false,
             inner_tensors: false,
+            profile: None,
             exact_products: false,
         }
     }

@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::discover::{Discovery, discover};
 use crate::manifest::EngineOptions;
 use crate::progress::Progress;
-use crate::runtime::tensorrt::BuildRequest;
+use crate::runtime::tensorrt::{BuildRequest, InputRange};
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::{BatchAxes, BatchAxis, Feeds, Tensor};
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId};
@@ -208,12 +208,15 @@ impl Bench<'_> {
     }
 
     fn build(&mut self, case: &Case) -> Result<()> {
+        let profile = held(case)?;
         let request = BuildRequest {
             installation: self.installation.clone(),
             onnx: case.model.clone(),
             precision: Precision::Fp32,
             options: EngineOptions { optimization_level: self.quick_level(), ..EngineOptions::default() },
             engine: self.engine.clone(),
+            profiles: vec![profile],
+            fixed: false,
             calibration: None,
             timing_cache: None,
             mark_outputs: Vec::new(),
@@ -249,6 +252,16 @@ impl Bench<'_> {
         let axes = BatchAxes { outputs, ..BatchAxes::default() };
         Ok(self.worker()?.run_laid_out(&feeds, 1, false, &axes)?.outputs)
     }
+}
+
+/// A profile that holds the inputs of every data set: shapes, and values where they decide shapes.
+fn held(case: &Case) -> Result<Vec<InputRange>> {
+    let first = case.sets.first().map_or(&[][..], |set| &set.inputs);
+    let range = |input: &Tensor| {
+        let named = case.sets.iter().flat_map(|set| &set.inputs).filter(|other| other.name == input.name);
+        InputRange::of(&named.collect::<Vec<_>>())
+    };
+    first.iter().map(range).collect()
 }
 
 /// The reason of a case that is not run, alike for all that share it: what lies at the bottom, without the case's own file.

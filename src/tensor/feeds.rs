@@ -77,6 +77,18 @@ impl Feeds {
         &mut self.samples
     }
 
+    /// The same feeds with every tensor as `change` gives it back, of the same name and samples.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub(crate) fn map(self, mut change: impl FnMut(Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self {
+            samples: self.samples.into_iter().map(&mut change).collect::<Result<_>>()?,
+            shared: self.shared.into_iter().map(&mut change).collect::<Result<_>>()?,
+            batch: self.batch,
+        })
+    }
+
     /// The tensors that are the same for every sample.
     pub fn shared(&self) -> &[Tensor] {
         &self.shared

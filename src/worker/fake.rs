@@ -371,7 +371,8 @@ pub(crate) fn no_measurement() -> Measurement {
 
 /// Writes the engine that is asked for.
 pub(crate) fn built(request: &BuildRequest) -> io::Result<BuildOutcome> {
-    let text = format!("{} {} {:?}", request.onnx.display(), request.precision, request.options);
+    let BuildRequest { onnx, precision, options, profiles, fixed, .. } = request;
+    let text = format!("{} {precision} {options:?} {profiles:?} {fixed}", onnx.display());
     std::fs::write(&request.engine, &text)?;
     let (sha256, bytes) = (digest_bytes(text.as_bytes()), text.len() as u64);
     Ok(BuildOutcome {
@@ -392,6 +393,8 @@ pub(crate) fn built(request: &BuildRequest) -> io::Result<BuildOutcome> {
             tactic_sources_without: Vec::new(),
             options: request.options.clone(),
             profiles: Vec::new(),
+            ranges: request.profiles.clone(),
+            fixed: request.fixed,
             build_milliseconds: 1000,
             candidates: Vec::new(),
             built: String::new(),

@@ -54,6 +54,12 @@ enum Fault {
     SwapOutputs,
     /// Takes this many times as long.
     Slow(f64),
+    /// Scales every float by 1 % where a sample of the first input has none of these numbers of values.
+    Between(Vec<usize>),
+    /// Scales every float by 1 % in the run after one of another shape.
+    KeepsShape,
+    /// Scales every float by 1 % in sessions that were opened for this optimization profile.
+    Profile(usize),
 }
 
 /// The faults of this process.
@@ -62,6 +68,10 @@ pub(super) struct Faults {
     faults: Vec<Planted>,
     /// Library and precision of the session that is open or being opened.
     session: Option<(Library, Precision)>,
+    /// The optimization profile that it was opened for.
+    profile: Option<usize>,
+    /// The shape of a sample of the first input, of this run and the one before.
+    shapes: [Option<Vec<usize>>; 2],
 }
 
 /// A fault and where it is provoked.
@@ -109,6 +119,14 @@ impl Faults {
                 "swap-slots" => Fault::SwapSlots,
                 "layout" => Fault::Layout,
                 "swap-outputs" => Fault::SwapOutputs,
+                "keeps-shape" => Fault::KeepsShape,
+                _ if let Some(sizes) = what.strip_prefix("between=") => {
+                    let sizes = sizes.split('+').map(str::parse).collect::<std::result::Result<_, _>>();
+                    Fault::Between(sizes.map_err(|_| wrong())?)
+                }
+                _ if let Some(profile) = what.strip_prefix("profile=") => {
+                    Fault::Profile(profile.parse().map_err(|_| wrong())?)
+                }
                 _ if let Some((change, name)) = Change::parse(what) => Fault::Change(change, name),
                 _ => match what.strip_prefix("slow=").and_then(|factor| factor.parse().ok()) {
                     Some(factor) if factor >= 1.0 => Fault::Slow(factor),
@@ -117,12 +135,20 @@ impl Faults {
             };
             faults.push(Planted { fault, request: request.to_owned(), library, precision });
         }
-        Ok(Self { faults, session: None })
+        Ok(Self { faults, ..Self::default() })
     }
 
-    /// What follows is asked of a session of `library` in `precision`.
-    pub(super) const fn serve(&mut self, library: Library, precision: Precision) {
+    /// What follows is asked of a session of `library` in `precision`, opened for `profile`.
+    pub(super) fn serve(&mut self, library: Library, precision: Precision, profile: Option<usize>) {
         self.session = Some((library, precision));
+        (self.profile, self.shapes) = (profile, [None, None]);
+    }
+
+    /// What is run next.
+    pub(super) fn see(&mut self, inputs: &[Tensor]) {
+        let shape = inputs.first().map(|input| input.shape.get(1..).unwrap_or_default().to_vec());
+        let [last, _] = &mut self.shapes;
+        self.shapes = [shape, last.take()];
     }
 
     fn of<'a>(&'a self, request: &'a str) -> impl Iterator<Item = &'a Fault> {
@@ -187,6 +213,19 @@ impl Faults {
                     change(&mut output.values, &|index, value| if index == 0 { f64::INFINITY } else { value });
                 }
                 Fault::Short => *output = output.first(output.batch().saturating_sub(1))?,
+                Fault::Between(sizes) => {
+                    let [now, _] = &self.shapes;
+                    if now.as_ref().is_some_and(|shape| !sizes.contains(&shape.iter().product())) {
+                        scale(output);
+                    }
+                }
+                Fault::KeepsShape => {
+                    let [now, before] = &self.shapes;
+                    if before.is_some() && now != before {
+                        scale(output);
+                    }
+                }
+                Fault::Profile(profile) if self.profile == Some(*profile) => scale(output),
                 Fault::Change(change, name) if *name == output.name => change.apply(output),
                 Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
@@ -241,6 +280,10 @@ impl Faults {
     pub(super) fn slowdown(&self, request: &str) -> f64 {
         self.of(request).map(|fault| if let Fault::Slow(factor) = fault { *factor } else { 1.0 }).product()
     }
+}
+
+fn scale(output: &mut Tensor) {
+    change(&mut output.values, &|_, value| value * 1.01);
 }
 
 /// Changes the values of floats of any width; others stay.
@@ -299,6 +342,9 @@ mod tests {
     #[case("slow=fast@measure")]
     #[case("slow=NaN@measure")]
     #[case("nan@run/torch")]
+    #[case("between=@run")]
+    #[case("between=8+x@run")]
+    #[case("profile=first@run")]
     #[case("nan@run,oops@run")]
     fn what_is_no_fault_is_refused(#[case] text: &str) {
         let error = Faults::parse(text).unwrap_err();
@@ -309,15 +355,15 @@ mod tests {
     fn a_fault_is_provoked_in_its_request_and_library_only() {
         let mut faults = Faults::parse("slow=2@run/litert,slow=3@measure").unwrap();
         assert_eq!((faults.slowdown("run"), faults.slowdown("measure"), faults.slowdown("open")), (1.0, 3.0, 1.0));
-        faults.serve(Library::Onnxruntime, Precision::Fp32);
+        faults.serve(Library::Onnxruntime, Precision::Fp32, None);
         assert_eq!(faults.slowdown("run"), 1.0);
-        faults.serve(Library::Litert, Precision::Fp32);
+        faults.serve(Library::Litert, Precision::Fp32, None);
         assert_eq!((faults.slowdown("run"), faults.slowdown("measure")), (2.0, 3.0));
         assert_eq!(Faults::parse("slow=2@run,slow=3@run,nan@run").unwrap().slowdown("run"), 6.0);
         let mut faults = Faults::parse("slow=2@run/onnxruntime/fp16").unwrap();
-        faults.serve(Library::Onnxruntime, Precision::Fp32);
+        faults.serve(Library::Onnxruntime, Precision::Fp32, None);
         assert_eq!(faults.slowdown("run"), 1.0);
-        faults.serve(Library::Onnxruntime, Precision::Fp16);
+        faults.serve(Library::Onnxruntime, Precision::Fp16, None);
         assert_eq!(faults.slowdown("run"), 2.0);
     }
 
@@ -372,6 +418,26 @@ mod tests {
         assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
         let (output, values) = spoilt("nan@open,print@run", &[1, 2], 1);
         assert_eq!((output.name.as_str(), values), ("y", vec![0.0, 1.0]));
+    }
+
+    #[test]
+    fn shapes_and_profiles_are_spoilt_on_demand() {
+        let run = |text: &str, profile: Option<usize>, widths: &[usize]| -> Vec<bool> {
+            let mut faults = Faults::parse(text).unwrap();
+            faults.serve(Library::Tensorrt, Precision::Fp32, profile);
+            let spoilt = |width: &usize| {
+                let mut output = tensor(&[1, *width]);
+                faults.see(std::slice::from_ref(&output));
+                faults.spoil("run", &mut output, 1).unwrap();
+                output != tensor(&[1, *width])
+            };
+            widths.iter().map(spoilt).collect()
+        };
+        assert_eq!(run("between=2+4@run", None, &[2, 3, 4, 5]), [false, true, false, true]);
+        assert_eq!(run("keeps-shape@run", None, &[2, 2, 3, 3, 2]), [false, false, true, false, true]);
+        assert_eq!(run("profile=1@run", Some(1), &[2, 3]), [true, true]);
+        assert_eq!(run("profile=1@run", Some(0), &[2]), [false]);
+        assert_eq!(run("profile=1@run", None, &[2]), [false]);
     }
 
     #[test]

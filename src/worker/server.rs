@@ -95,7 +95,7 @@ impl State {
                 Ok((Reply::Device(device), Vec::new()))
             }
             Request::Open(request) => {
-                self.faults.serve(request.installation.id.library, request.precision);
+                self.faults.serve(request.installation.id.library, request.precision, request.options.profile);
                 self.faults.before("open");
                 // The old session's memory is wanted by the new one.
                 self.session = None;
@@ -165,6 +165,7 @@ impl State {
         for input in feeds.with_samples_mut() {
             self.faults.spoil_input("run", input);
         }
+        self.faults.see(feeds.with_samples());
         let batches = batches(&feeds, batch)?;
         let session = self.session.as_mut().ok_or_else(|| Error::failed("the worker has no session open"))?;
         let before = session.transfers();

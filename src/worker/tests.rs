@@ -239,6 +239,8 @@ fn build_request(candidates: u32) -> crate::runtime::tensorrt::BuildRequest {
         precision: Precision::Fp32,
         options: crate::manifest::EngineOptions { candidates, ..Default::default() },
         engine: "m.engine".into(),
+        profiles: Vec::new(),
+        fixed: false,
         calibration: None,
         timing_cache: None,
         mark_outputs: Vec::new(),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use trtgate::convert::environment::{EXPORT, find_in};
 use trtgate::convert::store::Store;
-use trtgate::findings::Report;
+use trtgate::findings::{CellReport, Report};
 use trtgate::vocabulary::Status;
 
 use crate::context::{Context, Run, report};
@@ -153,22 +153,48 @@ fn open_sizes_are_found_by_init_and_gated_at_each() {
 
     let several = written.replace("steps = [16]", "steps = [1, 7, 16]");
     let (run, found) = gate(&context, &several, None);
-    assert_eq!((run.code, statuses(&found)), (0, vec![Status::Pass; 12]), "{}", run.shown());
+    // Ends, the preferred size and one step beside it, three in between, in two precisions and batches.
+    assert_eq!((run.code, statuses(&found)), (0, vec![Status::Pass; 32]), "{}", run.shown());
     let cells: Vec<String> = found.cells.iter().map(|cell| cell.id().to_string()).collect();
-    assert_eq!(
-        cells[..3],
-        ["onnxruntime/fp32/batch-1/steps=1", "onnxruntime/fp32/batch-1/steps=7", "onnxruntime/fp32/batch-1/steps=16"]
-    );
+    for steps in [1, 6, 7, 8, 16] {
+        let cell = format!("onnxruntime/fp32/batch-1/steps={steps}");
+        assert!(cells.contains(&cell), "{cell} of {cells:?}");
+    }
+    assert!(found.notes.iter().any(|note| note.starts_with("8 shapes: ")), "{:?}", found.notes);
     assert!(run.stdout.contains("fp16 at steps=7"), "{}", run.shown());
-    assert!(found.cells[7].replay.ends_with("--batch 1 --shape steps=7"), "{}", found.cells[7].replay);
-    let values: Vec<String> = found.cells.iter().map(|cell| cell.checks[1].detail.clone()).collect();
-    assert!(values[7].starts_with("output `z`: 1344 values"), "{values:?}");
+    let seven = found.cells.iter().find(|cell| cell.id().to_string() == "onnxruntime/fp16/batch-1/steps=7").unwrap();
+    assert!(seven.replay.ends_with("--batch 1 --shape steps=7"), "{}", seven.replay);
+    let values: Vec<&str> = seven.checks.iter().map(|check| check.detail.as_str()).collect();
+    assert!(values[1].starts_with("output `z`: 1344 values"), "{values:?}");
+    assert!(values.iter().any(|told| told.contains("bit for bit as before, after `steps=8`")), "{values:?}");
 
     let chosen = context.run(&["gate", "--shape", "steps=7", "--precision", "fp16", "--json", "report.json"]);
     assert_eq!((chosen.code, report(&context.path("report.json")).cells.len()), (0, 2), "{}", chosen.shown());
-    let unknown = context.run(&["gate", "--shape", "steps=8"]);
+    let unknown = context.run(&["gate", "--shape", "steps=17"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.stderr.contains("it has steps=1 steps=7 steps=16"), "{}", unknown.shown());
+    assert!(unknown.stderr.contains("it has steps=1 steps="), "{}", unknown.shown());
+
+    // Right at both ends and the preferred size, wrong in between; and a session that keeps something of another shape.
+    let (run, found) = gate(&context, &several, Some("between=3+21+48@run/onnxruntime/fp16"));
+    assert_eq!(
+        (run.code, statuses(&found).iter().filter(|one| **one == Status::Fail).count()),
+        (1, 10),
+        "{}",
+        run.shown()
+    );
+    let between = |cell: &&CellReport| cell.status == Status::Fail;
+    for cell in found.cells.iter().filter(between) {
+        let reason = cell.reason.clone().unwrap_or_default();
+        assert!(reason.ends_with("(`steps=1`, `steps=7`, `steps=16`), wrong in between"), "{reason}");
+    }
+    let (run, found) = gate(&context, &several, Some("keeps-shape@run/onnxruntime/fp16"));
+    assert_eq!(run.code, 1, "{}", run.shown());
+    let failed: Vec<&CellReport> = found.cells.iter().filter(|cell| cell.status == Status::Fail).collect();
+    assert_eq!(failed.len(), 16);
+    for cell in failed {
+        let reason = cell.reason.clone().unwrap_or_default();
+        assert!(reason.starts_with("something of `steps=") && reason.contains("a fresh session"), "{reason}");
+    }
 }
 
 #[test]

@@ -99,6 +99,8 @@ fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
         precision: Precision::Int8,
         options: trtgate::manifest::EngineOptions::default(),
         engine: context.path("model.engine"),
+        profiles: Vec::new(),
+        fixed: false,
         calibration: None,
         timing_cache: None,
         mark_outputs: Vec::new(),

@@ -83,30 +83,45 @@ pub fn places(words: &[String]) -> Places {
     places
 }
 
-/// Where a name stands in a family: its place and the first release that has it, or `None` if no release has it.
-/// An error if two releases of the family disagree, or a later release lost it.
-pub fn place_in_family(
-    facts: &Facts,
-    interface: &str,
-    name: &str,
-    releases: &[&str],
-) -> Result<Option<(u32, String)>, String> {
+/// Where a name stands in a family.
+#[derive(Debug)]
+pub struct Found {
+    /// Its place.
+    pub place: u32,
+    /// The first release that has it.
+    pub first: String,
+    /// Its place in the family's releases of TensorRT for RTX, where it is another one there.
+    pub in_rtx: Option<u32>,
+}
+
+/// Where a name stands in a family; `None` if no release has it. An error if two releases of the family disagree, but for those
+/// of TensorRT for RTX, which agree among themselves; or if a later release lost it.
+pub fn place_in_family(facts: &Facts, interface: &str, name: &str, releases: &[&str]) -> Result<Option<Found>, String> {
     let lists = facts.get(interface).ok_or_else(|| format!("no facts about `{interface}`"))?;
-    let mut found: Option<(u32, String)> = None;
+    let own = |release: &str| release.starts_with("rtx-") && !releases.iter().all(|one| one.starts_with("rtx-"));
+    let mut found: Option<Found> = None;
     for release in releases {
         let Some(words) = lists.get(*release) else { continue };
-        match (places(words).get(name).copied(), &found) {
+        match (places(words).get(name).copied(), &mut found) {
             (Some(_), None) if release.starts_with("rtx-") && releases.first() != Some(release) => {
                 // Version numbers of TensorRT and TensorRT for RTX cannot be ordered against each other.
                 return Err(format!(
                     "{interface}::{name} appears only in {release}, whose family other libraries share"
                 ));
             }
-            (Some(place), None) => found = Some((place, (*release).to_owned())),
-            (Some(place), Some((known, first))) if place != *known => {
+            (Some(place), None) => found = Some(Found { place, first: (*release).to_owned(), in_rtx: None }),
+            (Some(place), Some(Found { place: known, in_rtx: in_rtx @ None, .. }))
+                if own(release) && place != *known =>
+            {
+                *in_rtx = Some(place);
+            }
+            (Some(place), Some(Found { in_rtx: Some(known), .. })) if own(release) && place == *known => {}
+            (Some(place), Some(Found { place: known, first, in_rtx })) if place != *known || in_rtx.is_some() => {
                 return Err(format!("{interface}::{name} stands at {known} in {first} but at {place} in {release}"));
             }
-            (None, Some((_, first))) => return Err(format!("{interface}::{name} is in {first} but not in {release}")),
+            (None, Some(Found { first, .. })) => {
+                return Err(format!("{interface}::{name} is in {first} but not in {release}"));
+            }
             _ => {}
         }
     }
@@ -177,10 +192,18 @@ pub fn render(facts: &Facts, needed: &[(String, Vec<String>)]) -> Result<String,
                 let literal = if name == "~" { "~" } else { name };
                 let value = match place_in_family(facts, interface, name, releases)? {
                     None => format!("Slot::absent(\"{literal}\")"),
-                    Some((place, first)) if releases.first() == Some(&first.as_str()) => {
+                    Some(Found { place, first, in_rtx: Some(rtx) }) if releases.first() == Some(&first.as_str()) => {
+                        format!("Slot::split(\"{literal}\", {place}, {rtx})")
+                    }
+                    Some(Found { in_rtx: Some(_), first, .. }) => {
+                        return Err(format!(
+                            "{interface}::{name} is new in {first}, and elsewhere in TensorRT for RTX"
+                        ));
+                    }
+                    Some(Found { place, first, in_rtx: None }) if releases.first() == Some(&first.as_str()) => {
                         format!("Slot::at(\"{literal}\", {place})")
                     }
-                    Some((place, first)) => {
+                    Some(Found { place, first, in_rtx: None }) => {
                         let (major, minor) = major_minor(&first).ok_or_else(|| format!("odd release `{first}`"))?;
                         format!("Slot::since(\"{literal}\", {place}, {major}, {minor})")
                     }

@@ -156,6 +156,17 @@ impl PinnedBuffer {
         self.range.bytes
     }
 
+    /// The address, for a call into TensorRT that may use the content from now on; valid while a clone of `self` lives. Views wait
+    /// for the device's work.
+    ///
+    /// # Errors
+    ///
+    /// While a view exists.
+    pub fn lend(&self) -> Result<*mut c_void> {
+        self.memory.begin_work()?;
+        Ok(self.memory.address(self.range.offset).cast())
+    }
+
     /// The content as whole elements; waits for the device first if copies may be using it.
     ///
     /// # Errors

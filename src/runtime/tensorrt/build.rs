@@ -15,6 +15,7 @@ use crate::runtime::cuda::{Device, Driver};
 use crate::runtime::tensorrt::calibration::{self, CalibrationRequest};
 use crate::runtime::tensorrt::metadata::{EngineMetadata, Environment, SCHEMA, sha256, write_whole};
 use crate::runtime::tensorrt::profile::{self, BatchRange};
+use crate::runtime::tensorrt::ranges::InputRange;
 use crate::runtime::tensorrt::result::{Builder, Config, Library, Network, Runtime, Typing};
 use crate::runtime::tensorrt::sys::Family;
 use crate::runtime::tensorrt::timing_cache::{TimingCache, TimingCacheOutcome};
@@ -33,6 +34,12 @@ pub struct BuildRequest {
     pub precision: Precision,
     /// Batch range, limits, timing cache mode.
     pub options: EngineOptions,
+    /// The optimization profiles, the ranges of every input in each; of a classifier none, whose batch `options` say.
+    #[serde(default)]
+    pub profiles: Vec<Vec<InputRange>>,
+    /// Whether the engine is static: of the preferred shapes of the first of `profiles`, and no others.
+    #[serde(default)]
+    pub fixed: bool,
     /// Where the engine goes; its metadata goes to the same name with `.json` added.
     pub engine: PathBuf,
     /// Samples for the entropy calibrator; needed for [`Precision::Int8Calibrated`] only.
@@ -131,6 +138,8 @@ pub fn build(request: &BuildRequest) -> Result<BuildOutcome> {
         tactic_sources_without: built.tactic_sources_without,
         options: request.options.clone(),
         profiles: built.profiles,
+        ranges: request.profiles.clone(),
+        fixed: request.fixed,
         build_milliseconds: u64::try_from(built.elapsed.as_millis()).unwrap_or(u64::MAX),
         candidates,
         built: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
@@ -195,9 +204,18 @@ fn build_once(
     let mut config = builder.config()?;
     let flags = set_precision(&config, &network, library.family(), request.precision)?;
     let tactic_sources_without = set_options(&config, library, &request.options)?;
-    let range = BatchRange::of(&network, &request.options)?;
-    let profiles = profile::add(&builder, &mut config, &network, range, &request.options)?;
+    let range = match request.profiles.as_slice() {
+        [] => Some(BatchRange::of(&network, &request.options)?),
+        _ => None,
+    };
+    let profiles = if request.fixed {
+        profile::fix(&network, &request.profiles)?;
+        Vec::new()
+    } else {
+        profile::add(&builder, &mut config, &network, range, request)?
+    };
     if request.precision == Precision::Int8Calibrated {
+        let range = range.ok_or_else(|| Error::unsupported("calibration of a network with profiles of its own"))?;
         calibration::prepare(request, &builder, &mut config, &network, range, device)?;
     }
     if let Some(cache) = cache {
@@ -384,7 +402,7 @@ fn engine_layers(library: &'static Library, device: Option<&Device>, bytes: &[u8
     let engine = Runtime::new(library, Some(device))?.deserialize(bytes)?;
     let context = engine.context()?;
     for input in session::signature(&engine)?.inputs {
-        if input.shape.first().is_some_and(Option::is_none) {
+        if input.shape.contains(&None) {
             let [_, preferred, _] = engine.profile_range(&input.name, 0)?;
             context.set_input_shape(&input.name, &preferred)?;
         }
@@ -418,6 +436,8 @@ mod tests {
             onnx: PathBuf::new(),
             precision: Precision::Int8,
             options,
+            profiles: Vec::new(),
+            fixed: false,
             engine: PathBuf::new(),
             calibration: None,
             timing_cache: Some(PathBuf::from("timing.cache")),

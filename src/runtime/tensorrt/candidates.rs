@@ -105,7 +105,6 @@ pub(super) fn measure(
 ) -> Result<u64> {
     let device = device.ok_or_else(|| Error::missing("engines are compared by running them, which needs a GPU"))?;
     let engine = Runtime::new(library, Some(device))?.deserialize(engine)?;
-    let preferred = usize::try_from(request.options.opt_batch).unwrap_or(1);
     let open = OpenRequest {
         installation: request.installation.clone(),
         artifact: request.engine.clone(),
@@ -115,17 +114,18 @@ pub(super) fn measure(
         options: SessionOptions { device: request.device, ..SessionOptions::default() },
     };
     let mut session = EngineSession::with_engine(device.clone(), engine, &open)?;
-    let [least, most] = session.batches();
-    let feeds = made_up(&session.signature().inputs, preferred.clamp(least, most))?;
+    let feeds = made_up(&session.preferred()?)?;
     let measured = session.measure(&[feeds], &contract(request.options.profiles))?;
     Ok(measured.samples_per_second().round() as u64)
 }
 
-/// A batch of any values: the time of a dense network does not depend on them.
-fn made_up(inputs: &[TensorSpec], batch: usize) -> Result<Feeds> {
-    let tensors = inputs.iter().map(|input| input.made_up(batch)).collect::<Result<Vec<_>>>()?;
-    let (shared, samples) = tensors.into_iter().partition(|tensor| tensor.shape.is_empty());
-    Feeds::new(samples, shared)
+/// Any values of inputs whose sizes are all known: the time of a dense network does not depend on them.
+fn made_up(inputs: &[TensorSpec]) -> Result<Feeds> {
+    let first = |input: &TensorSpec| input.shape.first().copied().flatten().unwrap_or(1);
+    let tensors = inputs.iter().map(|input| input.made_up(first(input))).collect::<Result<Vec<_>>>()?;
+    let (shared, samples): (Vec<_>, Vec<_>) = tensors.iter().cloned().partition(|tensor| tensor.shape.is_empty());
+    // Where first dimensions differ, there is no batch.
+    Feeds::new(samples, shared).or_else(|_| Feeds::whole(tensors))
 }
 
 #[cfg(test)]
@@ -223,16 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_made_up_for_one_open_dimension() {
-        let spec = |shape: &[Option<usize>]| TensorSpec {
-            name: "x".to_owned(),
+    fn inputs_are_made_up_of_known_sizes() {
+        let spec = |name: &str, shape: &[Option<usize>]| TensorSpec {
+            name: name.to_owned(),
             element_type: crate::tensor::ElementType::Float32,
             shape: shape.to_vec(),
         };
-        let feeds = made_up(&[spec(&[None, Some(3), Some(2)])], 4).unwrap();
+        let feeds = made_up(&[spec("x", &[Some(4), Some(3), Some(2)]), spec("rate", &[])]).unwrap();
         let input = feeds.get("x").unwrap();
-        assert_eq!((input.shape.as_slice(), input.values.len()), ([4, 3, 2].as_slice(), 24));
-        assert!(made_up(&[spec(&[None, None])], 4).is_err());
-        assert!(made_up(&[], 4).is_err());
+        assert_eq!((input.shape.as_slice(), input.values.len(), feeds.batch()), ([4, 3, 2].as_slice(), 24, 4));
+        assert_eq!(made_up(&[spec("x", &[Some(4)]), spec("y", &[Some(3)])]).unwrap().batch(), 1);
+        assert!(made_up(&[spec("x", &[Some(4), None])]).is_err());
     }
 }

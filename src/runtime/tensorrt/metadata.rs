@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::EngineOptions;
 use crate::runtime::tensorrt::candidates::Candidate;
+use crate::runtime::tensorrt::ranges::InputRange;
 use crate::vocabulary::{Precision, RuntimeId};
 
 /// Name of the schema.
@@ -70,6 +71,12 @@ pub struct EngineMetadata {
     pub options: EngineOptions,
     /// Optimization profiles, smallest, preferred and largest batch each; empty for a fixed batch.
     pub profiles: Vec<[u32; 3]>,
+    /// Optimization profiles of other models: the ranges of every input in each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Vec<InputRange>>,
+    /// Whether it is static: of the preferred shapes of the first of `ranges` alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fixed: bool,
     /// Time the build took, milliseconds.
     pub build_milliseconds: u64,
     /// The engines that it was chosen from, itself among them; empty if it is the only one that was built.
@@ -79,6 +86,11 @@ pub struct EngineMetadata {
     pub built: String,
     /// Where it was built.
     pub environment: Environment,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(fixed: &bool) -> bool {
+    !*fixed
 }
 
 /// `ENGINE.json` for `ENGINE`.
@@ -174,6 +186,8 @@ pub(crate) mod tests {
             tactic_sources_without: Vec::new(),
             options: EngineOptions::default(),
             profiles: vec![[1, 16, 32]],
+            ranges: Vec::new(),
+            fixed: false,
             build_milliseconds: 6000,
             candidates: Vec::new(),
             built: "2026-01-01T00:00:00Z".to_owned(),

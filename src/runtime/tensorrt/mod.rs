@@ -24,8 +24,10 @@ pub mod metadata;
 pub mod pipeline;
 pub(crate) mod places;
 mod profile;
+mod ranges;
 mod result;
 mod session;
+mod slots;
 mod sys;
 #[cfg(test)]
 pub(crate) mod test_model;
@@ -36,6 +38,7 @@ pub use calibration::CalibrationRequest;
 pub use candidates::Candidate;
 pub use metadata::{EngineMetadata, Environment};
 pub use places::VARIABLE as PATH_VARIABLE;
+pub use ranges::InputRange;
 pub use result::{Engine, ExecutionContext, Role};
 pub use session::EngineSession;
 pub use timing_cache::TimingCacheOutcome;

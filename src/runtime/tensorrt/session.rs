@@ -1,30 +1,24 @@
 //! A loaded engine that runs batches.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::runtime::cuda::{Device, DeviceBuffer, PinnedBuffer, Stream};
+use crate::runtime::cuda::{Device, Stream};
 use crate::runtime::tensorrt::build::{environment, open_driver};
 use crate::runtime::tensorrt::metadata::EngineMetadata;
+use crate::runtime::tensorrt::ranges::{self, Held};
 use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
+use crate::runtime::tensorrt::slots::{self, Slot};
 use crate::runtime::tensorrt::{capabilities, layers, pipeline};
 use crate::runtime::{OpenRequest, Session, border};
-use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, Values, element_count};
+use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 
-/// One tensor of an engine, with memory for its largest extent on both sides.
-struct Slot {
-    spec: TensorSpec,
-    device: DeviceBuffer,
-    host: PinnedBuffer,
-    /// Whether its values are asked for.
-    wanted: bool,
-}
-
-/// An engine, a context, and memory for the largest batch.
+/// An engine, a context, and memory for the largest shapes of its first profile, or of more where something larger comes.
 pub struct EngineSession {
     // Declared first, dropped first: the context refers to the memory below. Each holds what it works with itself.
     context: ExecutionContext,
@@ -33,11 +27,17 @@ pub struct EngineSession {
     stream: Stream,
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
-    /// The inputs as they are fed, whose batch is checked apart.
+    /// The inputs as they are fed, whose sizes are checked apart.
     fed: Vec<TensorSpec>,
     signature: Signature,
-    batches: [usize; 2],
-    dynamic: bool,
+    /// What each profile holds.
+    profiles: Vec<Held>,
+    /// The profile that everything is run by, where one is asked for.
+    asked: Option<usize>,
+    /// The context's profile.
+    profile: usize,
+    /// Smallest and largest batch, where nothing else is open.
+    batches: Option<[usize; 2]>,
     transfers: TransferCount,
 }
 
@@ -80,8 +80,9 @@ impl EngineSession {
             return Err(Error::unsupported(format!("input `{}` takes {}", input.name, input.element_type))
                 .hint("export the model with inputs of floats, whole numbers or booleans"));
         }
-        let batches = batch_range(&engine, &signature.inputs)?;
-        if request.batch > batches[1] {
+        let profiles = held(&engine, &signature.inputs)?;
+        let batches = batch_range(&signature.inputs, &profiles);
+        if let Some(batches) = batches.filter(|batches| request.batch > batches[1]) {
             return Err(outside(request.batch, batches));
         }
         let context = engine.context()?;
@@ -91,60 +92,99 @@ impl EngineSession {
         {
             return Err(Error::input(format!("the engine has no output `{absent}`")));
         }
-        // Output extents follow from the largest batch.
-        let open = |input: &&TensorSpec| input.shape.first().is_some_and(Option::is_none);
-        for input in signature.inputs.iter().filter(open) {
-            let fixed = input.shape.iter().skip(1).map(|extent| extent.unwrap_or(0) as i64);
-            let largest: Vec<i64> = std::iter::once(batches[1] as i64).chain(fixed).collect();
-            context.set_input_shape(&input.name, &largest)?;
+        let asked = request.options.profile;
+        let profile = asked.unwrap_or(0);
+        // The first context has the first profile from the beginning.
+        if profile != 0 {
+            context.set_profile(profile, &stream)?;
         }
-        let dynamic = signature.inputs.iter().any(|input| open(&input));
+        let largest = profiles.get(profile).map_or(&[][..], |held| &held.0);
+        for (input, (name, [_, most])) in signature.inputs.iter().zip(largest) {
+            if input.shape.contains(&None) {
+                context.set_input_shape(name, &most.iter().map(|size| *size as i64).collect::<Vec<_>>())?;
+            }
+        }
+        let on_host = |spec: &TensorSpec| engine.is_shape(&spec.name);
+        let by_values = signature.inputs.iter().map(on_host).collect::<Result<Vec<_>>>()?.contains(&true);
         let slot = |spec: &TensorSpec| -> Result<Slot> {
-            let elements = context.shape(&spec.name)?.iter().try_fold(1_usize, |product, extent| {
-                usize::try_from(*extent).ok().and_then(|extent| product.checked_mul(extent))
-            });
-            let bytes = elements
-                .and_then(|elements| elements.checked_mul(spec.element_type.bytes()?))
-                .ok_or_else(|| Error::unsupported(format!("the extent of `{}` depends on its values", spec.name)))?;
-            let memory = Slot {
-                spec: spec.clone(),
-                device: device.allocate(bytes.max(1))?,
-                host: device.allocate_pinned(bytes.max(1))?,
-                wanted: request.options.outputs.is_empty() || request.options.outputs.contains(&spec.name),
+            let bytes = match bytes_of(&context, spec)? {
+                Some(bytes) => bytes,
+                // The values that decide it come with the first run.
+                None if by_values => 0,
+                None => {
+                    return Err(Error::unsupported(format!("the extent of `{}` depends on its values", spec.name)));
+                }
             };
-            context.set_tensor_buffer(&spec.name, &memory.device)?;
-            Ok(memory)
+            let wanted = request.options.outputs.is_empty() || request.options.outputs.contains(&spec.name);
+            let slot = Slot::new(&device, spec, bytes, wanted, on_host(spec)?)?;
+            slot.bind(&context)?;
+            Ok(slot)
         };
         let inputs = signature.inputs.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let fed = signature.inputs.iter().map(TensorSpec::of_any_batch).collect();
         // Every output needs memory; only those asked for are copied back.
         let outputs = signature.outputs.iter().map(slot).collect::<Result<Vec<_>>>()?;
         let transfers = TransferCount::default();
-        Ok(Self { context, engine, device, stream, inputs, outputs, fed, signature, batches, dynamic, transfers })
+        Ok(Self {
+            context,
+            engine,
+            device,
+            stream,
+            inputs,
+            outputs,
+            fed,
+            signature,
+            profiles,
+            asked,
+            profile,
+            batches,
+            transfers,
+        })
     }
 
     /// Binds the session's own memory to its context.
     fn bind(&self) -> Result<()> {
-        let mut slots = self.inputs.iter().chain(&self.outputs);
-        slots.try_for_each(|slot| self.context.set_tensor_buffer(&slot.spec.name, &slot.device))
+        self.inputs.iter().chain(&self.outputs).try_for_each(|slot| slot.bind(&self.context))
+    }
+
+    /// Lets the context take `fed`: by the profile that is asked for, or one that holds it.
+    ///
+    /// # Errors
+    ///
+    /// `Input`, before anything runs, where no profile does.
+    fn take(&mut self, fed: &[(&str, &[usize])]) -> Result<()> {
+        let profile = ranges::choose(&self.profiles, self.asked, fed)?;
+        if profile != self.profile {
+            self.context.set_profile(profile, &self.stream)?;
+            self.stream.synchronize()?;
+            self.profile = profile;
+        }
+        Ok(())
     }
 
     /// `count` contexts that can run at once: the session's own and new ones, each with a profile of its own where the
     /// family asks for that.
     fn contexts(&self, count: usize) -> Result<Vec<ExecutionContext>> {
-        let profiles = self.engine.profile_count()?;
         let shared = capabilities::contexts_share_profiles(self.engine.library().family());
-        if self.dynamic && !shared && count > profiles {
+        let dynamic = self.signature.inputs.iter().any(|input| input.shape.contains(&None));
+        let own = self.profiles.get(self.profile);
+        let equal = self.profiles.iter().enumerate().filter(|(_, held)| Some(*held) == own).map(|(place, _)| place);
+        let mut others: Vec<usize> = equal.filter(|place| *place != self.profile).collect();
+        if dynamic && !shared && count > others.len() + 1 {
             return Err(Error::usage(format!(
-                "{count} streams need {count} optimization profiles, the engine has {profiles}"
+                "{count} streams need {count} optimization profiles, the engine has {}",
+                others.len() + 1
             ))
             .hint("build it with more `[engine] profiles`, or measure with fewer streams"));
+        }
+        if shared {
+            others = vec![self.profile; count];
         }
         let mut contexts = vec![self.context.clone()];
         for index in 1..count {
             let context = self.engine.context()?;
-            if self.dynamic {
-                context.set_profile(if shared { 0 } else { index }, &self.stream)?;
+            if dynamic {
+                context.set_profile(others.get(index - 1).copied().unwrap_or(self.profile), &self.stream)?;
             }
             contexts.push(context);
         }
@@ -152,9 +192,31 @@ impl EngineSession {
         Ok(contexts)
     }
 
-    /// Smallest and largest batch.
+    /// Smallest and largest batch; any, where more than the batch is open.
     pub fn batches(&self) -> [usize; 2] {
-        self.batches
+        self.batches.unwrap_or([1, usize::MAX])
+    }
+
+    /// The inputs in the shapes that tactics were chosen for.
+    pub(super) fn preferred(&self) -> Result<Vec<TensorSpec>> {
+        let of = |input: &TensorSpec| {
+            if !input.shape.contains(&None) {
+                return Ok(input.clone());
+            }
+            let [_, preferred, _] = self.engine.profile_range(&input.name, self.profile)?;
+            let shape = preferred.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+            Ok(TensorSpec { shape, ..input.clone() })
+        };
+        self.signature.inputs.iter().map(of).collect()
+    }
+
+    /// `feeds` as the engine's inputs take them.
+    fn accepted<'a>(&self, feeds: &'a Feeds) -> Result<Cow<'a, Feeds>> {
+        if self.engine.library().family().narrow_dims() {
+            slots::narrowed(&self.signature.inputs, feeds)
+        } else {
+            Ok(Cow::Borrowed(feeds))
+        }
     }
 }
 
@@ -164,25 +226,31 @@ impl Session for EngineSession {
     }
 
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
-        let bound = border::bind(&self.fed, feeds)?;
+        let feeds = self.accepted(feeds)?;
+        let bound = border::bind(&self.fed, &feeds)?;
         let batch = feeds.batch();
-        // Where samples lie elsewhere, or nowhere, the first dimension is no batch: the context takes the shape, or refuses it.
+        // Where samples lie elsewhere, or nowhere, the first dimension is no batch: the profile tells.
         let along_first = |tensor: &Tensor| tensor.shape.first() == Some(&batch);
         let has_batch = !feeds.with_samples().is_empty() && feeds.with_samples().iter().all(along_first);
-        if has_batch && !(self.batches[0]..=self.batches[1]).contains(&batch) {
-            return Err(outside(batch, self.batches));
+        if let Some(batches) = self.batches.filter(|[least, most]| has_batch && !(*least..=*most).contains(&batch)) {
+            return Err(outside(batch, batches));
         }
-        for (slot, tensor) in self.inputs.iter().zip(&bound) {
-            let bytes_in = write_values(slot, tensor)?;
-            slot.host.copy_to(&slot.device, bytes_in, &self.stream)?;
-            self.transfers.copies_in += 1;
+        let shapes: Vec<(&str, &[usize])> =
+            bound.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+        self.take(&shapes)?;
+        for (slot, tensor) in self.inputs.iter_mut().zip(&bound) {
+            slot.grow(&self.device, &self.context, tensor.values.len() * slot.spec.element_type.bytes().unwrap_or(0))?;
+            let bytes_in = slot.feed(tensor, &self.context, &self.stream)?;
+            self.transfers.copies_in += u64::from(bytes_in > 0);
             self.transfers.bytes_in += bytes_in as u64;
             let shape: Vec<i64> = tensor.shape.iter().map(|extent| *extent as i64).collect();
             self.context.set_input_shape(&slot.spec.name, &shape)?;
         }
-        for output in &self.outputs {
-            // Values that the engine did not write cannot pass for answers.
-            output.device.fill(pipeline::poison(output.spec.element_type), &self.stream)?;
+        for output in &mut self.outputs {
+            let undecided = || Error::failed(format!("the extent of `{}` depends on its values", output.spec.name));
+            let bytes = bytes_of(&self.context, &output.spec)?.ok_or_else(undecided)?;
+            output.grow(&self.device, &self.context, bytes)?;
+            output.poison(bytes, &self.stream)?;
         }
         self.context.enqueue(&self.stream)?;
         let mut shapes = Vec::with_capacity(self.outputs.len());
@@ -194,9 +262,9 @@ impl Session for EngineSession {
                 .map(|extent| usize::try_from(*extent).unwrap_or(0))
                 .collect();
             let bytes = shape.iter().product::<usize>() * output.spec.element_type.bytes().unwrap_or(0);
-            output.host.copy_from(&output.device, bytes, &self.stream)?;
-            self.transfers.copies_out += 1;
-            self.transfers.bytes_out += bytes as u64;
+            let copied = output.fetch(bytes, &self.stream)?;
+            self.transfers.copies_out += u64::from(copied > 0);
+            self.transfers.bytes_out += copied as u64;
             shapes.push(shape);
         }
         self.stream.synchronize()?;
@@ -205,7 +273,7 @@ impl Session for EngineSession {
             .filter(|output| output.wanted)
             .zip(shapes)
             .map(|(output, shape)| {
-                let values = read_values(output, &shape)?;
+                let values = output.read(&shape)?;
                 Tensor::new(output.spec.name.clone(), shape, values)
             })
             .collect()
@@ -220,12 +288,20 @@ impl Session for EngineSession {
     }
 
     fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        let batches =
+            batches.iter().map(|feeds| self.accepted(feeds).map(Cow::into_owned)).collect::<Result<Vec<_>>>()?;
+        if let Some(first) = batches.first() {
+            let bound = border::bind(&self.fed, first)?;
+            let fed: Vec<(&str, &[usize])> =
+                bound.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+            self.take(&fed)?;
+        }
         let mut contexts = self.contexts(contract.streams)?;
         let (wanted, others) = self.outputs.iter().partition::<Vec<_>, _>(|output| output.wanted);
         let specs = |slots: Vec<&Slot>| slots.into_iter().map(|slot| slot.spec.clone()).collect::<Vec<_>>();
         let (wanted, others) = (specs(wanted), specs(others));
         let border = pipeline::Border { inputs: &self.signature.inputs, outputs: &wanted, others: &others };
-        let measured = pipeline::measure(&self.device, &mut contexts, &border, batches, contract);
+        let measured = pipeline::measure(&self.device, &mut contexts, &border, &batches, contract);
         drop(contexts);
         let bound = self.bind();
         measured.and_then(|measured| bound.map(|()| measured))
@@ -258,42 +334,52 @@ pub(super) fn signature(engine: &Engine) -> Result<Signature> {
     Ok(signature)
 }
 
-/// Smallest and largest batch that every input of the engine accepts. Inputs of fixed shapes whose first dimensions differ, and an
-/// engine without inputs, have no batch: such an engine is run one sample at a time.
-pub(super) fn batch_range(engine: &Engine, inputs: &[TensorSpec]) -> Result<[usize; 2]> {
-    let with_batch = inputs.iter().filter(|input| !input.shape.is_empty());
-    let firsts: Vec<Option<usize>> = with_batch.clone().filter_map(|input| input.shape.first().copied()).collect();
-    let fixed = firsts.iter().all(Option::is_some);
-    if fixed && firsts.windows(2).any(|pair| pair.first() != pair.last()) || firsts.is_empty() {
-        return Ok([1, 1]);
-    }
-    common_range(with_batch.map(|input| range_of(engine, input)).collect::<Result<Vec<_>>>()?)
+/// What each profile of the engine holds; one of the fixed shapes for an engine that leaves nothing open.
+fn held(engine: &Engine, inputs: &[TensorSpec]) -> Result<Vec<Held>> {
+    let count = if inputs.iter().any(|input| input.shape.contains(&None)) { engine.profile_count()? } else { 1 };
+    let of = |profile: usize| {
+        let range = |input: &TensorSpec| {
+            if let Some(shape) = input.shape.iter().copied().collect::<Option<Vec<usize>>>() {
+                return Ok((input.name.clone(), [shape.clone(), shape]));
+            }
+            let [least, _, most] = engine.profile_range(&input.name, profile)?;
+            let sizes = |shape: Vec<i64>| shape.into_iter().map(|size| usize::try_from(size).unwrap_or(0)).collect();
+            Ok((input.name.clone(), [sizes(least), sizes(most)]))
+        };
+        inputs.iter().map(range).collect::<Result<Vec<_>>>().map(Held)
+    };
+    (0..count).map(of).collect()
 }
 
-/// What all `ranges` hold.
-fn common_range(ranges: Vec<[usize; 2]>) -> Result<[usize; 2]> {
-    let common = ranges.iter().copied().reduce(|[least, most], [low, high]| [least.max(low), most.min(high)]);
-    match common {
-        Some([least, most]) if least <= most => Ok([least, most]),
-        Some(_) => Err(Error::unsupported(format!("the engine's inputs have no batch in common: {ranges:?}"))),
-        None => Err(Error::unsupported("the engine has no input with a batch")),
+/// Smallest and largest batch, where nothing but the first dimensions of inputs is open, in all profiles alike. Inputs of fixed
+/// shapes whose first dimensions differ have no batch: such an engine is run one sample at a time.
+fn batch_range(inputs: &[TensorSpec], profiles: &[Held]) -> Option<[usize; 2]> {
+    let beside = inputs.iter().any(|input| input.shape.iter().skip(1).any(Option::is_none));
+    let [first, rest @ ..] = profiles else { return None };
+    if beside || rest.iter().any(|other| other != first) {
+        return None;
+    }
+    let range = |name: &str| first.0.iter().find(|(own, _)| own == name);
+    let open = inputs.iter().filter(|input| input.shape.first() == Some(&None));
+    let open = open
+        .filter_map(|input| range(&input.name))
+        .filter_map(|(_, [least, most])| Some([*least.first()?, *most.first()?]));
+    let common = open.reduce(|[least, most], [low, high]| [least.max(low), most.min(high)]);
+    if let Some([least, most]) = common {
+        return (least <= most).then_some([least, most]);
+    }
+    let firsts: Vec<usize> = inputs.iter().filter_map(|input| input.shape.first().copied().flatten()).collect();
+    match firsts.as_slice() {
+        [batch, rest @ ..] if rest.iter().all(|other| other == batch) => Some([*batch, *batch]),
+        _ => Some([1, 1]),
     }
 }
 
-/// Smallest and largest batch that `input` accepts.
-fn range_of(engine: &Engine, input: &TensorSpec) -> Result<[usize; 2]> {
-    match input.shape.first() {
-        Some(Some(batch)) => Ok([*batch, *batch]),
-        Some(None) => {
-            let [least, _, most] = engine.profile_range(&input.name, 0)?;
-            let batch = |shape: &[i64]| shape.first().and_then(|extent| usize::try_from(*extent).ok());
-            batch(&least)
-                .zip(batch(&most))
-                .map(|(least, most)| [least, most])
-                .ok_or_else(|| Error::failed(format!("the engine's profile says no batch for `{}`", input.name)))
-        }
-        None => Err(Error::unsupported(format!("input `{}` is a scalar", input.name))),
-    }
+/// Bytes of a tensor under the shapes that are set; `None` where they do not say.
+fn bytes_of(context: &ExecutionContext, spec: &TensorSpec) -> Result<Option<usize>> {
+    let shape = context.shape(&spec.name)?;
+    let sizes = shape.iter().map(|extent| usize::try_from(*extent).ok()).collect::<Option<Vec<_>>>();
+    Ok(sizes.and_then(|sizes| element_count(&sizes)?.checked_mul(spec.element_type.bytes()?)))
 }
 
 fn outside(batch: usize, [least, most]: [usize; 2]) -> Error {
@@ -303,24 +389,6 @@ fn outside(batch: usize, [least, most]: [usize; 2]) -> Error {
     }
     Error::input(format!("batch {batch} is outside the engine's profile, {least} to {most}"))
         .hint("run a smaller batch, or build the engine with a larger `[engine] max-batch`")
-}
-
-/// Writes the values of `tensor`; returns the bytes written.
-fn write_values(slot: &Slot, tensor: &Tensor) -> Result<usize> {
-    let bytes = tensor.values.encode();
-    let full = || Error::failed(format!("{} values do not fit `{}`", tensor.values.len(), slot.spec.name));
-    slot.host.view_mut::<u8>()?.get_mut(..bytes.len()).ok_or_else(full)?.copy_from_slice(&bytes);
-    Ok(bytes.len())
-}
-
-/// Reads the values of `shape`.
-fn read_values(slot: &Slot, shape: &[usize]) -> Result<Values> {
-    let (element_type, name) = (slot.spec.element_type, &slot.spec.name);
-    let bytes = element_count(shape).and_then(|count| count.checked_mul(element_type.bytes()?));
-    let short = || Error::failed(format!("`{name}` holds fewer values than its shape {shape:?}"));
-    let view = slot.host.view::<u8>()?;
-    Values::decode(element_type, view.get(..bytes.ok_or_else(short)?).ok_or_else(short)?)
-        .map_err(|error| error.context(format!("cannot read output `{name}`")))
 }
 
 #[cfg(test)]
@@ -334,11 +402,31 @@ mod tests {
         assert_eq!(outside(3, [8, 8]).message, "batch 3 does not fit an engine of the fixed batch 8");
     }
 
+    fn spec(name: &str, shape: &[Option<usize>]) -> TensorSpec {
+        let element_type = crate::tensor::ElementType::Float32;
+        TensorSpec { name: name.to_owned(), element_type, shape: shape.to_vec() }
+    }
+
+    fn range(parts: &[(&str, &[usize], &[usize])]) -> Held {
+        Held(parts.iter().map(|(name, least, most)| ((*name).to_owned(), [least.to_vec(), most.to_vec()])).collect())
+    }
+
     #[test]
     fn inputs_share_the_batches_that_all_of_them_accept() {
-        assert_eq!(common_range(vec![[1, 32], [4, 64], [1, 16]]).unwrap(), [4, 16]);
-        assert!(common_range(vec![[1, 8], [16, 16]]).unwrap_err().message.contains("no batch in common"));
-        assert!(common_range(vec![]).is_err());
+        let two = [spec("x", &[None, Some(3)]), spec("y", &[None])];
+        let held = range(&[("x", &[1, 3], &[32, 3]), ("y", &[4], &[64])]);
+        assert_eq!(batch_range(&two, std::slice::from_ref(&held)), Some([4, 32]));
+        assert_eq!(batch_range(&two, &[held.clone(), held.clone()]), Some([4, 32]));
+        // What is the same for every sample has no batch.
+        let shared = [spec("x", &[None, Some(3)]), spec("scale", &[Some(5)])];
+        let of_shared = range(&[("x", &[1, 3], &[32, 3]), ("scale", &[5], &[5])]);
+        assert_eq!(batch_range(&shared, &[of_shared]), Some([1, 32]));
+        // Where more is open, or profiles differ, the batch alone tells nothing.
+        let open = [spec("x", &[None, None])];
+        assert_eq!(batch_range(&open, &[range(&[("x", &[1, 8], &[4, 16])])]), None);
+        assert_eq!(batch_range(&two, &[held, range(&[("x", &[1, 3], &[8, 3]), ("y", &[1], &[8])])]), None);
+        assert_eq!(batch_range(&[spec("x", &[Some(8), Some(3)])], &[Held::default()]), Some([8, 8]));
+        assert_eq!(batch_range(&[spec("x", &[Some(8)]), spec("y", &[Some(3)])], &[Held::default()]), Some([1, 1]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn varint(mut value: u64) -> Vec<u8> {
 /// ONNX element types.
 const FLOAT: u64 = 1;
 const INT8: u64 = 3;
+const INT64: u64 = 7;
 const FLOAT16: u64 = 10;
 
 fn value_info(name: &str, batch: Option<u64>, rest: &[u64]) -> Vec<u8> {
@@ -39,6 +40,17 @@ fn value_info(name: &str, batch: Option<u64>, rest: &[u64]) -> Vec<u8> {
         dims.extend(bytes(1, &number(1, *extent)));
     }
     let tensor = [number(1, FLOAT), bytes(2, &dims)].concat();
+    [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
+}
+
+/// An input or output with open sizes by name.
+fn open_info(name: &str, data_type: u64, sizes: &[Result<u64, &str>]) -> Vec<u8> {
+    let size = |size: &Result<u64, &str>| match size {
+        Ok(size) => bytes(1, &number(1, *size)),
+        Err(symbol) => bytes(1, &bytes(2, symbol.as_bytes())),
+    };
+    let dims: Vec<u8> = sizes.iter().flat_map(size).collect();
+    let tensor = [number(1, data_type), bytes(2, &dims)].concat();
     [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
 }
 
@@ -181,8 +193,93 @@ pub fn unknown_operator() -> Vec<u8> {
     model(&nodes, &[], &value_info("input_1", None, &[3]), &value_info("logits", None, &[3]))
 }
 
+/// Channels of [`open_sizes`], in and out.
+pub const PLANES: [usize; 2] = [2, 4];
+
+/// `x [N, 2, height, width]` → 3 × 3 convolution with ReLU → `y [N, 4, height, width]`.
+pub fn open_sizes() -> Vec<u8> {
+    let raw = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    let [from, to] = PLANES.map(|planes| planes as u64);
+    let constants = [
+        initializer("w", FLOAT, &[to, from, 3, 3], &raw(&weights(PLANES[0] * PLANES[1] * 9, 0.2, 1))),
+        initializer("b", FLOAT, &[to], &raw(&weights(PLANES[1], 0.1, 2))),
+    ]
+    .concat();
+    let attributes = [integers("kernel_shape", &[3, 3]), integers("pads", &[1, 1, 1, 1])];
+    let nodes =
+        [node("Conv", "conv", &["x", "w", "b"], "conv", &attributes), node("Relu", "relu", &["conv"], "y", &[])]
+            .concat();
+    let sizes = |planes: u64| [Err("N"), Ok(planes), Err("height"), Err("width")];
+    model(&nodes, &constants, &open_info("x", FLOAT, &sizes(from)), &open_info("y", FLOAT, &sizes(to)))
+}
+
+/// What [`open_sizes`] answers to one sample of `height` × `width`, planes first.
+pub fn open_sizes_reference(sample: &[f32], height: usize, width: usize) -> Vec<f32> {
+    let (w, b) = (weights(PLANES[0] * PLANES[1] * 9, 0.2, 1), weights(PLANES[1], 0.1, 2));
+    let mut answer = Vec::with_capacity(PLANES[1] * height * width);
+    for (plane, bias) in b.iter().enumerate() {
+        for place in 0..height * width {
+            let (y, x) = (place / width, place % width);
+            let mut sum = f64::from(*bias);
+            for source in 0..PLANES[0] {
+                for kernel in 0..9 {
+                    let (at_y, at_x) = (y + kernel / 3, x + kernel % 3);
+                    if (1..=height).contains(&at_y) && (1..=width).contains(&at_x) {
+                        let weight = w[(plane * PLANES[0] + source) * 9 + kernel];
+                        let value = sample[(source * height + at_y - 1) * width + at_x - 1];
+                        sum += f64::from(weight) * f64::from(value);
+                    }
+                }
+            }
+            answer.push(sum.max(0.0) as f32);
+        }
+    }
+    answer
+}
+
+/// Numbers of a row of the table of [`sequence`], and rows.
+pub const TABLE: [usize; 2] = [4, 16];
+
+/// `ids [N, length]` and `mask [N, length]`, whole numbers → rows of a table, times the mask → `y [N, length, 4]`.
+pub fn sequence() -> Vec<u8> {
+    let [width, rows] = TABLE.map(|size| size as u64);
+    let table: Vec<u8> = weights(TABLE[0] * TABLE[1], 1.0, 3).iter().flat_map(|value| value.to_le_bytes()).collect();
+    let constants =
+        [initializer("table", FLOAT, &[rows, width], &table), initializer("last", INT64, &[1], &2_i64.to_le_bytes())]
+            .concat();
+    let nodes = [
+        node("Gather", "gather", &["table", "ids"], "rows", &[]),
+        node("Cast", "cast", &["mask"], "there", &[integer("to", FLOAT)]),
+        node("Unsqueeze", "unsqueeze", &["there", "last"], "beside", &[]),
+        node("Mul", "mul", &["rows", "beside"], "y", &[]),
+    ]
+    .concat();
+    let whole = |name: &str| bytes(11, &open_info(name, INT64, &[Err("N"), Err("length")]));
+    let inputs = [whole("ids"), whole("mask")].concat();
+    let output = bytes(12, &open_info("y", FLOAT, &[Err("N"), Err("length"), Ok(width)]));
+    graph(&nodes, &constants, &inputs, &output)
+}
+
+/// What [`sequence`] answers to one place.
+pub fn sequence_reference(id: i64, mask: i64) -> Vec<f32> {
+    let table = weights(TABLE[0] * TABLE[1], 1.0, 3);
+    table.chunks(TABLE[0]).nth(id as usize).unwrap_or_default().iter().map(|value| value * mask as f32).collect()
+}
+
+/// `x [1, 6]` and `shape [2]`, whole numbers that say the shape of the answer → `x` as often as they say, `y`.
+pub fn repeated() -> Vec<u8> {
+    let nodes = node("Expand", "expand", &["x", "shape"], "y", &[]);
+    let inputs = [("x", FLOAT, vec![Ok(1), Ok(6)]), ("shape", INT64, vec![Ok(2)])];
+    let inputs = inputs.map(|(name, data_type, sizes)| bytes(11, &open_info(name, data_type, &sizes))).concat();
+    graph(&nodes, &[], &inputs, &bytes(12, &open_info("y", FLOAT, &[Err("rows"), Ok(6)])))
+}
+
 fn model(nodes: &[u8], constants: &[u8], input: &[u8], output: &[u8]) -> Vec<u8> {
-    let graph = [nodes, &bytes(2, b"classifier"), constants, &bytes(11, input), &bytes(12, output)].concat();
+    graph(nodes, constants, &bytes(11, input), &bytes(12, output))
+}
+
+fn graph(nodes: &[u8], constants: &[u8], inputs: &[u8], outputs: &[u8]) -> Vec<u8> {
+    let graph = [nodes, &bytes(2, b"classifier"), constants, inputs, outputs].concat();
     let opset = [bytes(1, b""), number(2, 13)].concat();
     [number(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
 }

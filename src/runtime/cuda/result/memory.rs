@@ -146,7 +146,7 @@ impl PinnedMemory {
     }
 
     /// Marks that work on the device may use the memory from now on.
-    pub(super) fn begin_work(&self) -> Result<()> {
+    pub fn begin_work(&self) -> Result<()> {
         match self.state.get() {
             Use::Idle | Use::Device => self.state.set(Use::Device),
             Use::Read(_) | Use::Written => {
@@ -154,6 +154,11 @@ impl PinnedMemory {
             }
         }
         Ok(())
+    }
+
+    /// Where the byte at `offset` lies; whoever hands it to something else says so by [`PinnedMemory::begin_work`].
+    pub fn address(&self, offset: usize) -> *mut u8 {
+        self.pointer.as_ptr().wrapping_add(offset)
     }
 
     /// Waits until no work can be using the memory.

@@ -5,6 +5,7 @@
 
 mod builds;
 mod runs;
+mod shapes;
 
 use std::path::{Path, PathBuf};
 
@@ -71,6 +72,8 @@ fn request(installation: &Installation, folder: &Path, precision: Precision) -> 
         precision,
         options: EngineOptions::default(),
         engine: folder.join(format!("{}-{precision}.engine", installation.id)),
+        profiles: Vec::new(),
+        fixed: false,
         calibration: None,
         timing_cache: None,
         mark_outputs: Vec::new(),

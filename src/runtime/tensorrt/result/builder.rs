@@ -109,6 +109,30 @@ impl Profile {
         }
         Ok(())
     }
+
+    /// Smallest, preferred and largest values of input `name`, whose values decide shapes.
+    pub fn set_values(&self, name: &str, values: [&[i64]; 3]) -> Result<()> {
+        let (library, mark) = (self.builder.library(), log::mark());
+        let slots = &library.slots().optimization_profile;
+        let c_name = c_string(name)?;
+        for (selector, values) in PROFILE_SELECTORS.into_iter().zip(values) {
+            let count = c_int::try_from(values.len()).unwrap_or(c_int::MAX);
+            let accepted = if slots.set_shape_values_v2.get(library.version()).is_some() {
+                call!(unsafe library, self.pointer, slots.set_shape_values_v2, (c_name.as_ptr() => *const c_char,
+                        selector => c_int, values.as_ptr() => *const i64, count => c_int) -> bool)?
+            } else {
+                let narrow =
+                    values.iter().map(|value| i32::try_from(*value)).collect::<std::result::Result<Vec<_>, _>>();
+                let narrow = narrow.map_err(|_| {
+                    Error::unsupported(format!("`{name}` decides shapes by {values:?}, beyond this release's 32 bits"))
+                })?;
+                call!(unsafe library, self.pointer, slots.set_shape_values, (c_name.as_ptr() => *const c_char,
+                        selector => c_int, narrow.as_ptr() => *const i32, count => c_int) -> bool)?
+            };
+            check(library, accepted, &format!("IOptimizationProfile::setShapeValues({name}, {values:?})"), mark)?;
+        }
+        Ok(())
+    }
 }
 
 /// `IBuilderConfig`, with what it refers to.

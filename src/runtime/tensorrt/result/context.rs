@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::runtime::cuda::{DeviceBuffer, Stream};
+use crate::runtime::cuda::{DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::log;
 use crate::runtime::tensorrt::result::Engine;
 use crate::runtime::tensorrt::result::object::{Object, c_string, call_dims, check, failure, to_narrow, to_wide};
@@ -19,6 +19,8 @@ struct ContextObject {
     /// Tensors and the bytes of one element.
     tensors: Vec<(String, usize)>,
     buffers: RefCell<BTreeMap<String, Rc<DeviceBuffer>>>,
+    /// Tensors that lie on the host.
+    on_host: RefCell<BTreeMap<String, Rc<PinnedBuffer>>>,
     /// Streams that work was issued on.
     streams: RefCell<Vec<Stream>>,
     /// Whether shapes and buffers were checked since they last changed.
@@ -56,6 +58,7 @@ impl ExecutionContext {
             object,
             tensors,
             buffers: RefCell::default(),
+            on_host: RefCell::default(),
             streams: RefCell::default(),
             checked: Cell::new(false),
             engine,
@@ -129,6 +132,20 @@ impl ExecutionContext {
         Ok(())
     }
 
+    /// Sets where tensor `name` lies on the host, for one whose values are shapes or decide them. Its values are read when this is
+    /// called, and at a launch.
+    pub fn set_host_buffer(&self, name: &str, buffer: &PinnedBuffer) -> Result<()> {
+        let (library, mark) = (self.0.object.library(), log::mark());
+        let slot = library.slots().execution_context.set_tensor_address;
+        let c_name = c_string(name)?;
+        self.0.checked.set(false);
+        let accepted = call!(unsafe library, self.as_pointer(), slot,
+            (c_name.as_ptr() => *const c_char, buffer.lend()? => *mut c_void) -> bool)?;
+        check(library, accepted, &format!("setTensorAddress({name})"), mark)?;
+        self.0.on_host.borrow_mut().insert(name.to_owned(), Rc::new(buffer.clone()));
+        Ok(())
+    }
+
     /// Every tensor has a buffer that holds it.
     fn check_buffers(&self) -> Result<()> {
         for (name, element_bytes) in &self.0.tensors {
@@ -140,7 +157,8 @@ impl ExecutionContext {
                 Error::failed(format!("the shape of `{name}` is not set: {shape:?}"))
                     .hint("set the shape of every input before the launch")
             })?;
-            let held = self.0.buffers.borrow().get(name).map_or(0, |buffer| buffer.bytes());
+            let held = self.0.buffers.borrow().get(name).map(|buffer| buffer.bytes());
+            let held = held.or_else(|| self.0.on_host.borrow().get(name).map(|buffer| buffer.bytes())).unwrap_or(0);
             if held < bytes {
                 return Err(Error::failed(format!("`{name}` of shape {shape:?} needs {bytes} bytes, got {held}")));
             }
@@ -166,6 +184,10 @@ impl ExecutionContext {
             self.check_buffers()?;
         }
         for buffer in self.0.buffers.borrow().values() {
+            stream.keep_alive(buffer.clone());
+        }
+        for buffer in self.0.on_host.borrow().values() {
+            buffer.lend()?;
             stream.keep_alive(buffer.clone());
         }
         stream.keep_alive(self.0.clone());

@@ -114,6 +114,13 @@ impl Engine {
         Ok((if mode == TENSOR_INPUT { Role::Input } else { Role::Output }, element_type(data_type), shape))
     }
 
+    /// Whether tensor `name` lies on the host, because its values are shapes or decide them.
+    pub fn is_shape(&self, name: &str) -> Result<bool> {
+        let (library, slot) = (self.library(), self.library().slots().cuda_engine.is_shape_inference_io);
+        let c_name = c_string(name)?;
+        call!(unsafe library, self.pointer(), slot, (c_name.as_ptr() => *const c_char) -> bool)
+    }
+
     /// Smallest, preferred and largest shape of input `name` in `profile`.
     pub fn profile_range(&self, name: &str, profile: usize) -> Result<[Vec<i64>; 3]> {
         let (library, mark) = (self.library(), log::mark());

@@ -62,7 +62,7 @@ mod library;
 mod network;
 mod object;
 
-pub use builder::{Builder, Config};
+pub use builder::{Builder, Config, Profile};
 pub use calibrator::{CalibrationBatches, Calibrator};
 pub use context::ExecutionContext;
 pub use engine::{Engine, Role, Runtime};

@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::runtime::tensorrt::log;
-use crate::runtime::tensorrt::result::object::{Object, c_string, call_dims, element_type, failure, text};
+use crate::runtime::tensorrt::result::object::{
+    Object, c_string, call_dims, element_type, failure, text, to_narrow, to_wide,
+};
 use crate::runtime::tensorrt::result::{Builder, Library};
-use crate::runtime::tensorrt::sys::{DATA_TYPE_HALF, Slot};
+use crate::runtime::tensorrt::sys::{DATA_TYPE_HALF, Dims32, Dims64, Slot};
 use crate::tensor::ElementType;
 
 /// `INetworkDefinition` with the parser that filled it: the parser owns weights that the network refers to.
@@ -28,6 +30,8 @@ pub struct NetworkTensor {
     pub element_type: ElementType,
     /// Extents; -1 is dynamic.
     pub shape: Vec<i64>,
+    /// Whether its values decide the shapes of other tensors.
+    pub decides_shapes: bool,
 }
 
 /// How a network takes its precisions.
@@ -119,7 +123,30 @@ impl Network {
         let shape = call_dims!(unsafe library, pointer, slots.get_dimensions, ())?
             .ok_or_else(|| Error::failed(format!("`{name}` has no shape in the network")))?;
         let data_type = call!(unsafe library, pointer, slots.get_type, () -> c_int)?;
-        Ok(NetworkTensor { name, element_type: element_type(data_type), shape })
+        let decides_shapes = call!(unsafe library, pointer, slots.is_shape_tensor, () -> bool)?;
+        Ok(NetworkTensor { name, element_type: element_type(data_type), shape, decides_shapes })
+    }
+
+    /// Fixes the extents of input `name`; what follows from them is inferred anew.
+    pub fn fix_input(&self, name: &str, shape: &[i64]) -> Result<()> {
+        let library = self.library();
+        let (network, slot) = (&library.slots().network_definition, library.slots().tensor.set_dimensions);
+        let count = call!(unsafe library, self.as_pointer(), network.get_nb_inputs, () -> c_int)?;
+        for index in 0..count {
+            let tensor = call!(unsafe library, self.as_pointer(), network.get_input, (index => c_int) -> *mut c_void)?;
+            if self.tensor(tensor)?.name != name {
+                continue;
+            }
+            return if library.family().narrow_dims() {
+                // Family 8 takes `Dims` by value.
+                let dims = to_narrow(shape)?;
+                call!(unsafe library, tensor, slot, (dims => Dims32) -> ())
+            } else {
+                let dims = to_wide(shape)?;
+                call!(unsafe library, tensor, slot, (std::ptr::from_ref(&dims) => *const Dims64) -> ())
+            };
+        }
+        Err(Error::input(format!("the network has no input `{name}`")))
     }
 
     /// Also shows the inner tensors `names` as outputs; those that no layer makes are an error unless

@@ -31,23 +31,33 @@ pub struct Slot {
     pub name: &'static str,
     place: Option<u32>,
     since: (u32, u32),
+    /// The place in releases of TensorRT for RTX, where it is another one.
+    in_rtx: Option<u32>,
 }
 
 impl Slot {
     pub(crate) const fn at(name: &'static str, place: u32) -> Self {
-        Self { name, place: Some(place), since: (0, 0) }
+        Self { name, place: Some(place), since: (0, 0), in_rtx: None }
+    }
+
+    pub(crate) const fn split(name: &'static str, place: u32, in_rtx: u32) -> Self {
+        Self { name, place: Some(place), since: (0, 0), in_rtx: Some(in_rtx) }
     }
 
     pub(crate) const fn since(name: &'static str, place: u32, major: u32, minor: u32) -> Self {
-        Self { name, place: Some(place), since: (major, minor) }
+        Self { name, place: Some(place), since: (major, minor), in_rtx: None }
     }
 
     pub(crate) const fn absent(name: &'static str) -> Self {
-        Self { name, place: None, since: (0, 0) }
+        Self { name, place: None, since: (0, 0), in_rtx: None }
     }
 
     /// The place in `version`, or `None` where that release does not have it.
     pub fn get(self, version: Version) -> Option<u32> {
+        // TensorRT for RTX counts its own versions; the oldest TensorRT here is 8.5.
+        if let Some(place) = self.in_rtx.filter(|_| version.major < FIRST_MAJOR) {
+            return Some(place);
+        }
         self.place.filter(|_| (version.major, version.minor) >= self.since)
     }
 
@@ -56,6 +66,9 @@ impl Slot {
         self.get(version).ok_or_else(|| Error::unsupported(format!("`{}` is not in version {version}", self.name)))
     }
 }
+
+/// Major version of the oldest TensorRT that is known.
+const FIRST_MAJOR: u32 = 8;
 
 /// Version of a library, as `getInferLibVersion` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -43,12 +43,17 @@ pub(super) fn all_slots(family: Family) -> Vec<(String, Slot)> {
                 .nth(1)
                 .and_then(|text| text.split(')').next())
                 .map(|text| text.parse().unwrap());
-            let since = words.split("since: (").nth(1).unwrap().trim_end_matches([' ', ')']);
+            let since = words.split("since: (").nth(1).unwrap().split(')').next().unwrap();
             let (major, minor) = since.split_once(", ").unwrap();
+            let in_rtx = words
+                .split("in_rtx: Some(")
+                .nth(1)
+                .and_then(|text| text.split(')').next())
+                .map(|text| text.parse().unwrap());
             let leaked: &'static str = Box::leak(name.clone().into_boxed_str());
             found.push((
                 interface.clone(),
-                Slot { name: leaked, place, since: (major.parse().unwrap(), minor.parse().unwrap()) },
+                Slot { name: leaked, place, since: (major.parse().unwrap(), minor.parse().unwrap()), in_rtx },
             ));
             rest = &rest[end..];
         }

@@ -39,12 +39,16 @@ pub struct NetworkDefinitionSlots {
 /// Places in `VTensor`.
 #[derive(Debug)]
 pub struct TensorSlots {
+    /// Place of `setDimensions`.
+    pub set_dimensions: Slot,
     /// Place of `getName`.
     pub get_name: Slot,
     /// Place of `getDimensions`.
     pub get_dimensions: Slot,
     /// Place of `getType`.
     pub get_type: Slot,
+    /// Place of `isShapeTensor`.
+    pub is_shape_tensor: Slot,
 }
 
 /// Places in `VLayer`.
@@ -96,6 +100,10 @@ pub struct BuilderConfigSlots {
 pub struct OptimizationProfileSlots {
     /// Place of `setDimensions`.
     pub set_dimensions: Slot,
+    /// Place of `setShapeValues`.
+    pub set_shape_values: Slot,
+    /// Place of `setShapeValuesV2`.
+    pub set_shape_values_v2: Slot,
     /// Place of `isValid`.
     pub is_valid: Slot,
 }
@@ -139,6 +147,8 @@ pub struct CudaEngineSlots {
     pub get_tensor_iomode: Slot,
     /// Place of `getProfileShape`.
     pub get_profile_shape: Slot,
+    /// Place of `isShapeInferenceIO`.
+    pub is_shape_inference_io: Slot,
 }
 
 /// Places in `VExecutionContext`.
@@ -317,9 +327,11 @@ pub static FAMILY_8: Slots = Slots {
         get_output: Slot::at("getOutput", 22),
     },
     tensor: TensorSlots {
+        set_dimensions: Slot::at("setDimensions", 4),
         get_name: Slot::at("getName", 3),
         get_dimensions: Slot::at("getDimensions", 5),
         get_type: Slot::at("getType", 7),
+        is_shape_tensor: Slot::at("isShapeTensor", 21),
     },
     layer: LayerSlots {
         get_nb_outputs: Slot::at("getNbOutputs", 7),
@@ -344,6 +356,8 @@ pub static FAMILY_8: Slots = Slots {
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
+        set_shape_values: Slot::at("setShapeValues", 4),
+        set_shape_values_v2: Slot::absent("setShapeValuesV2"),
         is_valid: Slot::at("isValid", 9),
     },
     host_memory: HostMemorySlots {
@@ -364,6 +378,7 @@ pub static FAMILY_8: Slots = Slots {
         get_tensor_data_type: Slot::at("getTensorDataType", 35),
         get_tensor_iomode: Slot::at("getTensorIOMode", 38),
         get_profile_shape: Slot::at("getProfileShape", 44),
+        is_shape_inference_io: Slot::at("isShapeInferenceIO", 37),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 25),
@@ -439,9 +454,11 @@ pub static FAMILY_10: Slots = Slots {
         get_output: Slot::at("getOutput", 17),
     },
     tensor: TensorSlots {
+        set_dimensions: Slot::at("setDimensions", 4),
         get_name: Slot::at("getName", 3),
         get_dimensions: Slot::at("getDimensions", 5),
         get_type: Slot::at("getType", 7),
+        is_shape_tensor: Slot::at("isShapeTensor", 21),
     },
     layer: LayerSlots {
         get_nb_outputs: Slot::at("getNbOutputs", 7),
@@ -466,6 +483,8 @@ pub static FAMILY_10: Slots = Slots {
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
+        set_shape_values: Slot::at("setShapeValues", 4),
+        set_shape_values_v2: Slot::since("setShapeValuesV2", 10, 10, 11),
         is_valid: Slot::at("isValid", 9),
     },
     host_memory: HostMemorySlots {
@@ -486,6 +505,7 @@ pub static FAMILY_10: Slots = Slots {
         get_tensor_data_type: Slot::at("getTensorDataType", 20),
         get_tensor_iomode: Slot::at("getTensorIOMode", 23),
         get_profile_shape: Slot::at("getProfileShape", 29),
+        is_shape_inference_io: Slot::at("isShapeInferenceIO", 22),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 17),
@@ -561,9 +581,11 @@ pub static FAMILY_11: Slots = Slots {
         get_output: Slot::at("getOutput", 17),
     },
     tensor: TensorSlots {
+        set_dimensions: Slot::at("setDimensions", 4),
         get_name: Slot::at("getName", 3),
         get_dimensions: Slot::at("getDimensions", 5),
         get_type: Slot::at("getType", 6),
+        is_shape_tensor: Slot::split("isShapeTensor", 15, 11),
     },
     layer: LayerSlots {
         get_nb_outputs: Slot::at("getNbOutputs", 7),
@@ -588,6 +610,8 @@ pub static FAMILY_11: Slots = Slots {
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
+        set_shape_values: Slot::absent("setShapeValues"),
+        set_shape_values_v2: Slot::at("setShapeValuesV2", 8),
         is_valid: Slot::at("isValid", 7),
     },
     host_memory: HostMemorySlots {
@@ -608,6 +632,7 @@ pub static FAMILY_11: Slots = Slots {
         get_tensor_data_type: Slot::at("getTensorDataType", 16),
         get_tensor_iomode: Slot::at("getTensorIOMode", 19),
         get_profile_shape: Slot::at("getProfileShape", 25),
+        is_shape_inference_io: Slot::at("isShapeInferenceIO", 18),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 16),
@@ -683,9 +708,11 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         get_output: Slot::at("getOutput", 17),
     },
     tensor: TensorSlots {
+        set_dimensions: Slot::at("setDimensions", 4),
         get_name: Slot::at("getName", 3),
         get_dimensions: Slot::at("getDimensions", 5),
         get_type: Slot::at("getType", 7),
+        is_shape_tensor: Slot::at("isShapeTensor", 12),
     },
     layer: LayerSlots {
         get_nb_outputs: Slot::at("getNbOutputs", 7),
@@ -710,6 +737,8 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
+        set_shape_values: Slot::at("setShapeValues", 4),
+        set_shape_values_v2: Slot::at("setShapeValuesV2", 10),
         is_valid: Slot::at("isValid", 9),
     },
     host_memory: HostMemorySlots {
@@ -730,6 +759,7 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         get_tensor_data_type: Slot::at("getTensorDataType", 18),
         get_tensor_iomode: Slot::at("getTensorIOMode", 21),
         get_profile_shape: Slot::at("getProfileShape", 27),
+        is_shape_inference_io: Slot::at("isShapeInferenceIO", 20),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 17),

@@ -1,0 +1,71 @@
+//! `[engine]`: how TensorRT engines are built.
+
+use toml::Spanned;
+
+use super::EngineOptions;
+use super::interface::Interface;
+use super::raw::RawEngine;
+use super::read::Source;
+use super::shapes;
+use crate::error::Result;
+
+/// What `[engine]` says; the profiles that it names go into `interface`.
+pub(super) fn read(
+    source: &Source<'_>,
+    raw: RawEngine,
+    batches: &[u32],
+    fixed: Option<u32>,
+    interface: Option<&mut Interface>,
+) -> Result<EngineOptions> {
+    let default = EngineOptions::default();
+    let largest = batches.last().copied().unwrap_or(default.max_batch);
+    let smallest = batches.first().copied().unwrap_or(default.min_batch);
+    let value = |given: &Option<Spanned<u32>>, default: u32| given.as_ref().map_or(default, |given| *given.get_ref());
+    let max_batch = value(&raw.max_batch, fixed.unwrap_or_else(|| largest.max(default.max_batch)));
+    let min_batch = value(&raw.min_batch, fixed.unwrap_or(default.min_batch));
+    // Not `clamp`, which panics where the two contradict each other; that is said below.
+    let opt_batch = value(&raw.opt_batch, fixed.unwrap_or_else(|| default.opt_batch.min(max_batch).max(min_batch)));
+    let place = [&raw.max_batch, &raw.opt_batch, &raw.min_batch]
+        .into_iter()
+        .find_map(|given| given.as_ref().map(Spanned::span))
+        .unwrap_or(0..0);
+    if !(1 <= min_batch && min_batch <= opt_batch && opt_batch <= max_batch) {
+        return Err(source.error(
+            place,
+            format!("the profile needs 1 ≤ min ≤ opt ≤ max, not {min_batch}, {opt_batch}, {max_batch}"),
+        ));
+    }
+    if smallest < min_batch || largest > max_batch {
+        return Err(source.error(
+            place,
+            format!("batches {smallest} to {largest} do not fit the profile {min_batch} to {max_batch}"),
+        ));
+    }
+    if let Some(profiles) = raw.profiles.as_ref().filter(|profiles| !(1..=16).contains(profiles.get_ref())) {
+        return Err(source.error(profiles.span(), "an engine has 1 to 16 profiles"));
+    }
+    if let Some(level) = raw.optimization_level.as_ref().filter(|level| *level.get_ref() > 5) {
+        return Err(source.error(level.span(), "builder optimization levels are 0 to 5"));
+    }
+    if let Some(times) = raw.timing_iterations.as_ref().filter(|times| !(1..=100).contains(times.get_ref())) {
+        return Err(source.error(times.span(), "tactics are timed 1 to 100 times"));
+    }
+    if let Some(candidates) = raw.candidates.as_ref().filter(|candidates| !(1..=16).contains(candidates.get_ref())) {
+        return Err(source.error(candidates.span(), "an engine is chosen from 1 to 16 candidates"));
+    }
+    let options = EngineOptions {
+        min_batch,
+        opt_batch,
+        max_batch,
+        profiles: value(&raw.profiles, default.profiles),
+        workspace_mebibytes: raw.workspace_mebibytes.unwrap_or(default.workspace_mebibytes),
+        optimization_level: raw.optimization_level.map(Spanned::into_inner),
+        timing_iterations: raw.timing_iterations.map(Spanned::into_inner),
+        candidates: value(&raw.candidates, default.candidates),
+        tactic_sources: raw.tactic_sources,
+        timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
+        witness: raw.witness,
+    };
+    shapes::read_profiles(source, raw.profile, &options, batches, interface)?;
+    Ok(options)
+}
