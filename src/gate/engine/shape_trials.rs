@@ -33,6 +33,8 @@ pub(in crate::gate) struct ShapeTrials {
     profiles: Vec<(usize, Result<Vec<Answers>>)>,
     /// A static engine of the same shape.
     twin: Option<Result<Vec<Answers>>>,
+    /// Another shape, and the seconds of the first call after it and of the next one; of engines.
+    change: Option<(String, [f64; 2])>,
 }
 
 impl ShapeTrials {
@@ -81,8 +83,24 @@ fn after(
         let mut fresh = OpenCell::open(workspace, id)?;
         run_once(&mut fresh, asked.interface, &some).map(|(answers, _)| answers)
     });
-    let shape = point.map_or_else(|| "another shape".to_owned(), |point| format!("`{point}`"));
-    Ok(Some(After { shape, samples, before, again, fresh }))
+    Ok(Some(After { shape: named(point), samples, before, again, fresh }))
+}
+
+/// The name of another shape, and the seconds of the first call after it and of the next one.
+fn change(id: &CellId, asked: &Asked<'_>, open: &mut OpenCell) -> Result<Option<(String, [f64; 2])>> {
+    let Some((point, other)) = asked.between else { return Ok(None) };
+    let batch = (id.batch as usize).max(1);
+    run_once(open, asked.interface, &other.first(batch)?)?;
+    let one = asked.feeds.first(batch)?;
+    let mut seconds = [0.0; 2];
+    for seconds in &mut seconds {
+        *seconds = run_once(open, asked.interface, &one)?.1;
+    }
+    Ok(Some((named(point), seconds)))
+}
+
+fn named(point: Option<&ShapePoint>) -> String {
+    point.map_or_else(|| "another shape".to_owned(), |point| format!("`{point}`"))
 }
 
 /// The answers to the first samples.
@@ -108,6 +126,7 @@ pub(in crate::gate) fn of(
     if !id.runtime.library.builds_engines() {
         return Ok(trials);
     }
+    trials.change = change(id, asked, open)?;
     let run = |artifact: Artifact, options: &SessionOptions| {
         let mut open = OpenCell::open_with(workspace, id, Some(artifact), options, 1)?;
         run_once(&mut open, asked.interface, asked.feeds).map(|(answers, _)| answers)

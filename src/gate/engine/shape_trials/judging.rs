@@ -50,6 +50,7 @@ pub(crate) fn checks(
     checks.extend(trials.after.as_ref().map(|trial| after(trial, bound)));
     let own = findings.iter().find(|found| found.status != Status::Pass).map(|found| found.detail.clone());
     checks.extend(profiles(trials, seen, own.as_deref()));
+    checks.extend(trials.change.as_ref().map(|(shape, seconds)| first_call(shape, *seconds)));
     if let Some(twin) = &trials.twin {
         let (check, told) = static_twin(twin, seen, own.as_deref());
         for found in findings.iter_mut().filter(|found| found.status == Status::Fail) {
@@ -58,6 +59,13 @@ pub(crate) fn checks(
         checks.push(check);
     }
     checks
+}
+
+/// What a change of shapes costs: shown, not judged.
+fn first_call(shape: &str, seconds: [f64; 2]) -> CheckResult {
+    let [first, next] = seconds.map(|seconds| figure(seconds * 1e3));
+    let detail = format!("the first call after {shape} takes {first} ms, the next one {next} ms, copies in it");
+    CheckResult { gating: false, ..check("first-call", Status::Pass, detail) }
 }
 
 fn check(name: &str, status: Status, detail: String) -> CheckResult {

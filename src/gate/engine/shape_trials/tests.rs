@@ -152,6 +152,7 @@ fn sound_engines_pass_at_every_point(#[case] more: &str) {
         let after = detail(cell, "other-shape");
         assert!(after.starts_with("16 samples are answered bit for bit as before, after `height="), "{after}");
         assert_eq!(detail(cell, "static-twin").is_empty(), more != WITNESS);
+        assert!(detail(cell, "first-call").starts_with("the first call after `height="), "{:?}", cell.checks);
         let small = cell.shape.as_ref().is_some_and(|at| at.get("height") <= Some(8) && at.get("width") <= Some(8));
         let profiles =
             if more == TWO && small { "profiles 0, 1 hold this shape, and each answers as the reference" } else { "" };
