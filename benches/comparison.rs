@@ -13,7 +13,9 @@ use trtgate::check::leads::NaturalLeads;
 use trtgate::check::metrics::{Tolerance, measure};
 use trtgate::check::pair::OutputPair;
 use trtgate::check::rule;
+use trtgate::check::values::{self, ValueLimits};
 use trtgate::manifest::OutputKind;
+use trtgate::tensor::{Tensor, Values};
 use trtgate::vocabulary::{Library, Precision};
 
 const CLASSES: usize = 1_000;
@@ -74,5 +76,32 @@ fn comparison(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, comparison);
+/// Outputs that are compared element by element, and whole numbers.
+fn elements(criterion: &mut Criterion) {
+    let limits =
+        ValueLimits { absolute: 0.05, relative: 0.01, sqnr_db: 40.0, least: 6e-8, source: "a benchmark".to_owned() };
+    let mut group = criterion.benchmark_group("values");
+    group.sample_size(20);
+    for samples in SAMPLES {
+        let (reference, actual) = outputs(samples);
+        let shape = || vec![samples, CLASSES];
+        let tensor = |values| Tensor::float32("y", shape(), values).expect("the values fill the shape");
+        let whole = |values: &[f32]| {
+            let whole = values.iter().map(|value| (value * 1e3) as i64).collect();
+            Tensor::new("ids", shape(), Values::Int64(whole)).expect("the values fill the shape")
+        };
+        let (ids, others) = (whole(&reference), whole(&actual));
+        let (reference, actual) = (tensor(reference), tensor(actual));
+        group.throughput(Throughput::Elements((samples * CLASSES) as u64));
+        group.bench_function(BenchmarkId::new("floats", samples), |bencher| {
+            bencher.iter(|| values::compare(black_box(&reference), black_box(&actual), samples, &limits));
+        });
+        group.bench_function(BenchmarkId::new("integers", samples), |bencher| {
+            bencher.iter(|| values::compare(black_box(&ids), black_box(&others), samples, &limits));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, comparison, elements);
 criterion_main!(benches);

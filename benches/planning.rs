@@ -52,5 +52,49 @@ fn planning(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning);
+/// A model of two inputs whose open size is gated at several: each shape is a cell of its own, and so are the corners.
+fn shapes(criterion: &mut Criterion) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut group = criterion.benchmark_group("plan-shapes");
+    for size in [10_usize, 100, 1000] {
+        let lengths: Vec<String> = (1..=size).map(|length| (8 * length).to_string()).collect();
+        let text = format!(
+            r#"
+schema = 1
+[model]
+name = "shapes"
+onnx = "shapes.onnx"
+[[input]]
+name = "ids"
+shape = ["length"]
+values = {{ integers = [0, 99] }}
+[[input]]
+name = "mask"
+shape = ["length"]
+values = "mask"
+[[output]]
+name = "vector"
+task = "embedding"
+[shapes]
+length = [{}]
+[matrix]
+batches = [1, 8]
+[matrix.runtimes]
+tensorrt = ["fp32", "fp16"]
+"#,
+            lengths.join(", ")
+        );
+        let manifest = Manifest::parse(&text, &root.join("gate.toml")).unwrap();
+        let probes = vec![(Library::Tensorrt, probe(1))];
+        let cells = plan(&manifest, &probes, &Filter::default()).unwrap().len();
+        assert!(cells >= size, "{cells} cells");
+        group.throughput(Throughput::Elements(cells as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| plan(black_box(&manifest), black_box(&probes), &Filter::default()).unwrap().len());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, planning, shapes);
 criterion_main!(benches);

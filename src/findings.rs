@@ -6,6 +6,7 @@ pub mod leads;
 mod non_finite;
 mod outputs;
 pub mod ranges;
+pub mod shown;
 pub mod verdict;
 
 use std::collections::BTreeMap;

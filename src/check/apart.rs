@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn limits() -> ValueLimits {
-        ValueLimits { absolute: 0.01, relative: 0.0, sqnr_db: 0.0, source: String::new() }
+        ValueLimits { absolute: 0.01, relative: 0.0, sqnr_db: 0.0, least: 0.0, source: String::new() }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;
 use crate::tensor::Tensor;
-use crate::vocabulary::{Precision, RuntimeId};
+use crate::vocabulary::{Precision, RuntimeId, Task};
 
 pub use binary::SCHEMA;
 #[cfg(any(test, fuzzing))]
@@ -78,22 +78,15 @@ pub struct LabelledAccuracy {
     pub data_sha256: String,
 }
 
-/// What "the same answer" means for an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// One row of class scores a sample.
-    Classification(OutputKind),
-    /// Numbers, compared element by element.
-    Values,
-}
-
 /// One output of every probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// Its name.
     pub name: String,
-    /// What it is compared by.
+    /// What the same answer means for it.
     pub task: Task,
+    /// What the scores are, where it is one row of class scores a probe; `None` of every other output.
+    pub scores: Option<OutputKind>,
     /// Dimension along which samples are stacked; `None` for an output without one.
     pub batch_axis: Option<usize>,
     /// The values: one tensor with all samples, or one a sample where their shapes differ.
@@ -127,15 +120,19 @@ impl Output {
         values: &[f32],
     ) -> Result<Self> {
         let tensors = vec![Typed::float32(shape.to_vec(), values)?];
-        Ok(Self { name: name.into(), task: Task::Classification(kind), batch_axis: Some(0), tensors, leads: None })
+        Ok(Self {
+            name: name.into(),
+            task: Task::Classification,
+            scores: Some(kind),
+            batch_axis: Some(0),
+            tensors,
+            leads: None,
+        })
     }
 
-    /// What the values are, where this is a classification.
+    /// What the scores are, where it is one row of class scores a probe.
     pub const fn kind(&self) -> Option<OutputKind> {
-        match self.task {
-            Task::Classification(kind) => Some(kind),
-            Task::Values => None,
-        }
+        self.scores
     }
 
     /// Values of one sample, where all samples are one tensor.
@@ -300,11 +297,9 @@ impl Golden {
 impl Output {
     /// Name, kind and size in words: ``output `logits` (logits, 10 classes)``.
     pub fn description(&self) -> String {
-        match self.task {
-            Task::Classification(kind) => {
-                format!("output `{}` ({}, {} classes)", self.name, kind_name(kind), self.row_len())
-            }
-            Task::Values => format!("output `{}` (values)", self.name),
+        match self.scores {
+            Some(kind) => format!("output `{}` ({}, {} classes)", self.name, kind_name(kind), self.row_len()),
+            None => format!("output `{}` ({})", self.name, self.task),
         }
     }
 
@@ -334,16 +329,15 @@ impl Output {
     /// The same output with each probe's values at the probe before it: other answers, for a drill.
     ///
     /// # Errors
-    /// Those of [`Output::tensor`], and an unsupported one where it is not a classification.
+    /// An unsupported one where the samples are neither stacked first nor apart.
     pub(crate) fn of_others(&self) -> Result<Self> {
-        let mut values = self.tensor()?.into_floats();
-        let row = self.row_len();
-        let (Task::Classification(kind), false) = (self.task, row == 0) else {
-            return Err(Error::unsupported(format!("output `{}` is no classification", self.name)));
-        };
-        values.rotate_left(row);
-        let moved = Self::classification(&self.name, kind, [values.len() / row, row], &values)?;
-        Ok(Self { leads: self.leads.clone(), ..moved })
+        let mut tensors = self.tensors.clone();
+        match (tensors.as_mut_slice(), self.batch_axis) {
+            ([tensor], Some(0)) => *tensor = tensor.rotated()?,
+            (several, None) if several.len() > 1 => several.rotate_left(1),
+            _ => return Err(Error::unsupported(format!("the samples of output `{}` cannot be told apart", self.name))),
+        }
+        Ok(Self { tensors, ..self.clone() })
     }
 
     /// The answer for each probe, where this is a classification.

@@ -357,6 +357,8 @@ struct ValuesEntry {
     absolute: Spanned<f64>,
     relative: Spanned<f64>,
     sqnr_db: Spanned<f64>,
+    #[serde(default)]
+    least: Option<Spanned<f64>>,
     source: Spanned<String>,
 }
 
@@ -375,6 +377,7 @@ impl ValuesEntry {
             absolute: positive("absolute", &self.absolute, 1e6)?,
             relative: positive("relative", &self.relative, 1.0)?,
             sqnr_db: positive("sqnr_db", &self.sqnr_db, 400.0)?,
+            least: self.least.as_ref().map_or(Ok(0.0), |least| positive("least", least, 1e-4))?,
             source: self.source.get_ref().clone(),
         })
     }

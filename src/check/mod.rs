@@ -24,6 +24,7 @@
 //! | `ladder`      | the bounds, from `tolerances.toml`                                          |
 //! | `values`      | do outputs hold the same values, element by element?                        |
 //! | `apart`       | outputs without a batch: a tensor for each sample                           |
+//! | `course`      | does what a call answers depend on the call before, or on a mask that is not read? |
 //! | `tasks`       | do outputs that are no classifier's give the same answer, as their task has it? |
 //! | `outputs_file`| files of outputs that are compared with each other                          |
 //! | `golden`      | the stored reference; `movement` says how far a new one is from it          |
@@ -38,6 +39,7 @@ pub(crate) mod batches;
 pub mod close;
 pub mod comparison;
 pub mod contradiction;
+pub mod course;
 pub mod cross;
 pub mod determinism;
 pub mod diagnose;

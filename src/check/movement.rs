@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(movement.apart, ["`logits` is in the old one only", "`scores` is in the new one only"]);
         let mut other_kind = golden();
         other_kind.outputs.iter_mut().for_each(|output| {
-            output.task = crate::check::golden::Task::Classification(OutputKind::Probabilities);
+            output.scores = Some(OutputKind::Probabilities);
         });
         assert!(!difference(&old, &other_kind, &row()).is_judged());
     }

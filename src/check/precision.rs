@@ -32,6 +32,9 @@ pub struct PrecisionProof {
     /// Compute layers inside of branches and loops that an INT8 graph leaves in floats, and are counted here alone: no
     /// quantiser reaches them.
     pub left: usize,
+    /// Compute layers in integers that are so in the model itself. In FP32 and TF32, which ask for the model as it is, they are
+    /// what was asked; of halves they are neither proof nor counterproof, and not among `compute`.
+    pub own: usize,
     /// Names of the compute layers that do not run in the asked precision, with what they run in.
     pub others: Vec<(String, String)>,
     /// Least share of proven layers.
@@ -39,8 +42,8 @@ pub struct PrecisionProof {
 }
 
 /// Counts the compute layers that run in `asked`; `floor` is the least share, 0 to 1. A layer whose precision is not known
-/// proves nothing.
-pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
+/// proves nothing. Of a model that comes quantised, `own` layers compute in integers by its own graph: so many may, and no more.
+pub fn prove(asked: Precision, layers: &[Layer], floor: f64, own: usize) -> PrecisionProof {
     let mut proof = PrecisionProof {
         asked,
         compute: 0,
@@ -48,6 +51,7 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
         delivered: BTreeMap::new(),
         stand_ins: BTreeMap::new(),
         left: 0,
+        own: 0,
         others: Vec::new(),
         floor,
     };
@@ -60,7 +64,16 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
             proof.left += 1;
             continue;
         }
+        let is_own = delivered == Delivered::Int8 && !delivered.serves(asked) && proof.own < own;
+        proof.own += usize::from(is_own);
+        if is_own && !as_it_is(asked) {
+            continue;
+        }
         proof.compute += 1;
+        if is_own {
+            proof.proven += 1;
+            continue;
+        }
         *proof.delivered.entry(delivered.as_str().to_owned()).or_default() += 1;
         if delivered.serves(asked) {
             proof.proven += 1;
@@ -72,6 +85,11 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64) -> PrecisionProof {
         }
     }
     proof
+}
+
+/// Whether a precision asks for the model as it is, in the types of its own graph.
+const fn as_it_is(asked: Precision) -> bool {
+    matches!(asked, Precision::Fp32 | Precision::Tf32)
 }
 
 impl PrecisionProof {
@@ -90,21 +108,35 @@ impl PrecisionProof {
     pub fn result(&self, gating: bool) -> CheckResult {
         let name = Check::PrecisionProof.as_str().to_owned();
         if self.compute == 0 && self.left == 0 {
-            let detail = "the runtime lists no compute layer: the precision cannot be proven".to_owned();
+            let detail = match self.own {
+                0 => "the runtime lists no compute layer: the precision cannot be proven".to_owned(),
+                own => format!(
+                    "all {own} compute layers are integers in the model itself: nothing of it can run in {}",
+                    self.asked
+                ),
+            };
             return CheckResult { name, status: Status::Invalid, gating, detail };
         }
-        let Self { asked, compute, proven, .. } = self;
-        let share = if self.stand_ins.is_empty() {
+        let Self { asked, compute, proven, own, .. } = self;
+        let share = if as_it_is(*asked) && *own > 0 {
+            format!(
+                "of {compute} compute layers {own} are integers in the model itself, {} run in {asked}",
+                proven - own
+            )
+        } else if self.stand_ins.is_empty() {
             format!("{proven} of {compute} compute layers run in {asked}")
         } else {
             let stand_ins = self.stand_ins.iter().map(|(precision, count)| format!("{count} in {precision}"));
             let stand_ins = stand_ins.collect::<Vec<_>>().join(", ");
             format!("{proven} of {compute} compute layers are {asked} in the graph; the processor computes {stand_ins}")
         };
-        let left = match self.left {
+        let mut left = match self.left {
             0 => String::new(),
             left => format!("; {left} inside of branches and loops stay in floats, where no quantiser reaches"),
         };
+        if *own > 0 && !as_it_is(*asked) {
+            left.push_str(&format!("; {own} more are integers in the model itself"));
+        }
         if self.holds() {
             return CheckResult { name, status: Status::Pass, gating, detail: format!("{share}{left}") };
         }
@@ -273,12 +305,12 @@ mod tests {
         #[case] tactic: Option<&str>,
         #[case] status: Status,
     ) {
-        assert_eq!(prove(asked, &network(precision, tactic), 0.8).result(true).status, status);
+        assert_eq!(prove(asked, &network(precision, tactic), 0.8, 0).result(true).status, status);
     }
 
     #[test]
     fn the_message_names_what_was_delivered() {
-        let proof = prove(Precision::Fp16, &network("fp32", Some("gemm_tf32f32")), 0.8);
+        let proof = prove(Precision::Fp16, &network("fp32", Some("gemm_tf32f32")), 0.8, 0);
         insta::assert_snapshot!(proof.result(true).detail, @"fp16 was asked, but of 6 compute layers run 6 in tf32 (at least 80 % must run in fp16): `conv0` (tf32), `conv1` (tf32), `conv2` (tf32), `conv3` (tf32) and 2 more");
     }
 
@@ -300,12 +332,12 @@ mod tests {
         #[case] computed: &str,
         #[case] status: Status,
     ) {
-        assert_eq!(prove(asked, &declared(graph, computed), 0.8).result(true).status, status);
+        assert_eq!(prove(asked, &declared(graph, computed), 0.8, 0).result(true).status, status);
     }
 
     #[test]
     fn the_message_tells_what_stood_in() {
-        let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8).result(true).detail;
+        let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8, 0).result(true).detail;
         insta::assert_snapshot!(detail, @"6 of 6 compute layers are int8 in the graph; the processor computes 6 in fp32");
     }
 
@@ -322,11 +354,11 @@ mod tests {
         let layers: Vec<Layer> = std::iter::repeat_n(one("int8", false), quantised)
             .chain(std::iter::repeat_n(one("fp32", true), inside))
             .collect();
-        let found = prove(Precision::Int8, &layers, 0.8).result(true);
+        let found = prove(Precision::Int8, &layers, 0.8, 0).result(true);
         assert_eq!(found.status, status, "{}", found.detail);
         assert!(found.detail.ends_with("stay in floats, where no quantiser reaches"), "{}", found.detail);
         // Every other precision reaches into branches.
-        assert_eq!(prove(Precision::Fp16, &layers, 0.8).result(true).status, Status::Fail);
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8, 0).result(true).status, Status::Fail);
     }
 
     #[rstest]
@@ -336,17 +368,17 @@ mod tests {
         let layers: Vec<Layer> = (0..5)
             .map(|index| layer("conv", Some(if index < in_fp16 { "fp16" } else { "fp32" }), None, true))
             .collect();
-        assert_eq!(prove(Precision::Fp16, &layers, 0.8).holds(), holds);
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8, 0).holds(), holds);
     }
 
     #[test]
     fn layers_that_compute_nothing_prove_nothing() {
         let idle = vec![layer("reshape", Some("fp16"), None, false)];
         for layers in [Vec::new(), idle] {
-            assert_eq!(prove(Precision::Fp16, &layers, 0.0).result(true).status, Status::Invalid);
+            assert_eq!(prove(Precision::Fp16, &layers, 0.0, 0).result(true).status, Status::Invalid);
         }
         let missing = vec![layer("conv", None, None, true)];
-        assert_eq!(prove(Precision::Fp16, &missing, 0.5).result(true).status, Status::Fail);
+        assert_eq!(prove(Precision::Fp16, &missing, 0.5, 0).result(true).status, Status::Fail);
     }
 
     #[rstest]
@@ -358,5 +390,38 @@ mod tests {
         let witness = SizeWitness { bytes, fp32_bytes, band: [0.4, 0.75] };
         assert_eq!(witness.holds(), holds);
         assert_eq!(witness.result(true).status == Status::Pass, holds);
+    }
+
+    /// A model that comes quantised computes in integers in FP32, as its own graph does; no other model may.
+    #[rstest]
+    #[case::its_own(Precision::Fp32, 6, 0, 6, Status::Pass)]
+    #[case::some_of_its_own(Precision::Tf32, 3, 3, 3, Status::Pass)]
+    #[case::more_than_its_own(Precision::Fp32, 6, 0, 3, Status::Fail)]
+    #[case::of_a_model_of_floats(Precision::Fp32, 6, 0, 0, Status::Fail)]
+    #[case::computed_in_floats(Precision::Fp32, 0, 6, 6, Status::Pass)]
+    #[case::nothing_is_left_for_halves(Precision::Fp16, 6, 0, 6, Status::Invalid)]
+    #[case::asked_for(Precision::Int8, 6, 0, 6, Status::Pass)]
+    fn integers_are_held_to_those_of_the_model_itself(
+        #[case] asked: Precision,
+        #[case] integers: usize,
+        #[case] floats: usize,
+        #[case] own: usize,
+        #[case] status: Status,
+    ) {
+        let one = |precision: &str| layer("conv", Some(precision), None, true);
+        let layers: Vec<Layer> =
+            std::iter::repeat_n(one("int8"), integers).chain(std::iter::repeat_n(one("fp32"), floats)).collect();
+        let found = prove(asked, &layers, 0.8, own).result(true);
+        assert_eq!(found.status, status, "{}", found.detail);
+    }
+
+    #[test]
+    fn integers_of_the_model_itself_are_told() {
+        let one = |precision: &str| layer("conv", Some(precision), None, true);
+        let layers = [one("int8"), one("int8"), one("fp32"), one("fp16")];
+        let of = |asked, layers: &[Layer]| prove(asked, layers, 0.5, 2).result(true).detail;
+        insta::assert_snapshot!(of(Precision::Fp32, &layers), @"of 4 compute layers 2 are integers in the model itself, 1 run in fp32");
+        insta::assert_snapshot!(of(Precision::Fp16, &layers), @"1 of 2 compute layers run in fp16; 2 more are integers in the model itself");
+        insta::assert_snapshot!(of(Precision::Fp16Flag, &layers[..2]), @"all 2 compute layers are integers in the model itself: nothing of it can run in fp16-flag");
     }
 }

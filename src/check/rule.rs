@@ -47,6 +47,11 @@ pub struct Limits {
     pub named: bool,
 }
 
+/// So many times the mean square error of enough samples may so few `samples` have; 1 of enough.
+pub fn few(samples: usize) -> f64 {
+    (ENOUGH as f64 / samples.max(1) as f64).max(1.0)
+}
+
 impl Limits {
     /// These limits with the loss that a manifest names. E follows from it, as `E = √(L ∕ 0.12)`; a loss up to the ladder's own
     /// loosens nothing, one above it tightens nothing.
@@ -63,10 +68,7 @@ const ENOUGH: usize = 64;
 impl Limits {
     /// What so few `samples` may reach, of 64 that keep within these limits: all of the error may lie in them.
     pub fn of_few(self, samples: usize) -> Self {
-        if samples >= ENOUGH {
-            return self;
-        }
-        let times = ENOUGH as f64 / samples.max(1) as f64;
+        let times = few(samples);
         Self { loss: self.loss * times, leads: self.leads * times.sqrt(), slope: self.slope * times.sqrt(), ..self }
     }
 }

@@ -3,17 +3,19 @@
 //! Whole numbers and booleans are equal or wrong. Of floats, what is no number (NaN, an infinity) stands at the same places on
 //! both sides; every other element is within an absolute or a relative bound, and the noise of all of them below the signal by
 //! so many dB. Bounds are stated in the root mean square of the reference's output, so that one table serves outputs of any
-//! scale: `[[values]]` in `tolerances.toml`.
+//! scale: `[[values]]` in `tolerances.toml`. What lies below the least number that a precision holds fails nothing and proves
+//! nothing.
+//!
+//! Tensors are read in two passes, in their own type; of all elements only the absolute errors are kept, 8 bytes each.
 
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::ErrorMetrics;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, Values};
 
-/// Decibels of outputs that are equal bit by bit, as in reports.
-const EXACT: f64 = 999.0;
-/// An error is called a scaling where dividing by the factor takes away all but this share of its energy.
-const LEFT_BY_A_FACTOR: f64 = 0.03;
+mod sums;
+
+use sums::{EXACT, Sums};
 
 /// What the elements of one output may differ by.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,9 @@ pub struct ValueLimits {
     pub relative: f64,
     /// Least signal to noise over all elements, dB.
     pub sqnr_db: f64,
+    /// Twice the least number that the precision holds, in the output's own unit: an error up to it is none that the precision
+    /// could have avoided. 0 where the precision holds whatever a float of 32 bits does.
+    pub least: f64,
     /// Why these numbers.
     pub source: String,
 }
@@ -66,13 +71,13 @@ impl ValuesFinding {
         }
     }
 
-    /// Keeps the figures of `errors`, which stand beside `signal`.
-    fn measure(&mut self, signal: &[f64], mut errors: Vec<f64>) {
-        self.sqnr_db = decibels(signal, &errors);
-        self.max_abs = errors.iter().copied().fold(0.0, f64::max);
-        self.mean_abs = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-        errors.sort_by(f64::total_cmp);
-        self.p99_abs = errors.get((errors.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0.0);
+    /// Keeps the figures of `sums`.
+    fn measure(&mut self, sums: Sums) {
+        self.sqnr_db = sums.decibels();
+        self.max_abs = sums.largest;
+        self.mean_abs = sums.mean();
+        self.cosine_min = sums.cosine_min;
+        self.p99_abs = sums.percentile_99();
     }
 
     /// What was compared, in a sentence.
@@ -100,7 +105,8 @@ impl ValuesFinding {
 /// Compares `actual` with `reference`, which have `samples` samples along their first dimension.
 ///
 /// # Errors
-/// `Invalid` where there is nothing to compare: the reference has not one row a sample.
+/// `Invalid` where there is nothing to compare: the reference has not one row a sample, or nothing in it is large enough for the
+/// precision to hold.
 pub fn compare(reference: &Tensor, actual: &Tensor, samples: usize, limits: &ValueLimits) -> Result<ValuesFinding> {
     if samples == 0 || reference.batch() != samples || reference.values.is_empty() {
         return Err(Error::invalid(format!(
@@ -114,7 +120,7 @@ pub fn compare(reference: &Tensor, actual: &Tensor, samples: usize, limits: &Val
     } else if reference.shape != actual.shape || reference.values.len() != actual.values.len() {
         Some(format!("it has shape {:?}, the reference has {:?}", actual.shape, reference.shape))
     } else if reference.element_type().is_float() {
-        floats(reference, actual, limits, &mut found)
+        floats(reference, actual, limits, &mut found)?
     } else {
         whole(reference, actual, &mut found)
     };
@@ -132,20 +138,11 @@ pub(super) fn place(tensor: &Tensor, index: usize) -> String {
 
 /// Whole numbers and booleans, as they are: numbers beyond the floats would look equal.
 fn whole(reference: &Tensor, actual: &Tensor, found: &mut ValuesFinding) -> Option<String> {
-    let size = reference.element_type().bytes()?;
-    let (one, other) = (reference.values.encode(), actual.values.encode());
-    let differs = |index: &usize| {
-        let place = index * size..(index + 1) * size;
-        one.get(place.clone()) != other.get(place)
-    };
-    let mut differing = (0..found.elements).filter(differs);
-    let first = differing.next()?;
-    found.outside = 1 + differing.count();
+    let (first, differing) = sums::differing(&reference.values, &actual.values)?;
+    found.outside = differing;
     let (wanted, got) = (reference.values.part(first, first + 1)?, actual.values.part(first, first + 1)?);
-    let pairs = reference.values.to_f64().into_iter().zip(actual.values.to_f64());
-    let errors: Vec<f64> = pairs.map(|(x, y)| (x - y).abs()).collect();
-    found.measure(&reference.values.to_f64(), errors);
-    let text = |values: &crate::tensor::Values| {
+    found.measure(Sums::of(&reference.values, &actual.values, reference.row_len()));
+    let text = |values: &Values| {
         let debug = format!("{values:?}");
         debug
             .split_once('[')
@@ -162,96 +159,63 @@ fn whole(reference: &Tensor, actual: &Tensor, found: &mut ValuesFinding) -> Opti
     ))
 }
 
-fn floats(reference: &Tensor, actual: &Tensor, limits: &ValueLimits, found: &mut ValuesFinding) -> Option<String> {
-    let (wanted, got) = (reference.values.to_f64(), actual.values.to_f64());
-    // What is no number, by its kind: NaN is like any NaN, an infinity like one of its sign.
-    let kind = |value: f64| {
-        if value.is_nan() {
-            f64::MAX
-        } else if value.is_infinite() {
-            value
-        } else {
-            0.0
-        }
-    };
-    let numbers = wanted.iter().zip(&got);
-    if let Some(index) = numbers.clone().position(|(x, y)| kind(*x) != kind(*y)) {
-        let (x, y) = (wanted.get(index)?, got.get(index)?);
-        found.outside = numbers.filter(|(x, y)| kind(**x) != kind(**y)).count();
+/// Floats: what is wrong, where something is.
+///
+/// # Errors
+/// `Invalid` where they would fail by nothing but what the precision does not hold.
+fn floats(
+    reference: &Tensor,
+    actual: &Tensor,
+    limits: &ValueLimits,
+    found: &mut ValuesFinding,
+) -> Result<Option<String>> {
+    let sums = Sums::of(&reference.values, &actual.values, reference.row_len());
+    if let Some((index, x, y)) = sums.first_unlike {
+        found.outside = sums.unlike;
         (found.max_abs, found.mean_abs, found.sqnr_db) = (f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY);
-        return Some(format!(
+        return Ok(Some(format!(
             "{} values are numbers on one side only: {} is {y}, the reference has {x}",
             found.outside,
             place(reference, index)
-        ));
+        )));
     }
-    let finite: Vec<(usize, f64, f64)> = wanted
-        .iter()
-        .zip(&got)
-        .enumerate()
-        .filter(|(_, (x, _))| x.is_finite())
-        .map(|(index, (x, y))| (index, *x, *y))
-        .collect();
-    let signal: Vec<f64> = finite.iter().map(|(_, x, _)| *x).collect();
-    let scale = root_mean_square(&signal);
-    found.measure(&signal, finite.iter().map(|(_, x, y)| (x - y).abs()).collect());
-    let row = reference.row_len().max(1);
-    let rows = finite.chunk_by(|one, other| one.0 / row == other.0 / row);
-    found.cosine_min = rows.map(cosine).fold(1.0, f64::min);
+    let (scale, noise, factor) = (sums.signal(), sums.noise(), sums.factor());
+    found.measure(sums);
     // Written so that a NaN is outside.
     let within = |x: f64, y: f64| {
         let error = (x - y).abs();
-        error <= limits.absolute * scale || error <= limits.relative * x.abs()
+        error <= limits.absolute * scale || error <= limits.relative * x.abs() || error <= limits.least
     };
-    let outside: Vec<&(usize, f64, f64)> = finite.iter().filter(|(_, x, y)| !within(*x, *y)).collect();
-    found.outside = outside.len();
-    let scaled = factor(&finite).map_or_else(String::new, |by| format!("; all of it is scaled by {by:.4}"));
-    if let Some((index, x, y)) =
-        outside.iter().max_by(|one, other| (one.1 - one.2).abs().total_cmp(&(other.1 - other.2).abs()))
-    {
-        return Some(format!(
+    let outside = sums::Outside::of(&reference.values, &actual.values, within);
+    found.outside = outside.count;
+    let scaled = factor.map_or_else(String::new, |by| format!("; all of it is scaled by {by:.4}"));
+    if let Some((index, x, y)) = outside.worst {
+        return Ok(Some(format!(
             "{} of {} values are off by more than {} of the output's root mean square and {} of themselves: {} is {} instead of {}{scaled}",
             found.outside,
             found.elements,
             figure(limits.absolute),
             figure(limits.relative),
-            place(reference, *index),
-            figure(*y),
-            figure(*x)
-        ));
+            place(reference, index),
+            figure(y),
+            figure(x)
+        )));
     }
     if found.sqnr_db >= limits.sqnr_db {
-        return None;
+        return Ok(None);
     }
-    Some(format!("the signal is {:.1} dB above the noise, {:.0} dB are asked{scaled}", found.sqnr_db, limits.sqnr_db))
-}
-
-fn root_mean_square(values: &[f64]) -> f64 {
-    (values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64).sqrt()
-}
-
-/// Signal over noise, dB; [`EXACT`] without noise.
-fn decibels(signal: &[f64], errors: &[f64]) -> f64 {
-    let noise = root_mean_square(errors);
-    if noise == 0.0 { EXACT } else { (20.0 * (root_mean_square(signal) / noise).log10()).min(EXACT) }
-}
-
-/// Cosine similarity of one sample's elements; 1 where neither side has any length.
-fn cosine(sample: &[(usize, f64, f64)]) -> f64 {
-    let sum = |of: fn(f64, f64) -> f64| sample.iter().map(|(_, x, y)| of(*x, *y)).sum::<f64>();
-    let (one, other) = (sum(|x, _| x * x).sqrt(), sum(|_, y| y * y).sqrt());
-    match one * other {
-        0.0 => f64::from(u8::from(one == other)),
-        lengths => sum(|x, y| x * y) / lengths,
+    if noise <= limits.least {
+        return Err(Error::invalid(format!(
+            "the reference's values are {} in their root mean square, and what differs lies below {}, which this precision hardly holds: nothing was judged",
+            figure(scale),
+            figure(limits.least)
+        ))
+        .hint("feed samples that the model has an answer to (`from = \"samples.npz\"`)"));
     }
-}
-
-/// The factor that explains what differs, where one does.
-fn factor(finite: &[(usize, f64, f64)]) -> Option<f64> {
-    let sum = |of: &dyn Fn(f64, f64) -> f64| finite.iter().map(|(_, x, y)| of(*x, *y)).sum::<f64>();
-    let by = sum(&|x, y| x * y) / sum(&|x, _| x * x);
-    let (before, after) = (sum(&|x, y| (y - x).powi(2)), sum(&|x, y| (y - by * x).powi(2)));
-    (by.is_finite() && before > 0.0 && after <= LEFT_BY_A_FACTOR * before).then_some(by)
+    Ok(Some(format!(
+        "the signal is {:.1} dB above the noise, {:.0} dB are asked{scaled}",
+        found.sqnr_db, limits.sqnr_db
+    )))
 }
 
 /// Of outputs that fail, those that hold each other's values: `a` what the reference has in `b`, and the other way round.
@@ -270,138 +234,4 @@ pub fn exchanged<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rstest::rstest;
-
-    use super::*;
-    use crate::tensor::Values;
-
-    const SAMPLES: usize = 20;
-
-    fn limits() -> ValueLimits {
-        ValueLimits { absolute: 0.05, relative: 0.005, sqnr_db: 44.0, source: "a test".to_owned() }
-    }
-
-    fn reference() -> Tensor {
-        let values = (0..SAMPLES * 5).map(|index| ((index * 37 % 101) as f32).mul_add(0.1, -5.0)).collect();
-        Tensor::float32("y", vec![SAMPLES, 5], values).unwrap()
-    }
-
-    fn altered(change: impl FnOnce(&mut Vec<f32>)) -> Tensor {
-        let mut tensor = reference();
-        change(tensor.values.as_mut().unwrap());
-        tensor
-    }
-
-    fn fault(actual: &Tensor) -> Option<String> {
-        compare(&reference(), actual, SAMPLES, &limits()).unwrap().fault
-    }
-
-    #[test]
-    fn equal_outputs_are_said_to_be_equal() {
-        let found = compare(&reference(), &reference(), SAMPLES, &limits()).unwrap();
-        assert_eq!(found.summary(), "100 values are equal");
-        assert_eq!((found.fault, found.sqnr_db, found.outside), (None, EXACT, 0));
-    }
-
-    #[test]
-    fn the_noise_of_a_precision_passes() {
-        let noisy = altered(|values| {
-            values.iter_mut().enumerate().for_each(|(index, value)| *value += 0.01 * ((index % 3) as f32 - 1.0));
-        });
-        let found = compare(&reference(), &noisy, SAMPLES, &limits()).unwrap();
-        assert_eq!(found.fault, None);
-        assert!((50.0..60.0).contains(&found.sqnr_db), "{}", found.sqnr_db);
-        assert!(found.summary().starts_with("100 values, 5"), "{}", found.summary());
-    }
-
-    #[rstest]
-    #[case::scaled_by_a_percent(|values: &mut Vec<f32>| values.iter_mut().for_each(|value| *value *= 1.01),
-        "the signal is 40.0 dB above the noise, 44 dB are asked; all of it is scaled by 1.0100")]
-    #[case::one_element(|values: &mut Vec<f32>| values[42] += 1.0,
-        "1 of 100 values are off by more than 0.05 of the output's root mean square and 0.005 of themselves: sample 8, element 2 is")]
-    #[case::nan(|values: &mut Vec<f32>| values[7] = f32::NAN, "1 values are numbers on one side only: sample 1, element 2 is NaN")]
-    #[case::all_zero(|values: &mut Vec<f32>| values.fill(0.0), "values are off by more than")]
-    #[case::negated(|values: &mut Vec<f32>| values.iter_mut().for_each(|value| *value = -*value), "all of it is scaled by -1.0000")]
-    fn faults_are_named(#[case] change: fn(&mut Vec<f32>), #[case] words: &str) {
-        let fault = fault(&altered(change)).unwrap();
-        assert!(fault.contains(words), "{fault}");
-    }
-
-    #[test]
-    fn what_is_no_number_stands_where_the_reference_has_it() {
-        let with =
-            |values: &[(usize, f32)]| altered(|all| values.iter().for_each(|&(index, value)| all[index] = value));
-        let masked = with(&[(0, f32::NEG_INFINITY), (9, f32::NAN)]);
-        let fault = |actual: &Tensor| compare(&masked, actual, SAMPLES, &limits()).unwrap().fault;
-        assert_eq!(fault(&masked), None);
-        assert!(fault(&with(&[(0, f32::INFINITY), (9, f32::NAN)])).is_some());
-        assert!(fault(&with(&[(0, f32::NEG_INFINITY)])).is_some());
-        // Where all is masked there is no signal, and any number is wrong.
-        let nothing = altered(|values| values.fill(f32::NAN));
-        assert_eq!(compare(&nothing, &nothing, SAMPLES, &limits()).unwrap().fault, None);
-        assert!(compare(&nothing, &reference(), SAMPLES, &limits()).unwrap().fault.is_some());
-    }
-
-    #[test]
-    fn an_output_of_zeros_allows_nothing_else() {
-        let zeros = altered(|values| values.fill(0.0));
-        let nearly = altered(|values| {
-            values.fill(0.0);
-            values[3] = 1e-30;
-        });
-        assert_eq!(compare(&zeros, &zeros, SAMPLES, &limits()).unwrap().fault, None);
-        assert!(compare(&zeros, &nearly, SAMPLES, &limits()).unwrap().fault.is_some());
-    }
-
-    #[test]
-    fn whole_numbers_are_equal_or_wrong_beyond_the_floats_too() {
-        let ids = |last: i64| Tensor::new("ids", vec![2, 2], Values::Int64(vec![1, 2, 3, last])).unwrap();
-        let exact = (1 << 53) + 1;
-        let found = compare(&ids(exact), &ids(exact), 2, &limits()).unwrap();
-        assert_eq!((found.fault, found.sqnr_db), (None, EXACT));
-        let found = compare(&ids(exact), &ids(exact - 1), 2, &limits()).unwrap();
-        assert_eq!(
-            found.fault.as_deref(),
-            Some(
-                "1 of 4 values differ, the first in sample 1, element 1: 9007199254740992 instead of 9007199254740993"
-            )
-        );
-        let truth = |value| Tensor::new("m", vec![1], Values::Bool(vec![value])).unwrap();
-        assert!(compare(&truth(true), &truth(false), 1, &limits()).unwrap().fault.is_some());
-    }
-
-    #[rstest]
-    #[case::shape(Tensor::float32("y", vec![SAMPLES, 4], vec![0.0; SAMPLES * 4]).unwrap(), "it has shape [20, 4], the reference has [20, 5]")]
-    #[case::samples(Tensor::float32("y", vec![SAMPLES - 1, 5], vec![0.0; (SAMPLES - 1) * 5]).unwrap(), "it has shape [19, 5]")]
-    #[case::kind(Tensor::new("y", vec![SAMPLES, 5], Values::Int32(vec![0; SAMPLES * 5])).unwrap(), "it is int32, the reference has float32")]
-    fn what_cannot_be_compared_fails(#[case] actual: Tensor, #[case] words: &str) {
-        let fault = fault(&actual).unwrap();
-        assert!(fault.starts_with(words), "{fault}");
-    }
-
-    #[test]
-    fn a_reference_without_samples_judges_nothing() {
-        let error = compare(&reference(), &reference(), SAMPLES + 1, &limits()).unwrap_err();
-        assert_eq!(error.kind, crate::ErrorKind::Invalid);
-    }
-
-    #[test]
-    fn outputs_in_each_others_places_are_named() {
-        let a = reference();
-        let b = Tensor { name: "z".to_owned(), ..altered(|values| values.reverse()) };
-        let swapped = (Tensor { name: "y".to_owned(), ..b.clone() }, Tensor { name: "z".to_owned(), ..a.clone() });
-        let exchanged = |pairs: &[(&Tensor, &Tensor)]| {
-            let failing: Vec<(&Tensor, &Tensor)> = pairs
-                .iter()
-                .filter(|(x, y)| compare(x, y, SAMPLES, &limits()).unwrap().fault.is_some())
-                .copied()
-                .collect();
-            exchanged(&failing, SAMPLES, &limits()).map(|(one, other)| (one.to_owned(), other.to_owned()))
-        };
-        let named = exchanged(&[(&a, &swapped.0), (&b, &swapped.1)]);
-        assert_eq!(named, Some(("y".to_owned(), "z".to_owned())));
-        assert_eq!(exchanged(&[(&a, &a), (&b, &swapped.1)]), None);
-    }
-}
+mod tests;

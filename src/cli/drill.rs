@@ -32,7 +32,9 @@ pub struct DrillArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &DrillArguments) -> Result<u8> {
     let options = DrillOptions { faults: arguments.fault.clone(), scan: !arguments.no_scan };
-    let found = drill::drill(&arguments.workspace.options(global)?, &options)?;
+    let mut workspace = arguments.workspace.options(global)?;
+    workspace.several = true;
+    let found = drill::drill(&workspace, &options)?;
     let text = output::or_json(&found, arguments.json.as_deref(), "the drill", found.table(global.quiet))?;
     output::print(&text)?;
     Ok(match found.verdict() {

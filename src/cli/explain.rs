@@ -45,7 +45,9 @@ fn count(text: &str) -> std::result::Result<usize, String> {
 
 /// Runs the command; returns the exit code: 0 where no tensor leaves the ladder, 1 where one is named.
 pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut options = arguments.workspace.options(global)?;
+    options.several = true;
+    let workspace = Workspace::open(&options)?;
     let cell = match (&arguments.cell, &arguments.runtime, arguments.precision) {
         (Some(cell), _, _) => cell.clone(),
         (None, Some(runtime), Some(precision)) => CellId {

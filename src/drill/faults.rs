@@ -1,6 +1,6 @@
 //! The faults of the drill, as data: what goes wrong in conversion chains, and which cells have to notice.
 
-use crate::vocabulary::{ArtifactKind, Precision};
+use crate::vocabulary::{ArtifactKind, Precision, Task};
 
 /// How a fault comes into the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum How {
     StaleGolden,
     /// The worker swaps the answers of the first two samples of a batch.
     Slots,
+    /// The worker adds a part of what the call before answered.
+    State,
+    /// `python/drill.py` plants it behind each gated output of these tasks, one after the other.
+    Output(&'static str, &'static [Task]),
 }
 
 /// A fault of the drill.
@@ -40,7 +44,7 @@ const fn fault(name: &'static str, what: &'static str, how: How, precisions: &'s
     Fault { name, what, how, precisions }
 }
 
-/// Every fault, in the order in which they are planted. A wrong weight has to be noticed in FP32 alone: in a coarser
+/// Every fault of a classifier of one input, in the order in which they are planted. A wrong weight has to be noticed in FP32 alone: in a coarser
 /// precision it may cost less than the precision does, which [`super::Scan`] measures.
 pub const FAULTS: &[Fault] = &[
     fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32),
@@ -57,6 +61,30 @@ pub const FAULTS: &[Fault] = &[
     fault("slots", "the first two answers of a batch change places", How::Slots, FP32),
     fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32),
 ];
+
+/// Those that are planted in a model of several inputs, some of them behind each output of a task.
+pub const OF_TASKS: &[Fault] = &[
+    fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32),
+    fault("not-a-number", "one weight is not a number", How::Artifact("not-a-number"), ALL),
+    fault("channel", "two channels of an inner layer change places", How::Artifact("channel"), FLOATS),
+    fault("bias", "the last bias is lost", How::Artifact("bias"), FP32),
+    fault("preprocessing", "an input is read twice as large", How::Artifact("preprocessing"), ALL),
+    fault("colours", "red and blue change places", How::Artifact("colours"), ALL),
+    fault("mask", "a mask is not read", How::Artifact("mask"), FLOATS),
+    fault("outputs", "two outputs change places", How::Artifact("outputs"), ALL),
+    fault("classes", "two classes of an output change places", How::Output("classes", OF_CLASSES), ALL),
+    fault("turn", "vectors are turned by 2°", How::Output("turn", &[Task::Embedding]), FLOATS),
+    fault("shift", "boxes are shifted to the right", How::Output("shift", &[Task::Boxes]), FLOATS),
+    fault("token", "the first token of every sample is another", How::Output("token", &[Task::Tokens]), ALL),
+    fault("scaled", "values are 5 % too large", How::Output("scaled", &[Task::Values]), FLOATS),
+    fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16),
+    fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]),
+    fault("slots", "the first two answers of a batch change places", How::Slots, FP32),
+    fault("state", "a part of the answer before is added to each", How::State, FP32),
+    fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32),
+];
+
+const OF_CLASSES: &[Task] = &[Task::Classification, Task::Scores, Task::Map, Task::Tokens];
 
 /// Shares by which the scan of weights changes one tensor, the largest first.
 pub const AMOUNTS: &[f64] = &[0.1, 0.03, 0.01, 0.003, 0.001];
@@ -76,9 +104,11 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_name_of_its_own_and_a_cell_that_must_notice() {
-        for (index, fault) in FAULTS.iter().enumerate() {
-            assert!(FAULTS.iter().skip(index + 1).all(|other| other.name != fault.name), "{}", fault.name);
-            assert!(!fault.precisions.is_empty() && !fault.what.is_empty(), "{}", fault.name);
+        for faults in [FAULTS, OF_TASKS] {
+            for (index, fault) in faults.iter().enumerate() {
+                assert!(faults.iter().skip(index + 1).all(|other| other.name != fault.name), "{}", fault.name);
+                assert!(!fault.precisions.is_empty() && !fault.what.is_empty(), "{}", fault.name);
+            }
         }
         assert!(AMOUNTS.windows(2).all(|pair| pair[0] > pair[1]));
     }

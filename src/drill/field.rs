@@ -17,6 +17,7 @@ use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
 use super::faults::{Fault, How, artifact_of};
 use super::report::Outcome;
+use super::tasks::{self, Planting};
 
 /// The variable that a worker reads faults from.
 const WORKER_FAULT: &str = "TRTGATE_TEST_FAULT";
@@ -50,6 +51,7 @@ impl Field {
         kinds.sort();
         kinds.dedup();
         let mut artifacts = Vec::new();
+        let several = workspace.manifest.interface.is_some();
         for kind in kinds {
             let artifact = workspace.artifact(kind, None)?;
             // A model that needs no other form for the converters has none.
@@ -58,7 +60,7 @@ impl Field {
             }
         }
         let golden = gate::golden_now(&workspace, "the drill's own")?;
-        let answers = golden.outputs.first().map(Output::answers).unwrap_or_default();
+        let answers = golden.outputs.first().filter(|_| !several).map(Output::answers).unwrap_or_default();
         let batch = workspace.manifest.batches.iter().copied().max().unwrap_or(1);
         Ok(Self {
             model: workspace.manifest.model.name.clone(),
@@ -90,12 +92,17 @@ impl Field {
     }
 
     /// Plants `fault` and runs the cell of `precision`; returns where it was planted, and what became of it.
-    pub(super) fn gate_with(&self, fault: &Fault, precision: Precision) -> Result<(String, Outcome)> {
+    pub(super) fn gate_with(
+        &self,
+        fault: &Fault,
+        precision: Precision,
+        planting: &Planting,
+    ) -> Result<(String, Outcome)> {
         let name = format!("{}-{precision}", fault.name);
         let target = artifact_of(precision);
         let (place, changed, golden, worker) = match fault.how {
-            How::Artifact(planted) => {
-                let (place, artifact) = self.plant(planted, &name, target, None)?;
+            How::Artifact(planted) | How::Output(planted, _) => {
+                let (place, artifact) = self.plant(planted, &name, target, planting)?;
                 (place, Some(artifact), None, None)
             }
             How::CalibratedOnNoise => {
@@ -110,7 +117,7 @@ impl Field {
             How::Slots if self.batch < 2 => {
                 return Err(Error::unsupported("every batch of the manifest has one sample"));
             }
-            How::Slots => ("the worker".to_owned(), None, None, Some("swap-slots@run")),
+            How::Slots | How::State => ("the worker".to_owned(), None, None, planting.worker.as_deref()),
         };
         let artifacts = self.with(changed);
         let golden = golden.as_ref().unwrap_or(&self.golden);
@@ -121,7 +128,11 @@ impl Field {
     /// Changes one weight tensor by `amount` and runs the cell of `precision`.
     pub(super) fn gate_with_weight(&self, precision: Precision, amount: f64) -> Result<(String, Outcome)> {
         let name = format!("scan-{precision}-{amount}");
-        let (place, artifact) = self.plant("weight", &name, artifact_of(precision), Some(amount))?;
+        let weights = Fault { name: "weights", what: "", how: How::Artifact("weight"), precisions: &[] };
+        let mut planting = self.plantings(&weights)?.pop().unwrap_or_default();
+        planting.arguments.retain(|(name, _)| *name != "amount");
+        planting.arguments.push(("amount", amount.to_string()));
+        let (place, artifact) = self.plant("weight", &name, artifact_of(precision), &planting)?;
         let cells = self.run_in(&name, &self.with(Some(artifact)), &self.golden, None, &[precision])?;
         Ok((place, Outcome::of(cells.iter().find(|cell| cell.precision == precision))))
     }
@@ -133,7 +144,22 @@ impl Field {
             .ok_or_else(|| Error::unsupported(format!("the model has no `{kind}`")))
     }
 
-    fn plant(&self, fault: &str, name: &str, kind: ArtifactKind, amount: Option<f64>) -> Result<(String, Artifact)> {
+    /// The places of `fault`, each planted by itself.
+    ///
+    /// # Errors
+    /// `Unsupported`, where the model has none: why.
+    pub(super) fn plantings(&self, fault: &Fault) -> Result<Vec<Planting>> {
+        match &self.workspace.manifest.interface {
+            Some(interface) => tasks::plantings(fault, interface, &self.golden),
+            None => {
+                let worker = (fault.how == How::Slots).then(|| "swap-slots@run".to_owned());
+                Ok(vec![Planting { arguments: self.of_one_input(), worker }])
+            }
+        }
+    }
+
+    /// What the script is told of a classifier of one input.
+    fn of_one_input(&self) -> Vec<(&'static str, String)> {
         let manifest = &self.workspace.manifest;
         let (_, _, channels) = manifest.input.image_size();
         let axis = match manifest.input.layout {
@@ -144,15 +170,19 @@ impl Field {
         };
         let mut arguments = vec![
             ("output", manifest.output.name.clone()),
-            ("amount", amount.unwrap_or(0.01).to_string()),
+            ("amount", "0.01".to_owned()),
             ("classes", manifest.output.classes.to_string()),
             ("first", self.classes.0.to_string()),
             ("second", self.classes.1.to_string()),
         ];
         arguments.extend(axis.map(|axis: i32| ("axis", axis.to_string())));
+        arguments
+    }
+
+    fn plant(&self, fault: &str, name: &str, kind: ArtifactKind, planting: &Planting) -> Result<(String, Artifact)> {
         let folder = self.folder.path().join(format!("{name}.planted"));
         let (store, progress) = (&self.workspace.store, &*self.workspace.progress);
-        let planted = plant::plant(store, progress, fault, &self.clean(kind)?.path, &folder, &arguments)?;
+        let planted = plant::plant(store, progress, fault, &self.clean(kind)?.path, &folder, &planting.arguments)?;
         Ok((planted.place, artifact(kind, &planted.file)?))
     }
 
@@ -189,12 +219,15 @@ impl Field {
         let place = self.folder.path().join(name);
         let clean = &self.workspace;
         let listed: Vec<(Option<u32>, Artifact)> = artifacts.iter().map(|artifact| (None, artifact.clone())).collect();
-        let (calibration, probes) = (clean.calibration()?, gate::samples::carried_with_artifacts(clean)?);
-        let natural = clean.natural()?.to_bytes()?;
+        // A model of several inputs has its samples in the golden.
+        let one_input = clean.manifest.interface.is_none();
+        let calibration = one_input.then(|| clean.calibration()).transpose()?;
+        let probes = if one_input { gate::samples::carried_with_artifacts(clean)? } else { None };
+        let natural = one_input.then(|| clean.natural()?.to_bytes()).transpose()?;
         let beside = Beside {
-            calibration: Some(&calibration),
+            calibration: calibration.as_deref(),
             probes: probes.as_ref(),
-            natural: Some(&natural),
+            natural: natural.as_deref(),
             // They are looked at anew: what was found of the clean ones says nothing of these.
             scales: &[],
         };

@@ -3,6 +3,7 @@
 //! | module   | does                                                              |
 //! |----------|-------------------------------------------------------------------|
 //! | `faults` | the faults, as data                                               |
+//! | `tasks`  | where they are planted in a model of several inputs               |
 //! | `field`  | a clean set of artifacts and a golden, and copies with one fault  |
 //! | `report` | what was caught, by which check; the table and the exit code      |
 //!
@@ -12,8 +13,9 @@
 mod faults;
 mod field;
 mod report;
+mod tasks;
 
-pub use faults::{FAULTS, Fault, How};
+pub use faults::{FAULTS, Fault, How, OF_TASKS};
 pub use report::{Catch, Drill, DrillVerdict, Outcome, SCHEMA, Scan};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -38,13 +40,27 @@ pub struct DrillOptions {
 /// A usage error for a name that is no fault, and those of opening the project and exporting its artifacts. A clean gate
 /// that does not pass is in the report, and nothing is planted then.
 pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
-    if let Some(unknown) = wanted.faults.iter().find(|name| FAULTS.iter().all(|fault| fault.name != name.as_str())) {
-        let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
-        return Err(Error::usage(format!("`{unknown}` is not a fault of the drill"))
-            .hint(format!("the faults are {}", names.join(", "))));
+    let unknown = |faults: &[Fault]| {
+        let name = wanted.faults.iter().find(|name| faults.iter().all(|fault| fault.name != name.as_str()))?;
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        let message = format!("`{name}` is not a fault of the drill");
+        Some(Error::usage(message).hint(format!("the faults are {}", names.join(", "))))
+    };
+    let all: Vec<Fault> = FAULTS.iter().chain(OF_TASKS).copied().collect();
+    if let Some(error) = unknown(&all) {
+        return Err(error);
     }
     let workspace = Workspace::open(options)?;
+    let faults = if workspace.manifest.interface.is_some() { OF_TASKS } else { FAULTS };
+    if let Some(error) = unknown(faults) {
+        return Err(error.context("for this model"));
+    }
+    // INT8 of several inputs is calibrated on samples that the drill does not carry along yet.
+    let several = workspace.manifest.interface.is_some();
     let asked = |precision: &Precision| {
+        if several && *precision == Precision::Int8 {
+            return false;
+        }
         let row = workspace.manifest.matrix.iter().find(|row| row.library == Library::Onnxruntime);
         row.is_some_and(|row| row.precisions.contains(precision))
     };
@@ -61,10 +77,10 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
         return Ok(drill);
     }
     for fault in
-        FAULTS.iter().filter(|fault| wanted.faults.is_empty() || wanted.faults.iter().any(|name| name == fault.name))
+        faults.iter().filter(|fault| wanted.faults.is_empty() || wanted.faults.iter().any(|name| name == fault.name))
     {
         for &precision in fault.precisions.iter().filter(|precision| precisions.contains(precision)) {
-            drill.catches.push(outcome(&field, fault, precision)?);
+            drill.catches.extend(outcomes(&field, fault, precision)?);
         }
     }
     if wanted.scan {
@@ -75,16 +91,22 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
     Ok(drill)
 }
 
-/// One fault in one precision. An artifact without a place for the fault is no error.
-fn outcome(field: &Field, fault: &Fault, precision: Precision) -> Result<Catch> {
-    let (place, outcome) = match field.gate_with(fault, precision) {
-        Ok((place, outcome)) => (place, outcome),
-        Err(error) if error.kind == ErrorKind::Unsupported => {
-            (String::new(), Outcome::NotPlanted { reason: error.message })
-        }
-        Err(error) => return Err(error.context(format!("cannot plant `{}` in {precision}", fault.name))),
+/// One fault in one precision, at each of its places. An artifact without a place for the fault is no error.
+fn outcomes(field: &Field, fault: &Fault, precision: Precision) -> Result<Vec<Catch>> {
+    let of = |found: Result<(String, Outcome)>| {
+        let (place, outcome) = match found {
+            Ok((place, outcome)) => (place, outcome),
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                (String::new(), Outcome::NotPlanted { reason: error.message })
+            }
+            Err(error) => return Err(error.context(format!("cannot plant `{}` in {precision}", fault.name))),
+        };
+        Ok(Catch { fault: fault.name.to_owned(), what: fault.what.to_owned(), precision, place, outcome })
     };
-    Ok(Catch { fault: fault.name.to_owned(), what: fault.what.to_owned(), precision, place, outcome })
+    match field.plantings(fault) {
+        Ok(places) => places.iter().map(|place| of(field.gate_with(fault, precision, place))).collect(),
+        Err(error) => Ok(vec![of(Err(error))?]),
+    }
 }
 
 /// The smallest weight change that the cells of a precision notice: each smaller amount until one passes.

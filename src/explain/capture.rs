@@ -7,7 +7,7 @@ use crate::explain::report::{PairRow, TensorRow};
 use crate::gate::inside::distance::{self, Distance};
 use crate::gate::inside::graph::{Counterparts, Step};
 use crate::gate::inside::side::Side;
-use crate::tensor::Tensor;
+use crate::tensor::{Feeds, Tensor};
 
 /// Most bytes of tensors that one run hands over.
 const GROUP_BYTES: usize = 64 << 20;
@@ -29,7 +29,7 @@ pub(super) fn measure(
     counterparts: &Counterparts,
     expected: &mut Side,
     actual: &mut Side,
-    probes: &Tensor,
+    probes: &Feeds,
     detail: &dyn Fn(&str),
 ) -> Result<Vec<TensorRow>> {
     let mut rows = Vec::with_capacity(steps.len());
@@ -70,15 +70,21 @@ fn row(
     counterparts: &Counterparts,
     reference: &BTreeMap<String, Tensor>,
     own: &BTreeMap<String, Tensor>,
-    probes: &Tensor,
+    probes: &Feeds,
 ) -> TensorRow {
     let input = step.operator == "Input";
     let mut row = TensorRow::new(index, step);
-    let Some(expected) = (if input { Some(probes) } else { reference.get(&step.tensor) }) else {
+    // What is fed as whole numbers is the same on both sides.
+    let fed = || probes.get(&step.tensor).filter(|fed| fed.element_type().is_float());
+    if input && fed().is_none() && probes.get(&step.tensor).is_some() {
+        row.sqnr_db = Some(crate::check::metrics::SQNR_EQUAL_DB);
+        return row;
+    }
+    let Some(expected) = (if input { fed() } else { reference.get(&step.tensor) }) else {
         row.not_measured = Some("it holds no floating-point values by sample".to_owned());
         return row;
     };
-    let find = |name: &str| if input && name == step.tensor { Some(probes) } else { own.get(name) };
+    let find = |name: &str| if input && name == step.tensor { fed() } else { own.get(name) };
     let same = |tensor: &&Tensor| tensor.values.len() == expected.values.len();
     let pair = counterparts.pairs.get(&step.tensor);
     let measured: Option<Distance> = match pair {

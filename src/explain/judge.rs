@@ -8,7 +8,7 @@ use crate::gate::inside::graph::Step;
 use crate::gate::inside::scales::{scale_of_constant, scale_of_pair};
 
 /// How far below the output's floor an inner tensor may be, dB: twice the noise.
-const INNER_ROOM_DB: f64 = 6.0;
+pub(super) const INNER_ROOM_DB: f64 = 6.0;
 
 /// A layer that makes its noise at least this much worse is the one to look at, dB.
 const STEEP_DB: f64 = 3.0;
@@ -153,10 +153,10 @@ fn constant_fault(constant: &ConstantRow, floor: f64) -> Option<String> {
 
 /// Where the tensor that crosses the floor is not the one that lost most: which one did.
 fn worn_down(found: &Finding, rows: &[TensorRow]) -> Option<String> {
-    let own = rows.get(found.index)?.fall_db.unwrap_or(0.0);
+    let own = rows.iter().find(|row| row.index == found.index)?.fall_db.unwrap_or(0.0);
     let steepest = rows
         .iter()
-        .take(found.index)
+        .take_while(|row| row.index < found.index)
         .filter_map(|row| Some((row, row.loss_db()?)))
         .max_by(|one, other| one.1.total_cmp(&other.1))?;
     (own < STEEP_DB).then(|| {

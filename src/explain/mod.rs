@@ -6,6 +6,7 @@
 //! | `capture`    | runs probes through both sides in groups of tensors, and measures                 |
 //! | `output`     | the output by the gate's own rule                                                  |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
+//! | `several`    | models of several inputs: each output by its task, and what it is made of         |
 //! | `report`     | the explanation as JSON and as a table                                            |
 //!
 //! A tensor leaves the ladder in one of these ways, looked for in this order at each layer:
@@ -24,6 +25,7 @@ mod capture;
 mod judge;
 mod output;
 mod report;
+mod several;
 /// Walks a graph as explaining does, without running anything; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn walk(model: &onnx::Model, input: &str) {
@@ -49,13 +51,13 @@ use crate::gate::{Workspace, planned};
 use crate::manifest::OutputKind;
 use crate::onnx;
 use crate::plan::PlannedCell;
-use crate::tensor::Tensor;
+use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, CellId, Library};
 
 use judge::Floors;
 
-pub use report::{ConstantRow, Explanation, Fault, Finding, PairRow, SCHEMA, TensorRow};
+pub use report::{ConstantRow, Explanation, Fault, Finding, OutputExplanation, PairRow, SCHEMA, TensorRow};
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +78,11 @@ impl Default for ExplainOptions {
 /// `Unsupported` for runtimes that show no inner tensors, `Missing` where the cell or ONNX Runtime cannot run here,
 /// otherwise whatever converting, building, loading and running give.
 pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> Result<Explanation> {
-    let cell = explainable(workspace, id)?;
     let manifest = &workspace.manifest;
+    if let Some(interface) = &manifest.interface {
+        return several::explain(workspace, interface, id, options);
+    }
+    let cell = explainable(workspace, id)?;
     let reference = side::onnxruntime(workspace)?;
     let ladder = Ladder::built_in()?;
     let row = ladder.row(cell.id.runtime.library, cell.id.precision)?;
@@ -91,7 +96,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
 
     let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
     let probes = probes(workspace, options.probes)?;
-    let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps))?;
+    let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps, 1))?;
     let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts), &mut notes)?;
     let constants = constants::compare(&fp32_model, &model);
     let ranges = if counterparts.pairs.is_empty() {
@@ -107,24 +112,13 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     progress.detail("the artifact as it is gated");
     // Where half precision is emulated, nothing is fused: every tensor is rounded behind its node.
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
-    let as_gated = as_gated(workspace, &cell, &probes, &mut notes).filter(|_| !emulated);
-    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &probes, &|text| {
+    let fed = Feeds::from(&probes);
+    let as_gated = as_gated(workspace, &cell, &fed, &mut notes).filter(|_| !emulated);
+    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &fed, &|text| {
         progress.detail(text);
     })?;
     for (row, step) in rows.iter_mut().zip(&steps) {
-        row.constants = step
-            .constants
-            .iter()
-            .filter_map(|name| {
-                let stored = constants.get(name)?;
-                Some(ConstantRow {
-                    name: name.clone(),
-                    sqnr_db: stored.sqnr_db,
-                    rounded: stored.rounded,
-                    scale_ratio: stored.scale_ratio,
-                })
-            })
-            .collect();
+        row.constants = constants_of(step, &constants);
         if let Some(pair) = &mut row.pair {
             pair.scale_ratio = ranges.get(&step.tensor).zip(pair.scale).map(|(range, scale)| range.ratio(scale));
         }
@@ -152,10 +146,25 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         floor_db: floors.inner(),
         output_floor_db: floors.output,
         leads: verdict.leads().cloned(),
+        outputs: Vec::new(),
         found,
         tensors: rows,
         notes,
     })
+}
+
+/// What is known of the stored tensors that a step reads.
+fn constants_of(step: &Step, compared: &BTreeMap<String, constants::Stored>) -> Vec<ConstantRow> {
+    let of = |name: &String| {
+        let stored = compared.get(name)?;
+        Some(ConstantRow {
+            name: name.clone(),
+            sqnr_db: stored.sqnr_db,
+            rounded: stored.rounded,
+            scale_ratio: stored.scale_ratio,
+        })
+    };
+    step.constants.iter().filter_map(of).collect()
 }
 
 /// The planned cell, if its runtime shows inner tensors.
@@ -172,8 +181,9 @@ fn explainable(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
     Ok(cell)
 }
 
-fn names_of(steps: &[Step]) -> Vec<String> {
-    steps.iter().skip(1).map(|step| step.tensor.clone()).collect()
+/// The tensors that nodes make: those behind the `inputs`.
+fn names_of(steps: &[Step], inputs: usize) -> Vec<String> {
+    steps.iter().skip(inputs).map(|step| step.tensor.clone()).collect()
 }
 
 /// Tensors of the artifact that stand for those of the steps.
@@ -211,7 +221,7 @@ fn probes(workspace: &Workspace, count: usize) -> Result<Tensor> {
 
 /// Layers of the artifact as it is gated, with everything that the runtime fuses. That they cannot be listed spoils
 /// nothing else.
-fn as_gated(workspace: &Workspace, cell: &PlannedCell, probes: &Tensor, notes: &mut Vec<String>) -> Option<Vec<Layer>> {
+fn as_gated(workspace: &Workspace, cell: &PlannedCell, probes: &Feeds, notes: &mut Vec<String>) -> Option<Vec<Layer>> {
     let found = crate::gate::OpenCell::open(workspace, &cell.id).and_then(|mut open| {
         // A fault of the optimised artifact alone shows in no inner tensor.
         open.run(&probes.first(1)?)?;

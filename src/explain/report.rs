@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::check::metrics::SQNR_EQUAL_DB;
 use crate::findings::LeadFigures;
 use crate::gate::inside::graph::Step;
-use crate::vocabulary::{ArtifactKind, CellId};
+use crate::vocabulary::{ArtifactKind, CellId, Status, Task};
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.explain/v1";
@@ -42,12 +42,30 @@ pub struct Explanation {
     /// What the output costs on ordinary inputs, by these few probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leads: Option<LeadFigures>,
+    /// What the gate says of each output of a model of several inputs, with the first tensor that parts of each that fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputExplanation>,
     /// The first tensor that leaves the ladder; `null` if none does.
     pub found: Option<Finding>,
     /// Every tensor, in the network's order.
     pub tensors: Vec<TensorRow>,
     /// What could not be looked at, one sentence each.
     pub notes: Vec<String>,
+}
+
+/// One output of a model of several inputs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputExplanation {
+    /// Its name.
+    pub output: String,
+    /// What the same answer means for it.
+    pub task: Task,
+    /// How the gate judges it.
+    pub status: Status,
+    /// In a sentence.
+    pub detail: String,
+    /// The first tensor that parts among those that it is made of; `null` where it does not fail.
+    pub found: Option<Finding>,
 }
 
 /// How a tensor leaves the ladder.
@@ -208,6 +226,11 @@ impl Explanation {
         let mut text = String::new();
         if let Some(leads) = &self.leads {
             let _ = writeln!(text, "at the output: {} ({} probes)", leads.sentence(), self.probes);
+        }
+        for output in &self.outputs {
+            let first =
+                output.found.as_ref().map_or_else(String::new, |found| format!("; it parts at `{}`", found.tensor));
+            let _ = writeln!(text, "{}  {}{first}", output.status, output.detail);
         }
         match &self.found {
             Some(found) => {
@@ -374,6 +397,7 @@ mod tests {
             floor_db: 11.0,
             output_floor_db: 17.0,
             leads: None,
+            outputs: Vec::new(),
             found: found.then(|| Finding {
                 index: 7,
                 tensor: "model/conv_7:0".to_owned(),

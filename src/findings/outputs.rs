@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::Shown;
 use super::{ErrorMetrics, non_finite};
 use crate::vocabulary::{Status, Task};
 
@@ -27,6 +28,9 @@ pub struct OutputFinding {
     pub confident: usize,
     /// Distance of its numbers.
     pub error: ErrorMetrics,
+    /// What a person looks at: answers beside the reference's. Absent where nothing is drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Shown>,
 }
 
 /// One figure of an output.

@@ -12,7 +12,7 @@ use crate::check::leads::NaturalLeads;
 use crate::check::legs::{self, By, Link};
 use crate::check::ordinary::Cost;
 use crate::check::pair::select_output;
-use crate::check::precision::{SizeWitness, prove};
+use crate::check::precision::SizeWitness;
 use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, ErrorKind, Result};
@@ -237,7 +237,10 @@ fn judge_cell(
     };
     let of_cell = |tally| accuracy::of_cell(tally, context.labelled, context.manifest, row.accuracy_drop_points);
     let accuracy = ran.accuracy.as_ref().map(of_cell);
-    let proof = ran.layers.as_ref().map(|layers| prove(id.precision, layers, row.precision_share));
+    let proof = ran
+        .layers
+        .as_ref()
+        .map(|layers| super::proof::prove(&context.manifest.model.source, id.precision, layers, row.precision_share));
     let mut broken = Vec::new();
     if ran.layers.is_none() {
         broken.push((Check::PrecisionProof, Error::failed("the runtime does not list its layers")));

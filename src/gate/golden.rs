@@ -112,6 +112,9 @@ fn ask(workspace: &Workspace, mut reference: OpenCell, probes: &ProbeSet) -> Res
 /// If the reference runtime is not here, or its answers cannot be a golden.
 pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     let manifest = &workspace.manifest;
+    if let Some(interface) = &manifest.interface {
+        return Ok(crate::gate::kept::blessing(workspace, interface, reason)?.golden);
+    }
     let probe_set = workspace.probes()?;
     let (outputs, version) = ask(workspace, open_unexamined(workspace)?, &probe_set)?;
     let cell = reference_cell(manifest);

@@ -1,17 +1,20 @@
 //! What the answers of one cell are held to: each output to its task, all of them to themselves in another order.
 
 use super::engine::shape_trials;
-use super::values::Ran;
+use super::proof::prove;
+use super::values::{Asked, Ran};
 use crate::check::apart::{Answers, beside};
+use crate::check::course::{self, Course};
 use crate::check::ladder::{Ladder, Row};
-use crate::check::precision::prove;
 use crate::check::tasks::{self, Given, TaskLimits};
 use crate::check::values::{ValueLimits, compare, exchanged};
 use crate::error::Result;
 use crate::figure::figure;
 use crate::findings::{CheckResult, OutputFinding};
+use crate::manifest::ModelSource;
 use crate::manifest::interface::{GatedOutput, Interface};
 use crate::plan::PlannedCell;
+use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Status, Task};
 
 /// The limits that the manifest names, one sentence an output and precision of the plan.
@@ -48,11 +51,12 @@ pub(super) fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Resu
 pub(super) fn checks(
     ran: &Ran,
     reference: &[Answers],
-    interface: &Interface,
-    samples: usize,
+    asked: &Asked<'_>,
     ladder: &Ladder,
     id: &CellId,
+    source: &ModelSource,
 ) -> Result<(Vec<CheckResult>, Vec<OutputFinding>)> {
+    let (interface, samples) = (asked.interface, asked.feeds.batch());
     let row = ladder.row(id.runtime.library, id.precision)?;
     let mut findings = Vec::new();
     let mut invariance = Vec::new();
@@ -67,6 +71,21 @@ pub(super) fn checks(
             Err(error) => Err(error.message.clone()),
         });
     }
+    let masks: Vec<&Tensor> = asked.feeds.with_samples().iter().filter(|fed| course::is_mask(fed)).collect();
+    let course = Course {
+        reference,
+        forwards: &ran.outputs,
+        backwards: again.as_deref().unwrap_or_default(),
+        batch: if interface.axes().one_by_one() { 1 } else { id.batch as usize },
+        masks: &masks,
+    };
+    for found in findings.iter_mut().filter(|found| found.status == Status::Fail) {
+        if let Some(cause) = course.kept(&found.output).or_else(|| course.ignored_mask(&found.output)) {
+            let told = format!("output `{}`: ", found.output);
+            let fault = found.detail.strip_prefix(&told).unwrap_or(&found.detail);
+            found.detail = format!("{told}{cause}; {fault}");
+        }
+    }
     name_exchanged(interface, reference, ran, samples, ladder.values(id.precision)?, &mut findings);
     let seen = shape_trials::Seen { interface, reference, samples, ladder, id };
     let of_shapes = shape_trials::checks(&ran.trials, &seen, row.batch_absolute, &mut findings);
@@ -74,7 +93,7 @@ pub(super) fn checks(
     checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
     checks.push(match &ran.layers {
-        Some(layers) => prove(id.precision, layers, row.precision_share).result(true),
+        Some(layers) => prove(source, id.precision, layers, row.precision_share).result(true),
         None => CheckResult {
             name: "precision-proof".to_owned(),
             status: Status::Unavailable,
@@ -127,6 +146,7 @@ fn turned(given: &Given<'_>, row: &Row) -> Result<f64, String> {
                 relative: 0.0,
                 // Each element has a bound; their noise needs none of its own.
                 sqnr_db: 0.0,
+                least: 0.0,
                 source: String::new(),
             };
             let of = |answers: &'_ [Answers]| answers.iter().position(|one| one.name() == *name);

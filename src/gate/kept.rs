@@ -10,7 +10,7 @@ use super::samples::reference_cell;
 use super::values::{Asked, answers, plans};
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
-use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, Task, Typed};
+use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::ladder::Ladder;
 use crate::data::feeds::{self, InputPlan};
 use crate::digest::digest_bytes;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::manifest::interface::Interface;
 use crate::tensor::{ElementType, Feeds, Tensor, Values};
-use crate::vocabulary::Status;
+use crate::vocabulary::{Status, Task};
 
 /// A stored golden that fits the manifest.
 pub(super) struct Kept {
@@ -103,7 +103,7 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     let ran = answers(workspace, &cell, &asked).map_err(|(_, error)| error.context("the reference did not answer"))?;
     let ladder = Ladder::built_in()?;
     let failing = |reference: &[Answers]| -> Result<Vec<String>> {
-        let (checks, _) = checks(&ran, reference, interface, feeds.batch(), &ladder, &cell)?;
+        let (checks, _) = checks(&ran, reference, &asked, &ladder, &cell, &manifest.model.source)?;
         let failing = checks.into_iter().filter(|check| check.gating && check.status == Status::Fail);
         Ok(failing.map(|check| check.detail).collect())
     };
@@ -147,18 +147,24 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
         created: super::now(),
         reason: reason.to_owned(),
     };
-    let golden = Golden { origin, outputs: outputs(&ran.outputs)?, probes: probes(&feeds)?, accuracy: None };
+    let golden = Golden { origin, outputs: outputs(&ran.outputs, interface)?, probes: probes(&feeds)?, accuracy: None };
     golden.check()?;
     Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: false, first })
 }
 
-fn outputs(answers: &[Answers]) -> Result<Vec<Output>> {
+fn outputs(answers: &[Answers], interface: &Interface) -> Result<Vec<Output>> {
+    // What is read beside another output has no task of its own.
+    let task = |name: &str| {
+        let gated = interface.outputs.iter().find(|output| output.name == name);
+        gated.map_or(Task::Values, |output| output.task.task())
+    };
     let output = |answers: &Answers| {
         let (batch_axis, tensors) = match answers {
             Answers::Rows(rows) => (Some(0), vec![typed(rows)?]),
             Answers::Apart(parts) => (None, parts.iter().map(typed).collect::<Result<_>>()?),
         };
-        Ok(Output { name: answers.name().to_owned(), task: Task::Values, batch_axis, tensors, leads: None })
+        let name = answers.name().to_owned();
+        Ok(Output { task: task(&name), name, scores: None, batch_axis, tensors, leads: None })
     };
     answers.iter().map(output).collect()
 }

@@ -7,7 +7,6 @@ use crate::check::comparison::{Terms, compare};
 use crate::check::ladder::{Check, Ladder, Row};
 use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, select_output};
-use crate::check::precision::prove;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::findings::{CellReport, Machine};
@@ -148,7 +147,8 @@ impl<'a> WorkspaceMeasurer<'a> {
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
         if row.gates(Check::PrecisionProof) {
             let layers = open.layers()?.unwrap_or_default();
-            let proof = prove(cell.precision, &layers, row.precision_share).result(true);
+            let source = &self.workspace.manifest.model.source;
+            let proof = super::proof::prove(source, cell.precision, &layers, row.precision_share).result(true);
             if proof.status != Status::Pass {
                 return Err(of_it(Error::failed(proof.detail)));
             }

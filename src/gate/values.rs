@@ -4,6 +4,7 @@
 //! sample has another slot and other neighbours: what it is answered then has to be the same. The reference is what the model
 //! itself answers in FP32 in this run.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::border::Declared;
@@ -12,6 +13,7 @@ use super::judging::{checks, named_limits};
 use super::kept::{self, Kept};
 use super::open::OpenCell;
 use super::open::built::Built;
+use super::pictures;
 use super::samples::reference_cell;
 use super::workspace::Workspace;
 use super::{RunOptions, RunOutcome, assemble, machine_of, now, planned_beside, required};
@@ -228,6 +230,12 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     }
     step.finish();
     shape_trials::name_between(&mut cells, interface);
+    // Samples of other shapes have no place in the same pictures.
+    let first = |cell: &CellReport| cell.shape.as_ref() == points.first().and_then(Option::as_ref);
+    let probe_images = match fed.first() {
+        Some(feeds) if cells.iter().all(first) => pictures::of(interface, feeds, &mut cells),
+        _ => BTreeMap::new(),
+    };
     let feeds = fed.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
     let mut notes = vec![format!(
         "{} samples of {} inputs{}; outputs by their tasks: {}",
@@ -288,6 +296,7 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         requirements: Requirements { runtimes, of_plan, baseline: options.require_baseline, unmet },
         tolerances_sha256: ladder.sha256().to_owned(),
         planned: planned_beside(workspace, &options.filter)?,
+        probe_images,
         ..Report::new(model, machine_of(workspace), started)
     };
     report.judge();
@@ -389,7 +398,8 @@ fn judged(
     };
     let wanted = golden.map_or(&reference.outputs, |golden| &golden.answers);
     ran.widen(wanted);
-    match checks(&ran, wanted, asked.interface, asked.feeds.batch(), ladder, &cell.id) {
+    let source = &workspace.manifest.model.source;
+    match checks(&ran, wanted, asked, ladder, &cell.id, source) {
         Ok((checks, findings)) => {
             let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
             report.error = worst.map(|found| found.error.clone());

@@ -1,4 +1,4 @@
-//! The kept fixtures: three reports, their pages, and the Markdown of the failing one, regenerated and compared.
+//! The kept fixtures: four reports, their pages, and the Markdown of the failing one, regenerated and compared.
 //!
 //! `UPDATE_FIXTURES=1 cargo test --lib report::fixtures` writes them anew after an intended change.
 
@@ -31,6 +31,7 @@ fn hold(name: &str, text: &str) {
 #[case("passing", sample::passing())]
 #[case("failing", sample::failing())]
 #[case("cpu-only", sample::cpu_only())]
+#[case("tasks", sample::tasks())]
 fn a_report_and_its_page_are_kept(#[case] name: &str, #[case] report: Report) {
     hold(&format!("{name}.json"), &file::to_json(&report).unwrap());
     hold(&format!("{name}.html"), &html::render(&report));

@@ -13,6 +13,20 @@ impl ProbeImage {
     /// # Errors
     /// `Input` when the sizes are zero, do not match the bytes, or the number of channels is neither 1 nor 3.
     pub fn from_pixels(pixels: &[u8], width: usize, height: usize, channels: usize) -> Result<Self> {
+        Self::from_pixels_within(pixels, width, height, channels, LONGEST_SIDE)
+    }
+
+    /// As [`ProbeImage::from_pixels`], shrunk to at most `longest` pixels a side.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_pixels_within(
+        pixels: &[u8],
+        width: usize,
+        height: usize,
+        channels: usize,
+        longest: usize,
+    ) -> Result<Self> {
         let color = match channels {
             1 => png::ColorType::Grayscale,
             3 => png::ColorType::Rgb,
@@ -25,7 +39,7 @@ impl ProbeImage {
                 pixels.len()
             )));
         }
-        let factor = width.max(height).div_ceil(LONGEST_SIDE);
+        let factor = width.max(height).div_ceil(longest.max(1));
         let (small, width, height) = shrink(pixels, width, height, channels, factor);
         let mut bytes = Vec::new();
         let failed = |source: png::EncodingError| Error::failed("cannot encode a probe as PNG").because(source);

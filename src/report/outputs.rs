@@ -108,6 +108,7 @@ mod tests {
             borderline: 2,
             confident: 0,
             error: ErrorMetrics { sqnr_db, ..ErrorMetrics::default() },
+            shown: None,
         }
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod measured;
+mod tasks;
 
 use crate::findings::{
     Accuracy, Agreement, ArtifactReport, CellReport, CellSeconds, CheckResult, ErrorMetrics, FreshAgreement, Histogram,
@@ -13,6 +14,8 @@ use crate::findings::{
 use crate::report::plan_file::{Ability, PlanFile, PlannedCell, PlannedModel};
 use crate::timing::TransferCount;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
+
+pub(crate) use tasks::tasks;
 
 use measured::{baseline, cpu_machine, gpu_machine, timing};
 

@@ -173,6 +173,15 @@ impl Values {
         each!(self, elements => elements.iter().map(|&element| element.to_f64()).collect())
     }
 
+    /// Visits the elements of both in their order, as [`Values::to_f64`] has them, without a copy; none where the types differ.
+    pub fn visit_beside(&self, other: &Self, mut visit: impl FnMut(f64, f64)) {
+        fn beside<T: Element>(one: &[T], other: &Values, visit: &mut impl FnMut(f64, f64)) {
+            let pairs = one.iter().zip(other.as_slice::<T>().unwrap_or_default());
+            pairs.for_each(|(x, y)| visit(x.to_f64(), y.to_f64()));
+        }
+        each!(self, elements => beside(elements, other, &mut visit));
+    }
+
     /// The elements from `start` to before `end`; `None` where there are not so many.
     pub fn part(&self, start: usize, end: usize) -> Option<Self> {
         each!(self, elements => elements.get(start..end).map(|part| Element::values(part.to_vec())))

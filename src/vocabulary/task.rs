@@ -64,6 +64,8 @@ const CONFIDENT: Limit = most("confident", 1.0);
 /// Intersection over union.
 const OVERLAP: Limit = least("iou", 0.0, 1.0);
 const EMBEDDING: &[Limit] = &[least("cosine", -1.0, 1.0), most("length", 10.0), most("pairs", 2.0)];
+/// Error of the leads of one score by itself.
+const SCORES: &[Limit] = &[LOSS, LEADS, SLOPE, most("alone", 30.0)];
 const MAP: &[Limit] = &[LOSS, LEADS, SLOPE, CONFIDENT, OVERLAP, least("signal-db", 0.0, 400.0)];
 const BOXES: &[Limit] = &[OVERLAP, most("corner", 1.0), most("score", 1.0)];
 const TOKENS: &[Limit] = &[LOSS, LEADS, SLOPE, CONFIDENT, most("edits", 1.0)];
@@ -73,7 +75,8 @@ impl Task {
     pub const fn limits(self) -> &'static [Limit] {
         match self {
             Self::Values => &[ABSOLUTE, RELATIVE, SQNR],
-            Self::Classification | Self::Scores => &[LOSS, LEADS, SLOPE],
+            Self::Classification => &[LOSS, LEADS, SLOPE],
+            Self::Scores => SCORES,
             Self::Embedding => EMBEDDING,
             Self::Map => MAP,
             Self::Boxes => BOXES,
@@ -120,7 +123,8 @@ mod tests {
             Task::Map.own_limits().map(|limit| limit.name).collect::<Vec<_>>(),
             ["confident", "iou", "signal-db"]
         );
-        assert_eq!(Task::Values.own_limits().count() + Task::Scores.own_limits().count(), 0);
+        assert_eq!(Task::Values.own_limits().count() + Task::Classification.own_limits().count(), 0);
+        assert_eq!(Task::Scores.own_limits().map(|limit| limit.name).collect::<Vec<_>>(), ["alone"]);
         assert!("pose".parse::<Task>().is_err());
     }
 }

@@ -2,6 +2,8 @@
 //! `WHAT@REQUEST` pairs separated by commas, such as `crash@run` or `slow=1.1@measure`, or `WHAT@REQUEST/LIBRARY` and
 //! `WHAT@REQUEST/LIBRARY/PRECISION` for the sessions of one library, or of one of its precisions; a fault can only make results worse or slower, never better.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -50,6 +52,8 @@ enum Fault {
     Layout,
     /// Changes the output of this name.
     Change(Change, String),
+    /// Adds half of what the call before answered in the output of this name, where the slot is the same.
+    State(String),
     /// Exchanges the values of the first two outputs of one type and shape.
     SwapOutputs,
     /// Takes this many times as long.
@@ -72,6 +76,8 @@ pub(super) struct Faults {
     profile: Option<usize>,
     /// The shape of a sample of the first input, of this run and the one before.
     shapes: [Option<Vec<usize>>; 2],
+    /// What the last call answered where state is kept, by output.
+    kept: RefCell<BTreeMap<String, Vec<f32>>>,
 }
 
 /// A fault and where it is provoked.
@@ -127,6 +133,7 @@ impl Faults {
                 _ if let Some(profile) = what.strip_prefix("profile=") => {
                     Fault::Profile(profile.parse().map_err(|_| wrong())?)
                 }
+                _ if let Some(name) = what.strip_prefix("state=") => Fault::State(name.to_owned()),
                 _ if let Some((change, name)) = Change::parse(what) => Fault::Change(change, name),
                 _ => match what.strip_prefix("slow=").and_then(|factor| factor.parse().ok()) {
                     Some(factor) if factor >= 1.0 => Fault::Slow(factor),
@@ -227,6 +234,7 @@ impl Faults {
                 }
                 Fault::Profile(profile) if self.profile == Some(*profile) => scale(output),
                 Fault::Change(change, name) if *name == output.name => change.apply(output),
+                Fault::State(name) if *name == output.name => self.carry_over(output, batch),
                 Fault::Rename => output.name = format!("{}_renamed", output.name),
                 Fault::SwapSlots if batch > 1 => {
                     let samples = output.batch();
@@ -242,6 +250,19 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// Adds half of each call's own answer to that of the next, as a state does that nobody resets.
+    fn carry_over(&self, output: &mut Tensor, batch: usize) {
+        let (name, call) = (output.name.clone(), (output.row_len() * batch).max(1));
+        let Some(values) = output.values.as_mut::<f32>() else { return };
+        let mut kept = self.kept.borrow_mut();
+        let before = kept.entry(name).or_default();
+        for call in values.chunks_mut(call) {
+            let own = call.to_vec();
+            call.iter_mut().zip(before.iter()).for_each(|(value, before)| *value += 0.5 * before);
+            *before = own;
+        }
     }
 
     /// After the samples were run: exchanges outputs.
@@ -438,6 +459,20 @@ mod tests {
         assert_eq!(run("profile=1@run", Some(1), &[2, 3]), [true, true]);
         assert_eq!(run("profile=1@run", Some(0), &[2]), [false]);
         assert_eq!(run("profile=1@run", None, &[2]), [false]);
+    }
+
+    #[test]
+    fn state_goes_from_each_call_to_the_next_and_over_requests() {
+        let faults = Faults::parse("state=y@run").unwrap();
+        let run = || {
+            let mut output = tensor(&[3, 1]);
+            faults.spoil("run", &mut output, 2).unwrap();
+            output.into_floats()
+        };
+        assert_eq!(run(), [0.0, 1.0, 2.0]);
+        assert_eq!(run(), [1.0, 1.0, 2.0]);
+        let (_, other) = spoilt("state=z@run", &[3, 1], 2);
+        assert_eq!(other, [0.0, 1.0, 2.0]);
     }
 
     #[test]

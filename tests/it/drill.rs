@@ -82,3 +82,55 @@ fn a_model_that_does_not_pass_by_itself_is_not_drilled() {
     let run = context.run(&["drill", "--fault", "classes", "--no-scan"]);
     assert_eq!(run.code, 3, "{}", run.shown());
 }
+
+/// What is planted in a model of several outputs is caught, behind each output of its task.
+#[test]
+fn what_is_planted_behind_outputs_of_every_task_is_caught() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    crate::tasks::model(context.folder.path());
+    std::fs::write(context.path("gate.toml"), crate::tasks::MANIFEST).unwrap();
+    let mut words = vec!["drill", "--no-scan", "--json", "drill.json"];
+    let planted = [
+        "weights",
+        "classes",
+        "turn",
+        "shift",
+        "token",
+        "outputs",
+        "fallback",
+        "slots",
+        "state",
+        "stale-golden",
+        "not-a-number",
+        "mask",
+    ];
+    for fault in planted {
+        words.extend(["--fault", fault]);
+    }
+    let run = context.run(&words);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let drill: serde_json::Value = serde_json::from_slice(&std::fs::read(context.path("drill.json")).unwrap()).unwrap();
+    let catches = drill["catches"].as_array().unwrap();
+    let caught = |fault: &str, place: &str, precision: &str| {
+        catches.iter().any(|catch| {
+            catch["fault"] == fault
+                && catch["precision"] == precision
+                && catch["place"].as_str().unwrap().contains(place)
+                && catch["outcome"] == "caught"
+        })
+    };
+    for precision in ["fp32", "fp16"] {
+        for output in ["class", "tags", "mask", "steps"] {
+            assert!(caught("classes", &format!("`{output}`"), precision), "{output}: {}", run.shown());
+        }
+        assert!(caught("turn", "`vector`", precision) && caught("shift", "`boxes`", precision), "{}", run.shown());
+        assert!(caught("token", "`words`", precision), "{}", run.shown());
+    }
+    for (fault, precision) in [("weights", "fp32"), ("fallback", "fp16"), ("slots", "fp32"), ("state", "fp32")] {
+        assert!(caught(fault, "", precision), "{fault}: {}", run.shown());
+    }
+    assert_eq!(outcome(catches, "stale-golden", "fp32")["outcome"], "caught");
+    // Nothing of it is a mask, and no two outputs are alike.
+    assert!(run.stdout.contains("not planted: no input is fed as a mask"), "{}", run.shown());
+    assert!(!context.path("snapshots").exists(), "the drill's golden is its own");
+}

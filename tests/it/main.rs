@@ -53,6 +53,8 @@ mod layers;
 mod messages;
 /// What is gated is what was pinned.
 mod pinned;
+/// Faults of artifacts with several inputs, caught and named.
+mod planted;
 /// Integer cells on processors that are not here.
 mod processors;
 /// SavedModels as users save them.

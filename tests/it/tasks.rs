@@ -11,7 +11,7 @@ use trtgate::vocabulary::{Precision, Status, Task};
 use crate::context::{Context, Run, report};
 
 /// Writes the model into `folder`.
-fn model(folder: &Path) {
+pub fn model(folder: &Path) {
     let environment = find_in(&Store::open(None).unwrap(), EXPORT).expect("`trtgate export` installs the environment");
     let python = environment.python.expect("the export environment has no Python");
     let script = include_str!("tasks_models.py");
@@ -19,7 +19,7 @@ fn model(folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-const MANIFEST: &str = r#"
+pub const MANIFEST: &str = r#"
 schema = 1
 [model]
 name = "tasks"

@@ -10,11 +10,11 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Flaw, Golden, LabelledAccuracy, Origin, Output, ProbeInput, Probes, Reading, Task, Typed};
+use super::{Flaw, Golden, LabelledAccuracy, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
-use crate::vocabulary::{Precision, RuntimeId};
+use crate::vocabulary::{Precision, RuntimeId, Task};
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.golden/v2";
@@ -62,8 +62,9 @@ struct AccuracyEntry {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct OutputEntry {
     name: String,
-    /// `classification` or `values`; others are of newer programs.
+    /// A task of the vocabulary; others are of newer programs.
     task: String,
+    /// Of one row of class scores a probe.
     kind: Option<OutputKind>,
     batch_axis: Option<usize>,
     tensors: Vec<String>,
@@ -97,14 +98,10 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
     for output in &golden.outputs {
         let names = tensor_names("output", &output.name, output.tensors.len());
         tensors.extend(names.iter().cloned().zip(&output.tensors));
-        let (task, kind) = match output.task {
-            Task::Classification(kind) => ("classification", Some(kind)),
-            Task::Values => ("values", None),
-        };
         outputs.push(OutputEntry {
             name: output.name.clone(),
-            task: task.to_owned(),
-            kind,
+            task: output.task.to_string(),
+            kind: output.scores,
             batch_axis: output.batch_axis,
             tensors: names,
             natural_leads: output.leads.clone(),
@@ -255,19 +252,19 @@ impl Document {
         };
         let mut outputs = Vec::new();
         for entry in self.outputs {
-            let task = match (entry.task.as_str(), entry.kind) {
-                ("classification", Some(kind)) => Task::Classification(kind),
-                ("values", None) => Task::Values,
-                (other, _) => {
+            let task = match (entry.task.parse(), entry.kind) {
+                (Ok(Task::Classification), _) => Task::Classification,
+                (Ok(task), None) => task,
+                _ => {
                     return Err(Flaw::Newer(format!(
-                        "compares output `{}` as `{other}`, which this program does not know",
-                        entry.name
+                        "compares output `{}` as `{}`, which this program does not know",
+                        entry.name, entry.task
                     )));
                 }
             };
             let tensors = take(&entry.tensors)?;
             let (name, batch_axis, leads) = (entry.name, entry.batch_axis, entry.natural_leads);
-            outputs.push(Output { name, task, batch_axis, tensors, leads });
+            outputs.push(Output { name, task, scores: entry.kind, batch_axis, tensors, leads });
         }
         let mut inputs = Vec::new();
         for entry in self.probes.inputs {

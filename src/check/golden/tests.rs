@@ -62,7 +62,12 @@ pub(crate) fn several() -> Golden {
     };
     let output = |name: &str, batch_axis, tensors| Output {
         name: name.to_owned(),
-        task: Task::Values,
+        task: match name {
+            "mask" => Task::Map,
+            "boxes" => Task::Boxes,
+            _ => Task::Values,
+        },
+        scores: None,
         batch_axis,
         tensors,
         leads: None,

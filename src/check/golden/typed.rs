@@ -58,6 +58,19 @@ impl Typed {
         &self.bytes
     }
 
+    /// The same with each entry of the first dimension at the one before it, the first at the last.
+    ///
+    /// # Errors
+    /// An unsupported one without a first dimension.
+    pub(super) fn rotated(&self) -> Result<Self> {
+        let rows = self.shape.first().copied().filter(|&rows| rows > 0);
+        let rows = rows.ok_or_else(|| Error::unsupported("a tensor without rows has none to rotate"))?;
+        let mut bytes = self.bytes.clone();
+        let row = bytes.len() / rows;
+        bytes.rotate_left(row);
+        Ok(Self { bytes, ..self.clone() })
+    }
+
     /// The values, where they are `float32`.
     pub fn to_float32(&self) -> Option<Vec<f32>> {
         let words = (self.element == Dtype::F32).then(|| self.bytes.as_chunks::<4>().0)?;

@@ -11,11 +11,14 @@ use super::{Found, Given};
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::ErrorMetrics;
+use crate::findings::shown::{Shown, ShownBox, ShownBoxes};
 use crate::findings::verdict::plural;
 use crate::manifest::tasks::BoxesTask;
 use matching::{Matched, matched};
 use read::{Detection, Set, sets};
 
+/// Most boxes of a side that are drawn.
+const DRAWN: usize = 60;
 /// Pairs from which on a common shift is called one of all boxes.
 const MANY: usize = 3;
 /// Share of pairs that have the common shift, within half of it.
@@ -117,7 +120,36 @@ pub(super) fn compare(given: &Given<'_>, task: &BoxesTask) -> Result<Found> {
         borderline,
         confident,
         error: distance(&pairs),
+        shown: Some(drawn(&before, &after, &pairs, &alone)),
     })
+}
+
+/// The sample that tells most, drawn: that of the first box that is missing or not the reference's, or else of the box that
+/// moved most.
+fn drawn(before: &[Set], after: &[Set], pairs: &[Pair], alone: &[Alone]) -> Shown {
+    let first = alone.iter().find(|one| !one.borderline).map(|one| one.sample);
+    let moved = pairs.iter().max_by(|one, other| one.corner.total_cmp(&other.corner)).map(|pair| pair.sample);
+    let sample = first.or(moved).unwrap_or(0);
+    let side = |sets: &[Set], lost: bool| {
+        let left =
+            |row: usize| alone.iter().any(|one| one.sample == sample && one.lost == lost && one.detection.row == row);
+        let boxes = sets.get(sample).map(|set| set.boxes.as_slice()).unwrap_or_default();
+        let mut shown: Vec<ShownBox> = boxes
+            .iter()
+            .map(|one| ShownBox { corners: one.corners, class: one.class, score: one.score, matched: !left(one.row) })
+            .collect();
+        // What has no match is drawn before what has, the surest first.
+        shown.sort_by(|one, other| one.matched.cmp(&other.matched).then(other.score.total_cmp(&one.score)));
+        let count = shown.len();
+        shown.truncate(DRAWN);
+        (shown, count - count.min(DRAWN))
+    };
+    let ((reference, one), (actual, other)) = (side(before, true), side(after, false));
+    let far = |axis: usize| {
+        let ends = reference.iter().chain(&actual).filter_map(|one| one.corners.get(axis).copied());
+        ends.fold(0.0, f64::max)
+    };
+    Shown::Boxes(ShownBoxes { sample, extent: [far(2), far(3)], reference, actual, left_out: one + other })
 }
 
 /// The boxes of a sample that have no match, each with whether that may be.

@@ -50,5 +50,6 @@ pub(super) fn compare(given: &Given<'_>, kind: OutputKind) -> Result<Found> {
         borderline: agreement.near_tie_flips,
         confident: agreement.confident_flips + agreement.impossible_flips,
         error: compared.metrics.error.clone(),
+        shown: None,
     })
 }

@@ -1,6 +1,6 @@
 //! Vectors that stand for samples: what is made of them are their directions, the cosines between them, and who is nearest.
 
-use super::{Found, Given, distance, finite, is_still, still};
+use super::{Found, Given, distance, finite, is_still, shown, still};
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::tensor::Tensor;
@@ -130,6 +130,7 @@ pub(super) fn compare(given: &Given<'_>) -> Result<Found> {
         borderline: pairs.borderline,
         confident: pairs.confident,
         error: distance(reference, actual, given.samples)?,
+        shown: shown::cosines(&aparts, 1.0 - limits.get("cosine")),
     })
 }
 

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::rows::{Change, Rows, alone, along, judge};
-use super::{Found, Given, broken, distance};
+use super::{Found, Given, broken, distance, shown};
 use crate::error::{Error, Result};
 use crate::figure::figure;
+use crate::findings::shown::Shown;
 use crate::findings::verdict::plural;
 use crate::manifest::OutputKind;
 use crate::manifest::tasks::MapTask;
@@ -125,9 +126,12 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
             "scores are equal".to_owned()
         }
     );
+    let after = rows.actual.chunks_exact(rows.classes).map(crate::check::agreement::answer);
+    let before = rows.reference.chunks_exact(rows.classes).map(crate::check::agreement::answer);
+    let shown = most_changed(&before.zip(after).collect::<Vec<_>>(), reference, given.samples, Some(map.axis));
     let mut figures = judged.figures();
     figures.extend([("confident", share), ("iou", least), ("signal-db", error.sqnr_db)]);
-    Ok(Found { fault, compared, figures, borderline, confident, error }.or(judged.fault.clone()).or(noise))
+    Ok(Found { fault, compared, figures, borderline, confident, error, shown }.or(judged.fault.clone()).or(noise))
 }
 
 /// Whether the output has one score a place.
@@ -156,7 +160,9 @@ fn whole(given: &Given<'_>, reference: &Tensor, actual: &Tensor) -> Result<Found
     let (before, after) = (reference.values.to_f64(), actual.values.to_f64());
     // Class ids are far below where a float leaves out a number.
     let pairs = before.iter().zip(&after).map(|(x, y)| (*x as usize, *y as usize));
-    let cover = Cover::of(pairs);
+    let pairs: Vec<(usize, usize)> = pairs.collect();
+    let shown = most_changed(&pairs, reference, given.samples, None);
+    let cover = Cover::of(pairs.into_iter());
     let changed: Vec<usize> =
         before.iter().zip(&after).enumerate().filter(|(_, (x, y))| x != y).map(|(index, _)| index).collect();
     let (confident, places) = (changed.len(), before.len());
@@ -171,7 +177,25 @@ fn whole(given: &Given<'_>, reference: &Tensor, actual: &Tensor) -> Result<Found
         borderline: 0,
         confident,
         error: distance(reference, actual, given.samples)?,
+        shown,
     })
+}
+
+/// The sample most of whose places changed, drawn as its last two dimensions lie.
+fn most_changed(
+    places: &[(usize, usize)],
+    reference: &Tensor,
+    samples: usize,
+    classes: Option<usize>,
+) -> Option<Shown> {
+    let each = places.len().checked_div(samples).filter(|&each| each > 0)?;
+    let changed = |sample: &[(usize, usize)]| sample.iter().filter(|(before, after)| before != after).count();
+    let counts = places.chunks_exact(each).map(changed).enumerate();
+    // Of several the first.
+    let (sample, _) = counts.max_by_key(|&(sample, count)| (count, usize::MAX - sample))?;
+    let mut sizes = reference.shape.iter().enumerate().skip(1).filter(|&(axis, _)| Some(axis) != classes);
+    let width = sizes.next_back().map_or(each, |(_, &size)| size.max(1));
+    shown::map(sample, [each / width, width], places.get(sample * each..(sample + 1) * each)?)
 }
 
 /// The least overlap, and what is wrong with the classes of places.

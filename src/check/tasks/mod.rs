@@ -20,6 +20,7 @@ mod limits;
 mod map;
 mod rows;
 mod scores;
+mod shown;
 mod tokens;
 
 pub use limits::TaskLimits;
@@ -29,6 +30,7 @@ use crate::check::metrics::{self, Tolerance};
 use crate::check::pair::OutputPair;
 use crate::check::values::{self, ValuesFinding, place};
 use crate::error::{Error, Result};
+use crate::findings::shown::Shown;
 use crate::findings::{CheckResult, ErrorMetrics, OutputFigure, OutputFinding};
 use crate::manifest::interface::GatedOutput;
 use crate::manifest::tasks::OutputTask;
@@ -64,6 +66,8 @@ struct Found {
     borderline: usize,
     confident: usize,
     error: ErrorMetrics,
+    /// What a person looks at.
+    shown: Option<Shown>,
 }
 
 /// Judges one output by its task.
@@ -93,6 +97,7 @@ pub fn judge(given: &Given<'_>) -> Result<OutputFinding> {
         borderline: found.borderline,
         confident: found.confident,
         error: found.error,
+        shown: found.shown,
     })
 }
 
@@ -109,6 +114,7 @@ pub fn judged(given: &Given<'_>) -> OutputFinding {
             borderline: 0,
             confident: 0,
             error: ErrorMetrics::default(),
+            shown: None,
         }
     })
 }

@@ -16,8 +16,6 @@ use crate::tensor::Tensor;
 
 /// Share of the error's energy that one offset takes away where it is called its cause.
 const OFFSET: f64 = 0.75;
-/// So many times the error that all scores may have together may one of them have by itself.
-const WORST: f64 = 5.0;
 
 pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Found> {
     let sides = match given.comparable()? {
@@ -59,12 +57,17 @@ pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Fou
     let worst =
         || format!("of {} score {place} is off the most, by {} in log-odds", plural(scores, "score"), figure(size));
     // One of very many that is wrong hardly moves what is pooled.
-    let alone = WORST * given.limits.row().limits.of_few(given.samples).leads * judged.measured.typical;
+    let typical = judged.measured.typical;
+    let few = rule::few(given.samples).sqrt();
+    let allowed = given.limits.get("alone") * few * typical;
     let fault = match &judged.fault {
         Some(fault) => Some(format!("{}: {fault}", cause(given, kind, reference, actual).unwrap_or_else(worst))),
-        None if size <= alone => None,
-        None => Some(format!("{}, {} is allowed of one score", worst(), figure(alone))),
+        None if size <= allowed => None,
+        None => Some(format!("{}, {} is allowed of one score", worst(), figure(allowed))),
     };
+    let mut figures = judged.figures();
+    // In the unit of the limit, that of enough samples.
+    figures.push(("alone", if typical > 0.0 { size / (few * typical) } else { f64::NAN }));
     let compared = format!(
         "{} of {} scores lie on the reference's side of one half; {}",
         before.len() - judged.changes.len(),
@@ -74,10 +77,11 @@ pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Fou
     Ok(Found {
         fault,
         compared,
-        figures: judged.figures(),
+        figures,
         borderline,
         confident,
         error: distance(reference, actual, given.samples)?,
+        shown: None,
     })
 }
 

@@ -4,9 +4,10 @@
 //! held to each other by the least number of tokens to insert, drop or replace.
 
 use super::rows::{Rows, along, judge};
-use super::{Found, Given, broken, distance, still};
+use super::{Found, Given, broken, distance, shown, still};
 use crate::check::agreement::answer;
 use crate::error::{Error, Result};
+use crate::findings::shown::Shown;
 use crate::findings::verdict::plural;
 use crate::manifest::tasks::TokensTask;
 use crate::tensor::Tensor;
@@ -65,6 +66,13 @@ impl Sequences {
     /// Edits for each token of the reference.
     fn share(&self) -> f64 {
         self.edits as f64 / self.tokens.max(1) as f64
+    }
+
+    /// The first sample that differs, beside the reference's.
+    fn shown(&self, pairs: &[(Vec<i64>, Vec<i64>)]) -> Option<Shown> {
+        let (sample, _) = self.first.as_ref()?;
+        let (before, after) = pairs.get(*sample)?;
+        shown::tokens(*sample, before, after)
     }
 
     /// What differs, in words.
@@ -130,6 +138,7 @@ fn whole(given: &Given<'_>, task: &TokensTask, reference: &Tensor, actual: &Tens
         borderline: 0,
         confident: sequences.edits,
         error: distance(reference, actual, given.samples)?,
+        shown: sequences.shown(&pairs),
     })
 }
 
@@ -223,7 +232,7 @@ fn scored(given: &Given<'_>, task: &TokensTask, reference: &Tensor, actual: &Ten
         edits(&sequences),
         judged.leads.sentence()
     );
-    let found =
-        Found { fault, compared, figures, borderline, confident, error: distance(reference, actual, given.samples)? };
+    let error = distance(reference, actual, given.samples)?;
+    let found = Found { fault, compared, figures, borderline, confident, error, shown: sequences.shown(&pairs) };
     Ok(found.or(judged.fault))
 }

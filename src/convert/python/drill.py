@@ -194,15 +194,115 @@ def plant_classes(model, arguments):
     indices = free_name(model, "drill_order")
     model.graph.initializer.append(numpy_helper.from_array(order.astype(numpy.int64), indices))
     behind_output(
-        model, output.name, lambda inner: [helper.make_node("Gather", [inner, indices], [output.name], axis=-1)]
+        model,
+        output.name,
+        lambda inner: [helper.make_node("Gather", [inner, indices], [output.name], axis=arguments.along)],
     )
     return f"output `{output.name}`, classes {arguments.first} and {arguments.second}"
 
 
-def at_input(model, build):
-    """Puts what `build` makes behind the input; returns the input's name."""
+def constant(model, wanted, values):
+    """Stores `values` under a free name like `wanted`, which is returned."""
+    from onnx import numpy_helper
+
+    name = free_name(model, wanted)
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return name
+
+
+def output_of(model, name):
+    """The graph's output and the type of its elements."""
+    from onnx import helper
+
+    output = next((value for value in model.graph.output if value.name == name), None)
+    if output is None:
+        raise common.Unsupported(f"the graph has no output `{name}`")
+    return output, helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)
+
+
+def plant_outputs(model, arguments):
+    """Two outputs change places."""
+    from onnx import helper
+
+    one, other = arguments.output, arguments.other
+    inner = {}
+    for name in (one, other):
+        behind_output(model, name, lambda made, name=name: inner.setdefault(name, made) and [])
+    model.graph.node.extend(
+        [helper.make_node("Identity", [inner[other]], [one]), helper.make_node("Identity", [inner[one]], [other])]
+    )
+    return f"outputs `{one}` and `{other}`"
+
+
+def plant_turn(model, arguments):
+    """Vectors are turned by 2 degrees, in the planes of each two neighbouring numbers."""
+    from onnx import helper
+
+    output, kind = output_of(model, arguments.output)
+    turned = numpy.eye(arguments.classes, dtype=numpy.float64)
+    sine, cosine = numpy.sin(numpy.radians(2)), numpy.cos(numpy.radians(2))
+    for place in range(0, arguments.classes - 1, 2):
+        turned[place : place + 2, place : place + 2] = [[cosine, sine], [-sine, cosine]]
+    matrix = constant(model, "drill_turn", turned.astype(kind))
+    behind_output(model, output.name, lambda inner: [helper.make_node("MatMul", [inner, matrix], [output.name])])
+    return f"output `{output.name}`"
+
+
+def plant_shift(model, arguments):
+    """Boxes are shifted to the right by `amount`."""
+    from onnx import helper
+
+    output, kind = output_of(model, arguments.output)
+    shift = numpy.zeros(arguments.classes, numpy.float64)
+    shift[[int(column) for column in arguments.columns.split(",")]] = arguments.amount
+    added = constant(model, "drill_shift", shift.astype(kind))
+    behind_output(model, output.name, lambda inner: [helper.make_node("Add", [inner, added], [output.name])])
+    return f"output `{output.name}`, by {arguments.amount:.4g}"
+
+
+def plant_scaled(model, arguments):
+    """Values are 5 % too large."""
+    from onnx import helper
+
+    output, kind = output_of(model, arguments.output)
+    factor = constant(model, "drill_factor", numpy.array(1.05, kind))
+    behind_output(model, output.name, lambda inner: [helper.make_node("Mul", [inner, factor], [output.name])])
+    return f"output `{output.name}`"
+
+
+def plant_token(model, arguments):
+    """The first token of every sample is the next one."""
+    from onnx import helper
+
+    output, kind = output_of(model, arguments.output)
+    first = numpy.zeros(arguments.classes, kind)
+    first[0] = 1
+    added = constant(model, "drill_token", first)
+    behind_output(model, output.name, lambda inner: [helper.make_node("Add", [inner, added], [output.name])])
+    return f"output `{output.name}`"
+
+
+def plant_mask(model, arguments):
+    """A mask is not read: ones stand in its place."""
+    from onnx import TensorProto, helper
+
+    def build(value, fed):
+        if value.type.tensor_type.elem_type == TensorProto.BOOL:
+            other = free_name(model, "drill_other")
+            return [helper.make_node("Not", [value.name], [other]), helper.make_node("Or", [value.name, other], [fed])]
+        kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        zero, one = constant(model, "drill_zero", numpy.array(0, kind)), constant(model, "drill_one", numpy.array(1, kind))
+        nothing = free_name(model, "drill_nothing")
+        return [helper.make_node("Mul", [value.name, zero], [nothing]), helper.make_node("Add", [nothing, one], [fed])]
+
+    return f"input `{at_input(model, build, arguments.input)}`"
+
+
+def at_input(model, build, name=""):
+    """Puts what `build` makes behind the input called `name`, or the first; returns the input's name."""
     constants = set(initializers(model))
-    value = next(value for value in model.graph.input if value.name not in constants)
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    value = next((value for value in inputs if value.name == name), inputs[0])
     fed = free_name(model, f"{value.name}_after_drill")
     for node in model.graph.node:
         for index, read in enumerate(node.input):
@@ -224,7 +324,7 @@ def plant_preprocessing(model, arguments):
         model.graph.initializer.append(numpy_helper.from_array(numpy.array(2, kind), factor))
         return [helper.make_node("Mul", [value.name, factor], [fed])]
 
-    return f"input `{at_input(model, build)}`"
+    return f"input `{at_input(model, build, arguments.input)}`"
 
 
 def plant_channel_order(model, arguments):
@@ -239,7 +339,7 @@ def plant_channel_order(model, arguments):
         model.graph.initializer.append(numpy_helper.from_array(numpy.array([2, 1, 0], numpy.int64), indices))
         return [helper.make_node("Gather", [value.name, indices], [fed], axis=arguments.axis)]
 
-    return f"input `{at_input(model, build)}`"
+    return f"input `{at_input(model, build, arguments.input)}`"
 
 
 def plant_overflow(model, arguments):
@@ -283,6 +383,12 @@ FAULTS = {
     "preprocessing": plant_preprocessing,
     "colours": plant_channel_order,
     "overflow": plant_overflow,
+    "outputs": plant_outputs,
+    "turn": plant_turn,
+    "shift": plant_shift,
+    "scaled": plant_scaled,
+    "token": plant_token,
+    "mask": plant_mask,
 }
 
 
@@ -306,6 +412,10 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--second", type=int, default=1)
     parser.add_argument("--axis", type=int, default=-1)
+    parser.add_argument("--along", type=int, default=-1)
+    parser.add_argument("--input", default="")
+    parser.add_argument("--other", default="")
+    parser.add_argument("--columns", default="")
     arguments = parser.parse_args()
     if arguments.fault == "noise":
         noise(arguments)

@@ -24,6 +24,11 @@ pub(crate) struct Step {
 
 /// The steps of `model`: its input first, then every output of a node that depends on it.
 pub(crate) fn steps(model: &Model, input: &str) -> Vec<Step> {
+    steps_from(model, &[input])
+}
+
+/// The steps of `model`: its inputs first, in this order, then every output of a node that depends on one.
+pub(crate) fn steps_from(model: &Model, inputs: &[&str]) -> Vec<Step> {
     let empty = Graph::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
     let stored: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -34,15 +39,16 @@ pub(crate) fn steps(model: &Model, input: &str) -> Vec<Step> {
         }
     }
     let read_by = |name: &str| readers.get(name).cloned().unwrap_or_default();
-    let mut steps = vec![Step {
-        tensor: input.to_owned(),
-        layer: input.to_owned(),
+    let input = |name: &&str| Step {
+        tensor: (*name).to_owned(),
+        layer: (*name).to_owned(),
         operator: "Input".to_owned(),
         inputs: Vec::new(),
         constants: Vec::new(),
-        readers: read_by(input),
-    }];
-    let mut depends: BTreeSet<&str> = BTreeSet::from([input]);
+        readers: read_by(name),
+    };
+    let mut steps: Vec<Step> = inputs.iter().map(input).collect();
+    let mut depends: BTreeSet<&str> = inputs.iter().copied().collect();
     for node in &graph.node {
         let inputs: Vec<String> = node.input.iter().filter(|name| depends.contains(name.as_str())).cloned().collect();
         if inputs.is_empty() {

@@ -14,7 +14,7 @@ use crate::gate::inside::divide::divide;
 use crate::onnx;
 use crate::plan::PlannedCell;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
-use crate::tensor::{ElementType, Tensor, TensorSpec};
+use crate::tensor::{ElementType, Feed, Tensor, TensorSpec};
 use crate::vocabulary::{CellId, Library, Precision};
 use crate::worker::Worker;
 
@@ -133,7 +133,7 @@ impl Side {
     }
 
     /// Runs `probes` and returns the outputs `names`, by name, each from the first file that shows it.
-    pub(crate) fn run(&mut self, names: &BTreeSet<String>, probes: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+    pub(crate) fn run(&mut self, names: &BTreeSet<String>, probes: &impl Feed) -> Result<BTreeMap<String, Tensor>> {
         let mut rest = names.clone();
         let mut found = BTreeMap::new();
         for part in &mut self.parts {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::{anchor, badge, cell_badge, cell_title, chart, command, evidence, fact, prose};
+use super::{anchor, badge, cell_badge, cell_title, chart, command, drawn, evidence, fact, prose};
 use crate::findings::ranges::Ranges;
 use crate::findings::verdict::plural;
 use crate::findings::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
@@ -74,7 +74,7 @@ fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {
                     @if let Some(baseline) = &cell.baseline { (history(cell, cell.timing.as_ref(), baseline)) }
                 }
                 @if let Some(found) = &cell.ranges { (ranges(found)) }
-                (outputs(cell))
+                (outputs(report, cell))
                 (checks(cell))
                 (legs(&cell.legs))
                 (worst(report, cell))
@@ -254,7 +254,7 @@ fn ranges(found: &Ranges) -> Markup {
 }
 
 /// What was found of each output, its figures beside their limits.
-fn outputs(cell: &CellReport) -> Markup {
+fn outputs(report: &Report, cell: &CellReport) -> Markup {
     if cell.outputs.is_empty() {
         return html! {};
     }
@@ -273,6 +273,9 @@ fn outputs(cell: &CellReport) -> Markup {
                     }
                 }
             }
+        }
+        @if cell.outputs.iter().any(|found| found.shown.is_some()) {
+            div.drawings { @for found in &cell.outputs { (drawn::drawing(report, found)) } }
         }
     }
 }

@@ -207,6 +207,16 @@ pub(super) fn throughput(label: &str, batches: &[u32], series: &[Series], range:
 
 /// The distribution of the absolute error, with marks at given errors; `None` when there is nothing to draw.
 pub(super) fn histogram(label: &str, histogram: &Histogram, marks: &[(&str, f64)]) -> Option<Markup> {
+    histogram_of(label, histogram, marks, ("outputs", "absolute error"))
+}
+
+/// As [`histogram`], of `what`, along `axis`.
+pub(super) fn histogram_of(
+    label: &str,
+    histogram: &Histogram,
+    marks: &[(&str, f64)],
+    (what, axis): (&str, &str),
+) -> Option<Markup> {
     const WIDTH: f64 = 360.0;
     const HEIGHT: f64 = 190.0;
     const LEFT: f64 = 44.0;
@@ -234,7 +244,7 @@ pub(super) fn histogram(label: &str, histogram: &Histogram, marks: &[(&str, f64)
     let every = decades.len().div_ceil(7).max(1);
     let total: u64 = histogram.counts.iter().sum();
     let described = format!(
-        "{label}; {} outputs, most of them in the bin from 1e{} to 1e{}",
+        "{label}; {} {what}, most of them in the bin from 1e{} to 1e{}",
         figures::count(total),
         {
             let fullest = bins.iter().position(|&count| count == most).unwrap_or(0) + start;
@@ -254,7 +264,7 @@ pub(super) fn histogram(label: &str, histogram: &Histogram, marks: &[(&str, f64)
                     text.middle x=(px(x_scale.at(*decade as f64))) y=(px(BOTTOM + 17.0)) { (power_of_ten(*decade)) }
                 }
                 text.middle x=(px((LEFT + RIGHT) / 2.0)) y=(px(BOTTOM + 35.0)) {
-                    "absolute error" @if start == 0 && bins.first().is_some_and(|&count| count > 0) { "; the first bar includes 0" }
+                    (axis) @if start == 0 && bins.first().is_some_and(|&count| count > 0) { "; the first bar includes 0" }
                 }
             }
             g.bars {

@@ -2,6 +2,7 @@
 
 mod cell;
 mod chart;
+mod drawn;
 mod matrix;
 mod performance;
 
@@ -466,7 +467,7 @@ mod tests {
 
     #[test]
     fn no_address_outside_the_page() {
-        for report in [sample::passing(), sample::failing(), sample::cpu_only()] {
+        for report in [sample::passing(), sample::failing(), sample::cpu_only(), sample::tasks()] {
             let page = render(&report);
             // The one address is the namespace of the icon, which nothing loads.
             let without_icon = page.replace(ICON, "");
@@ -532,6 +533,38 @@ mod tests {
                 let broken = value.contains("NaN") || value.contains("inf");
                 let negative = matches!(name, "width" | "height") && value.starts_with('-');
                 assert!(!broken && !negative, "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn drawings_of_any_figures_are_whole_and_say_nothing_but_text() {
+        use crate::findings::shown::Shown;
+        let hostile = "\"'><script>alert(1)</script>";
+        for odd in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
+            let mut report = sample::tasks();
+            for found in report.cells.iter_mut().flat_map(|cell| &mut cell.outputs) {
+                found.output = hostile.into();
+                match &mut found.shown {
+                    Some(Shown::Boxes(boxes)) => {
+                        boxes.extent = [odd, 32.0];
+                        boxes.reference.iter_mut().for_each(|one| (one.corners[2], one.class) = (odd, i64::MIN));
+                    }
+                    Some(Shown::Map(map)) => {
+                        map.actual = vec![(usize::MAX, usize::MAX)];
+                        map.width = if odd == 0.0 { usize::MAX } else { map.width };
+                    }
+                    Some(Shown::Cosines(cosines)) => (cosines.histogram.from, cosines.allowed) = (odd, odd),
+                    Some(Shown::Tokens(_)) | None => {}
+                }
+            }
+            let page = render(&report);
+            assert!(!page.contains("<script"), "{odd}");
+            for name in ["x", "y", "width", "height", "viewBox"] {
+                for rest in page.split(&format!(" {name}=\"")).skip(1) {
+                    let value = rest.split('"').next().unwrap();
+                    assert!(!value.contains("NaN") && !value.contains("inf"), "{name}={value}");
+                }
             }
         }
     }

@@ -37,6 +37,19 @@ pub(super) fn layers(optimised: Vec<u8>, artifact: Vec<u8>) -> Result<Vec<Layer>
     Ok(layers)
 }
 
+/// How many convolutions and matrix products of the encoded ONNX model compute in integers by its own graph.
+///
+/// # Errors
+///
+/// `Failed` when the bytes are no ONNX model.
+pub(super) fn integers(model: Vec<u8>) -> Result<usize> {
+    let mut count = 0;
+    walk(&decode(model, "the model")?, &mut |node, place| {
+        count += usize::from(is_compute(node) && declared(node, place) == Some("int8"));
+    });
+    Ok(count)
+}
+
 /// The main graph, functions inlined.
 fn decode(bytes: Vec<u8>, what: &str) -> Result<Graph> {
     let no_model = |error: Error| Error::failed(format!("{what} is no ONNX model")).cause(error.to_string());

@@ -11,7 +11,10 @@ mod emulated;
 mod graph;
 mod safe;
 
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::locate::{self, UNKNOWN_VERSION, Wanted};
 use crate::runtime::{Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::Library;
@@ -27,6 +30,15 @@ const WANTED: Wanted<'static> = Wanted {
 
 /// The oldest release whose API has everything that `ort` is built for (its feature `api-24`).
 const OLDEST: (u32, u32) = (1, 24);
+
+/// How many convolutions and matrix products of the ONNX file `model` compute in integers by its own graph: 0 unless it comes
+/// quantised.
+///
+/// # Errors
+/// `Input` where the file cannot be read, `Failed` where it is no ONNX model.
+pub fn integers(model: &Path) -> Result<usize> {
+    graph::integers(files::read(model, files::GRAPH).map_err(|error| Error::io("read", model, error))?)
+}
 
 /// The driver.
 pub struct Onnxruntime;

@@ -1,0 +1,204 @@
+//! The walk through a model of several inputs: the gate's own word on each output by its task, and for each that fails the first
+//! tensor that parts, among those that it is made of.
+
+use std::collections::BTreeSet;
+
+use super::judge::{self, Floors};
+use super::output::Verdict;
+use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
+use super::{ExplainOptions, as_gated, capture, constants_of, explainable, hidden, names_of, wanted};
+use crate::check::ladder::Ladder;
+use crate::check::tasks::TaskLimits;
+use crate::error::{Error, Result};
+use crate::findings::OutputFinding;
+use crate::gate::inside::constants;
+use crate::gate::inside::graph::{self, Counterparts, Step};
+use crate::gate::inside::side::{self, Side};
+use crate::gate::{self, RunOptions, Workspace, fed};
+use crate::manifest::interface::{GatedOutput, Interface};
+use crate::onnx;
+use crate::plan::{Filter, PlannedCell};
+use crate::vocabulary::{ArtifactKind, CellId, Library, Status, Task};
+
+/// Walks the network of `id`, whose model has `interface`.
+pub(super) fn explain(
+    workspace: &Workspace,
+    interface: &Interface,
+    id: &CellId,
+    options: &ExplainOptions,
+) -> Result<Explanation> {
+    let cell = explainable(workspace, id)?;
+    if interface.axes() != crate::tensor::BatchAxes::default() {
+        return Err(Error::unsupported("a model whose samples do not lie along the first dimension is not walked")
+            .hint("its outputs are judged by `trtgate gate`; explain a form of it that has a batch"));
+    }
+    let gated = verdicts(workspace, &cell)?;
+    let reference = side::onnxruntime(workspace)?;
+    let ladder = Ladder::built_in()?;
+    let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
+    let artifact = workspace.artifact(cell.artifact, None)?;
+    let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
+    let inputs: Vec<&str> = interface.inputs.iter().map(|fed| fed.name.as_str()).collect();
+    let steps = graph::steps_from(&fp32_model, &inputs);
+    let counterparts = Counterparts::of(&model, &steps);
+    let mut notes = Vec::new();
+    if !counterparts.pairs.is_empty() {
+        notes.push("scales are not held to their calibration: the model has several inputs".to_owned());
+    }
+    let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
+    let feeds = fed::of(workspace, interface, cell.id.shape.as_ref())?;
+    let (total, count) = (feeds.batch(), options.probes.clamp(1, feeds.batch().max(1)));
+    let samples = feeds.samples((0..count).map(|index| index * total / count))?;
+    let names = names_of(&steps, inputs.len());
+    let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names)?;
+    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts), &mut notes)?;
+    let stored = constants::compare(&fp32_model, &model);
+    let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
+    let layers = as_gated(workspace, &cell, &samples, &mut notes).filter(|_| !emulated);
+    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &samples, &|text| {
+        progress.detail(text);
+    })?;
+    for (row, step) in rows.iter_mut().zip(&steps) {
+        row.constants = constants_of(step, &stored);
+        row.hidden = layers.as_ref().and_then(|layers| hidden(step, &steps, &counterparts, layers));
+    }
+    judge::inherit(&steps, &mut rows);
+    let mut outputs = Vec::new();
+    let (mut floor_db, mut output_floor_db) = (0.0_f64, 0.0_f64);
+    for output in &interface.outputs {
+        let found = gated.iter().find(|found| found.output == output.name);
+        let floor = floor(output, &ladder, &cell)?;
+        let first = match found {
+            Some(found) if found.status == Status::Fail => {
+                (floor_db, output_floor_db) = (floor_db.max(floor), output_floor_db.max(floor));
+                first_of(output, &steps, &mut rows, floor, found)
+            }
+            _ => None,
+        };
+        outputs.push(OutputExplanation {
+            output: output.name.clone(),
+            task: output.task.task(),
+            status: found.map_or(Status::Invalid, |found| found.status),
+            detail: found.map(|found| found.detail.clone()).unwrap_or_default(),
+            found: first,
+        });
+    }
+    progress.finish();
+    let first = outputs.iter().filter_map(|output| output.found.as_ref()).min_by_key(|found| found.index).cloned();
+    Ok(Explanation {
+        schema: SCHEMA.to_owned(),
+        model: workspace.manifest.model.name.clone(),
+        cell: cell.id.clone(),
+        version: cell.installation.as_ref().map(|installation| installation.version.clone()),
+        reference: format!("FP32 in ONNX Runtime {}", reference.version),
+        artifact: artifact.kind,
+        artifact_sha256: artifact.sha256,
+        probes: samples.batch(),
+        floor_db: floor_db - judge::INNER_ROOM_DB,
+        output_floor_db,
+        leads: None,
+        outputs,
+        found: first,
+        tensors: rows,
+        notes,
+    })
+}
+
+/// What the gate says of each output of the cell.
+fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<Vec<OutputFinding>> {
+    let filter = Filter {
+        runtimes: vec![cell.id.runtime.clone()],
+        precisions: vec![cell.id.precision],
+        batches: vec![cell.id.batch],
+        shapes: cell.id.shape.iter().cloned().collect(),
+        ..Filter::default()
+    };
+    let report = gate::run(workspace, &RunOptions { filter, ..RunOptions::default() })?;
+    let found = report.cells.into_iter().find(|found| found.precision == cell.id.precision);
+    let found = found.ok_or_else(|| Error::usage(format!("`{}` is no cell of the plan", cell.id)))?;
+    if found.outputs.is_empty() {
+        let reason = found.reason.unwrap_or_default();
+        return Err(Error::failed(format!("`{}` stops at {}: {reason}", cell.id, found.stage))
+            .hint("`trtgate gate` says more; there is nothing to walk until it answers"));
+    }
+    Ok(found.outputs)
+}
+
+/// Least signal over noise of an output, by what its task allows.
+fn floor(output: &GatedOutput, ladder: &Ladder, cell: &PlannedCell) -> Result<f64> {
+    let (library, precision) = (cell.id.runtime.library, cell.id.precision);
+    let limits = TaskLimits::of(ladder, library, precision, output.task.task(), output.named.get(&precision))?;
+    Ok(match output.task.task() {
+        Task::Values => limits.get("sqnr-db"),
+        Task::Map => limits.get("signal-db"),
+        // Twice one less the cosine is the share of the noise.
+        Task::Embedding => -10.0 * (2.0 * (1.0 - limits.get("cosine"))).max(f64::MIN_POSITIVE).log10(),
+        Task::Classification | Task::Scores | Task::Boxes | Task::Tokens => ladder.row(library, precision)?.sqnr_db,
+    })
+}
+
+/// The first tensor that parts among those that `output` is made of; the output itself, where none of them does.
+fn first_of(
+    output: &GatedOutput,
+    steps: &[Step],
+    rows: &mut [TensorRow],
+    floor: f64,
+    found: &OutputFinding,
+) -> Option<Finding> {
+    let roots = std::iter::once(output.name.as_str()).chain(output.task.companions());
+    let made_of = makers(steps, roots);
+    let place = |index: usize| steps.get(index).cloned().zip(rows.get(index).cloned());
+    let (own, mut own_rows): (Vec<Step>, Vec<TensorRow>) = made_of.iter().filter_map(|&index| place(index)).unzip();
+    let verdict = Verdict::Leaves(None, found.detail.clone());
+    let floors = Floors { output: floor, output_name: &output.name, probabilities: false, verdict: &verdict };
+    let first = judge::judge(&own, &mut own_rows, floors);
+    for judged in own_rows {
+        if let Some(row) = rows.get_mut(judged.index) {
+            row.outside = row.outside.or(judged.outside);
+        }
+    }
+    first
+}
+
+/// The places of the steps that `roots` are made of, and of their own.
+fn makers<'a>(steps: &[Step], roots: impl Iterator<Item = &'a str>) -> BTreeSet<usize> {
+    let place = |name: &str| steps.iter().position(|step| step.tensor == name);
+    let mut left: Vec<usize> = roots.filter_map(place).collect();
+    let mut found = BTreeSet::new();
+    while let Some(index) = left.pop() {
+        if found.insert(index) {
+            let inputs = steps.get(index).map(|step| step.inputs.as_slice()).unwrap_or_default();
+            left.extend(inputs.iter().filter_map(|name| place(name)));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_made_of_what_leads_to_it_and_of_nothing_else() {
+        let step = |tensor: &str, inputs: &[&str]| Step {
+            tensor: tensor.to_owned(),
+            layer: tensor.to_owned(),
+            operator: String::new(),
+            inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+            constants: Vec::new(),
+            readers: Vec::new(),
+        };
+        let steps = [
+            step("x", &[]),
+            step("mask", &[]),
+            step("shared", &["x"]),
+            step("one", &["shared", "mask"]),
+            step("other", &["shared"]),
+        ];
+        let of = |names: &[&'static str]| makers(&steps, names.iter().copied()).into_iter().collect::<Vec<_>>();
+        assert_eq!(of(&["other"]), [0, 2, 4]);
+        assert_eq!(of(&["one"]), [0, 1, 2, 3]);
+        assert_eq!(of(&["one", "other"]), [0, 1, 2, 3, 4]);
+        assert!(of(&["nothing"]).is_empty());
+    }
+}

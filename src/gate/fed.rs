@@ -1,0 +1,27 @@
+//! The samples that a model of several inputs is gated on, for the commands that look inside.
+
+use super::border::Declared;
+use super::workspace::Workspace;
+use super::{kept, values};
+use crate::data::feeds;
+use crate::error::{Error, Result};
+use crate::manifest::interface::Interface;
+use crate::tensor::Feeds;
+use crate::vocabulary::ShapePoint;
+
+/// Those of the golden, where one is kept and fits; else those that the manifest asks for.
+///
+/// # Errors
+/// If manifest and model do not fit, or a file of samples cannot be read.
+pub(crate) fn of(workspace: &Workspace, interface: &Interface, point: Option<&ShapePoint>) -> Result<Feeds> {
+    let manifest = &workspace.manifest;
+    let declared = Declared::of(&manifest.model.source)?
+        .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
+    let inputs = values::plans(interface, declared.signature(), point)?;
+    if point.is_none()
+        && let Ok(Some(kept)) = kept::of(workspace, interface, &inputs)
+    {
+        return Ok(kept.feeds);
+    }
+    feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)
+}
