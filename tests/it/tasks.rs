@@ -114,7 +114,7 @@ fn an_output_of_every_task_is_gated_and_its_faults_are_named() {
             "output `vector`: all 64 vectors are turned by 2° together, their angles among themselves kept",
         ),
         ("swap-classes=mask", "output `mask`: classes 1 and 2 of the map are swapped"),
-        ("token=words", "output `words`: 1 edit to 768 tokens of 1 samples differs, sample 32 first: step 0 is "),
+        ("token=words", "output `words`: 1 edit to 768 tokens, 1 sample differs, sample 32 first: step 0 is "),
         ("swap-classes=steps", "output `steps`: "),
         ("scale=vector", "output `vector`: every vector is 1.01"),
         ("shift=boxes", "output `boxes`: "),

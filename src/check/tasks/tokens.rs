@@ -83,10 +83,10 @@ impl Sequences {
             None => String::new(),
         };
         Some(format!(
-            "{swapped}{} to {} of {} samples differ{}, sample {sample} first: {how}",
+            "{swapped}{} to {}, {} differ{}, sample {sample} first: {how}",
             plural(self.edits, "edit"),
             plural(self.tokens, "token"),
-            self.samples,
+            plural(self.samples, "sample"),
             if self.samples == 1 { "s" } else { "" }
         ))
     }

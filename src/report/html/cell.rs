@@ -7,10 +7,10 @@ use maud::{Markup, html};
 use super::{anchor, badge, cell_badge, cell_title, chart, command, drawn, evidence, fact, prose};
 use crate::findings::ranges::Ranges;
 use crate::findings::verdict::plural;
-use crate::findings::{BaselineVerdict, CellReport, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
+use crate::findings::{BaselineVerdict, CellReport, CheckResult, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::figures;
 use crate::report::layout;
-use crate::report::outputs::figure;
+use crate::report::outputs::{figure, sentence};
 use crate::report::text::{one_line, shortened};
 use crate::vocabulary::{CellId, Status};
 
@@ -265,7 +265,7 @@ fn outputs(report: &Report, cell: &CellReport) -> Markup {
                 li {
                     (badge(found.status))
                     span {
-                        b { (one_line(&found.output)) } " " (found.task) " " (prose(&found.detail))
+                        b { (one_line(&found.output)) } " " span.muted { (found.task) } " " (prose(sentence(found)))
                         @for one in &found.figures { span.muted { " · " (figure(one)) } }
                         @if found.borderline + found.confident > 0 {
                             span.muted { " · " (found.borderline) " changed where the reference was not sure, " (found.confident) " where it was" }
@@ -281,13 +281,16 @@ fn outputs(report: &Report, cell: &CellReport) -> Markup {
 }
 
 fn checks(cell: &CellReport) -> Markup {
-    if cell.checks.is_empty() {
+    // What an output's own check says stands above.
+    let own = |check: &&CheckResult| cell.outputs.iter().all(|found| found.detail != check.detail);
+    let checks: Vec<&CheckResult> = cell.checks.iter().filter(own).collect();
+    if checks.is_empty() {
         return html! {};
     }
     html! {
         h4 { "Checks" }
         ul.checks {
-            @for check in cell.checks.iter().filter(|check| cell.outputs.iter().all(|found| found.detail != check.detail)) {
+            @for check in checks {
                 li { (badge(check.status)) span { b { (one_line(&check.name)) } @if !check.gating { span.muted { " shown only" } } " " (prose(&check.detail)) } }
             }
         }

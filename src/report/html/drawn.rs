@@ -93,7 +93,7 @@ fn of_boxes(name: &str, boxes: &ShownBoxes, picture: Picture<'_>) -> Markup {
                 b { (name) } " in sample " (sample) ": the reference's " (boxes_of(reference.len())) ", this cell's " (actual.len())
                 @match alone(reference) + alone(actual) {
                     0 => { ", all of them matched" }
-                    count => { "; dashed are the " (count) " that the other side does not have" }
+                    count => { "; dashed: " (count) " that the other side does not have" }
                 }
                 @if *left_out > 0 { "; " (figures::count(*left_out as u64)) " more are not drawn" }
             }

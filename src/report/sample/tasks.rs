@@ -155,7 +155,7 @@ pub(crate) fn tasks() -> Report {
                 "words",
                 Task::Tokens,
                 fail,
-                "3 edits to 768 tokens of 1 samples differs, sample 3 first: step 17 is 6252 instead of 6251, and 3 edits from there on",
+                "3 edits to 768 tokens, 1 sample differs, sample 3 first: step 17 is 6252 instead of 6251, and 3 edits from there on",
                 ("edits", 0.0039, 0.001),
             ),
             Some(tokens()),

@@ -26,7 +26,7 @@ fn one_token_in_five_hundred_is_found_and_named() {
     let mut one = ids();
     one[7 * STEPS + 4] = 99;
     let words =
-        format!("1 edit to 500 tokens of 1 samples differs, sample 7 first: step 4 is 99 instead of {}", ids()[74]);
+        format!("1 edit to 500 tokens, 1 sample differs, sample 7 first: step 4 is 99 instead of {}", ids()[74]);
     fails(&sequence(plain(), &ids(), &one).unwrap(), &words);
 }
 
@@ -35,7 +35,7 @@ fn a_token_that_is_left_out_is_one_edit_to_each_side() {
     let mut shifted = ids();
     shifted[STEPS..2 * STEPS].rotate_left(1);
     let found = sequence(plain(), &ids(), &shifted).unwrap();
-    fails(&found, "2 edits to 500 tokens of 1 samples differs, sample 1 first: step 0 is ");
+    fails(&found, "2 edits to 500 tokens, 1 sample differs, sample 1 first: step 0 is ");
     assert!(found.detail.contains(", and 2 edits from there on"), "{}", found.detail);
     let mut swapped = ids();
     (0..STEPS).for_each(|step| swapped.swap(2 * STEPS + step, 5 * STEPS + step));
@@ -73,7 +73,7 @@ fn a_ctc_decoder_drops_repeats_and_blanks() {
     };
     let rows = |wide: bool| (0..SAMPLES as i64).flat_map(|sample| row(sample, wide)).collect::<Vec<i64>>();
     passes(&sequence(task.clone(), &rows(true), &rows(false)).unwrap());
-    fails(&sequence(plain(), &rows(true), &rows(false)).unwrap(), "tokens of 50 samples differ");
+    fails(&sequence(plain(), &rows(true), &rows(false)).unwrap(), "tokens, 50 samples differ");
     nothing_judged(sequence(task, &vec![0; SAMPLES * STEPS], &vec![0; SAMPLES * STEPS]), "alike: nothing was judged");
 }
 
@@ -110,7 +110,7 @@ fn steps_of_scores_are_answers() {
     assert_eq!((near.borderline, near.confident), (1, 0));
     assert!(near.detail.contains("500 tokens of 50 samples, all the same"), "{}", near.detail);
     let sure = scored(&step(0.0, 5.0), &step(5.0, 0.0));
-    fails(&sure, "1 edit to 500 tokens of 1 samples differs, sample 7 first: step 4 is 2 instead of 5");
+    fails(&sure, "1 edit to 500 tokens, 1 sample differs, sample 7 first: step 4 is 2 instead of 5");
     let scaled = altered(&scores(), |values| values.iter_mut().for_each(|value| *value *= 1.1));
     fails(&scored(&scores(), &scaled), "all leads together are 1.1000 times the reference's");
 }
