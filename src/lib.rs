@@ -2,6 +2,7 @@
 //! still runs as fast, in every precision, at every batch size, on every TensorRT version.
 
 pub mod atomic;
+pub(crate) mod base64;
 pub mod check;
 pub mod cli;
 pub(crate) mod console;

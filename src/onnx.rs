@@ -8,9 +8,11 @@ pub(crate) mod external;
 mod inline;
 mod messages;
 mod numbers;
+mod order;
 pub mod products;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod test_sets;
 pub mod types;
 mod values;
 mod widen;
@@ -68,9 +70,11 @@ pub(crate) fn has_values_elsewhere(path: &Path) -> Result<bool> {
 }
 
 /// Reads a model and checks what a truncated or foreign file would get wrong: every node reads tensors that exist,
-/// every output is made, every stored tensor has all its bytes.
+/// every output is made, every stored tensor has all its bytes. Nodes that stand before what they read are brought behind it, as
+/// runtimes do.
 pub fn parse(bytes: &[u8]) -> Result<Model> {
-    let model = Model::decode(bytes).map_err(|error| Error::input("it does not decode as ONNX").because(error))?;
+    let mut model = Model::decode(bytes).map_err(|error| Error::input("it does not decode as ONNX").because(error))?;
+    model.graph.iter_mut().for_each(order::sort);
     valid(&model)?;
     Ok(model)
 }

@@ -59,13 +59,7 @@ impl Answers {
             Self::Apart(parts) => return Ok(Cow::Borrowed(parts)),
             Self::Rows(tensor) => tensor,
         };
-        let (length, shape) = (tensor.row_len(), tensor.shape.get(1..).unwrap_or_default());
-        let one = |row: usize| {
-            let values = tensor.values.part(row * length, (row + 1) * length);
-            let values = values.ok_or_else(|| Error::input(format!("`{}` has not all its samples", tensor.name)))?;
-            Tensor::new(tensor.name.clone(), shape.to_vec(), values)
-        };
-        (0..tensor.batch()).map(one).collect::<Result<Vec<_>>>().map(Cow::Owned)
+        tensor.clone().into_samples().map(Cow::Owned)
     }
 
     fn shapes(&self) -> Vec<&[usize]> {

@@ -1,5 +1,7 @@
 //! `trtgate compare`: two files of outputs, every metric, a verdict.
 
+mod named;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -25,7 +27,8 @@ const SCHEMA: &str = "trtgate.compare/v1";
 /// Arguments of `trtgate compare`.
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// Outputs to compare with: a CSV or npy file that `infer` wrote, or a golden
+    /// Outputs to compare with: a CSV or npy file that `infer` wrote, or a golden; or outputs by name, an npz archive or what
+    /// Polygraphy's `--save-outputs` wrote
     #[arg(value_name = "REFERENCE", required_unless_present = "all")]
     pub reference: Option<PathBuf>,
     /// Outputs that are judged
@@ -78,14 +81,26 @@ pub fn run(global: &Global, arguments: &CompareArguments) -> Result<u8> {
     if arguments.all.all {
         return compare_all::run(global, &arguments.all, arguments.json.as_deref());
     }
+    if let (Some(reference), Some(actual)) = (&arguments.reference, &arguments.actual)
+        && (named::is_named(reference) || named::is_named(actual))
+    {
+        let report = named::compare(reference, actual, arguments)?;
+        let table = if global.quiet { report.verdict_line() } else { report.table() };
+        output::print(&output::or_json(&report, arguments.json.as_deref(), "the comparison", table)?)?;
+        return Ok(exit_code(report.status));
+    }
     let report = compare_files(arguments)?;
     let table = if global.quiet { report.verdict_line() } else { report.table() };
     output::print(&output::or_json(&report, arguments.json.as_deref(), "the comparison", table)?)?;
-    Ok(match report.status {
+    Ok(exit_code(report.status))
+}
+
+const fn exit_code(status: Status) -> u8 {
+    match status {
         Status::Pass => EXIT_PASS,
         Status::Fail => EXIT_FAIL,
         Status::Invalid | Status::Unsupported | Status::Unavailable => EXIT_INCOMPLETE,
-    })
+    }
 }
 
 /// Two files compared: the content of `--json`.

@@ -13,7 +13,7 @@ use crate::convert::Artifact;
 use crate::convert::bundle::{Beside, Bundle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Workspace};
-use crate::manifest::{Manifest, ModelSource};
+use crate::manifest::Manifest;
 use crate::vocabulary::{ArtifactKind, Library};
 
 /// Arguments of `trtgate export`.
@@ -36,9 +36,16 @@ pub struct ExportArguments {
 pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
     let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
     let manifest = &workspace.manifest;
+    let is_own = |kind| manifest.artifacts.iter().any(|own| own.form.stands_for(kind));
     let mut made = Vec::new();
     for (kind, batch) in wanted(manifest, &arguments.only, &arguments.batch)? {
-        let artifact = workspace.artifact(kind, batch)?;
+        let artifact = match workspace.artifact(kind, batch) {
+            // A file of the project's own is of one batch.
+            Err(error) if error.kind == ErrorKind::Unsupported && arguments.batch.is_empty() && is_own(kind) => {
+                continue;
+            }
+            made => made?,
+        };
         // A model that needs no other form for the converters is listed once.
         if artifact.kind == kind {
             made.push((batch, artifact));
@@ -91,16 +98,11 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
         return Err(Error::usage(format!("`{kind}` is not made by `trtgate export`"))
             .hint("engines are made by `trtgate build`, a SavedModel by the framework that trained it"));
     }
-    let from_onnx = matches!(manifest.model.source, ModelSource::Onnx { .. });
     let has_litert = manifest.matrix.iter().any(|row| row.library == Library::Litert);
     let batches = if batches.is_empty() { &manifest.batches } else { batches };
     let mut wanted = Vec::new();
     for &kind in ArtifactKind::ALL {
-        let asked = if only.is_empty() {
-            kind.static_batch(1).is_none() || (has_litert && !from_onnx)
-        } else {
-            only.contains(&kind)
-        };
+        let asked = if only.is_empty() { kind.static_batch(1).is_none() || has_litert } else { only.contains(&kind) };
         match kind {
             ArtifactKind::SavedModel | ArtifactKind::Engine => {}
             _ if !asked => {}

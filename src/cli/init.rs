@@ -1,8 +1,11 @@
 //! `trtgate init`: a manifest for a model of your own, from its signature. What the model does not say is asked for, or guessed
 //! aloud.
 
+mod joint;
 mod probes;
+mod proposals;
 mod require;
+mod seen;
 mod several;
 mod tasks;
 mod template;
@@ -16,9 +19,11 @@ use crate::console;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::inspect::{self, Inspected, Means};
+use crate::gate::scout::scout;
+use crate::manifest::interface::ValueSource;
 use crate::manifest::{Layout, Manifest, Require};
 use crate::progress;
-use crate::tensor::{TensorSpec, shape_text};
+use crate::tensor::{BatchAxis, TensorSpec, shape_text};
 use crate::worker::WorkerProgram;
 use template::Choices;
 
@@ -206,9 +211,20 @@ fn choose<'a>(
     let input = &inspected.input;
     let (chosen, told) = inspected.choose_output(arguments.output.as_deref())?;
     let classes = inspected.classes(chosen)?;
-    let sample = sample_shape(input, arguments.size.as_ref())?;
     let mut guesses = Vec::new();
     let mut told: Vec<String> = told.into_iter().collect();
+    let sample = match sample_shape(input, arguments.size.as_ref()) {
+        Err(error) if arguments.size.is_none() => match found_sizes(global, arguments, input, store) {
+            Some(sample) => {
+                guesses.push(format!(
+                    "`shape = {sample:?}`, found by running: the model leaves sizes open and may be made for others; `--size HxW` says them"
+                ));
+                sample
+            }
+            None => return Err(error),
+        },
+        sample => sample?,
+    };
     let (layout, certain) = layout_of(&sample);
     if !certain {
         guesses.push(format!("`layout = \"{}\"`: the shape {sample:?} does not tell", template::layout_name(layout)));
@@ -299,6 +315,20 @@ fn sample_shape(input: &TensorSpec, sizes: Option<&Sizes>) -> Result<Vec<usize>>
     };
     let mut given = given.iter();
     Ok(sample.iter().filter_map(|size| size.or_else(|| given.next().copied())).collect())
+}
+
+/// The shape of one sample at which the model runs, where its file leaves sizes open; `None` where it cannot be run to see.
+fn found_sizes(global: &Global, arguments: &InitArguments, input: &TensorSpec, store: &Store) -> Option<Vec<usize>> {
+    let file = arguments.onnx.as_ref()?;
+    let (model, signature, _, kept) = inspect::onnx_signature(file, store).ok()?;
+    let (program, progress) = (WorkerProgram::current().ok()?, progress::standard(global.quiet, global.verbose));
+    let means = Means { program: &program, store, progress: &*progress };
+    // What most classifiers of pictures are made for.
+    let likely = [("height", 224), ("width", 224)];
+    let values = [ValueSource::Uniform([0.0, 1.0])];
+    let scouted = scout(&kept, &model, &signature, &values, &likely, &means).ok()?;
+    let sample = scouted.samples.into_iter().next()?;
+    (input.shape.len() == sample.len() + 1 && scouted.inputs == [Some(BatchAxis::At(0))]).then_some(sample)
 }
 
 /// The layout that a sample's shape suggests, and whether it leaves no doubt.

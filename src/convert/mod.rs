@@ -8,6 +8,7 @@ pub mod environment;
 mod onnx_fp16;
 pub(crate) mod onnx_int8;
 mod onnx_plain;
+pub mod own;
 pub mod pin;
 pub(crate) mod plant;
 pub mod savedmodel_onnx;

@@ -3,15 +3,18 @@
 //! Numbers are made by additions, multiplications and comparisons alone, so that they are the same on every machine. Sample `n`
 //! of an input does not depend on how many are made.
 
+mod lengths;
+
 use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::data::{npy, zip};
+use crate::data::arrays::Arrays;
 use crate::error::{Error, Result};
 use crate::manifest::interface::ValueSource;
 use crate::tensor::{ElementType, Feeds, Tensor, Values, element_count};
+use lengths::{Lengths, padded};
 
 /// One input of a model and where its values come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub struct InputPlan {
     pub shared: bool,
     /// Where its values come from.
     pub values: ValueSource,
+    /// What stands behind a sample's length, where another input goes by it.
+    pub padding: Option<i64>,
 }
 
 /// Feeds of `count` samples, of as many as the files have where some inputs come from files.
@@ -55,15 +60,16 @@ pub fn make(inputs: &[InputPlan], seed: u64, count: usize) -> Result<Feeds> {
         match (&input.values, input.shared) {
             (ValueSource::File(path), true) => shared.push(read(path, input)?),
             (ValueSource::File(_), false) => {}
-            (_, true) => shared.push(made(input, seed, index, None)?),
-            (_, false) => samples.push(made(input, seed, index, Some(count))?),
+            (_, true) => shared.push(made(inputs, seed, index, None)?),
+            (_, false) => samples.push(made(inputs, seed, index, Some(count))?),
         }
     }
     Feeds::new(samples, shared)
 }
 
-/// The tensor of an input: `count` samples, or the one value that is shared.
-fn made(input: &InputPlan, seed: u64, index: usize, count: Option<usize>) -> Result<Tensor> {
+/// The tensor of the input at `index`: `count` samples, or the one value that is shared.
+fn made(inputs: &[InputPlan], seed: u64, index: usize, count: Option<usize>) -> Result<Tensor> {
+    let input = inputs.get(index).ok_or_else(|| Error::input("there is no such input"))?;
     let shape = count.into_iter().chain(input.sample.iter().copied()).collect::<Vec<_>>();
     let length = element_count(&input.sample)
         .filter(|_| element_count(&shape).is_some())
@@ -74,15 +80,36 @@ fn made(input: &InputPlan, seed: u64, index: usize, count: Option<usize>) -> Res
         ValueSource::Image(_) => float || input.element_type == ElementType::Uint8,
         ValueSource::Integers([low, high]) => fits(input.element_type, *low) && fits(input.element_type, *high),
         ValueSource::Constant(value) => float || (value.trunc() == *value && fits(input.element_type, *value as i64)),
-        ValueSource::Mask | ValueSource::OneHot | ValueSource::File(_) => true,
+        ValueSource::LengthsOf(of) => {
+            let most = Lengths::of(inputs, of)?.size;
+            float || i64::try_from(most).is_ok_and(|most| fits(input.element_type, most))
+        }
+        ValueSource::Positions => {
+            let last = input.sample.last().map_or(0, |size| size.saturating_sub(1));
+            float || i64::try_from(last).is_ok_and(|last| fits(input.element_type, last))
+        }
+        ValueSource::Mask | ValueSource::MaskOf(_) | ValueSource::OneHot | ValueSource::File(_) => true,
     };
+    let suits = suits && input.padding.is_none_or(|padding| float || fits(input.element_type, padding));
     if !suits {
         return Err(Error::input(format!("`{}` is {}, which does not hold its `values`", input.name, input.element_type))
             .hint("`integers = [low, high]` within its range for whole numbers, `mask` for booleans, `uniform` or `normal` for floats"));
     }
     let mut whole: Vec<i64> = Vec::new();
     let mut real: Vec<f64> = Vec::new();
+    let lengths = input.values.length().map(|of| Lengths::of(inputs, of)).transpose()?;
+    if let (ValueSource::MaskOf(of), Some(lengths)) = (&input.values, &lengths)
+        && input.sample.last() != Some(&lengths.size)
+    {
+        return Err(Error::input(format!(
+            "`{}` is the mask of `{}`, whose samples are {} long, and its own last dimension is another: {:?}",
+            input.name, of.input, lengths.size, input.sample
+        )));
+    }
+    let padded = padded(inputs, input)?;
     for sample in 0..count.unwrap_or(1) {
+        let (of_whole, of_real) = (whole.len(), real.len());
+        let long = lengths.as_ref().map_or(0, |lengths| lengths.drawn(seed, sample));
         let mut draw = Draw::new(seed, index, sample);
         match &input.values {
             ValueSource::Integers([low, high]) => whole.extend((0..length).map(|_| draw.integer(*low, *high))),
@@ -90,6 +117,13 @@ fn made(input: &InputPlan, seed: u64, index: usize, count: Option<usize>) -> Res
                 let there = draw.integer(1, size as i64);
                 (0..size as i64).map(|place| i64::from(place < there)).collect()
             }),
+            ValueSource::MaskOf(_) => along_last(&input.sample, length, &mut whole, |size| {
+                (0..size as i64).map(|place| i64::from(place < long)).collect()
+            }),
+            ValueSource::LengthsOf(_) => whole.extend(std::iter::repeat_n(long, length)),
+            ValueSource::Positions => {
+                along_last(&input.sample, length, &mut whole, |size| (0..size as i64).collect());
+            }
             ValueSource::OneHot => along_last(&input.sample, length, &mut whole, |size| {
                 let hot = draw.integer(0, size as i64 - 1);
                 (0..size as i64).map(|place| i64::from(place == hot)).collect()
@@ -106,6 +140,14 @@ fn made(input: &InputPlan, seed: u64, index: usize, count: Option<usize>) -> Res
             }
             ValueSource::Constant(value) => real.extend(std::iter::repeat_n(*value, length)),
             ValueSource::File(_) => {}
+        }
+        if let (Some(lengths), Some(padding)) = (&padded, input.padding) {
+            let long = lengths.drawn(seed, sample);
+            let behind = |place: &usize| (place / lengths.inner % lengths.size) as i64 >= long;
+            let set_whole = whole.iter_mut().skip(of_whole).enumerate().filter(|(place, _)| behind(place));
+            set_whole.for_each(|(_, value)| *value = padding);
+            let set_real = real.iter_mut().skip(of_real).enumerate().filter(|(place, _)| behind(place));
+            set_real.for_each(|(_, value)| *value = padding as f64);
         }
     }
     let values =
@@ -195,6 +237,11 @@ impl Draw {
         Self(generator)
     }
 
+    /// The draw of a sample's length, which nothing else takes from.
+    fn of_lengths(seed: u64, input: usize, sample: usize) -> Self {
+        Self::new(seed, input | 1 << 20, sample)
+    }
+
     /// From 0 to below 1.
     fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -210,157 +257,54 @@ impl Draw {
 
 /// The array of the input's name in the archive `path`.
 fn read(path: &Path, input: &InputPlan) -> Result<Tensor> {
-    let wrong = |problem: String| Error::input(format!("`{}`, `{}`: {problem}", path.display(), input.name));
-    let members = zip::members(path)?;
-    let name = format!("{}.npy", input.name);
-    let member = members.iter().find(|member| member.name == name).ok_or_else(|| {
-        let names: Vec<&str> = members.iter().filter_map(|member| member.name.strip_suffix(".npy")).collect();
-        wrong(format!("there is no such array, only {}", names.join(", ")))
-    })?;
-    let mut content = zip::open(path, member)?;
-    let header = npy::read_header(&mut content)
-        .map_err(|error| wrong("not an npy file, or its header is damaged".to_owned()).because(error))?;
-    let descr = header.dtype().descr();
-    let element_type = element_of(&descr).ok_or_else(|| wrong(format!("holds {descr}, which is not read")))?;
-    if element_type != input.element_type && !(element_type.is_float() && input.element_type.is_float()) {
-        return Err(wrong(format!("holds {element_type}, the model takes {}", input.element_type)));
-    }
-    if header.order() != npyz::Order::C && header.shape().len() > 1 {
-        return Err(wrong("is in Fortran order".to_owned()).hint("save `numpy.ascontiguousarray(array)`"));
-    }
-    let shape = header.shape().iter().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>();
-    let shape = shape.ok_or_else(|| wrong("has a shape that memory does not hold".to_owned()))?;
-    let sample = if input.shared { shape.as_slice() } else { shape.get(1..).unwrap_or_default() };
-    let count = element_count(&shape).filter(|&count| count > 0 && sample == input.sample.as_slice());
-    let count = count.ok_or_else(|| {
-        let batch = if input.shared { "" } else { "N, " };
-        wrong(format!(
-            "has shape {shape:?}, expected [{batch}{}]",
-            input.sample.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
-        ))
-    })?;
-    let values = Values::read_from(element_type, count, &mut content)
-        .map_err(|error| wrong("truncated or damaged".to_owned()).because(error))?;
-    let values = values.to_float(input.element_type).unwrap_or(values);
-    Tensor::new(input.name.clone(), shape, values)
+    let arrays = Arrays::archive(path)?;
+    let missing = || {
+        let names = arrays.names().unwrap_or_default().join(", ");
+        arrays.at(&input.name, &Error::input(format!("there is no such array, only {names}")))
+    };
+    let tensor = arrays.get(&input.name)?.ok_or_else(missing)?;
+    fitted(tensor, input).map_err(|error| arrays.at(&input.name, &error))
 }
 
-/// The element type of NumPy's description, little-endian or of one byte.
-fn element_of(descr: &str) -> Option<ElementType> {
-    Some(match descr.trim_matches('\'') {
-        "<f4" => ElementType::Float32,
-        "<f2" => ElementType::Float16,
-        "<f8" => ElementType::Float64,
-        "|i1" | "<i1" => ElementType::Int8,
-        "|u1" | "<u1" => ElementType::Uint8,
-        "<i2" => ElementType::Int16,
-        "<u2" => ElementType::Uint16,
-        "<i4" => ElementType::Int32,
-        "<u4" => ElementType::Uint32,
-        "<i8" => ElementType::Int64,
-        "<u8" => ElementType::Uint64,
-        "|b1" => ElementType::Bool,
-        _ => return None,
-    })
+/// `tensor`, samples first, as `input` takes it: floats become its own floats, nothing else changes its type.
+///
+/// # Errors
+/// `Input` where it is of another type or shape, is empty, or holds what is no number or none of that type.
+pub(super) fn fitted(tensor: Tensor, input: &InputPlan) -> Result<Tensor> {
+    let (found, wanted) = (tensor.element_type(), input.element_type);
+    if found != wanted && !(found.is_float() && wanted.is_float()) {
+        return Err(Error::input(format!("holds {found}, the model takes {wanted}")));
+    }
+    let sample = if input.shared { tensor.shape.as_slice() } else { tensor.shape.get(1..).unwrap_or_default() };
+    let batched = input.shared || !tensor.shape.is_empty();
+    if !batched || sample != input.sample || tensor.values.is_empty() {
+        let batch = if input.shared { "" } else { "N, " };
+        return Err(Error::input(format!(
+            "has shape {:?}, expected [{batch}{}]",
+            tensor.shape,
+            input.sample.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let length = input.sample.iter().product::<usize>().max(1);
+    let place = |value: usize| match input.shared {
+        true => format!("value {value}"),
+        false => format!("value {} of sample {}", value % length, value / length),
+    };
+    if !found.is_float() {
+        return Ok(Tensor { name: input.name.clone(), ..tensor });
+    }
+    let values = tensor.values.to_float(wanted).unwrap_or_else(|| tensor.values.clone());
+    let pairs = tensor.values.to_f64().into_iter().zip(values.to_f64()).enumerate();
+    for (index, (given, taken)) in pairs {
+        if given.is_nan() {
+            return Err(Error::input(format!("{} is not a number", place(index))));
+        }
+        if given.is_finite() && !taken.is_finite() {
+            return Err(Error::input(format!("{} is {given}, which {wanted} does not hold", place(index))));
+        }
+    }
+    Tensor::new(input.name.clone(), tensor.shape, values)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rstest::rstest;
-
-    use super::*;
-
-    fn plan(element_type: ElementType, sample: &[usize], values: ValueSource) -> InputPlan {
-        InputPlan { name: "x".to_owned(), element_type, sample: sample.to_vec(), shared: false, values }
-    }
-
-    fn of(input: &InputPlan, count: usize) -> Tensor {
-        make(std::slice::from_ref(input), 1, count).unwrap().with_samples()[0].clone()
-    }
-
-    #[rstest]
-    #[case(ValueSource::Uniform([-2.0, 3.0]), ElementType::Float32, -2.0, 3.0)]
-    #[case(ValueSource::Normal([1.0, 0.5]), ElementType::Float64, -2.0, 4.0)]
-    #[case(ValueSource::Integers([5, 9]), ElementType::Int64, 5.0, 9.0)]
-    #[case(ValueSource::Integers([0, 1]), ElementType::Bool, 0.0, 1.0)]
-    #[case(ValueSource::Image([0.0, 1.0]), ElementType::Float16, 0.0, 1.0)]
-    #[case(ValueSource::Image([0.0, 255.0]), ElementType::Uint8, 0.0, 255.0)]
-    #[case(ValueSource::Constant(7.0), ElementType::Int32, 7.0, 7.0)]
-    fn values_keep_within_their_range_and_differ(
-        #[case] values: ValueSource,
-        #[case] element_type: ElementType,
-        #[case] low: f64,
-        #[case] high: f64,
-    ) {
-        let constant = matches!(values, ValueSource::Constant(_));
-        let tensor = of(&plan(element_type, &[4, 5], values), 10);
-        assert_eq!((tensor.element_type(), tensor.shape.as_slice()), (element_type, &[10, 4, 5][..]));
-        let numbers = tensor.values.to_f64();
-        assert!(numbers.iter().all(|value| (low..=high).contains(value)), "{numbers:?}");
-        assert_eq!(numbers.iter().any(|value| *value != numbers[0]), !constant);
-    }
-
-    #[test]
-    fn a_sample_does_not_depend_on_how_many_are_made_and_both_ends_are_drawn() {
-        let input = plan(ElementType::Int64, &[3], ValueSource::Integers([-1, 1]));
-        let (few, many) = (of(&input, 4), of(&input, 100));
-        assert_eq!(many.first(4).unwrap(), few);
-        let numbers = many.values.to_f64();
-        assert!([-1.0, 0.0, 1.0].iter().all(|value| numbers.contains(value)));
-        let widest = of(&plan(ElementType::Int64, &[8], ValueSource::Integers([i64::MIN, i64::MAX])), 8);
-        assert!(widest.values.to_f64().iter().any(|value| *value < 0.0));
-    }
-
-    #[test]
-    fn masks_begin_with_ones_and_one_hots_have_one() {
-        let mask = of(&plan(ElementType::Bool, &[6], ValueSource::Mask), 20);
-        let hot = of(&plan(ElementType::Float32, &[2, 6], ValueSource::OneHot), 20);
-        for row in mask.values.as_slice::<bool>().unwrap().chunks(6) {
-            assert!(row[0] && row.is_sorted_by(|one, other| one >= other), "{row:?}");
-        }
-        for row in hot.floats().chunks(6) {
-            assert_eq!((row.iter().sum::<f32>(), row.iter().copied().fold(0.0, f32::max)), (1.0, 1.0));
-        }
-    }
-
-    #[test]
-    fn what_is_shared_has_no_batch() {
-        let rate = InputPlan {
-            name: "rate".to_owned(),
-            shared: true,
-            ..plan(ElementType::Int64, &[], ValueSource::Constant(16_000.0))
-        };
-        let feeds = make(&[plan(ElementType::Float32, &[2], ValueSource::Uniform([0.0, 1.0])), rate], 1, 3).unwrap();
-        assert_eq!(
-            (feeds.batch(), &feeds.shared()[0].shape, &feeds.shared()[0].values),
-            (3, &vec![], &Values::Int64(vec![16_000]))
-        );
-    }
-
-    #[rstest]
-    #[case(ElementType::Int64, ValueSource::Uniform([0.0, 1.0]))]
-    #[case(ElementType::Bool, ValueSource::Integers([0, 2]))]
-    #[case(ElementType::Uint8, ValueSource::Integers([0, 256]))]
-    #[case(ElementType::Int32, ValueSource::Constant(0.5))]
-    fn sources_that_do_not_suit_the_type_are_refused(#[case] element_type: ElementType, #[case] values: ValueSource) {
-        let error = make(&[plan(element_type, &[2], values)], 1, 3).unwrap_err();
-        assert!(error.message.contains("does not hold its `values`"), "{error}");
-    }
-
-    #[test]
-    fn arrays_of_an_archive_keep_their_type() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("samples.npz");
-        let numbers: Vec<u8> = [1_i64 << 60, -1, 3, 4].iter().flat_map(|value| value.to_le_bytes()).collect();
-        let array = npy::array("<i8", &[2, 2], &numbers).unwrap();
-        std::fs::write(&path, zip::pack(&[("x.npy", &array)]).unwrap()).unwrap();
-        let input = plan(ElementType::Int64, &[2], ValueSource::File(path.clone()));
-        let feeds = make(std::slice::from_ref(&input), 1, 99).unwrap();
-        assert_eq!(feeds.get("x").unwrap().values, Values::Int64(vec![1 << 60, -1, 3, 4]));
-        let message = |input: &InputPlan| make(std::slice::from_ref(input), 1, 9).unwrap_err().message;
-        assert!(message(&InputPlan { sample: vec![3], ..input.clone() }).contains("has shape [2, 2], expected [N, 3]"));
-        assert!(message(&InputPlan { element_type: ElementType::Float32, ..input.clone() }).contains("holds int64"));
-        assert!(message(&InputPlan { name: "y".to_owned(), ..input }).contains("no such array, only x"));
-    }
-}
+mod tests;

@@ -11,6 +11,10 @@
 //! | `decode`      | PNG and JPEG to the bytes of a sample                                        |
 //! | `reader`      | one streaming reader over all of them                                        |
 //! | `samples`     | samples held together                                                        |
+//! | `arrays`      | arrays as tensors, each element in its own type                              |
+//! | `feeds`       | samples of models of several inputs, made from a seed                       |
+//! | `brought`     | such samples of a team's own, with the answers that are expected of them     |
+//! | `polygraphy`  | Polygraphy's JSON of inputs and outputs                                     |
 //! | `outputs`     | files of model outputs, written by `infer` and read by `compare`             |
 //! | `archive`     | the official CIFAR-10 archive: fetch, verify, unpack                         |
 //! | `probes`      | probe and calibration images, made from a seed and the reference alone       |
@@ -18,6 +22,8 @@
 //! Readers hold one sample at a time and refuse what they do not understand, with file and record or line number.
 
 pub mod archive;
+pub mod arrays;
+pub mod brought;
 pub mod csv;
 pub mod decode;
 pub mod feeds;
@@ -26,6 +32,7 @@ pub mod npy;
 pub mod npz;
 pub mod outputs;
 pub mod pictures;
+pub mod polygraphy;
 pub mod preprocess;
 pub mod probes;
 pub mod reader;

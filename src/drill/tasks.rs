@@ -257,6 +257,7 @@ mod tests {
             shared: false,
             batch_axis: BatchAxis::At(0),
             values,
+            padding: None,
         };
         let inputs = vec![fed("ids", ValueSource::Integers([0, 9])), fed("there", ValueSource::Mask)];
         let mut golden = crate::check::golden::tests::golden();

@@ -4,11 +4,16 @@ use std::path::Path;
 
 use super::{manifest, on_file};
 use crate::check::outputs_file;
+use crate::data::brought::{self, Border, BorderInput, BorderOutput};
+use crate::data::feeds::InputPlan;
 use crate::data::npy::NpyRows;
 use crate::data::pictures::PictureList;
+use crate::data::polygraphy::{self as json, Document};
 use crate::data::probes::ProbeSet;
 use crate::data::reader::{Format, ReadOptions, SampleReader};
 use crate::data::{archive as cifar, decode};
+use crate::manifest::interface::ValueSource;
+use crate::tensor::{BatchAxis, ElementType};
 
 /// Rows that are read of a file: what is wrong with it shows in the first.
 const ROWS: usize = 64;
@@ -108,5 +113,62 @@ pub(super) fn archive(bytes: &[u8]) -> bool {
             assert!(unpacked.starts_with(folder), "unpacked outside of its folder");
         }
         unpacked.is_ok()
+    })
+}
+
+/// A model that takes whole numbers `x [N, 2]` and a state `[3, N]`, and answers a row `y` a sample.
+fn border() -> Border {
+    let input = |name: &str, element_type, sample: &[usize], axis| {
+        let values = ValueSource::Constant(0.0);
+        let plan = InputPlan {
+            name: name.to_owned(),
+            element_type,
+            sample: sample.to_vec(),
+            shared: false,
+            values,
+            padding: None,
+        };
+        BorderInput { plan, axis }
+    };
+    Border {
+        inputs: vec![
+            input("x", ElementType::Int64, &[2], BatchAxis::At(0)),
+            input("state", ElementType::Float32, &[3], BatchAxis::At(1)),
+        ],
+        outputs: vec![BorderOutput { name: "y".to_owned(), axis: BatchAxis::At(0), read: true }],
+    }
+}
+
+/// Samples by name, as npz.
+pub(super) fn feeds(bytes: &[u8]) -> bool {
+    on_file("a.npz", bytes, |path| brought::read(path, None, &border()).is_ok())
+}
+
+/// Inputs or outputs of Polygraphy: what is read is written and reads as the same.
+pub(super) fn polygraphy(bytes: &[u8]) -> bool {
+    let read = on_file("a.json", bytes, |path| brought::read(path, None, &border()).is_ok());
+    let Ok(document) = json::parse(bytes) else {
+        assert!(!read, "samples out of what is no file of Polygraphy");
+        return false;
+    };
+    let written = match &document {
+        Document::Inputs(runs) => json::inputs_text(runs),
+        Document::Results(runners) => match runners.as_slice() {
+            [runner] => json::results_text(runner, 0.5),
+            _ => return true,
+        },
+    };
+    // Bits are compared: what is no number is not equal to itself.
+    let again = written.and_then(|text| json::parse(text.as_bytes()));
+    assert_eq!(again.map(|again| format!("{again:?}")), Ok(format!("{document:?}")), "it does not read back");
+    true
+}
+
+/// The first input of an ONNX test data set.
+pub(super) fn data_set(bytes: &[u8]) -> bool {
+    let one = Border { inputs: border().inputs.into_iter().take(1).collect(), ..border() };
+    on_file("sets/test_data_set_0/input_0.pb", bytes, |path| {
+        let Some(folder) = path.parent().and_then(Path::parent) else { return false };
+        brought::read(folder, None, &one).is_ok()
     })
 }

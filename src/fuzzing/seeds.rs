@@ -143,6 +143,16 @@ fn arrays() -> Vec<Seed> {
     let doubles =
         array(">f8", &[3, 3], &(0..9).flat_map(|place| f64::from(place).to_be_bytes()).collect::<Vec<u8>>()).unwrap();
     let archive = zip::pack(&[("x.npy", &pixels), ("y.npy", &labels)]).unwrap();
+    let numbers_of = |count: i64| (0..count).flat_map(i64::to_le_bytes).collect::<Vec<u8>>();
+    let ids = array("<i8", &[3, 2], &numbers_of(6)).unwrap();
+    let (state, expected) = (array("<f4", &[3, 3], &floats(9)).unwrap(), array("<f4", &[3], &floats(3)).unwrap());
+    let whole = TensorData {
+        name: "x".to_owned(),
+        data_type: 7,
+        dims: vec![2, 2],
+        int64_data: vec![1, -1, 0, 1 << 40],
+        ..TensorData::default()
+    };
     let records: Vec<u8> =
         (0..3_u8).flat_map(|label| std::iter::once(label).chain(bytes.iter().copied().take(48))).collect();
     let form = |which: u8, bytes: &[u8]| [&[which], bytes].concat();
@@ -167,6 +177,10 @@ fn arrays() -> Vec<Seed> {
         ("probes", "archive", form(1, &probes)),
         ("probes", "array", form(2, &values)),
         ("probes", "text", form(3, format!("{}\n", numbers(16)).as_bytes())),
+        ("feeds", "three", zip::pack(&[("x.npy", &ids), ("state.npy", &state), ("y.npy", &expected)]).unwrap()),
+        ("polygraphy", "inputs", include_bytes!("../../tests/fixtures/polygraphy/inputs.json").to_vec()),
+        ("polygraphy", "outputs", include_bytes!("../../tests/fixtures/polygraphy/outputs.json").to_vec()),
+        ("data-set", "input", whole.encode_to_vec()),
         ("picture", "colour", picture),
         ("picture", "alpha", wide),
         ("picture", "colour.jpg", include_bytes!("../../tests/fixtures/pictures/colour.jpg").to_vec()),

@@ -5,6 +5,7 @@ use crate::data::probes::ValueRange;
 use crate::error::Result;
 use crate::figure::figure;
 use crate::findings::CellReport;
+use crate::gate::own::is_own;
 use crate::gate::workspace::Workspace;
 use crate::tensor::Tensor;
 use crate::vocabulary::{Precision, Stage, Status};
@@ -27,6 +28,9 @@ fn failed(cell: &CellReport) -> bool {
 /// Adds to every INT8 cell that failed the range of its calibration samples, where the probes have another; what hinders
 /// looking changes nothing.
 pub(super) fn explain(workspace: &Workspace, probes: &Tensor, cells: &mut [CellReport]) {
+    // A file of the project's own was calibrated elsewhere.
+    let own = |cell: &CellReport| is_own(&workspace.manifest, cell.runtime.library.source(cell.precision));
+    let failed = |cell: &CellReport| failed(cell) && !own(cell);
     if !cells.iter().any(failed) {
         return;
     }

@@ -2,8 +2,7 @@
 
 use super::border::Declared;
 use super::workspace::Workspace;
-use super::{kept, values};
-use crate::data::feeds;
+use super::{brought, kept, values};
 use crate::error::{Error, Result};
 use crate::manifest::interface::Interface;
 use crate::tensor::Feeds;
@@ -23,5 +22,6 @@ pub(crate) fn of(workspace: &Workspace, interface: &Interface, point: Option<&Sh
     {
         return Ok(kept.feeds);
     }
-    feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)
+    let fed = brought::of(manifest, interface, declared.signature(), &[point.cloned()])?;
+    fed.feeds.into_iter().next().ok_or_else(|| Error::input("there is nothing to feed"))
 }

@@ -4,6 +4,7 @@ use safetensors::Dtype;
 
 use super::blessing::GoldenBlessing;
 use super::border::Declared;
+use super::brought;
 use super::golden::{path_of, relative, stored};
 use super::judging::checks;
 use super::samples::reference_cell;
@@ -12,7 +13,7 @@ use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::ladder::Ladder;
-use crate::data::feeds::{self, InputPlan};
+use crate::data::feeds::InputPlan;
 use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
@@ -94,12 +95,14 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     let inputs = plans(interface, declared.signature(), None)?;
     let path = path_of(manifest);
     let old = of(workspace, interface, &inputs);
-    let feeds = match &old {
-        Ok(Some(old)) if !workspace.fresh_probes => old.feeds.clone(),
-        _ => feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)?,
+    let fed = brought::of(manifest, interface, declared.signature(), &[None])?;
+    let made = fed.feeds.into_iter().next().ok_or_else(|| Error::input("there is nothing to feed"))?;
+    let (feeds, expected) = match &old {
+        Ok(Some(old)) if !workspace.fresh_probes => (old.feeds.clone(), fed.expected.filter(|_| old.feeds == made)),
+        _ => (made, fed.expected),
     };
     let cell = reference_cell(manifest);
-    let asked = Asked { interface, feeds: &feeds, between: None };
+    let asked = Asked { interface, feeds: &feeds, between: None, expected: expected.as_ref() };
     let ran = answers(workspace, &cell, &asked).map_err(|(_, error)| error.context("the reference did not answer"))?;
     let ladder = Ladder::built_in()?;
     let failing = |reference: &[Answers]| -> Result<Vec<String>> {
@@ -110,6 +113,10 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     // Beside itself nothing fails but what it contradicts itself in.
     let mut doubts = failing(&ran.outputs)?;
     let count = feeds.batch();
+    if let Some(expected) = &expected {
+        let held = brought::held(&ran, expected, &asked, &ladder, &cell, &manifest.model.source)?;
+        doubts.extend((held.status != Status::Pass).then_some(held.detail));
+    }
     let mut lines = Vec::new();
     let (mut first, mut changes, mut moved) = (false, true, false);
     match &old {

@@ -11,7 +11,7 @@ use super::runs::classifier::Samples;
 use super::samples::LabelledData;
 use super::standing::Standing;
 use super::workspace::Workspace;
-use super::{accuracy, engine, inside, natural, samples, saturated};
+use super::{accuracy, engine, inside, natural, own, samples, saturated};
 use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
 use crate::check::saturation::Saturation;
@@ -209,7 +209,10 @@ pub fn proofs_of_scales<'a>(
 ) -> Vec<(&'a Artifact, Result<ScaleProof>)> {
     artifacts
         .filter(|artifact| matches!(artifact.kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu))
-        .map(|artifact| (artifact, inside::scales::prove(workspace, artifact)))
+        .map(|artifact| match own::is_own(&workspace.manifest, artifact.kind) {
+            true => (artifact, Ok(own::unheld())),
+            false => (artifact, inside::scales::prove(workspace, artifact)),
+        })
         .collect()
 }
 

@@ -101,7 +101,14 @@ mod tests {
     use crate::vocabulary::Task;
 
     fn interface(values: ValueSource) -> Interface {
-        let fed = FedInput { name: "x".to_owned(), shape: None, shared: false, batch_axis: BatchAxis::At(0), values };
+        let fed = FedInput {
+            name: "x".to_owned(),
+            shape: None,
+            shared: false,
+            batch_axis: BatchAxis::At(0),
+            values,
+            padding: None,
+        };
         Interface { inputs: vec![fed], outputs: Vec::new(), shapes: Vec::new(), profiles: Default::default() }
     }
 

@@ -42,6 +42,8 @@ pub struct Scouted {
     pub names: Vec<Vec<Option<String>>>,
     /// What else was found, a sentence each.
     pub told: Vec<String>,
+    /// What the model answered to a few samples, run by run, in its own layout.
+    pub answers: Vec<Tensor>,
 }
 
 impl Scouted {
@@ -59,7 +61,8 @@ struct Idea {
     open: bool,
 }
 
-/// Runs the model in `file` to see; `values` says what an input is fed.
+/// Runs the model in `file` to see; `values` says what an input is fed, `likely` are sizes that are tried first, by `height`,
+/// `width` and `length`, but for those that the file's own words name.
 ///
 /// # Errors
 /// `Missing` without ONNX Runtime; `Failed`, with what the runtime said first, where the model runs at no size that was tried.
@@ -68,6 +71,7 @@ pub fn scout(
     model: &Model,
     signature: &Signature,
     values: &[ValueSource],
+    likely: &[(&str, usize)],
     means: &Means<'_>,
 ) -> Result<Scouted> {
     let discovery = discover(None, means.store, &[], false, means.program, Limits::default(), means.progress)?;
@@ -95,7 +99,9 @@ pub fn scout(
         let worker = worker.as_mut().ok_or_else(|| Error::failed("no worker"))?;
         Ok(worker.run_laid_out(feeds, feeds.batch(), false, axes)?.outputs)
     };
-    look(model, signature, values, &hints(file), &|| Instant::now() > deadline, &mut run)
+    let mut hints = hints(file);
+    hints.extend(likely.iter().map(|(name, size)| ((*name).to_owned(), *size)));
+    look(model, signature, values, &hints, &|| Instant::now() > deadline, &mut run)
 }
 
 /// Sizes that exporters write into the file's metadata.
@@ -143,11 +149,23 @@ fn look(
             }
             let samples = open.samples(&sizes);
             match batches(signature, &idea, &samples, values, run) {
-                Ok(Found::Rows(outputs, answered)) => {
+                Ok(Found::Rows(outputs, answers)) => {
                     let (names, fixed) = (open.named(), idea.fixed);
+                    // Of the runs that were made the first says how much there is.
+                    let answered = answers.first().map_or(0, |run| run.iter().map(|output| output.values.len()).sum());
+                    let answers = answers.into_iter().flatten().collect();
                     let fed: usize = samples.iter().map(|sample| sample.iter().product::<usize>()).sum();
                     let elements = fed + answered / fixed.unwrap_or(1).max(1);
-                    return Ok(Scouted { inputs: idea.inputs, samples, names, outputs, fixed, elements, told });
+                    return Ok(Scouted {
+                        inputs: idea.inputs,
+                        samples,
+                        names,
+                        outputs,
+                        fixed,
+                        elements,
+                        told,
+                        answers,
+                    });
                 }
                 Ok(Found::Dependent(why)) => {
                     told.push(why);
@@ -219,8 +237,8 @@ fn ideas(signature: &Signature, model: &Model) -> Vec<Idea> {
 
 /// What came of an idea.
 enum Found {
-    /// Where samples lie in the outputs, and how many elements these have.
-    Rows(Vec<BatchAxis>, usize),
+    /// Where samples lie in the outputs, and the outputs of each run.
+    Rows(Vec<BatchAxis>, Vec<Vec<Tensor>>),
     /// Answers depend on what else is in the batch.
     Dependent(String),
 }
@@ -248,6 +266,7 @@ fn batches(
                 ValueSource::File(_) => ValueSource::Uniform([0.0, 1.0]),
                 other => other.clone(),
             },
+            padding: None,
         })
         .collect();
     let mut axes = BatchAxes::default();
@@ -259,7 +278,7 @@ fn batches(
         let alone = [run(&feeds.samples([0].into_iter())?, &axes)?, run(&feeds.samples([1].into_iter())?, &axes)?];
         sound(&alone[0])?;
         let both = run(&feeds, &axes)?;
-        return Ok(compared(&alone, &both));
+        return Ok(compared(alone, &both));
     }
     let batch = idea.fixed.unwrap_or(1);
     let outputs = run(&feeds::make(&plans, 1, batch)?, &axes)?;
@@ -273,8 +292,7 @@ fn batches(
     if batch != 1 && rows.contains(&BatchAxis::None) {
         return Ok(Found::Dependent(format!("not every output has {batch} rows, which the inputs have")));
     }
-    let elements = outputs.iter().map(|output| output.values.len()).sum();
-    Ok(Found::Rows(rows, elements))
+    Ok(Found::Rows(rows, vec![outputs]))
 }
 
 /// Whether anything came out at all.
@@ -289,7 +307,7 @@ fn sound(outputs: &[Tensor]) -> Result<()> {
 }
 
 /// The axis of each output that grows with the batch, where each sample is answered as it is alone.
-fn compared(alone: &[Vec<Tensor>; 2], both: &[Tensor]) -> Found {
+fn compared(alone: [Vec<Tensor>; 2], both: &[Tensor]) -> Found {
     let mut rows = Vec::new();
     for (index, together) in both.iter().enumerate() {
         let (Some(first), Some(second)) = (alone[0].get(index), alone[1].get(index)) else {
@@ -334,7 +352,7 @@ fn compared(alone: &[Vec<Tensor>; 2], both: &[Tensor]) -> Found {
             ));
         }
     }
-    Found::Rows(rows, alone[0].iter().map(|output| output.values.len()).sum())
+    Found::Rows(rows, alone.into())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::border::Declared;
+use super::brought::{self, Expected};
 use super::engine::shape_trials::{self, ShapeTrials};
 use super::judging::{checks, named_limits};
 use super::kept::{self, Kept};
@@ -21,7 +22,7 @@ use crate::check::apart::Answers;
 use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
 use crate::convert::Artifact;
-use crate::data::feeds::{self, InputPlan};
+use crate::data::feeds::InputPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::verdict::{Requirements, plural};
 use crate::findings::{CellReport, CellSeconds, ModelReport, Report};
@@ -114,6 +115,7 @@ fn plan_of(interface: &Interface, input: &TensorSpec, point: Option<&ShapePoint>
         sample,
         shared: fed.shared,
         values: fed.values.clone(),
+        padding: fed.padding,
     })
 }
 
@@ -187,11 +189,8 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
     check_outputs(interface, declared.signature())?;
     let points = interface.points();
-    let make = |point: &Option<ShapePoint>| {
-        let inputs = plans(interface, declared.signature(), point.as_ref())?;
-        feeds::make(&inputs, manifest.probes.seed, manifest.probes.count)
-    };
-    let mut fed = points.iter().map(make).collect::<Result<Vec<Feeds>>>()?;
+    let brought = brought::of(manifest, interface, declared.signature(), &points)?;
+    let (mut fed, mut expected, mut unmet) = (brought.feeds, brought.expected, Vec::new());
     let mut misfit = None;
     let kept = match points.as_slice() {
         [None] => {
@@ -203,6 +202,13 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         _ => None,
     };
     if let Some(kept) = &kept {
+        // What is expected of other samples is not looked at, and that is no pass.
+        if let Some(expected) = expected.take_if(|_| fed.first() != Some(&kept.feeds)) {
+            unmet.push(format!(
+                "the expected answers in `{}` are of other samples than the golden's: `trtgate bless --fresh-probes` takes these",
+                expected.place
+            ));
+        }
         fed = vec![kept.feeds.clone()];
     }
     let plan = workspace.plan(&options.filter)?;
@@ -219,7 +225,7 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
         let other = others.filter_map(|place| Some((points.get(place)?.as_ref(), fed.get(place)?)));
         let mut other = other.filter(|(point, _)| !interface.profiles_of(cell.id.batch, *point).is_empty());
         let between = other.next();
-        let asked = Asked { interface, feeds, between };
+        let asked = Asked { interface, feeds, between, expected: expected.as_ref() };
         let reference = reference.get_or_insert_with(|| {
             let id = CellId { shape: cell.id.shape.clone(), ..reference_cell(manifest) };
             answers(workspace, &id, &asked)
@@ -264,7 +270,11 @@ pub(super) fn run(workspace: &Workspace, interface: &Interface, options: &RunOpt
     }
     notes.extend(interface.told());
     notes.extend(named_limits(interface, &plan, &ladder));
-    let mut unmet = Vec::new();
+    notes.extend(super::own::told(workspace, &plan));
+    notes.extend(brought.notes.into_iter().filter(|_| kept.is_none()));
+    notes.extend(expected.iter().map(|expected| {
+        format!("the reference is held to the answers that its authors expect (`{}`), as to a golden", expected.place)
+    }));
     if let Some(Origin { created, reason, model_sha256, .. }) = kept.as_ref().map(|kept| &kept.origin) {
         let other = if *model_sha256 == workspace.model_sha256 { "" } else { ", of another model" };
         notes.push(format!(
@@ -310,6 +320,8 @@ pub(super) struct Asked<'a> {
     pub(super) feeds: &'a Feeds,
     /// Samples of another shape, where there is one.
     pub(super) between: Option<shape_trials::Between<'a>>,
+    /// What the model's authors expect of the samples, where they say it.
+    pub(super) expected: Option<&'a Expected>,
 }
 
 /// Runs `feeds` once; the answers to what is read, and the seconds that it took.
@@ -364,9 +376,10 @@ fn judged(
         return report;
     }
     report.emulated = assemble::emulated(cell).map(str::to_owned);
-    // With a golden the reference is held to what it answered then.
-    let golden = golden.filter(|_| is_reference(&workspace.manifest, &cell.id));
-    report.is_reference = golden.is_none() && is_reference(&workspace.manifest, &cell.id);
+    // With a golden the reference is held to what it answered then, and to what its authors expect where they say it.
+    let is_reference = is_reference(&workspace.manifest, &cell.id);
+    let (golden, expected) = (golden.filter(|_| is_reference), asked.expected.filter(|_| is_reference));
+    report.is_reference = is_reference && golden.is_none() && expected.is_none();
     // Made before it is opened, so that what a converter cannot make is told from what a runtime refuses.
     if let Err(error) = workspace.artifact(cell.artifact, cell.artifact.static_batch(*batch)) {
         assemble::stop(&mut report, super::execute::stopped_at(Stage::Convert, error.kind), Stage::Convert, &error);
@@ -396,10 +409,20 @@ fn judged(
             return report;
         }
     };
-    let wanted = golden.map_or(&reference.outputs, |golden| &golden.answers);
+    let wanted = golden.map(|golden| &golden.answers).or_else(|| expected.map(|expected| &expected.answers));
+    let wanted = wanted.unwrap_or(&reference.outputs);
     ran.widen(wanted);
     let source = &workspace.manifest.model.source;
-    match checks(&ran, wanted, asked, ladder, &cell.id, source) {
+    if super::own::is_own(&workspace.manifest, cell.artifact) {
+        super::own::in_types_of(&mut ran, wanted);
+    }
+    let found = checks(&ran, wanted, asked, ladder, &cell.id, source).and_then(|(mut checks, findings)| {
+        let held = |expected| brought::held(&ran, expected, asked, ladder, &cell.id, source);
+        // What they say comes first.
+        checks.splice(0..0, expected.map(held).transpose()?);
+        Ok((checks, findings))
+    });
+    match found {
         Ok((checks, findings)) => {
             let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
             report.error = worst.map(|found| found.error.clone());

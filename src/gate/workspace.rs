@@ -9,6 +9,7 @@ use crate::check::scales::ScaleProof;
 use crate::convert::artifact::bytes_under;
 use crate::convert::bundle::Bundle;
 use crate::convert::environment;
+use crate::convert::own::Own;
 use crate::convert::pin::{self, Reading};
 use crate::convert::store::Store;
 use crate::convert::{self, Artifact};
@@ -19,6 +20,7 @@ use crate::gate::discover::{self, Discovery};
 use crate::gate::golden;
 use crate::gate::limits::LimitOverrides;
 use crate::gate::natural::{self, Natural};
+use crate::gate::own;
 use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::manifest::{Manifest, ModelSource};
@@ -103,6 +105,8 @@ pub struct Workspace {
     pub progress: Arc<dyn Progress>,
     pub(super) fresh_probes: bool,
     bundle: Option<Bundle>,
+    /// Files of the project's own, in place of what would be converted.
+    own: Vec<Own>,
     /// Whether engines are built from `onnx-plain`.
     engines_need_plain: bool,
     calibration: Mutex<Option<PathBuf>>,
@@ -169,6 +173,11 @@ impl Workspace {
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
         let bundle = bundle.map(|bundle| if options.own_artifacts { bundle } else { bundle.kept_in(&store) });
+        // What was carried here holds the project's own files too.
+        let own = match &bundle {
+            Some(_) => Vec::new(),
+            None => own::read(&manifest, declared.as_ref(), &store)?,
+        };
         // Artifacts may be all that is here of the model.
         let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
         let declared = match carried {
@@ -208,6 +217,7 @@ impl Workspace {
             progress: Arc::clone(&options.progress),
             fresh_probes: options.fresh_probes,
             bundle,
+            own,
             engines_need_plain,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
@@ -243,6 +253,7 @@ impl Workspace {
             progress: Arc::new(Quiet),
             fresh_probes: false,
             bundle: None,
+            own: Vec::new(),
             engines_need_plain: false,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
@@ -275,10 +286,16 @@ impl Workspace {
     /// `error` with the model's own name in place of its copy's.
     pub(super) fn with_its_name(&self, error: Error) -> Error {
         let error = pin::named_as(&self.named, &self.manifest.model.source, error);
+        let error = self.own.iter().fold(error, |error, own| own.named_in(error));
         match &self.bundle {
             Some(bundle) => bundle.with_its_names(error),
             None => error,
         }
+    }
+
+    /// The files of the project's own.
+    pub(super) fn own(&self) -> &[Own] {
+        &self.own
     }
 
     /// Remembers what is wrong with the reference itself; the first finding stays.
@@ -329,6 +346,9 @@ impl Workspace {
         }
         if let Some(bundle) = &self.bundle {
             return bundle.artifact(kind, batch);
+        }
+        if let Some(own) = self.own.iter().find(|own| own.form.stands_for(kind)) {
+            return own.artifact(kind, batch);
         }
         // What the others are made from fails once, for itself.
         match kind {

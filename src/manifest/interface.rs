@@ -1,5 +1,6 @@
 //! `[[input]]` and `[[output]]`: the inputs and outputs of a model that is no classifier of one input.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -69,6 +70,8 @@ pub struct FedInput {
     pub batch_axis: BatchAxis,
     /// Where its values come from.
     pub values: ValueSource,
+    /// What stands behind a sample's length, where another input is the mask or the lengths of this one.
+    pub padding: Option<i64>,
 }
 
 /// Where the values of an input come from.
@@ -86,10 +89,43 @@ pub enum ValueSource {
     Constant(f64),
     /// Ones, then zeros along the last dimension: so many of a sequence are there.
     Mask,
+    /// Ones along the last dimension as far as the sample of another input goes, then zeros.
+    MaskOf(LengthOf),
+    /// How far the sample of another input goes.
+    LengthsOf(LengthOf),
+    /// 0, 1, 2 … along the last dimension.
+    Positions,
     /// One 1 along the last dimension, zeros beside it.
     OneHot,
     /// The array of the input's name in this npz archive, its first dimension the samples.
     File(PathBuf),
+}
+
+/// The length of another input's samples, which is drawn once for all that ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LengthOf {
+    /// The other input.
+    pub input: String,
+    /// The dimension of its sample that the length lies along, the batch left out; its only one where nothing is said.
+    pub axis: Option<usize>,
+}
+
+impl ValueSource {
+    /// The length that it goes by, if it does.
+    pub const fn length(&self) -> Option<&LengthOf> {
+        match self {
+            Self::MaskOf(of) | Self::LengthsOf(of) => Some(of),
+            Self::Image(_)
+            | Self::Uniform(_)
+            | Self::Normal(_)
+            | Self::Integers(_)
+            | Self::Constant(_)
+            | Self::Mask
+            | Self::Positions
+            | Self::OneHot
+            | Self::File(_) => None,
+        }
+    }
 }
 
 /// An output that is compared.
@@ -114,6 +150,30 @@ pub(super) struct RawFedInput {
     shared: bool,
     batch_axis: Option<Spanned<RawBatchAxis>>,
     values: Spanned<RawValues>,
+    padding: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected the name of an input, or { input = \"name\", axis = 0 }")]
+enum RawLengthOf {
+    Input(String),
+    Along(Along),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Along {
+    input: String,
+    axis: usize,
+}
+
+impl From<RawLengthOf> for LengthOf {
+    fn from(raw: RawLengthOf) -> Self {
+        match raw {
+            RawLengthOf::Input(input) => Self { input, axis: None },
+            RawLengthOf::Along(Along { input, axis }) => Self { input, axis: Some(axis) },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -151,6 +211,9 @@ enum RawValues {
     Integers([i64; 2]),
     Constant(f64),
     Mask,
+    MaskOf(RawLengthOf),
+    LengthsOf(RawLengthOf),
+    Positions,
     OneHot,
     From(PathBuf),
 }
@@ -182,6 +245,42 @@ pub(super) fn border(
     Ok((input, output, Some(interface)))
 }
 
+/// Holds an input to those that it has to fit together with.
+fn joint(
+    source: &Source<'_>,
+    fed: &[FedInput],
+    input: &FedInput,
+    values: Range<usize>,
+    padding: Option<Range<usize>>,
+) -> Result<()> {
+    if let Some(of) = input.values.length() {
+        let other = fed.iter().find(|other| other.name == of.input);
+        let problem = match other {
+            None => Some("is no input".to_owned()),
+            Some(other) if other.name == input.name => Some("is this input itself".to_owned()),
+            Some(other) if other.shared => Some("is the same for every sample, and has one length".to_owned()),
+            Some(other) if matches!(other.values, ValueSource::File(_)) => {
+                Some("comes from a file, which does not say how long its samples are".to_owned())
+            }
+            Some(_) if input.shared => Some("has a length a sample, and this input is shared".to_owned()),
+            Some(_) => None,
+        };
+        if let Some(problem) = problem {
+            return Err(source.error(values, format!("`{}` {problem}", of.input)));
+        }
+    }
+    let Some(padding) = padding else { return Ok(()) };
+    if matches!(input.values, ValueSource::File(_)) {
+        return Err(source.error(padding, "what comes from a file is not padded"));
+    }
+    if fed.iter().all(|other| other.values.length().is_none_or(|of| of.input != input.name)) {
+        return Err(source
+            .error(padding, format!("nothing says how long a sample of `{}` is", input.name))
+            .hint(format!("another input with `values = {{ mask-of = \"{0}\" }}` or `lengths-of` does", input.name)));
+    }
+    Ok(())
+}
+
 /// Validates what the manifest says.
 fn read(
     source: &Source<'_>,
@@ -190,6 +289,7 @@ fn read(
     resolve: &dyn Fn(&Path) -> PathBuf,
 ) -> Result<Interface> {
     let mut fed: Vec<FedInput> = Vec::new();
+    let mut places = Vec::new();
     for raw in inputs {
         let name = raw.name.get_ref().clone();
         if fed.iter().any(|input| input.name == name) {
@@ -225,11 +325,19 @@ fn read(
             RawValues::Constant(value) if value.is_finite() => ValueSource::Constant(value),
             RawValues::Constant(_) => return Err(source.error(span, "a constant is a number")),
             RawValues::Mask => ValueSource::Mask,
+            RawValues::MaskOf(of) => ValueSource::MaskOf(of.into()),
+            RawValues::LengthsOf(of) => ValueSource::LengthsOf(of.into()),
+            RawValues::Positions => ValueSource::Positions,
             RawValues::OneHot => ValueSource::OneHot,
             RawValues::From(path) => ValueSource::File(resolve(&path)),
         };
         let shape = raw.shape.map(Spanned::into_inner);
-        fed.push(FedInput { name, shape, shared: raw.shared, batch_axis, values });
+        places.push((span, raw.padding.as_ref().map(Spanned::span)));
+        let padding = raw.padding.map(Spanned::into_inner);
+        fed.push(FedInput { name, shape, shared: raw.shared, batch_axis, values, padding });
+    }
+    for (input, (values, padding)) in fed.iter().zip(places) {
+        joint(source, &fed, input, values, padding)?;
     }
     let mut gated: Vec<GatedOutput> = Vec::new();
     for raw in outputs {

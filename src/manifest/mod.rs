@@ -1,8 +1,10 @@
 //! `gate.toml`: what is gated, with what data, on which runtimes, within which bounds.
 
+pub mod artifacts;
 pub mod edit;
 mod engine;
 pub mod interface;
+mod matrix;
 mod raw;
 mod read;
 pub mod shapes;
@@ -34,6 +36,8 @@ pub struct Manifest {
     /// The inputs and outputs of a model that is no classifier of one input. `input` and `output` then name the first of them,
     /// and say nothing else: only what is given an interface reads such a manifest.
     pub interface: Option<interface::Interface>,
+    /// Files of the project's own, gated in place of what would be converted.
+    pub artifacts: Vec<artifacts::OwnArtifact>,
     /// The probe set.
     pub probes: Probes,
     /// The calibration set.
@@ -225,6 +229,8 @@ pub struct Probes {
     pub file: Option<PathBuf>,
     /// The team's own samples, which are the probes then.
     pub data: Option<PathBuf>,
+    /// The answers that are expected of these samples, where `data` does not hold them; of models of several inputs alone.
+    pub expected: Option<PathBuf>,
     /// Seed of the generator.
     pub seed: u64,
     /// Number of probes; the most of own samples that are taken.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::artifacts::RawArtifacts;
 use super::shapes::{RawProfile, RawShapes};
 use super::{CalibrationMethod, Layout, OutputKind, Resize, TimingCacheMode};
 
@@ -18,6 +19,8 @@ pub(super) struct Raw<I = RawInput, O = RawOutput> {
     pub(super) output: O,
     #[serde(default)]
     pub(super) shapes: RawShapes,
+    #[serde(default)]
+    pub(super) artifacts: RawArtifacts,
     #[serde(default)]
     pub(super) probes: RawProbes,
     #[serde(default)]
@@ -77,6 +80,7 @@ pub(super) struct RawOutput {
 pub(super) struct RawProbes {
     pub(super) file: Option<PathBuf>,
     pub(super) data: Option<Spanned<PathBuf>>,
+    pub(super) expected: Option<Spanned<PathBuf>>,
     pub(super) seed: Option<u64>,
     pub(super) count: Option<Spanned<usize>>,
     pub(super) seconds: Option<Spanned<u64>>,

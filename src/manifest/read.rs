@@ -1,6 +1,5 @@
 //! Text to [`Manifest`]: strict about unknown keys, every error with its line.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,14 +7,16 @@ use std::time::Duration;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 
+use super::artifacts;
 use super::engine;
 use super::interface::{self, Interface, RawFedInput};
+use super::matrix;
 use super::raw::{Raw, RawAccuracy, RawInput, RawModel, RawOutput, RawRequire};
 use super::shapes;
 use super::tasks::RawTask;
 use super::{
-    AccuracyLimits, Calibration, CalibrationMethod, Input, LONGEST_SECONDS, Layout, MOST_THREADS, Manifest, MatrixRow,
-    Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
+    AccuracyLimits, Calibration, CalibrationMethod, Input, LONGEST_SECONDS, Layout, MOST_THREADS, Manifest, Model,
+    ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
 use crate::error::{Error, Result};
 use crate::files;
@@ -136,9 +137,17 @@ where
         }
         given => Ok(given.map_or(0, Spanned::into_inner)),
     };
+    if let Some(expected) = &raw.probes.expected
+        && !(several && raw.probes.data.is_some())
+    {
+        return Err(source
+            .error(expected.span(), "`expected` holds the answers to `data` of a model with `[[input]]`")
+            .hint("name the samples by `data`"));
+    }
     let probes = Probes {
         file: raw.probes.file.as_deref().map(resolve),
         data: raw.probes.data.map(|data| resolve(data.get_ref())),
+        expected: raw.probes.expected.map(|expected| resolve(expected.get_ref())),
         seed: raw.probes.seed.unwrap_or(1),
         count: count(&raw.probes.count, 256, 16, "the probe set")?,
         exact: raw.probes.count.is_some(),
@@ -162,17 +171,21 @@ where
         fetch.push(name.into_inner());
     }
     let named = !raw.matrix.runtimes.is_empty();
-    let mut matrix = matrix(source, raw.matrix.runtimes, &model.source)?;
+    let mut matrix = matrix::read(source, raw.matrix.runtimes, &model.source, &raw.artifacts)?;
     if several {
-        // What is calibrated is fed one input of floats.
-        let made = |precision: &Precision| !matches!(precision, Precision::Int8 | Precision::Int8Calibrated);
-        if named && !matrix.iter().all(|row| row.precisions.iter().all(made)) {
+        // What is calibrated is fed one input of floats; a file of one's own was calibrated elsewhere.
+        let made = |library: Library, precision: Precision| match precision {
+            Precision::Int8 => artifacts::brings(&raw.artifacts, library, precision),
+            other => other != Precision::Int8Calibrated,
+        };
+        if named && !matrix.iter().all(|row| row.precisions.iter().all(|precision| made(row.library, *precision))) {
             return Err(source
                 .error(0..0, "INT8 of a model with `[[input]]` is not made yet")
-                .hint("take `int8` and `int8-calibrated` out of `[matrix.runtimes]`"));
+                .hint("take `int8` and `int8-calibrated` out of `[matrix.runtimes]`, or name a file of your own: `int8` under `[artifacts]`"));
         }
-        matrix.iter_mut().for_each(|row| row.precisions.retain(made));
+        matrix.iter_mut().for_each(|row| row.precisions.retain(|precision| made(row.library, *precision)));
     }
+    let artifacts = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;
     let mut confident_flips_allowed = Vec::new();
     for (name, allowed) in raw.agreement.confident_flips_allowed {
@@ -200,6 +213,7 @@ where
         input,
         output,
         interface,
+        artifacts,
         probes,
         calibration,
         snapshots: resolve(raw.paths.snapshots.as_deref().unwrap_or(Path::new("snapshots"))),
@@ -253,7 +267,7 @@ fn require(source: &Source<'_>, raw: RawRequire) -> Result<Require> {
 }
 
 /// An error of a word, with the place where the word stands.
-fn pointed(source: &Source<'_>, span: Range<usize>, error: Error) -> Error {
+pub(super) fn pointed(source: &Source<'_>, span: Range<usize>, error: Error) -> Error {
     let hint = error.hint.clone();
     let pointed = source.error(span, error.message);
     match hint {
@@ -290,15 +304,17 @@ fn model(source: &Source<'_>, raw: RawModel, resolve: &dyn Fn(&Path) -> PathBuf)
     };
     let sha256 = match raw.sha256 {
         None => None,
-        Some(given) => {
-            let text = given.get_ref();
-            if text.len() != 64 || !text.chars().all(|character| character.is_ascii_hexdigit()) {
-                return Err(source.error(given.span(), "a sha256 is 64 hexadecimal digits"));
-            }
-            Some(text.to_ascii_lowercase())
-        }
+        Some(given) => Some(digest(source, given.span(), given.get_ref())?),
     };
     Ok(Model { name: name.clone(), source: origin, sha256 })
+}
+
+/// A SHA-256 in hexadecimal digits.
+pub(super) fn digest(source: &Source<'_>, span: Range<usize>, text: &str) -> Result<String> {
+    if text.len() == 64 && text.chars().all(|character| character.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(source.error(span, "a sha256 is 64 hexadecimal digits"))
 }
 
 fn input(source: &Source<'_>, raw: RawInput) -> Result<Input> {
@@ -401,48 +417,4 @@ fn batches(
         return Err(source.error(raw.span(), format!("the model's batch is fixed at {fixed}; no other can be gated")));
     }
     Ok(batches)
-}
-
-/// The precisions each library is asked for where the manifest names none.
-fn default_matrix(origin: &ModelSource) -> Vec<MatrixRow> {
-    let from_onnx = matches!(origin, ModelSource::Onnx { .. });
-    Library::ALL
-        .iter()
-        .map(|&library| (library, library.facts()))
-        .filter(|(_, facts)| !facts.precisions.is_empty())
-        .filter(|(_, facts)| !from_onnx || !facts.needs_saved_model)
-        .map(|(library, facts)| MatrixRow { library, precisions: facts.precisions.to_vec() })
-        .collect()
-}
-
-fn matrix(
-    source: &Source<'_>,
-    raw: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
-    origin: &ModelSource,
-) -> Result<Vec<MatrixRow>> {
-    if raw.is_empty() {
-        return Ok(default_matrix(origin));
-    }
-    let mut rows = Vec::new();
-    for (name, words) in raw {
-        let library: Library = name.get_ref().parse().map_err(|error| pointed(source, name.span(), error))?;
-        if library.facts().needs_saved_model && matches!(origin, ModelSource::Onnx { .. }) {
-            return Err(source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is ONNX")));
-        }
-        if words.get_ref().is_empty() {
-            return Err(source.error(words.span(), format!("`{library}` is asked for no precision")));
-        }
-        let mut precisions: Vec<Precision> = Vec::new();
-        for word in words.get_ref() {
-            let precision = word.get_ref().parse().map_err(|error| pointed(source, word.span(), error))?;
-            if precisions.contains(&precision) {
-                return Err(source.error(word.span(), format!("`{precision}` is named twice")));
-            }
-            precisions.push(precision);
-        }
-        precisions.sort();
-        rows.push(MatrixRow { library, precisions });
-    }
-    rows.sort_by_key(|row| row.library);
-    Ok(rows)
 }

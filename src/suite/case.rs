@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::close::Closeness;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::onnx::{self, Model};
+use crate::onnx::{self, Model, test_sets};
 use crate::tensor::{ElementType, Signature, Tensor};
 
 /// A list of cases, `cases.json` in their folder.
@@ -84,14 +84,8 @@ impl Entry {
         let graph = onnx::read(&model)?;
         let signature = onnx::signature(&graph);
         held(&graph, &signature)?;
-        let mut sets = Vec::new();
-        for index in 0.. {
-            let place = folder.join(format!("test_data_set_{index}"));
-            if !place.is_dir() {
-                break;
-            }
-            sets.push(DataSet::read(&place, &signature)?);
-        }
+        let folders = test_sets::sets(&folder)?;
+        let sets = folders.iter().map(|place| DataSet::read(place, &signature)).collect::<Result<Vec<_>>>()?;
         if sets.is_empty() {
             return Err(Error::unsupported("it has no data set"));
         }
@@ -132,15 +126,11 @@ fn held(model: &Model, signature: &Signature) -> Result<()> {
 impl DataSet {
     fn read(folder: &Path, signature: &Signature) -> Result<Self> {
         let read = |role: &str, names: Vec<&str>| -> Result<Vec<Tensor>> {
-            let mut found = Vec::new();
-            for (index, name) in names.into_iter().enumerate() {
-                let path = folder.join(format!("{role}_{index}.pb"));
-                if !path.is_file() {
-                    return Err(Error::unsupported(format!("its data set has no value for {role} {index}")));
-                }
-                found.push(Tensor { name: name.to_owned(), ..onnx::read_tensor(&path)? });
-            }
-            Ok(found)
+            let found = test_sets::tensors(folder, role, &names)?.into_iter().enumerate();
+            let there = |(index, tensor): (usize, Option<Tensor>)| {
+                tensor.ok_or_else(|| Error::unsupported(format!("its data set has no value for {role} {index}")))
+            };
+            found.map(there).collect()
         };
         let inputs = read("input", signature.inputs.iter().map(|input| input.name.as_str()).collect())?;
         let outputs = read("output", signature.outputs.iter().map(|output| output.name.as_str()).collect())?;

@@ -77,8 +77,43 @@ impl BatchAxes {
 }
 
 impl Tensor {
+    /// The samples of a model's own tensor along the first dimension; what has no batch is one sample.
+    ///
+    /// # Errors
+    /// `Input`, where it has no such dimension.
+    pub fn samples_first(self, axis: BatchAxis) -> Result<Self> {
+        match axis {
+            BatchAxis::At(axis) if axis >= self.shape.len() => {
+                Err(Error::input(format!("has shape {:?}, and no samples along dimension {axis}", self.shape)))
+            }
+            BatchAxis::At(0) => Ok(self),
+            BatchAxis::At(axis) => self.with_samples_from(axis),
+            BatchAxis::None => {
+                let shape = [&[1], self.shape.as_slice()].concat();
+                Self::new(self.name, shape, self.values)
+            }
+        }
+    }
+
+    /// A tensor for each sample, of those along the first dimension.
+    ///
+    /// # Errors
+    /// `Input`, where there is none.
+    pub fn into_samples(self) -> Result<Vec<Self>> {
+        let Some((&batch, sample)) = self.shape.split_first() else {
+            return Err(Error::input(format!("`{}` is one number, and has no samples", self.name)));
+        };
+        let length = sample.iter().product::<usize>();
+        let one = |row: usize| {
+            let values = self.values.part(row * length, (row + 1) * length);
+            let values = values.ok_or_else(|| Error::input(format!("`{}` has not all its samples", self.name)))?;
+            Self::new(self.name.clone(), sample.to_vec(), values)
+        };
+        (0..batch).map(one).collect()
+    }
+
     /// The samples along dimension `axis` in place of the first; the other dimensions keep their order.
-    fn with_samples_at(&self, axis: usize) -> Result<Self> {
+    pub(crate) fn with_samples_at(&self, axis: usize) -> Result<Self> {
         let Some((&batch, sample)) = self.shape.split_first().filter(|(_, sample)| axis <= sample.len()) else {
             return Err(self.without_dimension(axis));
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 /// `runtime/kernel` is a room of its own: what the system has no safe call for, beside the other unsafe code.
 const LAYERS: &[&[&str]] = &[
     // Words and figures.
-    &["error", "figure", "meter", "processor", "console", "runtime/kernel"],
+    &["error", "figure", "base64", "meter", "processor", "console", "runtime/kernel"],
     &["vocabulary"],
     // Children, files, what they are worth.
     &["process", "progress"],

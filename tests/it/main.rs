@@ -51,6 +51,8 @@ mod kept;
 mod layers;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.
 mod messages;
+/// Files that a project made itself.
+mod own_artifacts;
 /// What is gated is what was pinned.
 mod pinned;
 /// Faults of artifacts with several inputs, caught and named.
@@ -59,6 +61,8 @@ mod planted;
 mod processors;
 /// SavedModels as users save them.
 mod quantised_source;
+/// Samples that a team brings.
+mod samples;
 mod saved_models;
 /// Small models of known verdict.
 mod scoreboard;

@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::tasks;
+use super::proposals::{Proposal, propose};
+use super::seen::Seen;
 use super::template::quoted;
+use super::{joint, tasks};
 use crate::error::{Error, Result};
 use crate::gate::inspect::Means;
 use crate::gate::scout::{Scouted, readable, scout};
 use crate::manifest::Manifest;
-use crate::manifest::interface::ValueSource;
+use crate::manifest::interface::{LengthOf, ValueSource};
 use crate::onnx::{Graph, Model};
-use crate::tensor::{BatchAxis, ElementType, Signature, TensorSpec, shape_text};
+use crate::tensor::{BatchAxis, ElementType, Signature, Tensor, TensorSpec, shape_text};
 use crate::vocabulary::Task;
 
 /// A size that the model leaves open, where nothing says another.
@@ -81,10 +83,10 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
             "no engine that is gated takes texts; gate the part of the model behind the look-up, which takes numbers",
         ));
     }
-    let found: Vec<(ValueSource, &'static str)> =
+    let mut found: Vec<(ValueSource, &'static str)> =
         signature.inputs.iter().map(|input| values_of(input, model.graph.as_ref())).collect();
     let sources: Vec<ValueSource> = found.iter().map(|(values, _)| values.clone()).collect();
-    let (scouted, ran) = match scout(kept, model, signature, &sources, means) {
+    let (scouted, ran) = match scout(kept, model, signature, &sources, &[], means) {
         Ok(scouted) => (scouted, true),
         Err(error) => {
             // The file is told by its own name, not by that of the store's copy.
@@ -95,6 +97,7 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
         }
     };
     told.extend(scouted.told.iter().cloned());
+    joint::fit(signature, &scouted, &mut found);
     let how = if ran { "FOUND by running: others may do as well" } else { "GUESSED: the model leaves sizes open" };
     let (mut inputs, mut outer, mut shapes) = (String::new(), String::new(), Vec::<(String, usize)>::new());
     for (index, input) in signature.inputs.iter().enumerate() {
@@ -156,7 +159,23 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
         if task != Task::Values {
             told.push(format!("{why}: `task = \"{task}\"` of `{}`", output.name));
         }
-        told.extend(guess.hint.map(|hint| format!("`{}` is compared element by element; {hint}", output.name)));
+        let answers: Vec<Tensor> = scouted.answers.iter().filter(|one| one.name == output.name).cloned().collect();
+        let proposed = (guess.task == Task::Values)
+            .then(|| propose(output, *axis, guess.made, Seen(&answers), signature))
+            .flatten();
+        if let Some(Proposal { lines, why }) = &proposed {
+            let _ = writeln!(outputs, "# GUESSED, in place of values: {why}");
+            for line in lines {
+                let _ = writeln!(outputs, "# {line}");
+            }
+            let task = lines.first().map_or("", String::as_str);
+            told.push(format!(
+                "`{}` is compared element by element, the strictest; guessed, as a comment: `{task}`, for {why}",
+                output.name
+            ));
+        }
+        let hint = guess.hint.filter(|_| proposed.is_none());
+        told.extend(hint.map(|hint| format!("`{}` is compared element by element; {hint}", output.name)));
         if *axis != BatchAxis::At(0) {
             let _ = writeln!(outputs, "batch-axis = {}", axis_text(*axis));
             told.push(format!("`batch-axis = {}` of `{}`", axis_text(*axis), output.name));
@@ -221,7 +240,16 @@ fn guessed(signature: &Signature) -> Result<Scouted> {
         open.map(|(place, size)| size.is_none().then(|| readable(&format!("{}-{place}", input.name)))).collect()
     });
     let names = names.collect();
-    Ok(Scouted { samples: samples.collect(), names, inputs, outputs, fixed, elements: 0, told: Vec::new() })
+    Ok(Scouted {
+        samples: samples.collect(),
+        names,
+        inputs,
+        outputs,
+        fixed,
+        elements: 0,
+        told: Vec::new(),
+        answers: Vec::new(),
+    })
 }
 
 /// The batch that the model is made for; `None` where it is open.
@@ -255,6 +283,8 @@ fn values_of(input: &TensorSpec, graph: Option<&Graph>) -> (ValueSource, &'stati
             (ValueSource::Constant(16_000.0), "GUESSED: a sampling rate, as the name says")
         }
         _ if input.shape.is_empty() => (ValueSource::Constant(1.0), "GUESSED: a constant"),
+        _ if joint::is_length(input) => (ValueSource::Constant(1.0), "GUESSED: a length, as the name says"),
+        _ if joint::is_positions(input) => (ValueSource::Positions, "GUESSED: places, as the name says"),
         ElementType::Bool => (ValueSource::Mask, "GUESSED: ones, then zeros"),
         _ if float && !mask && picture => (ValueSource::Image([0.0, 1.0]), "GUESSED: pictures, and their range"),
         _ if float && !mask => (ValueSource::Uniform([0.0, 1.0]), "GUESSED: the range"),
@@ -262,6 +292,7 @@ fn values_of(input: &TensorSpec, graph: Option<&Graph>) -> (ValueSource, &'stati
         ElementType::Uint8 if picture => (ValueSource::Image([0.0, 255.0]), "GUESSED: pictures, and their range"),
         _ => match graph.and_then(|graph| rows_indexed_by(graph, &input.name)) {
             Some(rows) => (ValueSource::Integers([0, rows - 1]), "found: indices into a stored table"),
+            None if joint::is_kind(input) => (ValueSource::Integers([0, 1]), "GUESSED: two kinds, as the name says"),
             None => (ValueSource::Integers([0, INTEGERS]), "GUESSED: the range"),
         },
     }
@@ -276,8 +307,18 @@ fn values_text(values: &ValueSource) -> String {
         ValueSource::Integers([low, high]) => format!("{{ integers = [{low}, {high}] }}"),
         ValueSource::Constant(value) => format!("{{ constant = {value} }}"),
         ValueSource::Mask => "\"mask\"".to_owned(),
+        ValueSource::MaskOf(of) => format!("{{ mask-of = {} }}", length_text(of)),
+        ValueSource::LengthsOf(of) => format!("{{ lengths-of = {} }}", length_text(of)),
+        ValueSource::Positions => "\"positions\"".to_owned(),
         ValueSource::OneHot => "\"one-hot\"".to_owned(),
         ValueSource::File(path) => format!("{{ from = {} }}", quoted(&path.display().to_string())),
+    }
+}
+
+fn length_text(of: &LengthOf) -> String {
+    match of.axis {
+        None => quoted(&of.input),
+        Some(axis) => format!("{{ input = {}, axis = {axis} }}", quoted(&of.input)),
     }
 }
 

@@ -9,7 +9,9 @@ const THROUGH: [&str; 7] = ["Identity", "Reshape", "Squeeze", "Unsqueeze", "Flat
 
 /// What an output is taken for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Guess {
+pub(super) struct Guess<'graph> {
+    /// The operator that makes it, behind those that hand values on; none where it is not known.
+    pub(super) made: &'graph str,
     /// Its task.
     pub(super) task: Task,
     /// Further keys of its `[[output]]`, a line each.
@@ -21,12 +23,13 @@ pub(super) struct Guess {
 }
 
 /// What `output` is taken for: a classifier's where a softmax makes rows of it, else values.
-pub(super) fn guess(output: &TensorSpec, axis: BatchAxis, graph: Option<&Graph>) -> Guess {
+pub(super) fn guess<'graph>(output: &TensorSpec, axis: BatchAxis, graph: Option<&'graph Graph>) -> Guess<'graph> {
     let made = graph.and_then(|graph| maker(graph, &output.name)).unwrap_or_default();
-    let values = |hint| Guess { task: Task::Values, keys: "", why: "compared element by element", hint };
+    let values = |hint| Guess { made, task: Task::Values, keys: "", why: "compared element by element", hint };
     let row = matches!(output.shape.as_slice(), [_, Some(classes)] if *classes >= 2) && axis == BatchAxis::At(0);
     match made {
         "Softmax" if row && output.element_type.is_float() => Guess {
+            made,
             task: Task::Classification,
             keys: "kind = \"probabilities\"\n",
             why: "GUESSED: a softmax makes its rows",
@@ -99,10 +102,11 @@ mod tests {
             element_type: ElementType::Float32,
             shape: shape.to_vec(),
         };
-        let found = guess(&output, BatchAxis::At(0), Some(&graph(operators)));
+        let graph = graph(operators);
+        let found = guess(&output, BatchAxis::At(0), Some(&graph));
         assert_eq!((found.task, found.hint.is_some()), (task, hinted));
         // Without rows a sample nothing is a class a sample.
-        assert_eq!(guess(&output, BatchAxis::None, Some(&graph(operators))).task, Task::Values);
+        assert_eq!(guess(&output, BatchAxis::None, Some(&graph)).task, Task::Values);
         assert_eq!(guess(&output, BatchAxis::At(0), None).task, Task::Values);
     }
 }
