@@ -167,3 +167,33 @@ fn an_engine_of_open_sizes_is_built_for_those_of_the_manifest() {
     assert_eq!(build.code, 0, "{}", build.shown());
     assert!(context.path("net.engine").is_file(), "{}", build.shown());
 }
+
+/// Models of open sizes, of several inputs, and of an input whose values decide shapes: their profiles build in every TensorRT for
+/// RTX that is here, once for all points, and a static twin is no part of a cell that does not run.
+#[test]
+fn profiles_of_open_sizes_are_built() {
+    let context = crate::axes::context_with(include_str!("../../ci/gpu_shapes_models.py"));
+    for model in ["segment", "encode", "resize"] {
+        let report_file = context.path(&format!("{model}.json"));
+        let manifest = format!("{model}/gate.toml");
+        let runtime = ["--manifest", &manifest, "--runtime", "tensorrt-rtx"];
+        let run =
+            context.run(&[&["gate", "--offline", "--json", &report_file.display().to_string()], &runtime[..]].concat());
+        let cells = report(&report_file).cells;
+        assert!(cells.len() >= 7, "{model}: {}", run.shown());
+        for cell in &cells {
+            // Where there is no GPU of its own, it is built and not run.
+            assert!(cell.artifact.is_some() && cell.status != Status::Fail, "{model}: {:?}", cell.reason);
+        }
+        // One engine a version.
+        let mut engines: Vec<(String, String)> = cells
+            .iter()
+            .map(|cell| (cell.runtime.to_string(), cell.artifact.as_ref().unwrap().sha256.clone()))
+            .collect();
+        engines.sort();
+        engines.dedup();
+        let mut versions: Vec<&String> = engines.iter().map(|(version, _)| version).collect();
+        versions.dedup();
+        assert_eq!((versions.len(), engines.len()), (2, 2), "{model}: {engines:?}");
+    }
+}
