@@ -54,7 +54,7 @@ pub(super) fn plantings(fault: &Fault, interface: &Interface, golden: &Golden) -
             Some((name, axis)) => Ok(vec![Planting::of(vec![("input", name), ("axis", axis.to_string())])]),
             None => none("no input is a picture of three colours"),
         },
-        How::Artifact("mask") => match interface.inputs.iter().find(|fed| fed.values == ValueSource::Mask) {
+        How::Artifact("mask") => match interface.inputs.iter().find(|fed| is_mask(&fed.values)) {
             Some(fed) => Ok(vec![Planting::of(vec![("input", fed.name.clone())])]),
             None => none("no input is fed as a mask"),
         },
@@ -216,6 +216,11 @@ fn colours(fed: &FedInput, golden: &Golden) -> Option<(String, usize)> {
         _ => return None,
     };
     Some((fed.name.clone(), axis))
+}
+
+/// Whether an input says how far a sample goes.
+const fn is_mask(values: &ValueSource) -> bool {
+    matches!(values, ValueSource::Mask | ValueSource::MaskOf(_))
 }
 
 #[cfg(test)]
