@@ -401,6 +401,11 @@ fn engine_layers(library: &'static Library, device: Option<&Device>, bytes: &[u8
     }
     let engine = Runtime::new(library, Some(device))?.deserialize(bytes)?;
     let context = engine.context()?;
+    if engine.profile_count()? > 1 {
+        let stream = device.stream()?;
+        context.set_profile(0, &stream)?;
+        stream.synchronize()?;
+    }
     for input in session::signature(&engine)?.inputs {
         if input.shape.contains(&None) {
             let [_, preferred, _] = engine.profile_range(&input.name, 0)?;

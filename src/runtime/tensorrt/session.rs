@@ -94,8 +94,9 @@ impl EngineSession {
         }
         let asked = request.options.profile;
         let profile = asked.unwrap_or(0);
-        // The first context has the first profile from the beginning.
-        if profile != 0 {
+        // The first context has the first profile from the beginning; where there are several, the inspector of 10.6 tells nothing
+        // before one is chosen.
+        if profiles.len() > 1 {
             context.set_profile(profile, &stream)?;
         }
         let largest = profiles.get(profile).map_or(&[][..], |held| &held.0);
@@ -284,7 +285,19 @@ impl Session for EngineSession {
     }
 
     fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
-        layers::parse(&self.engine.layer_information(&self.context)?).map(Some)
+        let told = self.engine.layer_information(&self.context).or_else(|_| {
+            // Of a context whose profile and shapes were set anew there is always something to tell.
+            if self.profiles.len() > 1 {
+                self.context.set_profile(self.profile, &self.stream)?;
+                self.stream.synchronize()?;
+            }
+            for input in self.preferred()? {
+                let shape: Vec<i64> = input.shape.iter().map(|size| size.unwrap_or(0) as i64).collect();
+                self.context.set_input_shape(&input.name, &shape)?;
+            }
+            self.engine.layer_information(&self.context)
+        })?;
+        layers::parse(&told).map(Some)
     }
 
     fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {

@@ -150,8 +150,12 @@ impl Engine {
             unsafe library, inspector.as_pointer(), library.slots().engine_inspector.get_engine_information,
             (LAYER_INFORMATION_JSON => c_int) -> *const c_char
         )?;
-        // SAFETY: the inspector owns the text until it is dropped, after this copy.
-        Ok(unsafe { text(information) })
+        // SAFETY: the inspector owns the text until it is dropped, after this copy; null is read as an empty one.
+        let told = unsafe { text(information) };
+        if told.trim().is_empty() {
+            return Err(failure(library, "getEngineInformation", mark));
+        }
+        Ok(told)
     }
 
     /// A context to run the engine with; it allocates its scratch memory on the device.
