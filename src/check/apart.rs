@@ -36,9 +36,29 @@ impl Answers {
     /// # Errors
     /// `Input`, where there are no rows.
     pub fn turned(&self) -> Result<Self> {
+        self.pick(&(0..self.count()).rev().collect::<Vec<_>>())
+    }
+
+    /// Samples that are answered.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Rows(tensor) => tensor.batch(),
+            Self::Apart(parts) => parts.len(),
+        }
+    }
+
+    /// The answers to the samples at `places`, in their order; a sample may come several times.
+    ///
+    /// # Errors
+    /// `Input`, where there is no such sample.
+    pub fn pick(&self, places: &[usize]) -> Result<Self> {
         Ok(match self {
-            Self::Rows(tensor) => Self::Rows(tensor.samples((0..tensor.batch()).rev())?),
-            Self::Apart(parts) => Self::Apart(parts.iter().rev().cloned().collect()),
+            Self::Rows(tensor) => Self::Rows(tensor.samples(places.iter().copied())?),
+            Self::Apart(parts) => {
+                let part = |&place: &usize| parts.get(place).cloned();
+                let picked = places.iter().map(part).collect::<Option<Vec<_>>>();
+                Self::Apart(picked.ok_or_else(|| Error::input(format!("there are {} samples", parts.len())))?)
+            }
         })
     }
 

@@ -50,7 +50,8 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         }
     }
     arguments.render.check()?;
-    let options = arguments.workspace.options(global)?;
+    let mut options = arguments.workspace.options(global)?;
+    options.several = true;
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
@@ -132,6 +133,7 @@ fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cel
         .args(arguments.timing.what_is_timed())
         .args(["--runtime", &cell.runtime.to_string(), "--precision", cell.precision.as_str()])
         .args(["--batch", &cell.batch.to_string()])
+        .args(cell.shape.iter().flat_map(|shape| ["--shape".to_owned(), shape.to_string()]))
         .arg("--json")
         .arg(&report)
         .args(arguments.workspace.again());

@@ -60,7 +60,7 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
     let mut options = arguments.workspace.options(global)?;
     options.trust |= arguments.accept_digest;
     options.fresh_probes = arguments.fresh_probes;
-    options.several = !arguments.baselines;
+    options.several = true;
     let workspace = Workspace::open(&options)?;
     if let Some(file) = gate::samples::probe_file(&workspace.manifest).filter(|_| arguments.fresh_probes) {
         return Err(Error::usage(format!("the manifest names its probes, `{}`", file.display()))

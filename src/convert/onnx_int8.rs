@@ -36,7 +36,9 @@ use crate::convert::artifact::{Artifact, Conversion, FEWEST_SAMPLES, Work, text_
 use crate::convert::script::Script;
 use crate::digest::digest_file;
 use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 use crate::onnx;
+use crate::tensor::BatchAxis;
 use crate::vocabulary::ArtifactKind;
 
 const SCRIPT: Script = Script { name: "onnx_int8.py", text: include_str!("python/onnx_int8.py") };
@@ -50,12 +52,27 @@ const FOR_TENSORRT: &str = "model.onnx";
 /// File of the graph for CPUs.
 const FOR_PROCESSORS: &str = "model-cpu.onnx";
 
+/// How the calibration samples of several inputs are fed, as JSON, in the order of their arrays; nothing of one input.
+fn inputs(manifest: &Manifest) -> Result<String> {
+    let Some(interface) = &manifest.interface else { return Ok(String::new()) };
+    let fed = interface.inputs.iter().map(|input| {
+        let axis = match input.batch_axis {
+            BatchAxis::At(axis) => Some(axis),
+            BatchAxis::None => None,
+        };
+        serde_json::json!({ "name": input.name, "axis": axis, "shared": input.shared })
+    });
+    serde_json::to_string(&fed.collect::<Vec<_>>())
+        .map_err(|error| Error::failed("cannot write how samples are fed").because(error))
+}
+
 pub(super) fn convert(work: &Work<'_>, source: &Artifact, calibration: &Path, kind: ArtifactKind) -> Result<Artifact> {
     let conversion = Conversion {
         name: "onnx-int8",
         script: SCRIPT,
         source,
         options: vec![
+            ("inputs", inputs(work.manifest)?),
             ("method", work.manifest.calibration.method.as_str().to_owned()),
             ("percentile", PERCENTILE.to_string()),
             ("fewest", FEWEST_SAMPLES.to_string()),

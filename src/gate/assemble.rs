@@ -20,7 +20,7 @@ use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
-use crate::gate::runs::{Outcome, Ran, RawCell};
+use crate::gate::runs::{Again, Outcome, Ran, RawCell};
 use crate::gate::samples::reference_library;
 use crate::gate::saturated;
 use crate::manifest::{Manifest, ModelSource};
@@ -94,14 +94,11 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
     let cells = raw
         .iter()
         .map(|cell| {
-            let mut report = blank(cell, context);
+            let mut report = blank(cell, context.replay);
             report.is_reference = is_live && is_of_reference(&report.id(), context.manifest);
             match &cell.outcome {
                 Outcome::Stopped { status, stage, error } => stop(&mut report, *status, *stage, error),
-                Outcome::Built { error, status } => {
-                    stop(&mut report, *status, Stage::Run, error);
-                    report.reason = Some(format!("built, not run: {}", error.message));
-                }
+                Outcome::Built { error, status } => built(&mut report, *status, error),
                 Outcome::Ran(ran) => match &reference {
                     Err(error) => stop(&mut report, judge::status_of(error.kind), Stage::Compare, error),
                     Ok((reference, natural)) => {
@@ -118,6 +115,12 @@ pub(crate) fn assemble(raw: &[RawCell], context: &Context<'_>) -> (Vec<CellRepor
         })
         .collect();
     (cells, reference.ok().map(|(reference, _)| reference))
+}
+
+/// Says of a cell that its engine was built, and why it was not run.
+pub(super) fn built(report: &mut CellReport, status: Status, error: &Error) {
+    stop(report, status, Stage::Run, error);
+    report.reason = Some(format!("built, not run: {}", error.message));
 }
 
 /// What every cell is held to.
@@ -144,7 +147,9 @@ impl Outputs {
             .iter()
             .map(|cell| {
                 let outputs = match &cell.outcome {
-                    Outcome::Ran(ran) => select_output(ran.outputs.clone(), name),
+                    Outcome::Ran(ran) => {
+                        ran.outputs.tensors().and_then(|outputs| select_output(outputs.into_owned(), name))
+                    }
                     Outcome::Stopped { error, .. } | Outcome::Built { error, .. } => Err(error.clone()),
                 };
                 (cell.planned.id.clone(), outputs)
@@ -183,14 +188,15 @@ impl Outputs {
     }
 }
 
-fn blank(cell: &RawCell, context: &Context<'_>) -> CellReport {
-    let id = &cell.planned.id;
-    let (batch, runtime, precision) = (id.batch, &id.runtime, id.precision);
-    let replay = format!("trtgate gate{} --runtime {runtime} --precision {precision} --batch {batch}", context.replay);
+/// The report of a cell that is not judged yet; `replay` are arguments that its replay needs beside its own.
+pub(super) fn blank(cell: &RawCell, replay: &str) -> CellReport {
+    let CellId { runtime, precision, batch, shape } = &cell.planned.id;
+    let at = shape.as_ref().map(|shape| format!(" --shape {shape}")).unwrap_or_default();
+    let replay = format!("trtgate gate{replay} --runtime {runtime} --precision {precision} --batch {batch}{at}");
     CellReport {
         version: cell.planned.installation.as_ref().map(|installation| installation.version.clone()),
         artifact: cell.artifact.clone(),
-        ..CellReport::new(id, replay)
+        ..CellReport::new(&cell.planned.id, replay)
     }
 }
 
@@ -224,10 +230,7 @@ fn judge_cell(
         Ok(row) => row,
         Err(error) => return stop(report, judge::status_of(error.kind), Stage::Compare, &error),
     };
-    report.seconds = Some(ran.seconds);
-    report.emulated = emulated(&cell.planned).map(str::to_owned);
-    report.instruction_set = ran.instruction_set.clone().filter(|_| !id.runtime.library.on_gpu());
-    report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
+    tell_run(&cell.planned, ran, report);
     let actual = match outputs.by_cell.get(id) {
         Some(Ok(actual)) => actual,
         Some(Err(error)) => {
@@ -250,7 +253,10 @@ fn judge_cell(
         None
     });
     let bound = row.batch_bound(scatter(&reference.floats(), reference.row_len()));
-    let trials = ran.trials.as_ref().ok();
+    let trials = match &ran.again {
+        Ok(Again::Rows(trials)) => Some(trials),
+        Ok(Again::Turned { .. }) | Err(_) => None,
+    };
     let determinism = trials.map(|trials| Determinism::of(&trials.repeated, bound));
     let mut invariance = trials.map(|trials| Invariance::of(trials, bound));
     if let Some(found) = &mut invariance
@@ -300,7 +306,7 @@ fn judge_cell(
         blame_model(report, determinism.as_ref(), invariance.as_ref());
     }
     // Outputs that are right once and unusable when the same samples are run again are not right.
-    if let Err(error) = &ran.trials
+    if let Err(error) = &ran.again
         && report.status == Status::Pass
     {
         let error = error.clone().context("the outputs are right once, and unusable when the samples are run again");
@@ -354,9 +360,17 @@ fn judge_cell(
     }
 }
 
+/// What of a run is told whatever it is judged to be.
+pub(super) fn tell_run(cell: &PlannedCell, ran: &Ran, report: &mut CellReport) {
+    report.seconds = Some(ran.seconds);
+    report.emulated = emulated(cell).map(str::to_owned);
+    report.instruction_set = ran.instruction_set.clone().filter(|_| !cell.id.runtime.library.on_gpu());
+    report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
+}
+
 /// How the answers of a cell are computed where its runtime has no arithmetic of its precision; see
 /// [`SessionOptions::emulate_half`](crate::runtime::SessionOptions::emulate_half).
-pub(super) fn emulated(cell: &PlannedCell) -> Option<&'static str> {
+fn emulated(cell: &PlannedCell) -> Option<&'static str> {
     let half = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
     half.then_some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
 }

@@ -1,7 +1,7 @@
 //! What a model of several inputs is fed: samples made by value kind, or the team's own, with the answers that are expected of them.
 
-use super::judging::checks;
-use super::values::{Asked, Ran, plans};
+use super::judging::{Answered, Asked, checks};
+use super::values::plans;
 use crate::check::apart::Answers;
 use crate::check::ladder::Ladder;
 use crate::data::brought::{self, Border, BorderInput, BorderOutput};
@@ -122,7 +122,7 @@ fn answers(
 /// # Errors
 /// As [`checks`].
 pub(super) fn held(
-    ran: &Ran,
+    ran: &Answered,
     expected: &Expected,
     asked: &Asked<'_>,
     ladder: &Ladder,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::classifier::Classifier;
 use super::kit::Kit;
 use super::open::OpenCell;
 use super::runs::RawCell;
@@ -22,16 +23,17 @@ const LEFT_OF_INT8: f64 = 0.1;
 pub(super) fn explain(
     workspace: &Workspace,
     kit: &Kit<'_>,
+    classifier: &Classifier,
     judged_by: Option<&Tensor>,
     raw: &[RawCell],
     cells: &mut [CellReport],
 ) {
-    ranges::explain(workspace, &kit.artifacts, &kit.samples.probes, raw, cells);
-    calibrated::explain(workspace, &kit.samples.probes, cells);
+    ranges::explain(workspace, &kit.artifacts, &classifier.samples.probes, raw, cells);
+    calibrated::explain(workspace, &classifier.samples.probes, cells);
     let named = stored::explain(workspace, &kit.artifacts, raw, cells);
     if let Some(judged_by) = judged_by {
         // What was told before something hindered it stays.
-        let _ = read_otherwise(workspace, &kit.set, judged_by, cells, &named);
+        let _ = read_otherwise(workspace, &classifier.set, judged_by, cells, &named);
     }
 }
 

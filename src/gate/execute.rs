@@ -17,13 +17,13 @@ use crate::manifest::Manifest;
 use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::Signature;
 use crate::vocabulary::{ArtifactKind, Layer, Library, Precision, RuntimeId, Stage, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 use super::engine::{self, Site};
-use super::runs::classifier::{Asked, Samples};
-use super::runs::{Outcome, Ran, RawCell, Runs};
+use super::runs::shelf::{Held, Shelf};
+use super::runs::{Asked, Feeding, Outcome, Ran, RawCell, Runs};
 use crate::progress::Step;
 
 /// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
@@ -36,7 +36,9 @@ pub(crate) struct Inputs<'a> {
     pub(crate) artifacts: &'a Artifacts,
     /// The integer products of the artifacts.
     pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
-    pub(crate) samples: &'a Samples,
+    pub(crate) fed: &'a dyn Feeding,
+    /// Where outputs wait to be judged.
+    pub(crate) shelf: Shelf,
     pub(crate) program: &'a WorkerProgram,
     pub(crate) limits: Limits,
     pub(crate) step: Mutex<Box<dyn Step>>,
@@ -175,7 +177,7 @@ impl Lane<'_> {
             return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
         }
         self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
-        let mut ran = self.ask(cell).map_err(|error| (Stage::Run, error))?;
+        let mut ran = self.ask(cell, &artifact).map_err(|error| (Stage::Run, error))?;
         ran.exact = self.exact(cell, &ran, &artifact, installation);
         Ok(Outcome::Ran(Box::new(ran)))
     }
@@ -195,7 +197,8 @@ impl Lane<'_> {
     }
 
     fn load(&mut self, cell: &PlannedCell, installation: &Installation, artifact: &Artifact) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.path == artifact.path) {
+        let shares = self.inputs.fed.shares_sessions();
+        if self.open.as_ref().is_some_and(|open| open.path == artifact.path && shares) {
             return Ok(());
         }
         self.open = None;
@@ -209,30 +212,25 @@ impl Lane<'_> {
         Ok(())
     }
 
-    fn ask(&mut self, cell: &PlannedCell) -> Result<Ran> {
+    fn ask(&mut self, cell: &PlannedCell, artifact: &Artifact) -> Result<Ran> {
         let inputs = self.inputs;
         let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
         let asked = Asked {
             cell,
-            pad: is_static(&open.signature),
+            artifact,
+            pad: inputs.fed.pads(&open.signature, artifact.kind),
             largest: self.largest.get(&cell.id.precision) == Some(&cell.id.batch),
             limit: inputs.limits.request,
             manifest: inputs.manifest,
         };
         let (load, layers) = (open.load_seconds, open.layers.clone());
-        let ran = self.with_worker(cell.id.precision, |worker| inputs.samples.ask(worker, &asked))?;
+        let ran = self.with_worker(cell.id.precision, |worker| inputs.fed.ask(worker, &asked, &inputs.shelf))?;
         Ok(Ran { seconds: CellSeconds { load, ..ran.seconds }, layers, ..ran })
     }
 
     /// The outputs of the cell with exact products, from a session of their own, where the processor saturates and the
     /// artifact is not proven to be safe from it. Evidence for the cause of a failure; what goes wrong here decides nothing.
-    fn exact(
-        &self,
-        cell: &PlannedCell,
-        ran: &Ran,
-        artifact: &Artifact,
-        installation: &Installation,
-    ) -> Option<Vec<Tensor>> {
+    fn exact(&self, cell: &PlannedCell, ran: &Ran, artifact: &Artifact, installation: &Installation) -> Option<Held> {
         let narrow = ran.instruction_set.as_ref().is_some_and(InstructionSet::sums_pairs_in_16_bits);
         let proven = self.inputs.saturation.get(&artifact.kind).is_none_or(Saturation::is_proven);
         if !narrow || proven || cell.id.runtime.library != Library::Onnxruntime {
@@ -242,8 +240,9 @@ impl Lane<'_> {
         let options = SessionOptions { exact_products: true, ..request.options.clone() };
         let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
         let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
-        let outcome = worker.run(&self.inputs.samples.probes, cell.id.batch as usize, is_static(&signature));
-        outcome.ok().map(|outcome| outcome.outputs)
+        let fed = self.inputs.fed;
+        let outputs = fed.probes(&mut worker, &cell.id, fed.pads(&signature, artifact.kind)).ok()?;
+        self.inputs.shelf.hold(outputs).ok()
     }
 
     /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
@@ -354,6 +353,6 @@ pub(super) fn artifact_report(artifact: &Artifact) -> ArtifactReport {
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
-mod histories;
+pub(in crate::gate) mod histories;
 #[cfg(test)]
 mod tests;

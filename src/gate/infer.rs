@@ -5,7 +5,7 @@ use std::path::Path;
 use super::border::Declared;
 use super::brought::{self, border};
 use super::open::OpenCell;
-use super::values::run_once;
+use super::runs::interface::run_once;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::data::brought::read;

@@ -1,21 +1,29 @@
-//! What the answers of one cell are held to: each output to its task, all of them to themselves in another order.
+//! What the answers of a model of several inputs are held to: each output to its task, all of them to themselves in another order.
 
-use super::engine::shape_trials;
+use std::collections::BTreeMap;
+
+use super::assemble::{blank, built, is_of_reference, stop, tell_run};
+use super::engine::shape_trials::{self, ShapeTrials, widened};
+use super::execute::stopped_at;
 use super::proof::prove;
-use super::values::{Asked, Ran};
+use super::runs::interface::read;
+use super::runs::shelf::Held;
+use super::runs::{Again, Outcome, Ran, RawCell, Runs};
+use super::several::Several;
+use super::{brought, own};
 use crate::check::apart::{Answers, beside};
 use crate::check::course::{self, Course};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::tasks::{self, Given, TaskLimits};
 use crate::check::values::{ValueLimits, compare, exchanged};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::figure::figure;
-use crate::findings::{CheckResult, OutputFinding};
-use crate::manifest::ModelSource;
+use crate::findings::{CellReport, CheckResult, OutputFinding};
 use crate::manifest::interface::{GatedOutput, Interface};
+use crate::manifest::{Manifest, ModelSource};
 use crate::plan::PlannedCell;
-use crate::tensor::Tensor;
-use crate::vocabulary::{CellId, Status, Task};
+use crate::tensor::{Feeds, Tensor};
+use crate::vocabulary::{CellId, Layer, ShapePoint, Stage, Status, Task};
 
 /// The limits that the manifest names, one sentence an output and precision of the plan.
 pub(super) fn named_limits(interface: &Interface, plan: &[PlannedCell], ladder: &Ladder) -> Vec<String> {
@@ -47,9 +55,185 @@ pub(super) fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Resu
     TaskLimits::of(ladder, id.runtime.library, id.precision, output.task.task(), named)
 }
 
+/// What one cell answered, read for its judging.
+pub(super) struct Answered {
+    /// To the samples in their order.
+    pub(super) outputs: Vec<Answers>,
+    /// The same, as it was answered from the last sample to the first.
+    pub(super) again: Vec<Answers>,
+    /// What else was asked of it, where shapes are open.
+    shapes: ShapeTrials,
+    layers: Option<Vec<Layer>>,
+}
+
+impl Answered {
+    /// # Errors
+    /// Those of the session where it was asked again; `Failed`, naming an output that is missing.
+    pub(super) fn of(ran: &Ran, interface: &Interface) -> Result<Self> {
+        let outputs = read(interface, &ran.outputs)?;
+        let (again, shapes) = match ran.again.as_ref() {
+            Ok(Again::Turned { outputs, shapes }) => (read(interface, outputs)?, ShapeTrials::clone(shapes)),
+            Ok(Again::Rows(_)) => return Err(Error::invalid("the samples were not run from the last to the first")),
+            Err(error) => return Err(error.clone()),
+        };
+        Ok(Self { outputs, again, shapes, layers: ran.layers.clone() })
+    }
+
+    /// Gives whole numbers the width of the reference's.
+    fn widen(&mut self, reference: &[Answers]) {
+        for answers in [&mut self.outputs, &mut self.again] {
+            *answers = widened(std::mem::take(answers), reference);
+        }
+        self.shapes.widen(reference);
+    }
+}
+
+/// What the reference answered, by shape.
+pub(super) type References<'a> = BTreeMap<Option<ShapePoint>, &'a Held>;
+
+/// Judges every cell, and says which answers were the reference's: one after the other, so that no more outputs are in memory than
+/// those of a cell and of its reference.
+pub(super) fn assemble<'a>(
+    manifest: &Manifest,
+    several: &Several<'_>,
+    runs: &'a Runs,
+    ladder: &Ladder,
+    replay: &str,
+) -> (Vec<CellReport>, References<'a>) {
+    let mut by_shape: BTreeMap<Option<&ShapePoint>, Vec<usize>> = BTreeMap::new();
+    for (place, cell) in runs.cells.iter().enumerate() {
+        by_shape.entry(cell.planned.id.shape.as_ref()).or_default().push(place);
+    }
+    let mut reports: BTreeMap<usize, CellReport> = BTreeMap::new();
+    let mut references = References::new();
+    for (shape, places) in by_shape {
+        let cells = || places.iter().filter_map(|&place| Some((place, runs.cells.get(place)?)));
+        let ran = reference(manifest, several, shape, cells().map(|(_, cell)| cell));
+        references.extend(ran.as_ref().ok().map(|ran| (shape.cloned(), &ran.outputs)));
+        let reference = ran.and_then(|ran| Answered::of(ran, several.interface)).map(|answered| answered.outputs);
+        let reference = reference
+            .map_err(|error| Error { kind: ErrorKind::Invalid, ..error.context("the reference did not answer") });
+        let by = By { manifest, several, reference, ladder };
+        reports.extend(cells().map(|(place, cell)| (place, by.judged(cell, replay))));
+    }
+    (reports.into_values().collect(), references)
+}
+
+/// The reference at `shape`: that of its largest batch which ran.
+fn reference<'a>(
+    manifest: &Manifest,
+    several: &Several<'_>,
+    shape: Option<&ShapePoint>,
+    cells: impl Iterator<Item = &'a RawCell>,
+) -> Result<&'a Ran> {
+    let missing = several.missing.get(&shape.cloned()).cloned();
+    let mut stopped = missing.unwrap_or_else(|| Error::invalid("no cell of it was planned"));
+    let mut largest: Option<(u32, &'a Ran)> = None;
+    for cell in cells.filter(|cell| is_of_reference(&cell.planned.id, manifest)) {
+        let batch = cell.planned.id.batch;
+        match &cell.outcome {
+            Outcome::Ran(ran) if largest.is_none_or(|(known, _)| known < batch) => largest = Some((batch, ran)),
+            Outcome::Ran(_) => {}
+            Outcome::Stopped { error, .. } | Outcome::Built { error, .. } => stopped = error.clone(),
+        }
+    }
+    largest.map(|(_, ran)| ran).ok_or(stopped)
+}
+
+/// What the cells of one shape are held to.
+struct By<'a> {
+    manifest: &'a Manifest,
+    several: &'a Several<'a>,
+    reference: Result<Vec<Answers>>,
+    ladder: &'a Ladder,
+}
+
+impl By<'_> {
+    fn judged(&self, cell: &RawCell, replay: &str) -> CellReport {
+        let mut report = blank(cell, replay);
+        let is_reference = is_of_reference(&cell.planned.id, self.manifest);
+        // With a golden the reference is held to what it answered then.
+        let golden = self.several.golden.as_ref().filter(|_| is_reference);
+        // And to what its authors expect, where they say it.
+        let expected = self.several.expected.as_ref().filter(|_| is_reference);
+        report.is_reference = is_reference && golden.is_none() && expected.is_none();
+        let ran = match &cell.outcome {
+            Outcome::Stopped { status, stage, error } => {
+                stop(&mut report, *status, *stage, error);
+                return report;
+            }
+            Outcome::Built { error, status } => {
+                built(&mut report, *status, error);
+                return report;
+            }
+            Outcome::Ran(ran) => ran,
+        };
+        tell_run(&cell.planned, ran, &mut report);
+        let mut answered = match Answered::of(ran, self.several.interface) {
+            Ok(answered) => answered,
+            Err(error) => {
+                stop(&mut report, stopped_at(Stage::Run, error.kind), Stage::Run, &error);
+                return report;
+            }
+        };
+        report.stage = Stage::Compare;
+        let known = golden.map(|golden| &golden.answers).or_else(|| expected.map(|expected| &expected.answers));
+        let wanted = match (known, &self.reference) {
+            (Some(known), _) => known,
+            (None, Ok(reference)) => reference,
+            (None, Err(error)) => {
+                stop(&mut report, Status::Invalid, Stage::Compare, error);
+                return report;
+            }
+        };
+        let id = &cell.planned.id;
+        let Some(feeds) = self.several.fed.at(id.shape.as_ref()) else {
+            stop(&mut report, Status::Invalid, Stage::Compare, &Error::invalid("there are no samples of this shape"));
+            return report;
+        };
+        let asked = Asked { interface: self.several.interface, feeds };
+        answered.widen(wanted);
+        if own::is_own(self.manifest, cell.planned.artifact) {
+            own::in_types_of(&mut answered, wanted);
+        }
+        let source = &self.manifest.model.source;
+        let found = checks(&answered, wanted, &asked, self.ladder, id, source).and_then(|(mut checks, findings)| {
+            let held = |expected| brought::held(&answered, expected, &asked, self.ladder, id, source);
+            // What they say comes first.
+            checks.splice(0..0, expected.map(held).transpose()?);
+            Ok((checks, findings))
+        });
+        match found {
+            Ok((checks, findings)) => {
+                let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
+                report.error = worst.map(|found| found.error.clone());
+                let failed = checks.iter().find(|check| check.gating && check.status == Status::Fail);
+                let unmade = checks.iter().find(|check| check.gating && check.status != Status::Pass);
+                report.status = match (failed, unmade) {
+                    (Some(_), _) => Status::Fail,
+                    (None, Some(_)) => Status::Invalid,
+                    (None, None) => Status::Pass,
+                };
+                report.reason = failed.or(unmade).map(|check| check.detail.clone());
+                report.outputs = findings;
+                report.checks = checks;
+            }
+            Err(error) => stop(&mut report, Status::Invalid, Stage::Compare, &error),
+        }
+        report
+    }
+}
+
+/// What was asked of a cell.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) interface: &'a Interface,
+    pub(super) feeds: &'a Feeds,
+}
+
 /// Everything that is asked of what a cell answered.
 pub(super) fn checks(
-    ran: &Ran,
+    ran: &Answered,
     reference: &[Answers],
     asked: &Asked<'_>,
     ladder: &Ladder,
@@ -60,7 +244,7 @@ pub(super) fn checks(
     let row = ladder.row(id.runtime.library, id.precision)?;
     let mut findings = Vec::new();
     let mut invariance = Vec::new();
-    let again = ran.turned.iter().map(Answers::turned).collect::<Result<Vec<_>>>();
+    let again = ran.again.iter().map(Answers::turned).collect::<Result<Vec<_>>>();
     for output in &interface.outputs {
         let limits = limits(output, ladder, id)?;
         let actual = &ran.outputs;
@@ -88,7 +272,7 @@ pub(super) fn checks(
     }
     name_exchanged(interface, reference, ran, samples, ladder.values(id.precision)?, &mut findings);
     let seen = shape_trials::Seen { interface, reference, samples, ladder, id };
-    let of_shapes = shape_trials::checks(&ran.trials, &seen, row.batch_absolute, &mut findings);
+    let of_shapes = shape_trials::checks(&ran.shapes, &seen, row.batch_absolute, &mut findings);
     let mut checks: Vec<CheckResult> = findings.iter().map(tasks::check).collect();
     checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
@@ -108,7 +292,7 @@ pub(super) fn checks(
 fn name_exchanged(
     interface: &Interface,
     reference: &[Answers],
-    ran: &Ran,
+    ran: &Answered,
     samples: usize,
     limits: &ValueLimits,
     findings: &mut [OutputFinding],

@@ -6,9 +6,12 @@ use super::blessing::GoldenBlessing;
 use super::border::Declared;
 use super::brought;
 use super::golden::{path_of, relative, stored};
-use super::judging::checks;
+use super::judging::{Answered, Asked, checks};
+use super::open::OpenCell;
+use super::runs::interface::Fed;
+use super::runs::shelf::{ROOM, Shelf};
 use super::samples::reference_cell;
-use super::values::{Asked, answers, plans};
+use super::values::plans;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, Typed};
@@ -102,8 +105,15 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
         _ => (made, fed.expected),
     };
     let cell = reference_cell(manifest);
-    let asked = Asked { interface, feeds: &feeds, between: None, expected: expected.as_ref() };
-    let ran = answers(workspace, &cell, &asked).map_err(|(_, error)| error.context("the reference did not answer"))?;
+    let fed = Fed { workspace, interface, axes: interface.axes(), points: vec![(None, feeds)] };
+    let shelf = Shelf::new(workspace.store.root().to_owned(), ROOM);
+    let answered = OpenCell::open(workspace, &cell).and_then(|mut open| {
+        let ran = open.ask(workspace, &fed, &shelf)?;
+        Ok((Answered::of(&ran, interface)?, open.version().to_owned()))
+    });
+    let (ran, version) = answered.map_err(|error| error.context("the reference did not answer"))?;
+    let [(_, feeds)] = fed.points.as_slice() else { return Err(Error::input("there is nothing to feed")) };
+    let asked = Asked { interface, feeds };
     let ladder = Ladder::built_in()?;
     let failing = |reference: &[Answers]| -> Result<Vec<String>> {
         let (checks, _) = checks(&ran, reference, &asked, &ladder, &cell, &manifest.model.source)?;
@@ -148,13 +158,13 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
         model_sha256: workspace.model_sha256.clone(),
         manifest: relative(&manifest.path, &manifest.snapshots),
         runtime: cell.runtime,
-        version: ran.version.clone(),
+        version,
         precision: cell.precision,
         trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
         created: super::now(),
         reason: reason.to_owned(),
     };
-    let golden = Golden { origin, outputs: outputs(&ran.outputs, interface)?, probes: probes(&feeds)?, accuracy: None };
+    let golden = Golden { origin, outputs: outputs(&ran.outputs, interface)?, probes: probes(feeds)?, accuracy: None };
     golden.check()?;
     Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: false, first })
 }

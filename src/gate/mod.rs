@@ -25,8 +25,9 @@
 //! | `inside`    | graphs, stored constants and inner tensors                               |
 //! | `causes`    | why cells failed, where a look beyond their outputs tells it; `stored`: their weights |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
-//! | `values`    | models of several inputs and outputs; `kept` has their goldens           |
-//! | `judging`   | their outputs, each by its task, and all in another order                |
+//! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
+//! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
+//! | `judging`   | what a model of several answered, each output by its task, and all in another order |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet; `scout` runs it to see |
@@ -39,6 +40,7 @@ mod border;
 mod brought;
 mod calibrated;
 mod causes;
+mod classifier;
 mod closer;
 mod damaged;
 pub mod discover;
@@ -67,6 +69,7 @@ mod runs;
 pub mod samples;
 mod saturated;
 pub mod scout;
+mod several;
 mod standing;
 mod stopped;
 mod stored;
@@ -83,12 +86,11 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::check::accuracy::judge_reference;
 use crate::check::cross;
 use crate::check::ladder::Ladder;
 use crate::error::Result;
 use crate::findings::verdict::{Requirements, plural};
-use crate::findings::{CellReport, ModelReport, ProbeImage, Report, SCHEMA};
+use crate::findings::{AccuracyReport, CellReport, CheckResult, GoldenReport, ModelReport, ProbeImage, Report, SCHEMA};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Filter, PlannedCell};
@@ -108,14 +110,10 @@ pub use reference::open_reference;
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 
-use accuracy::Labelled;
-use kit::{Kit, both};
+use kit::{Kit, Subject, both};
 use runs::RawCell;
 use standing::Standing;
 use timing::{Timing, TimingOptions};
-
-/// Most probes that a report shows as images.
-const SHOWN_IMAGES: usize = 48;
 
 /// What a run is asked for beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -210,9 +208,6 @@ pub fn run_and_measure(workspace: &Workspace, options: &RunOptions) -> Result<Ru
 }
 
 fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
-    if let Some(interface) = &workspace.manifest.interface {
-        return values::run(workspace, interface, options);
-    }
     let (start, waited) = (Instant::now(), crate::meter::waited());
     let started = now();
     let manifest = &workspace.manifest;
@@ -220,65 +215,44 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let planned = planned_beside(workspace, &options.filter)?;
     let asked = plan.len();
     let ladder = Ladder::built_in()?.with_losses(&manifest.losses_allowed);
-    let mut kit = Kit::prepare(workspace, &plan, options.data.as_deref())?;
-    plan.extend(kit.beside.take());
+    let mut kit = Kit::prepare(workspace, &plan, options)?;
+    plan.append(&mut kit.beside);
     let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
     let (mut runs, scales) =
         both(|| execute::execute(&plan, &kit.inputs(workspace, step)), || kit::scales(workspace, &kit.artifacts));
     kit.scales = scales;
     damaged::explain(&workspace.store, &mut runs.cells);
-    reference::refuse_one_batch(workspace, &runs.cells)?;
     runs.cells.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));
-    let kept = kit.kept_accuracy(manifest)?;
-    let labelled = Labelled::find(&runs.cells, manifest, kept.as_ref());
-    let accuracy = labelled.as_ref().map(|labelled| labelled.report(manifest, kept.as_ref()));
-    let context = kit.context(manifest, &ladder, labelled.as_ref(), &options.replay);
-    let (mut cells, judged_by, not_closer) = closer::assemble(workspace, &mut runs.cells, context);
-    causes::explain(workspace, &kit, judged_by.as_ref(), &runs.cells, &mut cells);
+    let found = match &kit.subject {
+        Subject::Classifier(classifier) => classifier.check(workspace, &kit, &mut runs, &ladder, &options.replay)?,
+        Subject::Several(several) => several.check(manifest, &runs, &ladder, &options.replay),
+    };
+    let Found { mut cells, expected, notes, accuracy, images } = found;
     cells.truncate(asked);
-    let mut measured_cells = None;
-    // Nothing else is kept while cells are timed.
-    drop(runs);
-    let Kit { set: probe_set, natural, leads, mut standing, .. } = kit;
-    let timing_arguments = options.replay_timing.as_str();
-    if let Some(options) = &options.timing {
-        let timing = Timing::new(workspace, options)?;
-        let expected = judged_by.zip(leads.ok()).map(|(reference, natural)| timing::Expected { reference, natural });
-        let bench = timing.run(&timing.cells(&cells, options), &Timing::built(&cells), expected)?;
-        for measured in &bench.cells {
-            if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
-                measured.write_to(cell);
-                if cell.stage == Stage::Measure {
-                    cell.replay.push_str(timing_arguments);
-                }
-            }
-        }
-        for size in &bench.sizes {
-            cells.iter_mut().filter(|cell| size.built.cells.contains(&cell.id())).for_each(|cell| size.write_to(cell));
-        }
-        measured_cells = Some(bench);
-    }
-    let mut cross = cross::check(&cells);
-    cross.extend(standing.rule(&cells));
-    cross.extend(accuracy.as_ref().map(judge_reference));
-    cross.extend(measured_cells.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
-    let probe_images = images(&probe_set, &cells);
-    let mut notes = samples::notes(workspace, &probe_set)?;
-    notes.extend(own::told(workspace, &plan));
-    notes.extend(natural.iter().flat_map(|natural| natural.notes(manifest)).chain(not_closer));
-    let unmet = unmet(manifest, &standing, options, &cells);
+    let bench = match &options.timing {
+        Some(timing) => Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?),
+        None => None,
+    };
+    let mut cross = match &kit.subject {
+        Subject::Classifier(_) => cross::check(&cells),
+        Subject::Several(_) => Vec::new(),
+    };
+    let own = own::told(workspace, &plan);
+    let told = match kit.subject {
+        Subject::Classifier(classifier) => classifier.conclude(workspace, options, &cells, (own, notes), accuracy)?,
+        Subject::Several(several) => several.conclude(workspace, options, own, images),
+    };
+    cross.extend(told.rules);
+    cross.extend(bench.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
+    let mut unmet = told.unmet;
+    unmet.extend(worker::fault_on_demand().map(|fault| format!("a fault is provoked on demand (`{fault}`)")));
     let (runtimes, of_plan) = required(manifest, options);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
         reasons: Vec::new(),
-        notes,
-        model: ModelReport {
-            name: manifest.model.name.clone(),
-            sha256: workspace.model_sha256.clone(),
-            classes: manifest.output.labels.clone(),
-            probes_sha256: probe_set.sha256(),
-        },
+        notes: told.notes,
+        model: told.model,
         machine: machine_of(workspace),
         started,
         wall_seconds: start.elapsed().as_secs_f64(),
@@ -286,7 +260,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         command: options.command.clone(),
         cells,
         cross,
-        probe_images,
+        probe_images: told.probe_images,
         requirements: Requirements {
             runtimes,
             of_plan,
@@ -294,14 +268,68 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
             unmet,
         },
         tolerances_sha256: ladder.sha256().to_owned(),
-        golden_sha256: standing.sha256,
-        golden: standing.golden,
-        accuracy,
+        golden_sha256: told.golden_sha256,
+        golden: told.golden,
+        accuracy: told.accuracy,
         shards: Vec::new(),
         planned,
     };
     report.judge();
-    Ok(RunOutcome { report, bench: measured_cells })
+    Ok(RunOutcome { report, bench })
+}
+
+/// What judging found, before anything is measured.
+#[derive(Default)]
+struct Found<'a> {
+    /// The cells of the plan, and those that ran beside it.
+    cells: Vec<CellReport>,
+    /// What timed outputs are held to.
+    expected: Option<timing::Expected<'a>>,
+    /// What a reader should know of the judging.
+    notes: Vec<String>,
+    /// The reference's accuracy on labelled data.
+    accuracy: Option<AccuracyReport>,
+    /// Samples that findings are drawn on.
+    images: BTreeMap<usize, ProbeImage>,
+}
+
+/// What a report says beside its cells.
+#[derive(Default)]
+struct Conclusion {
+    model: ModelReport,
+    notes: Vec<String>,
+    /// Rules that no cell makes.
+    rules: Vec<CheckResult>,
+    /// What keeps the verdict from `pass` whatever the cells say.
+    unmet: Vec<String>,
+    probe_images: BTreeMap<usize, ProbeImage>,
+    golden_sha256: String,
+    golden: Option<GoldenReport>,
+    accuracy: Option<AccuracyReport>,
+}
+
+/// Measures the cells that passed, and puts what was found into them; `replay` is what a replay of a measurement needs.
+fn measure(
+    workspace: &Workspace,
+    options: &TimingOptions,
+    replay: &str,
+    expected: Option<timing::Expected<'_>>,
+    cells: &mut [CellReport],
+) -> Result<Bench> {
+    let timing = Timing::new(workspace, options)?;
+    let bench = timing.run(&timing.cells(cells, options), &Timing::built(cells), expected)?;
+    for measured in &bench.cells {
+        if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
+            measured.write_to(cell);
+            if cell.stage == Stage::Measure {
+                cell.replay.push_str(replay);
+            }
+        }
+    }
+    for size in &bench.sizes {
+        cells.iter_mut().filter(|cell| size.built.cells.contains(&cell.id())).for_each(|cell| size.write_to(cell));
+    }
+    Ok(bench)
 }
 
 /// All cells of the plan that `filter` selects a part of, so that a merge sees what is lost; none for the whole.
@@ -324,44 +352,6 @@ fn required(manifest: &Manifest, options: &RunOptions) -> (Vec<RuntimeId>, Vec<R
     }
     required.extend(of_manifest);
     (required, Vec::new())
-}
-
-/// What keeps the verdict from `pass` whatever the cells say.
-fn unmet(manifest: &Manifest, standing: &Standing, options: &RunOptions, cells: &[CellReport]) -> Vec<String> {
-    let mut unmet = standing.unmet(manifest, options.require_golden);
-    unmet.extend(accuracy::unmet(manifest, cells));
-    if let Some(fault) = worker::fault_on_demand() {
-        unmet.push(format!("a fault is provoked on demand (`{fault}`)"));
-    }
-    unmet
-}
-
-/// The worst probes of all cells as images.
-fn images(probes: &crate::data::ProbeSet, cells: &[CellReport]) -> BTreeMap<usize, ProbeImage> {
-    let mut wanted: Vec<usize> = Vec::new();
-    // The worst of each cell first, so that every cell shows some.
-    for rank in 0..cells.iter().map(|cell| cell.worst.len()).max().unwrap_or(0) {
-        for probe in cells.iter().filter_map(|cell| cell.worst.get(rank)).map(|worst| worst.probe) {
-            if !wanted.contains(&probe) && wanted.len() < SHOWN_IMAGES {
-                wanted.push(probe);
-            }
-        }
-    }
-    let layout = probes.layout();
-    let records: Vec<&[u8]> = probes.pictures().collect();
-    wanted
-        .into_iter()
-        .filter_map(|probe| {
-            let planar = records.get(probe)?;
-            let (height, width, channels) = (layout.height, layout.width, layout.channels);
-            let area = height * width;
-            let interleaved: Vec<u8> = (0..area)
-                .flat_map(|pixel| (0..channels).filter_map(move |channel| planar.get(channel * area + pixel).copied()))
-                .collect();
-            // Samples that are no images are not shown.
-            Some((probe, ProbeImage::from_pixels(&interleaved, width, height, channels).ok()?))
-        })
-        .collect()
 }
 
 /// The time now, RFC 3339 in UTC, whole seconds.

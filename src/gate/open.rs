@@ -1,14 +1,14 @@
 //! One cell opened in a worker, for the commands that work on a single one.
 
-pub(super) mod built;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::runs::interface::{fills_up, pads};
+use crate::gate::runs::shelf::Shelf;
+use crate::gate::runs::{Asked, Feeding, Ran};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
-use crate::manifest::interface::Interface;
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
-use crate::tensor::{BatchAxes, BatchAxis, Feed, Signature, Tensor, TensorSpec};
+use crate::tensor::{BatchAxes, Feed, Feeds, Signature, Tensor};
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId};
@@ -79,8 +79,7 @@ impl OpenCell {
             .map_err(|error| damaged::or_damage(&workspace.store, &request.installation.file, error))
             .map_err(|error| workspace.with_its_name(error))?;
         execute::hold_batch(&workspace.manifest, &mut signature);
-        let whole = |interface: &Interface| interface.profiles.iter().any(|profile| profile.batch[0] > 1);
-        let pads = artifact.kind == ArtifactKind::Engine && workspace.manifest.interface.as_ref().is_some_and(whole);
+        let pads = workspace.manifest.interface.as_ref().is_some_and(|interface| fills_up(interface, artifact.kind));
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, pads, artifact })
     }
 
@@ -106,15 +105,23 @@ impl OpenCell {
     }
 
     /// As [`OpenCell::run`], with samples where `axes` says; see [`Worker::run_laid_out`].
-    pub(super) fn run_laid_out(&mut self, feeds: &impl Feed, axes: &BatchAxes) -> Result<RunOutcome> {
-        let of = |input: &TensorSpec| match axes.inputs.get(&input.name).copied().unwrap_or_default() {
-            BatchAxis::At(axis) if feeds.with_samples().iter().any(|fed| fed.name == input.name) => {
-                Some(input.shape.get(axis).copied().flatten())
-            }
-            _ => None,
-        };
-        let pad = self.pads || self.signature.inputs.iter().find_map(of).is_some_and(|size| size.is_some());
+    pub(super) fn run_laid_out(&mut self, feeds: &Feeds, axes: &BatchAxes) -> Result<RunOutcome> {
+        let pad = self.pads || pads(&self.signature, feeds, axes);
         self.worker.run_laid_out(feeds, self.id.batch as usize, pad, axes)
+    }
+
+    /// Asks it what the cells of a run are asked with `fed`.
+    pub(super) fn ask(&mut self, workspace: &Workspace, fed: &dyn Feeding, shelf: &Shelf) -> Result<Ran> {
+        let asked = Asked {
+            cell: &planned(workspace, &self.id)?,
+            artifact: &self.artifact,
+            pad: fed.pads(&self.signature, self.artifact.kind),
+            largest: true,
+            limit: workspace.limits.request,
+            manifest: &workspace.manifest,
+        };
+        let ran = fed.ask(&mut self.worker, &asked, shelf)?;
+        Ok(Ran { layers: self.worker.layers()?, ..ran })
     }
 
     /// Runs `input` in one batch, of whatever size.
@@ -129,12 +136,22 @@ impl OpenCell {
 
     /// Measures `input` in the cell's batches; a rest that fills no batch is left out.
     pub fn measure(&mut self, input: &Tensor, contract: &TimingContract) -> Result<Measurement> {
+        self.measure_laid_out(&input.into(), &BatchAxes::default(), contract)
+    }
+
+    /// As [`OpenCell::measure`], of all inputs, with samples where `axes` says.
+    pub(super) fn measure_laid_out(
+        &mut self,
+        feeds: &Feeds,
+        axes: &BatchAxes,
+        contract: &TimingContract,
+    ) -> Result<Measurement> {
         let batch = self.id.batch as usize;
-        let whole = input.batch() / batch * batch;
+        let whole = feeds.batch() / batch * batch;
         if whole == 0 {
-            return Err(Error::invalid(format!("{} samples fill no batch of {batch}", input.batch())));
+            return Err(Error::invalid(format!("{} samples fill no batch of {batch}", feeds.batch())));
         }
-        self.worker.measure(&input.first(whole)?, batch, contract)
+        self.worker.measure_laid_out(&feeds.first(whole)?, batch, axes, contract)
     }
 }
 

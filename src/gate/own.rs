@@ -1,7 +1,7 @@
 //! Files of the project's own in place of what would be converted: what they have to take and answer, and how they are judged.
 
 use super::border::Declared;
-use super::values::Ran;
+use super::judging::Answered;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::check::scales::{ScaleProof, Unchecked};
@@ -73,8 +73,8 @@ pub(super) fn unheld() -> ScaleProof {
 
 /// Floats that a file of the project's own answers in another float type, as the reference has them: half precision widens exactly.
 /// What trtgate converts keeps the model's types, and is held to them.
-pub(super) fn in_types_of(ran: &mut Ran, reference: &[Answers]) {
-    for answers in ran.outputs.iter_mut().chain(&mut ran.turned) {
+pub(super) fn in_types_of(ran: &mut Answered, reference: &[Answers]) {
+    for answers in ran.outputs.iter_mut().chain(&mut ran.again) {
         let wanted = reference.iter().find(|wanted| wanted.name() == answers.name()).and_then(element_type);
         let Some(wanted) = wanted else { continue };
         let widen = |tensor: &mut Tensor| {

@@ -1,5 +1,7 @@
 //! What left the range of half precision, for FP16 cells that failed: looked for once, told in each.
 
+use std::borrow::Cow;
+
 use super::execute::Artifacts;
 use super::runs::{Outcome, RawCell};
 use super::workspace::Workspace;
@@ -56,7 +58,8 @@ fn first(workspace: &Workspace, raw: &[RawCell], cells: &[CellReport]) -> Vec<us
     let failures = || raw.iter().zip(cells).filter(|(_, cell)| failed(cell));
     let not_finite = failures().flat_map(|(raw, _)| {
         let Outcome::Ran(ran) = &raw.outcome else { return Vec::new() };
-        let Ok(outputs) = select_output(ran.outputs.clone(), &workspace.manifest.output.name) else {
+        let outputs = ran.outputs.tensors().map(Cow::into_owned);
+        let Ok(outputs) = outputs.and_then(|all| select_output(all, &workspace.manifest.output.name)) else {
             return Vec::new();
         };
         let bad = |row: &usize| outputs.row(*row).is_some_and(|row| row.iter().any(|value| !value.is_finite()));

@@ -37,7 +37,7 @@ pub(super) fn explain(
     if report.status != Status::Fail {
         return;
     }
-    let Ok(exact) = select_output(exact.clone(), &actual.name) else { return };
+    let Ok(exact) = exact.tensors().and_then(|exact| select_output(exact.into_owned(), &actual.name)) else { return };
     // Bit by bit, so that a NaN is no difference.
     if exact.values.is_bit_equal(&actual.values) {
         return;

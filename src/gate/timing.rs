@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::comparison::{Terms, compare};
-use crate::check::ladder::{Check, Ladder, Row};
-use crate::check::leads::NaturalLeads;
-use crate::check::pair::{OutputPair, select_output};
+use crate::check::ladder::{Check, Ladder};
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::findings::{CellReport, Machine};
-use crate::gate::assemble::confident_allowed;
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
 use crate::measure::bench::{self, Bench, BenchCell, BenchContext, BuiltArtifact, CellMeasurer};
 use crate::measure::thresholds::Thresholds;
-use crate::tensor::Tensor;
+use crate::tensor::{BatchAxes, Feeds, Tensor};
 use crate::timing::contract::{Measurement, TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Status};
+
+mod held;
+
+pub use held::{Expected, Scores, Tasks};
 
 /// Distinct batches that a measurement cycles through, so that no cache holds one batch's answers for the next.
 const BATCHES_IN_TURN: usize = 8;
@@ -59,22 +59,14 @@ impl TimingOptions {
     }
 }
 
-/// What outputs that were made while the clock ran are held to.
-#[derive(Clone, Debug)]
-pub struct Expected {
-    /// The reference's outputs, in the probes' order.
-    pub reference: Tensor,
-    /// Its leads on ordinary inputs.
-    pub natural: NaturalLeads,
-}
-
 /// Measures the cells of a workspace; what a measurement's timed loop answered is held to the reference.
 pub struct WorkspaceMeasurer<'a> {
     workspace: &'a Workspace,
     ladder: Ladder,
-    probes: Tensor,
+    /// What a classifier is fed.
+    probes: Option<Feeds>,
     /// What timed outputs are checked by.
-    expected: Option<Expected>,
+    expected: Option<Expected<'a>>,
     throttled: BTreeMap<CellId, Vec<String>>,
     artifacts: BTreeMap<CellId, ArtifactRecord>,
     /// Digests of the artifacts that were judged, by the cell that they were judged for.
@@ -82,14 +74,19 @@ pub struct WorkspaceMeasurer<'a> {
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
-    /// A measurer of `cells` on the workspace's probes; the cells' artifacts have been judged. `expected` holds the probes'
-    /// right answers, where they are known.
+    /// A measurer of `cells` on the workspace's samples; the cells' artifacts have been judged. `expected` holds the right answers
+    /// to them, where they are known.
     ///
     /// # Errors
     /// If the probes cannot be read.
-    pub fn new(workspace: &'a Workspace, cells: &[BenchCell], expected: Option<Expected>) -> Result<Self> {
-        let probes = workspace.probes()?.samples()?;
-        let probes = probes.tensor(0..probes.len())?;
+    pub fn new(workspace: &'a Workspace, cells: &[BenchCell], expected: Option<Expected<'a>>) -> Result<Self> {
+        let probes = match workspace.manifest.interface {
+            None => {
+                let probes = workspace.probes()?.samples()?;
+                Some(probes.tensor(0..probes.len())?.into())
+            }
+            Some(_) => None,
+        };
         Ok(Self {
             workspace,
             ladder: Ladder::built_in()?.with_losses(&workspace.manifest.losses_allowed),
@@ -104,32 +101,34 @@ impl<'a> WorkspaceMeasurer<'a> {
         })
     }
 
-    /// Enough samples for the batches that take turns: the probes, repeated where they are too few.
-    fn samples(&self, batch: usize) -> Result<Tensor> {
-        let wanted = batch * BATCHES_IN_TURN;
-        let have = self.probes.batch();
-        if have >= wanted {
-            return self.probes.first(wanted);
-        }
-        let count = if have >= batch { have / batch * batch } else { batch };
-        self.probes.samples((0..count).map(|row| row % have.max(1)))
+    /// What a cell is fed, and where its samples lie.
+    fn fed(&self, cell: &CellId) -> Result<(&Feeds, BatchAxes)> {
+        let found = match (&self.expected, &self.probes) {
+            (Some(Expected::Tasks(tasks)), _) => {
+                tasks.fed.at(cell.shape.as_ref()).map(|feeds| (feeds, tasks.fed.axes.clone()))
+            }
+            (_, probes) => probes.as_ref().map(|probes| (probes, BatchAxes::default())),
+        };
+        found.ok_or_else(|| Error::invalid(format!("there is nothing to feed `{cell}`")))
     }
 
-    /// What is fast must be right: the outputs that were made while the clock ran, against the reference.
+    /// What is fed under the clock. Whatever it answers has to be known: of a model of several inputs, the first samples are.
+    fn samples(&self, cell: &CellId) -> Result<(Feeds, BatchAxes)> {
+        let (feeds, axes) = self.fed(cell)?;
+        in_turn(feeds, cell.batch as usize).map(|feeds| (feeds, axes))
+    }
+
+    /// The outputs that were made while the clock ran, against the reference.
     fn check(&self, cell: &CellId, measurement: &Measurement) -> Result<()> {
         let Some(expected) = &self.expected else { return Ok(()) };
-        let batch = cell.batch as usize;
-        let columns = expected.reference.row_len();
-        let wanted = &self.workspace.manifest.output.name;
-        let mut outputs: Vec<f32> = Vec::new();
-        for made in &measurement.outputs {
-            outputs.extend(select_output(made.clone(), wanted)?.into_floats());
-        }
-        let samples = outputs.len() / columns.max(1);
-        if samples == 0 || !samples.is_multiple_of(batch) {
+        let made = &measurement.outputs;
+        let of = |outputs: &Vec<Tensor>| expected.samples_in(&self.workspace.manifest, outputs);
+        let samples = made.iter().map(of).sum::<Result<usize>>()?;
+        if samples == 0 || !samples.is_multiple_of(cell.batch as usize) {
             return Err(Error::failed("the measurement gave no outputs to check"));
         }
-        self.hold_to_reference(cell, expected, &outputs, "outputs made while the clock ran")
+        let what = "outputs made while the clock ran";
+        expected.hold(&self.workspace.manifest, &self.ladder, cell, made, what)
     }
 
     /// An engine with more profiles, for several contexts, is another one than was judged: it is judged before it is timed.
@@ -141,9 +140,9 @@ impl<'a> WorkspaceMeasurer<'a> {
         }
         let of_it =
             |error: Error| error.context("the engine that is to be timed, not the one that was judged, is wrong");
-        let outputs = open.run(&self.probes)?.outputs;
-        let outputs = select_output(outputs, &self.workspace.manifest.output.name).map_err(of_it)?;
-        self.hold_to_reference(cell, expected, &outputs.floats(), "its outputs").map_err(of_it)?;
+        let (feeds, axes) = self.fed(cell)?;
+        let outputs = open.run_laid_out(feeds, &axes)?.outputs;
+        expected.hold(&self.workspace.manifest, &self.ladder, cell, &[outputs], "its outputs").map_err(of_it)?;
         let row = self.ladder.row(cell.runtime.library, cell.precision)?;
         if row.gates(Check::PrecisionProof) {
             let layers = open.layers()?.unwrap_or_default();
@@ -156,35 +155,16 @@ impl<'a> WorkspaceMeasurer<'a> {
         self.judged.insert((cell.clone(), digest));
         Ok(())
     }
+}
 
-    /// Holds `outputs`, of the probes in order and again from the first, to the reference; `what` names them.
-    fn hold_to_reference(&self, cell: &CellId, expected: &Expected, outputs: &[f32], what: &str) -> Result<()> {
-        let Expected { reference, natural } = expected;
-        let columns = reference.row_len();
-        let samples = outputs.len() / columns.max(1);
-        let expected: Vec<f32> = reference.floats().iter().copied().cycle().take(samples * columns).collect();
-        let pair = OutputPair::new(&expected, outputs, samples, columns)
-            .map_err(|error| error.context(format!("{what} cannot be compared")))?;
-        let row = self.ladder.row(cell.runtime.library, cell.precision)?;
-        // The clock may run over a few probes, whose errors are not those of all of them.
-        let row = Row { limits: row.limits.of_few(samples), ..row.clone() };
-        let manifest = &self.workspace.manifest;
-        let terms = Terms {
-            kind: manifest.output.kind,
-            row: &row,
-            natural,
-            confident_allowed: confident_allowed(manifest, cell.precision),
-            batch: Some(cell.batch),
-        };
-        let compared = compare(&pair, &terms)?;
-        match (compared.status(), compared.fault()) {
-            (Status::Pass, _) => Ok(()),
-            (_, fault) => {
-                let fault = fault.unwrap_or_else(|| "they cannot be judged".to_owned());
-                Err(Error::failed(format!("{what} are wrong: {fault}")))
-            }
-        }
+/// Enough samples for the batches that take turns: all of `feeds`, repeated where they are too few.
+fn in_turn(feeds: &Feeds, batch: usize) -> Result<Feeds> {
+    let (wanted, have) = (batch * BATCHES_IN_TURN, feeds.batch());
+    if have >= wanted {
+        return feeds.first(wanted);
     }
+    let count = if have >= batch { have / batch * batch } else { batch };
+    feeds.samples((0..count).map(|row| row % have.max(1)))
 }
 
 impl CellMeasurer for WorkspaceMeasurer<'_> {
@@ -192,7 +172,8 @@ impl CellMeasurer for WorkspaceMeasurer<'_> {
         // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
         let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams)?;
         self.judge(cell, &mut open)?;
-        let measurement = open.measure(&self.samples(cell.batch as usize)?, contract)?;
+        let (feeds, axes) = self.samples(cell)?;
+        let measurement = open.measure_laid_out(&feeds, &axes, contract)?;
         self.check(cell, &measurement)?;
         let throttled = measurement.device.as_ref().map_or_else(Vec::new, |device| {
             [&device.before, &device.after]
@@ -293,7 +274,7 @@ impl<'a> Timing<'a> {
     ///
     /// # Errors
     /// If a baseline cannot be read.
-    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], expected: Option<Expected>) -> Result<Bench> {
+    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], expected: Option<Expected<'_>>) -> Result<Bench> {
         let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, expected)?;
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));

@@ -16,6 +16,7 @@ use crate::gate::engine::Site;
 use crate::gate::execute::{Artifacts, Inputs, execute};
 use crate::gate::runs::RawCell;
 use crate::gate::runs::classifier::Samples;
+use crate::gate::runs::shelf::{ROOM, Shelf};
 use crate::gate::samples::LabelledData;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, Manifest};
@@ -141,8 +142,7 @@ impl Workshop {
     /// Runs the plan with `fakes` as its workers.
     pub(crate) fn run(&self, fakes: &Arc<Fakes>) -> Vec<RawCell> {
         let program = fakes.program();
-        let samples =
-            Samples { probes: self.probes.clone(), labelled: self.labelled.clone(), fresh: self.fresh.clone() };
+        let fed = Samples { probes: self.probes.clone(), labelled: self.labelled.clone(), fresh: self.fresh.clone() };
         let site = Site {
             store: &self.store,
             options: EngineOptions::default(),
@@ -157,7 +157,8 @@ impl Workshop {
             site: &site,
             artifacts: &self.artifacts,
             saturation: &self.saturation,
-            samples: &samples,
+            fed: &fed,
+            shelf: Shelf::new(self.store.root().to_owned(), ROOM),
             program: &program,
             limits: self.limits,
             step: Mutex::new(Quiet.begin("")),

@@ -23,6 +23,7 @@ use crate::gate::natural::{self, Natural};
 use crate::gate::own;
 use crate::gate::reference::Fault;
 use crate::gate::samples;
+use crate::gate::several;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
@@ -446,7 +447,7 @@ impl Workspace {
         Ok(natural)
     }
 
-    /// The calibration samples as an npy file, made on first use.
+    /// The calibration samples as an npy file, or as an archive of one for each of several inputs, made on first use.
     ///
     /// # Errors
     /// If they cannot be read or made.
@@ -461,7 +462,10 @@ impl Workspace {
         };
         let path = match carried {
             Some(path) => path,
-            None => samples::calibration(self, &self.probes()?)?,
+            None => match &self.manifest.interface {
+                Some(interface) => several::calibration::calibration(self, interface)?,
+                None => samples::calibration(self, &self.probes()?)?,
+            },
         };
         *known = Some(path.clone());
         Ok(path)

@@ -173,17 +173,21 @@ where
     let named = !raw.matrix.runtimes.is_empty();
     let mut matrix = matrix::read(source, raw.matrix.runtimes, &model.source, &raw.artifacts)?;
     if several {
-        // What is calibrated is fed one input of floats; a file of one's own was calibrated elsewhere.
-        let made = |library: Library, precision: Precision| match precision {
-            Precision::Int8 => artifacts::brings(&raw.artifacts, library, precision),
-            other => other != Precision::Int8Calibrated,
-        };
-        if named && !matrix.iter().all(|row| row.precisions.iter().all(|precision| made(row.library, *precision))) {
+        // TensorRT's own calibration is fed one input of floats.
+        let calibrated = |precision: &Precision| *precision == Precision::Int8Calibrated;
+        if named && matrix.iter().any(|row| row.precisions.iter().any(calibrated)) {
             return Err(source
-                .error(0..0, "INT8 of a model with `[[input]]` is not made yet")
-                .hint("take `int8` and `int8-calibrated` out of `[matrix.runtimes]`, or name a file of your own: `int8` under `[artifacts]`"));
+                .error(0..0, "`int8-calibrated` of a model with `[[input]]` is not made yet")
+                .hint("take it out of `[matrix.runtimes]`; `int8` has its pairs in the graph"));
         }
-        matrix.iter_mut().for_each(|row| row.precisions.retain(|precision| made(row.library, *precision)));
+        // Few models of several inputs keep within limits in 8 bits: it is asked for by name.
+        let asked = |library: Library, precision: Precision| {
+            named || precision != Precision::Int8 || artifacts::brings(&raw.artifacts, library, precision)
+        };
+        matrix.iter_mut().for_each(|row| {
+            let library = row.library;
+            row.precisions.retain(|precision| asked(library, *precision) && !calibrated(precision));
+        });
     }
     let artifacts = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;

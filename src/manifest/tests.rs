@@ -187,10 +187,10 @@ fn inputs_and_outputs_are_read_by_name() {
     "`iou` lies between 0 and 1"
 )]
 #[case::size("shape = [8]", "shape = [0]", "no dimension of a sample may be 0")]
-#[case::int8(
+#[case::calibrated(
     "[[output]]",
-    "[matrix.runtimes]\nonnxruntime = [\"int8\"]\n[[output]]",
-    "INT8 of a model with `[[input]]` is not made yet"
+    "[matrix.runtimes]\ntensorrt = [\"int8-calibrated\"]\n[[output]]",
+    "`int8-calibrated` of a model with `[[input]]` is not made yet"
 )]
 #[case::saved_model("onnx = \"m.onnx\"", "saved-model = \"m\"", "needs a model in `onnx`")]
 #[case::key("shared = true", "shard = true", "unknown field `shard`")]

@@ -1,7 +1,8 @@
 //! Stored baselines: one file a series, appended to and never overwritten.
 //!
 //! ```text
-//! baselines/<device>/<model>/<runtime>/<precision>-batch-<N>-<mode>.json     samples per second of a cell
+//! baselines/<device>/<model>/<runtime>/<precision>-batch-<N>-<mode>.json     samples per second of a cell; of one at a shape,
+//!                                          <precision>-batch-<N>-height-480-width-640-<mode>.json
 //! baselines/<device>/<model>/<runtime>/ratio-<name>-<mode>.json              a quotient inside one run
 //! baselines/<device>/<model>/<runtime>/<precision>-size.json                 bytes of what was built and not run
 //! ```
@@ -269,7 +270,8 @@ impl BaselineStore {
 
     /// The file of a cell's series. `device` and `model` become part of the path as slugs.
     pub fn cell_path(&self, device: &str, model: &str, cell: &CellId, mode: TimingMode) -> PathBuf {
-        let file = format!("{}-batch-{}-{}.json", cell.precision, cell.batch, mode_name(mode));
+        let at = cell.shape.as_ref().map(|shape| format!("-{}", slug(&shape.to_string()))).unwrap_or_default();
+        let file = format!("{}-batch-{}{at}-{}.json", cell.precision, cell.batch, mode_name(mode));
         self.folder(device, model, &cell.runtime.to_string()).join(file)
     }
 

@@ -204,7 +204,19 @@ impl Worker {
 
     /// Measures `feeds`, `batch` samples at a time. The time limit grows by twice what the contract asks for.
     pub fn measure(&mut self, feeds: &impl Feed, batch: usize, contract: &TimingContract) -> Result<Measurement> {
-        let request = Request::Measure { feeds: FeedsHeader::of(feeds), batch, contract: contract.clone() };
+        self.measure_laid_out(feeds, batch, &BatchAxes::default(), contract)
+    }
+
+    /// As [`Worker::measure`], with samples where `axes` says. Of an output that has no batch there is a tensor for each batch.
+    pub fn measure_laid_out(
+        &mut self,
+        feeds: &impl Feed,
+        batch: usize,
+        axes: &BatchAxes,
+        contract: &TimingContract,
+    ) -> Result<Measurement> {
+        let header = FeedsHeader::of(feeds);
+        let request = Request::Measure { feeds: header, batch, axes: axes.clone(), contract: contract.clone() };
         let asked = Duration::from_millis(contract.warm_up_milliseconds + contract.duration_milliseconds);
         let limit = self.limits.request.saturating_add(asked.saturating_mul(2));
         match self.ask("measure", &request, &values_of(feeds), limit)? {

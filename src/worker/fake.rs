@@ -411,9 +411,9 @@ pub(crate) fn built(request: &BuildRequest) -> io::Result<BuildOutcome> {
     })
 }
 
-type Answer = dyn FnMut(&Tensor) -> Result<Vec<Tensor>>;
+type Answer = dyn FnMut(&Feeds) -> Result<Vec<Tensor>>;
 
-/// A session that answers by a function of its input: one input, one output, every batch.
+/// A session that answers by a function of what it is fed.
 pub(crate) struct FakeSession {
     signature: Signature,
     layers: Option<Vec<Layer>>,
@@ -421,18 +421,30 @@ pub(crate) struct FakeSession {
 }
 
 impl FakeSession {
-    /// A session of `input` and `output` (the shapes of a sample), whose heavy layer computes in `precision`.
+    /// A session of `input` and `output` (the shapes of a sample), whose heavy layer computes in `precision`, for every batch.
     pub(crate) fn new(
         (input, shape): (&str, &[usize]),
         (output, classes): (&str, usize),
         precision: Option<&str>,
-        answer: impl FnMut(&Tensor) -> Result<Vec<Tensor>> + 'static,
+        mut answer: impl FnMut(&Tensor) -> Result<Vec<Tensor>> + 'static,
     ) -> Self {
         let spec = |name: &str, shape: &[usize]| TensorSpec {
             name: name.to_owned(),
             element_type: ElementType::Float32,
             shape: std::iter::once(None).chain(shape.iter().map(|&size| Some(size))).collect(),
         };
+        let signature = Signature { inputs: vec![spec(input, shape)], outputs: vec![spec(output, &[classes])] };
+        Self::of(signature, precision, move |feeds| {
+            answer(feeds.with_samples().first().ok_or_else(|| Error::failed("nothing is fed"))?)
+        })
+    }
+
+    /// A session of `signature`, whose heavy layer computes in `precision`.
+    pub(crate) fn of(
+        signature: Signature,
+        precision: Option<&str>,
+        answer: impl FnMut(&Feeds) -> Result<Vec<Tensor>> + 'static,
+    ) -> Self {
         let layer = |precision: &str| Layer {
             name: "conv".to_owned(),
             kind: "Conv".to_owned(),
@@ -441,13 +453,9 @@ impl FakeSession {
             tactic: None,
             inside: false,
             compute: true,
-            outputs: vec![output.to_owned()],
+            outputs: signature.outputs.iter().map(|output| output.name.clone()).collect(),
         };
-        Self {
-            signature: Signature { inputs: vec![spec(input, shape)], outputs: vec![spec(output, &[classes])] },
-            layers: precision.map(|precision| vec![layer(precision)]),
-            answer: Box::new(answer),
-        }
+        Self { layers: precision.map(|precision| vec![layer(precision)]), signature, answer: Box::new(answer) }
     }
 
     /// The same for batches of this size only.
@@ -464,8 +472,7 @@ impl Session for FakeSession {
     }
 
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
-        let input = feeds.with_samples().first().ok_or_else(|| Error::failed("nothing is fed"))?;
-        (self.answer)(input)
+        (self.answer)(feeds)
     }
 
     fn transfers(&self) -> TransferCount {

@@ -52,8 +52,8 @@ pub(crate) enum Request {
     Survey { feeds: FeedsHeader, batch: usize },
     /// Layers of the loaded artifact.
     Layers,
-    /// Measure the samples that follow, `batch` at a time.
-    Measure { feeds: FeedsHeader, batch: usize, contract: TimingContract },
+    /// Measure the samples that follow, `batch` at a time, in tensors laid out by `axes`.
+    Measure { feeds: FeedsHeader, batch: usize, axes: BatchAxes, contract: TimingContract },
     /// Build an engine.
     Build(Box<crate::runtime::tensorrt::BuildRequest>),
 }

@@ -112,13 +112,19 @@ impl State {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
             }
-            Request::Measure { feeds, batch, contract } => {
+            Request::Measure { feeds, batch, axes, contract } => {
                 self.faults.before("measure");
                 let batches = batches(&fed(&feeds, tensors)?, batch)?;
+                hold_one_by_one(&axes, batch)?;
+                let batches = batches.iter().map(|part| axes.lay_out(part)).collect::<Result<Vec<_>>>()?;
                 let slowdown = self.faults.slowdown("measure");
                 let mut measurement = self.session()?.measure(&batches, &contract)?;
                 slow_down(&mut measurement, slowdown);
-                let (batches, outputs) = (measurement.outputs.len(), std::mem::take(&mut measurement.outputs).concat());
+                let outputs = std::mem::take(&mut measurement.outputs);
+                let batches = outputs.len();
+                let outputs =
+                    outputs.into_iter().map(|outputs| axes.bring_first(outputs)).collect::<Result<Vec<_>>>()?;
+                let outputs = outputs.concat();
                 let headers = outputs.iter().map(TensorHeader::of).collect();
                 Ok((Reply::Measured { measurement, batches, outputs: headers }, outputs))
             }
@@ -171,11 +177,7 @@ impl State {
         let before = session.transfers();
         let start = Instant::now();
         let mut outputs: Vec<Tensor> = Vec::new();
-        if axes.one_by_one() && batch != 1 {
-            return Err(Error::invalid(format!(
-                "a model without a batch is run sample by sample, not {batch} at once"
-            )));
-        }
+        hold_one_by_one(axes, batch)?;
         // Of outputs without a batch, a tensor for each sample.
         let mut apart: Vec<Tensor> = Vec::new();
         let mut answer = |part: &Feeds| axes.bring_first(session.run(&axes.lay_out(part)?)?);
@@ -200,6 +202,14 @@ impl State {
         let headers = outputs.iter().map(TensorHeader::of).collect();
         Ok((Reply::Outputs { outputs: headers, seconds, transfers }, outputs))
     }
+}
+
+/// Holds a model without a batch to one sample at a time.
+fn hold_one_by_one(axes: &BatchAxes, batch: usize) -> Result<()> {
+    if axes.one_by_one() && batch != 1 {
+        return Err(Error::invalid(format!("a model without a batch is run sample by sample, not {batch} at once")));
+    }
+    Ok(())
 }
 
 /// Makes every time of a measurement `factor` times as long.

@@ -14,6 +14,7 @@ Two files, with the same scales and the same integers at every pair that both ha
 
 import argparse
 import copy
+import json
 import logging
 import os
 import tempfile
@@ -27,15 +28,15 @@ import operators
 QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"]
 
 
-def reader(name, samples, batch):
-    """Hands the samples to the calibrator, `batch` at a time."""
+def reader(count, batch, part):
+    """Hands `count` samples to the calibrator, `batch` at a time: what `part` makes of the first and the last of them."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):
         """One range of batches after another, so that only one batch of inner tensors is in memory at once."""
 
         def __init__(self):
-            self.starts = list(range(0, len(samples), batch))
+            self.starts = list(range(0, count, batch))
             self.pending = iter(())
 
         def __len__(self):
@@ -46,7 +47,7 @@ def reader(name, samples, batch):
 
         def get_next(self):
             start = next(self.pending, None)
-            return None if start is None else {name: samples[start : start + batch]}
+            return None if start is None else part(start, start + batch)
 
     return Reader()
 
@@ -309,10 +310,71 @@ def for_processors(model, positive_inputs):
     graph.initializer.extend(initializers)
 
 
+class Samples:
+    """What the graph is calibrated on: of one input, the array of a file; of several, an archive of arrays.
+
+    `inputs` describes several: name, the axis along which the samples lie (None where there is no batch), and whether the array is
+    the same for every sample. Arrays are called by their places, and have their samples first.
+    """
+
+    def __init__(self, model, arguments):
+        if arguments.inputs:
+            self.of_several(model, arguments)
+        else:
+            self.of_one(model, arguments)
+
+    def of_one(self, model, arguments):
+        name, self.shape = common.only_input(model)
+        samples = common.load_samples(arguments.calibration, self.shape, int(arguments.fewest))
+        self.batch = self.shape[0] or 64
+        self.count = len(samples) // self.batch * self.batch if self.shape[0] else len(samples)
+        self.inputs = [(name, samples[: self.count], 0, False)]
+
+    def of_several(self, model, arguments):
+        import numpy
+
+        self.shape = None
+        archive = numpy.load(arguments.calibration, allow_pickle=False)
+        self.inputs = [
+            (given["name"], archive[str(place)], given["axis"], given["shared"])
+            for place, given in enumerate(json.loads(arguments.inputs))
+        ]
+        self.count = min(len(values) for _, values, _, shared in self.inputs if not shared)
+        declared = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+        fixed = set()
+        for name, _, axis, shared in self.inputs:
+            if not shared and axis is not None and declared[name][axis].dim_value > 0:
+                fixed.add(declared[name][axis].dim_value)
+        whole = any(axis is None and not shared for _, _, axis, shared in self.inputs)
+        # A batch of large samples would fill the memory with what stands between the layers.
+        bytes_each = sum(values[0].nbytes for _, values, _, shared in self.inputs if not shared)
+        self.batch = 1 if whole else min(fixed) if fixed else max(1, min(64, (1 << 24) // max(1, bytes_each)))
+        self.count = self.count // self.batch * self.batch if fixed else self.count
+
+    def part(self, hidden, start, end):
+        """The samples from `start` to before `end`, as the model takes them."""
+        import numpy
+
+        def of_input(values, axis, shared):
+            if shared:
+                return values
+            part = values[start : min(end, self.count)]
+            return part[0] if axis is None else numpy.ascontiguousarray(numpy.moveaxis(part, 0, axis))
+
+        return {hidden[name]: of_input(values, axis, shared) for name, values, axis, shared in self.inputs}
+
+    def never_negative(self, hidden):
+        """Names of the inputs of floats that hold no negative number."""
+        return [hidden[name] for name, values, *_ in self.inputs if values.dtype.kind == "f" and (values >= 0).all()]
+
+
 def check_operator_set(model, shape):
     """Pairs have an axis since operator set 13; older files that could be raised are by now."""
     version = common.operator_set(model)
-    _, why = operators.raised(model, [size or 2 for size in shape])
+    if shape is None:
+        why = None if version >= operators.OLDEST else "models of several inputs are not compared with their old form"
+    else:
+        _, why = operators.raised(model, [size or 2 for size in shape])
     if why:
         raise common.Unsupported(
             f"INT8 needs operator set {operators.OLDEST}, the model has {version} and cannot be raised: {why}",
@@ -353,7 +415,7 @@ def prepare(source, folder):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("source", "calibration", "method", "percentile", "fewest", "destination"):
+    for name in ("source", "calibration", "inputs", "method", "percentile", "fewest", "destination"):
         parser.add_argument(f"--{name}", required=True)
     arguments = parser.parse_args()
 
@@ -367,11 +429,8 @@ def main():
         "percentile": CalibrationMethod.Percentile,
     }
     source = common.load_onnx(arguments.source)
-    name, shape = common.only_input(source)
-    check_operator_set(source, shape)
-    samples = common.load_samples(arguments.calibration, shape, int(arguments.fewest))
-    batch = shape[0] or 64
-    samples = samples[: len(samples) // batch * batch] if shape[0] else samples
+    samples = Samples(source, arguments)
+    check_operator_set(source, samples.shape)
     graphs.part_names(source)
     graphs.name_nodes(source.graph)
     hidden = graphs.Hidden(source)
@@ -393,7 +452,7 @@ def main():
             quantize_static(
                 prepared,
                 quantised,
-                reader(hidden[name], samples, batch),
+                reader(samples.count, samples.batch, lambda start, end: samples.part(hidden, start, end)),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=QUANTISED,
                 nodes_to_exclude=excluded,
@@ -411,7 +470,7 @@ def main():
             quantise()
         model = onnx.load(quantised)
     del model.graph.value_info[:]
-    positive_inputs = [hidden[name]] if (samples >= 0).all() else []
+    positive_inputs = samples.never_negative(hidden)
     changes = (
         (for_tensorrt, "model.onnx"),
         (lambda changed: for_processors(changed, positive_inputs), "model-cpu.onnx"),

@@ -177,7 +177,7 @@ fn outputs_that_are_wrong_or_unusable_never_pass(#[case] change: fn(&mut Tensor)
     let mut raw = judging.workshop.scripted(|_| Step::Serve).0;
     for cell in &mut raw {
         let Outcome::Ran(ran) = &mut cell.outcome else { panic!("it ran") };
-        change(&mut ran.outputs[0]);
+        change(ran.outputs.first_mut().unwrap());
     }
     let cells = judging.assemble(&raw).0;
     for cell in &cells {
@@ -226,7 +226,7 @@ fn outputs_that_are_right_once_are_not_right() {
     let judging = Judging::of("onnxruntime = [\"fp32\"]");
     let mut raw = judging.workshop.scripted(|_| Step::Serve).0;
     let Outcome::Ran(ran) = &mut raw[0].outcome else { panic!("it ran") };
-    ran.trials = Err(Error::failed("it broke"));
+    ran.again = Err(Error::failed("it broke"));
     let Outcome::Ran(ran) = &mut raw[1].outcome else { panic!("it ran") };
     ran.fresh = Err(Error::failed("too many"));
     let cells = judging.assemble(&raw).0;
@@ -238,7 +238,7 @@ fn outputs_that_are_right_once_are_not_right() {
     // Where the outputs are wrong anyway, that is what is told.
     for cell in &mut raw {
         let Outcome::Ran(ran) = &mut cell.outcome else { panic!("it ran") };
-        ran.outputs[0].values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value *= 2.0);
+        ran.outputs.first_mut().unwrap().values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value *= 2.0);
     }
     let cells = judging.assemble(&raw).0;
     for cell in &cells {

@@ -9,10 +9,11 @@ use crate::convert::Artifact;
 use crate::error::{Error, Result};
 use crate::gate::execute::session_options;
 use crate::gate::open::{OpenCell, planned};
-use crate::gate::values::{Asked, run_once};
+use crate::gate::runs::interface::{answers, run_once};
 use crate::gate::workspace::Workspace;
+use crate::manifest::interface::Interface;
 use crate::runtime::SessionOptions;
-use crate::tensor::{Feeds, Values};
+use crate::tensor::{Feeds, Tensor, Values};
 use crate::vocabulary::{CellId, ShapePoint};
 use crate::worker::Worker;
 
@@ -24,7 +25,7 @@ const BETWEEN: usize = 2;
 const AGAIN: usize = 16;
 
 /// What came of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::gate) struct ShapeTrials {
     after: Option<After>,
     /// The profile that answers the cell's samples, where an engine has several.
@@ -48,6 +49,7 @@ impl ShapeTrials {
 }
 
 /// The first samples again, after another shape in the same session.
+#[derive(Clone)]
 struct After {
     shape: String,
     samples: usize,
@@ -60,43 +62,89 @@ struct After {
 /// Samples of the shape that a session answers in between.
 pub(in crate::gate) type Between<'a> = (Option<&'a ShapePoint>, &'a Feeds);
 
-/// Another shape in `open`, then the first samples as they were run `before`, in the same batches.
-///
-/// # Errors
-/// What the session refuses.
-fn after(
-    workspace: &Workspace,
-    id: &CellId,
-    asked: &Asked<'_>,
-    open: &mut OpenCell,
-    before: &[Answers],
-) -> Result<Option<After>> {
-    let Some((point, other)) = asked.between else { return Ok(None) };
-    let batch = (id.batch as usize).max(1);
-    run_once(open, asked.interface, &other.first(BETWEEN.max(batch))?)
-        .map_err(|error| error.context("in another of the shapes"))?;
-    let samples = AGAIN.next_multiple_of(batch).min(asked.feeds.batch());
-    let some = asked.feeds.first(samples)?;
-    let (again, _) = run_once(open, asked.interface, &some)?;
-    let before = before.iter().map(|answers| first(answers, samples)).collect::<Result<Vec<_>>>()?;
-    let fresh = (!judging::equal(&before, &again)).then(|| {
-        let mut fresh = OpenCell::open(workspace, id)?;
-        run_once(&mut fresh, asked.interface, &some).map(|(answers, _)| answers)
-    });
-    Ok(Some(After { shape: named(point), samples, before, again, fresh }))
+/// A cell that is asked.
+pub(in crate::gate) struct Asked<'a> {
+    pub(in crate::gate) workspace: &'a Workspace,
+    pub(in crate::gate) interface: &'a Interface,
+    pub(in crate::gate) id: &'a CellId,
+    pub(in crate::gate) feeds: &'a Feeds,
+    /// Samples of another shape, where there is one.
+    pub(in crate::gate) between: Option<Between<'a>>,
+    /// What its session was loaded from.
+    pub(in crate::gate) artifact: &'a Artifact,
 }
 
-/// The name of another shape, and the seconds of the first call after it and of the next one.
-fn change(id: &CellId, asked: &Asked<'_>, open: &mut OpenCell) -> Result<Option<(String, [f64; 2])>> {
-    let Some((point, other)) = asked.between else { return Ok(None) };
-    let batch = (id.batch as usize).max(1);
-    run_once(open, asked.interface, &other.first(batch)?)?;
-    let one = asked.feeds.first(batch)?;
-    let mut seconds = [0.0; 2];
-    for seconds in &mut seconds {
-        *seconds = run_once(open, asked.interface, &one)?.1;
+/// Runs the cell's session; the answers, and the seconds that they took.
+pub(in crate::gate) type Run<'a> = dyn FnMut(&Feeds) -> Result<(Vec<Answers>, f64)> + 'a;
+
+impl Asked<'_> {
+    /// Asks all of it of a cell whose samples were answered with `outputs` by the session behind `run` just now, the first thing
+    /// that it did.
+    ///
+    /// # Errors
+    /// What the session itself refuses; what goes wrong in others stands in the answer.
+    pub(in crate::gate) fn of(&self, outputs: &[Tensor], run: &mut Run<'_>) -> Result<ShapeTrials> {
+        let &Self { workspace, interface, id, .. } = self;
+        let mut trials = ShapeTrials { after: self.after(outputs, run)?, ..ShapeTrials::default() };
+        if !id.runtime.library.builds_engines() {
+            return Ok(trials);
+        }
+        trials.change = self.change(run)?;
+        let other = |artifact: Artifact, options: &SessionOptions| {
+            let mut open = OpenCell::open_with(workspace, id, Some(artifact), options, 1)?;
+            run_once(&mut open, interface, self.feeds).map(|(answers, _)| answers)
+        };
+        let options = session_options(&workspace.manifest);
+        let holding = interface.profiles_of(id.batch, id.shape.as_ref());
+        if interface.profiles.len() > 1 {
+            trials.first = holding.first().copied().unwrap_or(0);
+            for index in holding.into_iter().skip(1) {
+                let options = SessionOptions { profile: Some(index), ..options.clone() };
+                trials.profiles.push((index, other(self.artifact.clone(), &options)));
+            }
+        }
+        if workspace.manifest.engine.witness {
+            trials.twin = Some(static_engine(workspace, id).and_then(|twin| other(twin, &options)));
+        }
+        Ok(trials)
     }
-    Ok(Some((named(point), seconds)))
+
+    /// Another shape in the same session, then the first samples as they were run before, in the same batches.
+    ///
+    /// # Errors
+    /// What the session refuses.
+    fn after(&self, outputs: &[Tensor], run: &mut Run<'_>) -> Result<Option<After>> {
+        let Some((point, other)) = self.between else { return Ok(None) };
+        let batch = (self.id.batch as usize).max(1);
+        run(&other.first(BETWEEN.max(batch))?).map_err(|error| error.context("in another of the shapes"))?;
+        let samples = AGAIN.next_multiple_of(batch).min(self.feeds.batch());
+        let some = self.feeds.first(samples)?;
+        let (again, _) = run(&some)?;
+        let before = answers(self.interface, outputs)?;
+        let before = before.iter().map(|answers| first(answers, samples)).collect::<Result<Vec<_>>>()?;
+        let shape = named(point);
+        if judging::equal(&before, &again) {
+            // That they are says all, and takes no memory.
+            return Ok(Some(After { shape, samples, before: Vec::new(), again: Vec::new(), fresh: None }));
+        }
+        let mut fresh = OpenCell::open(self.workspace, self.id);
+        let fresh = fresh.as_mut().map_err(|error| error.clone());
+        let fresh = Some(fresh.and_then(|fresh| run_once(fresh, self.interface, &some).map(|(answers, _)| answers)));
+        Ok(Some(After { shape, samples, before, again, fresh }))
+    }
+
+    /// The name of another shape, and the seconds of the first call after it and of the next one.
+    fn change(&self, run: &mut Run<'_>) -> Result<Option<(String, [f64; 2])>> {
+        let Some((point, other)) = self.between else { return Ok(None) };
+        let batch = (self.id.batch as usize).max(1);
+        run(&other.first(batch)?)?;
+        let one = self.feeds.first(batch)?;
+        let mut seconds = [0.0; 2];
+        for seconds in &mut seconds {
+            *seconds = run(&one)?.1;
+        }
+        Ok(Some((named(point), seconds)))
+    }
 }
 
 fn named(point: Option<&ShapePoint>) -> String {
@@ -109,41 +157,6 @@ fn first(answers: &Answers, samples: usize) -> Result<Answers> {
         Answers::Rows(tensor) => Answers::Rows(tensor.first(samples)?),
         Answers::Apart(parts) => Answers::Apart(parts.iter().take(samples).cloned().collect()),
     })
-}
-
-/// Asks all of it of a cell whose samples were answered by `open` just now, the first thing that it did.
-///
-/// # Errors
-/// What the session itself refuses; what goes wrong in others stands in the answer.
-pub(in crate::gate) fn of(
-    workspace: &Workspace,
-    id: &CellId,
-    asked: &Asked<'_>,
-    open: &mut OpenCell,
-    before: &[Answers],
-) -> Result<ShapeTrials> {
-    let mut trials = ShapeTrials { after: after(workspace, id, asked, open, before)?, ..ShapeTrials::default() };
-    if !id.runtime.library.builds_engines() {
-        return Ok(trials);
-    }
-    trials.change = change(id, asked, open)?;
-    let run = |artifact: Artifact, options: &SessionOptions| {
-        let mut open = OpenCell::open_with(workspace, id, Some(artifact), options, 1)?;
-        run_once(&mut open, asked.interface, asked.feeds).map(|(answers, _)| answers)
-    };
-    let options = session_options(&workspace.manifest);
-    let holding = asked.interface.profiles_of(id.batch, id.shape.as_ref());
-    if asked.interface.profiles.len() > 1 {
-        trials.first = holding.first().copied().unwrap_or(0);
-        for index in holding.into_iter().skip(1) {
-            let options = SessionOptions { profile: Some(index), ..options.clone() };
-            trials.profiles.push((index, run(open.artifact.clone(), &options)));
-        }
-    }
-    if workspace.manifest.engine.witness {
-        trials.twin = Some(static_engine(workspace, id).and_then(|twin| run(twin, &options)));
-    }
-    Ok(trials)
 }
 
 /// A static engine of the cell's batch and shape.

@@ -112,8 +112,8 @@ fn runs_after_the_first_count_too() {
     let again = |call: &crate::worker::fake::Call<'_>| call.before == 3 && call.name() == "run";
     let (raw, _) =
         workshop.scripted(move |call| if again(call) { Step::Fail(Error::failed("once")) } else { Step::Serve });
-    assert_eq!(ran(&raw[0]).trials.as_ref().unwrap_err().message, "once");
-    assert!(ran(&raw[1]).trials.is_ok());
+    assert_eq!(ran(&raw[0]).again.as_ref().err().unwrap().message, "once");
+    assert!(ran(&raw[1]).again.is_ok());
     let (raw, _) = workshop.scripted(move |call| if again(call) { Step::Die("died") } else { Step::Serve });
     assert_eq!(told(&raw[0]), "fail at run: cannot run the samples: the worker died after 0.0 s");
 }

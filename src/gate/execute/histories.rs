@@ -13,7 +13,7 @@ use crate::worker::fake::{Fakes, Step};
 
 /// What may happen to a request.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+pub(in crate::gate) enum Event {
     Served,
     Slow(u64),
     Failed(ErrorKind),
@@ -27,7 +27,7 @@ enum Event {
     NotANumber,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(in crate::gate) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => Just(Event::Served),
         2 => (0..200_u64).prop_map(Event::Slow),
@@ -50,7 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn step(event: Event, builds: bool) -> Step {
+pub(in crate::gate) fn step(event: Event, builds: bool) -> Step {
     let served = || if builds { Step::Build } else { Step::Serve };
     match event {
         Event::Served => served(),
@@ -112,11 +112,12 @@ proptest! {
         for cell in &raw {
             match &cell.outcome {
                 Outcome::Ran(ran) => {
-                    prop_assert_eq!(ran.outputs.len(), 1);
-                    prop_assert_eq!(&ran.outputs[0].shape, &vec![PROBES, CLASSES]);
+                    let outputs = ran.outputs.tensors().unwrap();
+                    prop_assert_eq!(outputs.len(), 1);
+                    prop_assert_eq!(&outputs[0].shape, &vec![PROBES, CLASSES]);
                     // What came through whole is what was sent.
-                    let spoilt = ran.outputs[0].floats().iter().all(|value| value.is_nan());
-                    prop_assert!(spoilt || ran.outputs[0] == right);
+                    let spoilt = outputs[0].floats().iter().all(|value| value.is_nan());
+                    prop_assert!(spoilt || outputs[0] == right);
                 }
                 Outcome::Stopped { status, stage, error } => {
                     prop_assert!(*status != Status::Pass);

@@ -9,6 +9,7 @@ use super::*;
 use crate::check::agreement::answer;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::Invariance;
+use crate::gate::runs::Again;
 use crate::gate::samples::LabelledData;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session};
 use crate::runtime::{Obstacle, Session};
@@ -74,7 +75,7 @@ pub(super) fn ran(cell: &RawCell) -> &Ran {
 
 /// Whether answers depend on neither the run nor the slot, beyond what rounding is.
 fn held(ran: &Ran) -> (bool, bool) {
-    let trials = ran.trials.as_ref().unwrap();
+    let Ok(Again::Rows(trials)) = &ran.again else { panic!("it was asked again") };
     (Determinism::of(&trials.repeated, 1e-6).holds(), Invariance::of(trials, 1e-6).holds())
 }
 
@@ -89,7 +90,7 @@ fn every_planned_cell_comes_back_once_in_the_plans_order_with_its_answers() {
     assert_eq!(names(&raw), planned);
     for cell in &raw {
         let ran = ran(cell);
-        assert_eq!(ran.outputs, [answers(&workshop.probes)], "{}", cell.planned.id);
+        assert_eq!(*ran.outputs.tensors().unwrap(), [answers(&workshop.probes)], "{}", cell.planned.id);
         assert_eq!(ran.layers.as_ref().map(Vec::len), Some(1));
         assert_eq!(held(ran), (true, true), "{}", cell.planned.id);
         assert_eq!((ran.accuracy.as_ref(), ran.fresh.as_ref().unwrap()), (None, &None));
@@ -220,7 +221,7 @@ fn a_static_model_gets_whole_batches_only() {
     });
     const { assert!(!PROBES.is_multiple_of(4)) };
     for cell in &raw {
-        assert_eq!(ran(cell).outputs, [answers(&workshop.probes)]);
+        assert_eq!(*ran(cell).outputs.tensors().unwrap(), [answers(&workshop.probes)]);
     }
     // A model of any batch gets the short one as it is.
     let workshop = Workshop::new("tensorflow = [\"fp32\"]");
@@ -231,7 +232,7 @@ fn a_static_model_gets_whole_batches_only() {
         seen.fetch_min(input.batch(), Ordering::SeqCst);
         Ok(vec![answers(input)])
     });
-    assert_eq!(ran(&raw[1]).outputs, [answers(&workshop.probes)]);
+    assert_eq!(*ran(&raw[1]).outputs.tensors().unwrap(), [answers(&workshop.probes)]);
     assert_eq!(shortest.load(Ordering::SeqCst), 1);
 }
 
@@ -371,7 +372,7 @@ fn saturating_products_are_asked_for_again(
     assert_eq!(exact.load(Ordering::SeqCst), expected * raw.len());
     for cell in &raw {
         assert_eq!(ran(cell).instruction_set.as_ref().unwrap().as_str(), processor);
-        let found = ran(cell).exact.as_ref().map(|outputs| outputs[0].values.clone());
+        let found = ran(cell).exact.as_ref().map(|held| held.tensors().unwrap()[0].values.clone());
         assert_eq!(found, (expected > 0).then(|| answers(&workshop.probes).values));
     }
     assert_eq!(fakes.alive(), 0);

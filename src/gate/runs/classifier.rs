@@ -1,18 +1,16 @@
 //! What the open session of a classifier is asked, and what of it is kept.
 
-use std::time::Duration;
-
-use super::Ran;
+use super::shelf::Shelf;
+use super::{Again, Asked, Feeding, Ran};
 use crate::check::agreement::answer;
 use crate::check::pair::{check_outputs, select_output};
 use crate::check::trials::Trials;
 use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
-use crate::gate::execute::is_of_one_batch;
+use crate::gate::execute::{is_of_one_batch, is_static};
 use crate::gate::samples::LabelledData;
-use crate::manifest::Manifest;
-use crate::plan::PlannedCell;
-use crate::tensor::Tensor;
+use crate::tensor::{Signature, Tensor};
+use crate::vocabulary::{ArtifactKind, CellId};
 use crate::worker::Worker;
 
 /// What every cell of a classifier is fed.
@@ -25,23 +23,11 @@ pub(crate) struct Samples {
     pub(crate) fresh: Option<Tensor>,
 }
 
-/// The cell that is asked.
-pub(crate) struct Asked<'a> {
-    pub(crate) cell: &'a PlannedCell,
-    /// Whether a short last batch is filled up.
-    pub(crate) pad: bool,
-    /// Whether no cell of its runtime and precision has a larger batch.
-    pub(crate) largest: bool,
-    /// Longest time of one request.
-    pub(crate) limit: Duration,
-    pub(crate) manifest: &'a Manifest,
-}
-
-impl Samples {
+impl Feeding for Samples {
     /// Runs the probes in their order; then the trials, the labelled and the ordinary samples. What goes wrong in a trial or among
     /// ordinary samples is kept beside outputs that are there; a worker that dies of it takes the cell with it.
-    pub(crate) fn ask(&self, worker: &mut Worker, asked: &Asked<'_>) -> Result<Ran> {
-        let &Asked { cell, pad, largest, limit, manifest } = asked;
+    fn ask(&self, worker: &mut Worker, asked: &Asked<'_>, shelf: &Shelf) -> Result<Ran> {
+        let &Asked { cell, pad, largest, limit, manifest, .. } = asked;
         let batch = cell.id.batch as usize;
         let output = &manifest.output.name;
         let run = worker.run(&self.probes, batch, pad)?;
@@ -73,16 +59,28 @@ impl Samples {
             _ => Ok(None),
         };
         Ok(Ran {
-            outputs: run.outputs,
+            outputs: shelf.hold(run.outputs)?,
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,
             layers: None,
-            trials,
+            again: trials.map(Again::Rows),
             instruction_set: worker.instruction_set().cloned(),
             exact: None,
             accuracy,
             fresh,
         })
+    }
+
+    fn probes(&self, worker: &mut Worker, id: &CellId, pad: bool) -> Result<Vec<Tensor>> {
+        worker.run(&self.probes, id.batch as usize, pad).map(|outcome| outcome.outputs)
+    }
+
+    fn pads(&self, signature: &Signature, _kind: ArtifactKind) -> bool {
+        is_static(signature)
+    }
+
+    fn shares_sessions(&self) -> bool {
+        true
     }
 }
 

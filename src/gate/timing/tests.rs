@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::check::leads::NaturalLeads;
 use crate::gate::workshop::{CLASSES, OWN_PROBES, Project, answers, healthy, session, sound};
 use crate::runtime::{OpenRequest, Session};
 use crate::timing::device::DeviceMeasurement;
@@ -48,7 +49,7 @@ fn a_gpus_contract_is_that_of_its_mode(
 }
 
 /// What is known of the reference for the project's probes.
-fn expected(workspace: &Workspace) -> Expected {
+fn expected(workspace: &Workspace) -> Expected<'static> {
     let samples = workspace.probes().unwrap().samples().unwrap();
     let reference = answers(&samples.tensor(0..samples.len()).unwrap());
     let natural = NaturalLeads::of(
@@ -56,7 +57,7 @@ fn expected(workspace: &Workspace) -> Expected {
         CLASSES,
         workspace.manifest.output.kind,
     );
-    Expected { reference, natural: natural.unwrap() }
+    Expected::Scores(Scores { reference, natural: natural.unwrap() })
 }
 
 #[test]
@@ -64,13 +65,15 @@ fn batches_take_turns_and_few_probes_are_repeated() {
     let project = Project::new(BOTH, "");
     let workspace = project.workspace(&Fakes::of(sound, healthy));
     let measurer = WorkspaceMeasurer::new(&workspace, &[], None).unwrap();
+    let probes = measurer.probes.as_ref().unwrap().with_samples()[0].clone();
     let counts: Vec<usize> = [1, 4, 5, 6, 30, 40, 41, 100]
         .into_iter()
         .map(|batch| {
-            let taken = measurer.samples(batch).unwrap();
+            let (taken, _) = measurer.samples(&id(&format!("onnxruntime/fp32/batch-{batch}"))).unwrap();
+            let taken = taken.with_samples()[0].clone();
             assert_eq!(taken.values.len(), taken.batch() * taken.row_len());
             // Always the probes, in order and again from the first.
-            let probes = measurer.probes.floats();
+            let probes = probes.floats();
             let again = probes.iter().cycle();
             assert!(taken.floats().iter().zip(again).all(|(left, right)| left == right), "batch {batch}");
             assert!(taken.batch().is_multiple_of(batch));
@@ -78,7 +81,7 @@ fn batches_take_turns_and_few_probes_are_repeated() {
         })
         .collect();
     assert_eq!(counts, [8, 32, 40, 36, 30, 40, 41, 100]);
-    assert_eq!(measurer.probes.batch(), OWN_PROBES);
+    assert_eq!(probes.batch(), OWN_PROBES);
 }
 
 /// What is fast must be right, by the limits of the cell and of so few samples.
@@ -88,8 +91,8 @@ fn timed_outputs_are_held_to_the_reference() {
     let workspace = project.workspace(&Fakes::of(sound, healthy));
     let cell = id("onnxruntime/fp32/batch-4");
     let measurer = WorkspaceMeasurer::new(&workspace, &[], Some(expected(&workspace))).unwrap();
-    let right: Vec<Vec<f32>> =
-        expected(&workspace).reference.floats().chunks(4 * CLASSES).map(<[f32]>::to_vec).collect();
+    let Expected::Scores(scores) = expected(&workspace) else { panic!("a classifier has scores") };
+    let right: Vec<Vec<f32>> = scores.reference.floats().chunks(4 * CLASSES).map(<[f32]>::to_vec).collect();
     let check = |name: &str, outputs: Vec<Vec<f32>>| {
         let named = |values: Vec<f32>| vec![Tensor::float32(name, vec![values.len()], values).unwrap()];
         let measurement = Measurement { outputs: outputs.into_iter().map(named).collect(), ..no_measurement() };

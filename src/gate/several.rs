@@ -1,0 +1,218 @@
+//! The model of several inputs and outputs: what its cells are fed and compared with, and what its report says beside them.
+//!
+//! The reference is what the model itself answers in FP32 in this run, at the largest batch; where a golden is stored, the reference
+//! is held to that.
+
+use std::collections::BTreeMap;
+
+pub(super) mod calibration;
+
+use super::border::Declared;
+use super::brought::{self, Expected};
+use super::engine::shape_trials::name_between;
+use super::judging::{self, named_limits};
+use super::kept::{self, Kept};
+use super::open::planned;
+use super::runs::Runs;
+use super::runs::interface::Fed;
+use super::samples::reference_cell;
+use super::timing::{self, Tasks};
+use super::values::{check_outputs, plans};
+use super::workspace::Workspace;
+use super::{Conclusion, Found, RunOptions, pictures};
+use crate::check::golden::Origin;
+use crate::check::ladder::Ladder;
+use crate::error::{Error, Result};
+use crate::findings::{ModelReport, ProbeImage};
+use crate::manifest::Manifest;
+use crate::manifest::interface::Interface;
+use crate::plan::{Ability, PlannedCell};
+use crate::tensor::Feeds;
+use crate::vocabulary::{CellId, ShapePoint};
+
+/// Samples and reference of a model of several inputs.
+pub(super) struct Several<'a> {
+    pub(super) interface: &'a Interface,
+    /// What cells are fed.
+    pub(super) fed: Fed<'a>,
+    /// The stored golden, where one fits.
+    pub(super) golden: Option<Kept>,
+    /// What the model's authors expect of the samples, where they say it.
+    pub(super) expected: Option<Expected>,
+    /// Why the stored golden does not.
+    misfit: Option<String>,
+    /// Why there is no reference, by shape.
+    pub(super) missing: BTreeMap<Option<ShapePoint>, Error>,
+    /// What the report says of the model, and of the limits that the manifest names.
+    notes: Vec<String>,
+    /// What it says of the samples.
+    of_samples: Vec<String>,
+    /// What keeps the verdict from `pass` already.
+    unmet: Vec<String>,
+}
+
+impl<'a> Several<'a> {
+    /// Holds the manifest to the model, makes or takes the samples, and finds out which cells answer as the reference: those that
+    /// `plan` leaves out come second.
+    ///
+    /// # Errors
+    /// If manifest and model do not fit, or samples cannot be had.
+    pub(super) fn prepare(
+        workspace: &'a Workspace,
+        interface: &'a Interface,
+        plan: &[PlannedCell],
+        options: &RunOptions,
+    ) -> Result<(Self, Vec<PlannedCell>)> {
+        if options.data.is_some() {
+            return Err(Error::usage("models of several inputs are not held to labels yet").hint("leave out `--data`"));
+        }
+        let manifest = &workspace.manifest;
+        let declared = Declared::of(&manifest.model.source)?
+            .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
+        let signature = declared.signature();
+        check_outputs(interface, signature)?;
+        let points = interface.points();
+        let brought = brought::of(manifest, interface, signature, &points)?;
+        let (mut expected, mut unmet) = (brought.expected, Vec::new());
+        let mut points: Vec<(Option<ShapePoint>, Feeds)> = points.into_iter().zip(brought.feeds).collect();
+        let (mut golden, mut misfit) = (None, None);
+        if let [(None, feeds)] = points.as_mut_slice() {
+            match kept::of(workspace, interface, &plans(interface, signature, None)?) {
+                Ok(kept) => golden = kept,
+                Err(error) => misfit = Some(error.message),
+            }
+            if let Some(kept) = &golden {
+                // What is expected of other samples is not looked at, and that is no pass.
+                if let Some(expected) = expected.take_if(|_| *feeds != kept.feeds) {
+                    unmet.push(format!(
+                        "the expected answers in `{}` are of other samples than the golden's: `trtgate bless --fresh-probes` takes these",
+                        expected.place
+                    ));
+                }
+                feeds.clone_from(&kept.feeds);
+            }
+        }
+        let (beside, missing) = references(workspace, plan);
+        let mut notes = described(interface, &points)?;
+        let read = interface.read_outputs();
+        let ungated = signature.outputs.iter().filter(|output| !read.contains(&output.name.as_str()));
+        let ungated: Vec<String> = ungated.map(|output| format!("`{}`", output.name)).collect();
+        if !ungated.is_empty() {
+            notes.push(format!("not looked at: {}", ungated.join(", ")));
+        }
+        notes.extend(interface.told());
+        notes.extend(named_limits(interface, plan, &Ladder::built_in()?));
+        let mut of_samples = brought.notes;
+        of_samples.retain(|_| golden.is_none());
+        of_samples.extend(expected.iter().map(|expected| {
+            let place = &expected.place;
+            format!("the reference is held to the answers that its authors expect (`{place}`), as to a golden")
+        }));
+        let fed = Fed { workspace, interface, axes: interface.axes(), points };
+        Ok((Self { interface, fed, golden, expected, misfit, missing, notes, of_samples, unmet }, beside))
+    }
+
+    /// Judges what the cells answered.
+    pub(super) fn check<'b>(&'b self, manifest: &Manifest, runs: &'b Runs, ladder: &Ladder, replay: &str) -> Found<'b> {
+        let (mut cells, reference) = judging::assemble(manifest, self, runs, ladder, replay);
+        name_between(&mut cells, self.interface);
+        // Samples of other shapes have no place in the same pictures.
+        let images = match self.fed.points.first() {
+            Some((first, feeds)) if cells.iter().all(|cell| cell.shape == *first) => {
+                pictures::of(self.interface, feeds, &mut cells)
+            }
+            _ => BTreeMap::new(),
+        };
+        let expected = timing::Expected::Tasks(Tasks { interface: self.interface, fed: &self.fed, reference });
+        Found { cells, expected: Some(expected), images, ..Found::default() }
+    }
+
+    /// What the report says beside its cells.
+    pub(super) fn conclude(
+        self,
+        workspace: &Workspace,
+        options: &RunOptions,
+        own: Vec<String>,
+        probe_images: BTreeMap<usize, ProbeImage>,
+    ) -> Conclusion {
+        let manifest = &workspace.manifest;
+        let mut notes = self.notes;
+        notes.extend(own);
+        notes.extend(self.of_samples);
+        let mut unmet = self.unmet;
+        if let Some(Origin { created, reason, model_sha256, .. }) = self.golden.as_ref().map(|kept| &kept.origin) {
+            let other = if *model_sha256 == workspace.model_sha256 { "" } else { ", of another model" };
+            notes.push(format!(
+                "on the samples of the golden of {created}{other} ({reason}), which the reference is held to"
+            ));
+        } else if options.require_golden || manifest.require.golden {
+            let several = self.fed.points.len() > 1;
+            let why = if several { "none is kept of several shapes yet" } else { "there is none" };
+            unmet.push(format!("a golden is required: {}", self.misfit.as_deref().unwrap_or(why)));
+        } else {
+            unmet.extend(self.misfit);
+        }
+        if manifest.wants_accuracy() {
+            unmet.push("accuracy is required, and models of several inputs are not held to labels yet".to_owned());
+        }
+        Conclusion {
+            model: ModelReport {
+                name: manifest.model.name.clone(),
+                sha256: workspace.model_sha256.clone(),
+                ..ModelReport::default()
+            },
+            notes,
+            unmet,
+            probe_images,
+            ..Conclusion::default()
+        }
+    }
+}
+
+/// The cells of the reference that `plan` compares cells with and leaves out, one a shape, at as large a batch as any that is
+/// compared; and why there is none.
+fn references(workspace: &Workspace, plan: &[PlannedCell]) -> (Vec<PlannedCell>, BTreeMap<Option<ShapePoint>, Error>) {
+    let reference = reference_cell(&workspace.manifest);
+    let mut largest: BTreeMap<Option<ShapePoint>, u32> = BTreeMap::new();
+    for cell in plan.iter().filter(|cell| matches!(cell.ability, Ability::Run)) {
+        let batch = largest.entry(cell.id.shape.clone()).or_insert(0);
+        *batch = cell.id.batch.max(*batch);
+    }
+    let (mut beside, mut missing) = (Vec::new(), BTreeMap::new());
+    for (shape, batch) in largest {
+        let is_it = |cell: &&PlannedCell| {
+            cell.id.runtime.library == reference.runtime.library
+                && cell.id.precision == reference.precision
+                && cell.id.shape == shape
+                && matches!(cell.ability, Ability::Run)
+        };
+        if plan.iter().any(|cell| is_it(&cell)) {
+            continue;
+        }
+        match planned(workspace, &CellId { batch, shape: shape.clone(), ..reference.clone() }) {
+            Ok(cell) => beside.push(cell),
+            Err(error) => drop(missing.insert(shape, error)),
+        }
+    }
+    (beside, missing)
+}
+
+/// What is fed and compared, in sentences.
+fn described(interface: &Interface, points: &[(Option<ShapePoint>, Feeds)]) -> Result<Vec<String>> {
+    let (_, feeds) = points.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
+    let outputs = interface.outputs.iter().map(|output| format!("`{}` {}", output.name, output.task.task()));
+    let mut notes = vec![format!(
+        "{} samples of {} inputs{}; outputs by their tasks: {}",
+        feeds.batch(),
+        interface.inputs.len(),
+        if points.len() > 1 { format!(" at each of {} shapes", points.len()) } else { String::new() },
+        outputs.collect::<Vec<_>>().join(", ")
+    )];
+    if interface.axes().one_by_one() {
+        notes.push("run sample by sample: an input or output has no batch".to_owned());
+    }
+    Ok(notes)
+}
+
+#[cfg(test)]
+mod tests;
