@@ -12,6 +12,7 @@ pub mod digest;
 pub mod drill;
 pub mod error;
 pub mod explain;
+pub mod fetch;
 pub(crate) mod figure;
 pub mod files;
 pub mod findings;

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod explain;
 mod export;
+mod fetch;
 mod gate;
 mod infer;
 mod init;
@@ -116,6 +117,10 @@ pub enum Command {
     Suite(suite::SuiteArguments),
     /// Show what the cache holds and why, and clear it
     Cache(cache::CacheArguments),
+    /// Bring a complete TensorRT of a version into the cache, once its licence is accepted
+    Fetch(fetch::FetchArguments),
+    /// Pack a complete TensorRT into parts for a machine without a network
+    Pack(fetch::PackArguments),
     /// Find the first tensor that went wrong
     Explain(explain::ExplainArguments),
     /// Print completions for a shell
@@ -166,6 +171,8 @@ pub fn main() -> ExitCode {
         Command::Drill(command) => drill::run(global, command),
         Command::Suite(command) => suite::run(global, command),
         Command::Cache(command) => cache::run(global, command),
+        Command::Fetch(command) => fetch::run(global, command),
+        Command::Pack(command) => fetch::pack(global, command),
         Command::Explain(command) => explain::run(global, command),
         Command::Completions(command) => completions::run(global, command),
         Command::Man(command) => man::run(global, command),

@@ -6,6 +6,8 @@
 //! | `tensorrt-rtx-1.7`, `tensorrt-rtx-1.4` | the shared libraries of TensorRT for RTX | building engines with no GPU |
 //! | `tensorrt-lean-10`, `tensorrt-lean-11` | TensorRT's lean runtimes | running engines |
 //!
+//! Beside these lie libraries that the user had fetched (`libraries`).
+//!
 //! Each lies in the store's folder under `environments/NAME-HASH`, the hash being that of its lock file. It is made in
 //! the store's staging folder, and renamed when it is complete, which a marker file says that is written last; what a
 //! killed process left is in nobody's way. To find one takes no network and no interpreter: its marker is read, and the
@@ -14,6 +16,7 @@
 
 mod external;
 mod interpreter;
+pub mod libraries;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -91,6 +94,9 @@ pub struct Environment {
 struct Marker {
     python: Option<PathBuf>,
     site_packages: PathBuf,
+    /// Of libraries that were fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<libraries::Origin>,
 }
 
 /// Digest of the packages that `name` has or would have, without making it: that of the lock file, or that of the
@@ -130,7 +136,10 @@ pub fn look_in(store: &Store, name: &str) -> Result<Option<Environment>> {
 }
 
 /// The version of the packages that `name` holds, as its lock file pins it: of its first package.
-pub(crate) fn version(name: &str) -> Option<&'static str> {
+pub(crate) fn version(name: &str) -> Option<&str> {
+    if let Some(fetched) = libraries::version_of(name) {
+        return Some(fetched);
+    }
     lock_of(name).ok()?.text.lines().find_map(|line| line.split_once("==")?.1.split_whitespace().next())
 }
 
@@ -138,7 +147,7 @@ pub(crate) fn version(name: &str) -> Option<&'static str> {
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Its folder.
     pub directory: PathBuf,
     /// How much was held to its digest, or what is damaged.
@@ -147,10 +156,10 @@ pub struct Checked {
 
 /// Holds every file of every environment in `store` to its SHA-256; this reads all of them.
 pub fn verify_all(store: &Store) -> Vec<Checked> {
-    let here = LOCKS.iter().map(|lock| (lock, directory(store, lock))).filter(|(_, directory)| directory.exists());
-    here.map(|(lock, directory)| {
-        let outcome = whole(&directory).map_err(|damage| damaged(lock.name, &directory, &damage));
-        Checked { name: lock.name, directory, outcome }
+    let here = all(store).filter(|(_, directory)| directory.exists());
+    here.map(|(name, directory)| {
+        let outcome = whole(&directory).map_err(|damage| damaged(&name, &directory, &damage));
+        Checked { name, directory, outcome }
     })
     .collect()
 }
@@ -158,9 +167,25 @@ pub fn verify_all(store: &Store) -> Vec<Checked> {
 /// What is damaged in the environment of `store` that `file` lies in, every file looked at, or `None` if nothing is, or it
 /// lies in none. For what went wrong with `file`.
 pub fn damage_around(store: &Store, file: &Path) -> Option<Error> {
-    let mut all = LOCKS.iter().map(|lock| (lock, directory(store, lock)));
-    let (lock, directory) = all.find(|(_, directory)| file.starts_with(directory))?;
-    whole(&directory).err().map(|damage| damaged(lock.name, &directory, &damage))
+    let (name, directory) = all(store).find(|(_, directory)| file.starts_with(directory))?;
+    whole(&directory).err().map(|damage| damaged(&name, &directory, &damage))
+}
+
+/// Names and folders of everything that is or would be in `store`: environments by their lock files, and fetched libraries.
+fn all(store: &Store) -> impl Iterator<Item = (String, PathBuf)> {
+    let locked = LOCKS.iter().map(|lock| (lock.name.to_owned(), directory(store, lock)));
+    locked.chain(libraries::folders(store))
+}
+
+/// The start of a `pip install` or `pip download` command, as `what` says, of the export environment where it is here.
+///
+/// # Errors
+/// `Missing` where this machine has none.
+pub(crate) fn pip(store: &Store, what: &str) -> Result<Command> {
+    match find_in(store, EXPORT).and_then(|environment| environment.python) {
+        Some(python) => Ok(interpreter::pip_of(&python, what)),
+        None => interpreter::pip(store.limits(), what),
+    }
 }
 
 /// What is damaged in the environment `name` of `store`, by sizes and by what was written since the installation. For what
@@ -178,6 +203,9 @@ fn whole(directory: &Path) -> Result<Verified, String> {
 }
 
 fn damaged(name: &str, directory: &Path, damage: &str) -> Error {
+    if libraries::is_one(name) {
+        return libraries::damaged(name, directory, damage);
+    }
     Error::invalid(format!("the environment `{name}` is damaged: {damage}")).hint(format!(
         "run once without `--offline`, which makes it again, or remove `{}`; `trtgate doctor --verify` checks it",
         directory.display()
@@ -342,15 +370,12 @@ fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, s
         let base = interpreter::find(limits)?;
         let pip = interpreter::environment(&base, directory, limits, progress, step)?;
         install(pip, &requirements, lock, limits, progress, step)?;
-        Marker { python: Some("bin/python".into()), site_packages: base.site_packages() }
+        Marker { python: Some("bin/python".into()), site_packages: base.site_packages(), origin: None }
     } else {
-        let pip = match find_in(store, EXPORT).and_then(|environment| environment.python) {
-            Some(python) => interpreter::pip_of(&python),
-            None => interpreter::pip(limits)?,
-        };
+        let pip = pip(store, "install")?;
         let target = directory.join("site-packages");
         install(pip.arg("--target").arg(target), &requirements, lock, limits, progress, step)?;
-        Marker { python: None, site_packages: "site-packages".into() }
+        Marker { python: None, site_packages: "site-packages".into(), origin: None }
     })
 }
 

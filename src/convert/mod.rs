@@ -16,6 +16,6 @@ mod script;
 pub mod store;
 pub mod tflite;
 mod tflite_int8;
-mod tool;
+pub(crate) mod tool;
 
 pub use artifact::{Artifact, artifact};

@@ -19,6 +19,7 @@ fn libraries(name: &str) -> &'static [Library] {
     match name {
         environment::EXPORT => &[Library::Tensorflow, Library::Onnxruntime, Library::Litert],
         name if name.starts_with("tensorrt-rtx-") => &[Library::TensorrtRtx],
+        name if environment::version(name).is_some() && !name.starts_with("tensorrt-lean-") => &[Library::Tensorrt],
         _ => &[Library::TensorrtLean],
     }
 }
@@ -28,10 +29,10 @@ fn libraries(name: &str) -> &'static [Library] {
 /// `environments` are those that were found, by name and with their folders of packages.
 pub(super) fn lacking(
     store: &Store,
-    environments: &[(&'static str, Vec<PathBuf>)],
+    environments: &[(String, Vec<PathBuf>)],
     explicit: &[PathBuf],
     probes: &Probes,
-) -> Vec<(&'static str, Error)> {
+) -> Vec<(String, Error)> {
     let lacks = |name: &str, folders: &[PathBuf]| {
         libraries(name).iter().any(|library| {
             let found = probes.iter().filter(|(probed, _)| probed == library).flat_map(|(_, probe)| &probe.found);
@@ -39,7 +40,9 @@ pub(super) fn lacking(
         })
     };
     let lacking = environments.iter().filter(|(name, folders)| lacks(name, folders));
-    lacking.filter_map(|(name, folders)| Some((*name, environment::damage_around(store, folders.first()?)?))).collect()
+    lacking
+        .filter_map(|(name, folders)| Some((name.clone(), environment::damage_around(store, folders.first()?)?)))
+        .collect()
 }
 
 /// Puts the damage of the environment `name`, in `folders`, into what was found: what the user named stays, and no library of

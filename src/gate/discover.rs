@@ -50,16 +50,24 @@ pub fn discover(
         Ok(environment) => (environment, None),
         Err(error) => (None, Some(error)),
     };
-    let mut own: Vec<(&'static str, Vec<PathBuf>)> = Vec::new();
-    own.extend(environment.iter().map(|environment| (environment::EXPORT, environment.site_packages.clone())));
-    let mut damages: Vec<(&'static str, Error)> = Vec::new();
+    let mut own: Vec<(String, Vec<PathBuf>)> = Vec::new();
+    own.extend(
+        environment.iter().map(|environment| (environment::EXPORT.to_owned(), environment.site_packages.clone())),
+    );
+    let mut damages: Vec<(String, Error)> = Vec::new();
     for name in FETCHED {
         let wanted = manifest.is_some_and(|manifest| manifest.fetch.iter().any(|fetch| fetch == name));
         match packages(store, name, wanted, install, progress) {
-            Ok(found) => own.extend(found.map(|environment| (name, environment.site_packages))),
-            Err(error) if error.kind == ErrorKind::Invalid => damages.push((name, error)),
+            Ok(found) => own.extend(found.map(|environment| (name.to_owned(), environment.site_packages))),
+            Err(error) if error.kind == ErrorKind::Invalid => damages.push((name.to_owned(), error)),
             // What cannot be fetched is reported as missing by the library's own search.
             Err(error) => progress.note(&format!("could not fetch `{name}`: {error}")),
+        }
+    }
+    for (name, found) in environment::libraries::all(store) {
+        match found {
+            Ok(environment) => own.push((name, environment.site_packages)),
+            Err(error) => damages.push((name, error)),
         }
     }
     let site_packages: Vec<PathBuf> = own.iter().flat_map(|(_, folders)| folders.clone()).collect();
@@ -80,7 +88,7 @@ pub fn discover(
         probes.push((library, probe));
     }
     damages.extend(damaged::lacking(store, &own, search, &probes));
-    let found_late = damages.iter().find(|(name, _)| *name == environment::EXPORT).map(|(_, error)| error.clone());
+    let found_late = damages.iter().find(|(name, _)| name == environment::EXPORT).map(|(_, error)| error.clone());
     let (environment, environment_error) = match found_late {
         Some(error) => (None, Some(error)),
         None => (environment, environment_error),
@@ -100,7 +108,7 @@ pub fn discover(
             }
         }
     }
-    for (name, error) in damages.iter().filter(|(name, _)| *name != environment::EXPORT) {
+    for (name, error) in damages.iter().filter(|(name, _)| name != environment::EXPORT) {
         damaged::spoil(&mut probes, name, search, error);
     }
     let device = find_device(program, limits);

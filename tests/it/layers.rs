@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill", "suite"],
+    &["explain", "drill", "suite", "fetch"],
     &["cli"],
     &["fuzzing", "main"],
 ];

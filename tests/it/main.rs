@@ -39,6 +39,8 @@ mod environments;
 mod explain;
 /// What must never pass.
 mod faults;
+/// A complete TensorRT, fetched and packed.
+mod fetch;
 /// Half precision on a processor without it.
 mod half;
 mod histograms;

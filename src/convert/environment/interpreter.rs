@@ -125,17 +125,18 @@ fn no_environment(failure: Failure, base: &Interpreter) -> Error {
     ))
 }
 
-/// The start of a `pip install` command of the system, for packages that only hold libraries.
-pub(super) fn pip(limits: &ProcessLimits) -> Result<Command> {
-    PROGRAMS.iter().map(Path::new).find(|program| pip_folder(program, limits).is_some()).map(pip_of).ok_or_else(|| {
+/// The start of a `pip install` command of the system, or of another one, for packages that only hold libraries.
+pub(super) fn pip(limits: &ProcessLimits, what: &str) -> Result<Command> {
+    let program = PROGRAMS.iter().map(Path::new).find(|program| pip_folder(program, limits).is_some());
+    program.map(|program| pip_of(program, what)).ok_or_else(|| {
         Error::missing("no `pip` to fetch packages with")
             .hint("install one (Debian, Ubuntu: `apt install python3-pip`)")
     })
 }
 
-/// The start of a `pip install` command of `program`.
-pub(super) fn pip_of(program: &Path) -> Command {
-    isolated(program).args(["-m", "pip", "install"]).fetching()
+/// The start of a `pip install` command of `program`, or of another one.
+pub(super) fn pip_of(program: &Path, what: &str) -> Command {
+    isolated(program).args(["-m", "pip", what]).fetching()
 }
 
 /// Where the pip of `program` lies: any interpreter can run that folder.

@@ -38,7 +38,7 @@ fn an_environment_counts_once_its_marker_is_written() {
     assert_eq!(find_in(&store, name), None);
     let directory = pretend(&store, name);
     assert_eq!(find_in(&store, name), None);
-    finish(&directory, &Marker { python: None, site_packages: "site-packages".into() }).unwrap();
+    finish(&directory, &Marker { python: None, site_packages: "site-packages".into(), origin: None }).unwrap();
     let found = find_in(&store, name).unwrap();
     assert_eq!(found.python, None);
     assert_eq!(found.site_packages, [directory.join("site-packages")]);
@@ -64,7 +64,7 @@ fn a_damaged_environment_is_named_and_none_that_is_not_there() {
     // Complete, then without a library.
     let library = directory.join("site-packages/libnet.so");
     std::fs::write(&library, "library").unwrap();
-    finish(&directory, &Marker { python: None, site_packages: "site-packages".into() }).unwrap();
+    finish(&directory, &Marker { python: None, site_packages: "site-packages".into(), origin: None }).unwrap();
     assert!(look_in(&store, name).unwrap().is_some());
     assert_eq!(damage_around(&store, &library), None);
     std::fs::write(&library, "").unwrap();

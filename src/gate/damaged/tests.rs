@@ -85,7 +85,7 @@ fn what_lies_elsewhere_is_not_damaged() {
     for error in [Error::failed("it broke"), Error::missing("not here")] {
         assert_eq!(or_damage(&store, Path::new("/elsewhere/lib.so"), error.clone()), error);
     }
-    assert!(lacking(&store, &[("export", vec![PathBuf::from("/nowhere")])], &[], &probes()).is_empty());
+    assert!(lacking(&store, &[("export".to_owned(), vec![PathBuf::from("/nowhere")])], &[], &probes()).is_empty());
     let joined = because_of(Error::invalid("damaged").cause("one"), &Error::failed("it broke").cause("two"));
     assert_eq!(joined.causes, ["one", "it broke", "two"]);
     assert_eq!(joined.message, "damaged");
