@@ -14,6 +14,17 @@ pub enum Answers {
     Apart(Vec<Tensor>),
 }
 
+/// The order in which `samples` samples are asked again: in batches of `batch` each stands beside others than before, most of
+/// them in another slot. Where one batch holds all, they have the same neighbours in other slots.
+pub fn other_order(samples: usize, batch: usize) -> Vec<usize> {
+    let batch = batch.clamp(1, samples.max(1));
+    let groups = samples.div_ceil(batch);
+    let slots = (0..batch).flat_map(|slot| (0..groups).map(move |group| group * batch + slot));
+    let mut order: Vec<usize> = slots.filter(|&sample| sample < samples).collect();
+    order.reverse();
+    order
+}
+
 impl Answers {
     /// The answers of an output without a batch, stacked where all have one shape.
     ///
@@ -31,12 +42,15 @@ impl Answers {
         Tensor::new(name, shape, values).map(Self::Rows)
     }
 
-    /// From the last sample to the first.
+    /// Answers to samples that were asked in [`other_order`] in batches of `batch`, in the samples' own order.
     ///
     /// # Errors
     /// `Input`, where there are no rows.
-    pub fn turned(&self) -> Result<Self> {
-        self.pick(&(0..self.count()).rev().collect::<Vec<_>>())
+    pub fn turned(&self, batch: usize) -> Result<Self> {
+        let order = other_order(self.count(), batch);
+        let mut places: Vec<(usize, usize)> = order.into_iter().enumerate().map(|(place, sample)| (sample, place)).collect();
+        places.sort_unstable();
+        self.pick(&places.into_iter().map(|(_, place)| place).collect::<Vec<_>>())
     }
 
     /// Samples that are answered.
@@ -60,6 +74,14 @@ impl Answers {
                 Self::Apart(picked.ok_or_else(|| Error::input(format!("there are {} samples", parts.len())))?)
             }
         })
+    }
+
+    /// The type of its elements; `None` where there is no answer.
+    pub fn element_type(&self) -> Option<ElementType> {
+        match self {
+            Self::Rows(tensor) => Some(tensor.element_type()),
+            Self::Apart(parts) => parts.first().map(Tensor::element_type),
+        }
     }
 
     /// The output's name.
@@ -221,9 +243,41 @@ mod tests {
     #[test]
     fn turning_is_undone_by_turning() {
         for answers in [answers(&[&[1.0], &[2.0]]), answers(&[&[1.0], &[2.0, 3.0]])] {
-            assert_ne!(answers.turned().unwrap(), answers);
-            assert_eq!(answers.turned().unwrap().turned().unwrap(), answers);
+            assert_ne!(answers.turned(1).unwrap(), answers);
+            assert_eq!(answers.turned(1).unwrap().turned(1).unwrap(), answers);
             assert_eq!(answers.name(), "y");
+        }
+    }
+
+    #[rstest::rstest]
+    #[case::whole_batches(64, 8)]
+    #[case::a_last_one_that_is_not_full(30, 8)]
+    #[case::one_by_one(5, 1)]
+    #[case::one_batch(4, 8)]
+    #[case::none(0, 8)]
+    fn samples_asked_again_come_back_to_their_places(#[case] samples: usize, #[case] batch: usize) {
+        let order = other_order(samples, batch);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..samples).collect::<Vec<_>>());
+        let parts = |order: &[usize]| {
+            let part = |&sample: &usize| Tensor {
+                name: "y".to_owned(),
+                shape: vec![1],
+                values: Values::Float32(vec![sample as f32]),
+            };
+            Answers::Apart(order.iter().map(part).collect())
+        };
+        let own: Vec<usize> = (0..samples).collect();
+        assert_eq!(parts(&order).turned(batch).unwrap(), parts(&own));
+        // Nobody keeps a neighbour where there are as many batches as slots.
+        if samples == batch * batch {
+            let before = |sample: usize| sample / batch;
+            for group in order.chunks(batch) {
+                assert!(
+                    group.iter().all(|&one| group.iter().all(|&other| one == other || before(one) != before(other)))
+                );
+            }
         }
     }
 }

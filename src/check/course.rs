@@ -16,7 +16,7 @@ pub struct Course<'a> {
     pub reference: &'a [Answers],
     /// The cell's, in the order of the samples.
     pub forwards: &'a [Answers],
-    /// The cell's to the same samples fed from the last to the first, in their own order.
+    /// The cell's to the same samples asked in another order, in their own order.
     pub backwards: &'a [Answers],
     /// Samples in one call.
     pub batch: usize,

@@ -114,6 +114,11 @@ pub fn examine(reference: &Tally, classes: usize, names: &[String]) -> Finding {
     let expected = if distinct > 1 { reference.expected_without_looking() } else { 0.0 };
     let without_looking = tail(samples, correct, expected / samples as f64);
     let fits = guessing < CHANCE && (expected == 0.0 || without_looking < WITHOUT_LOOKING);
+    if let (true, Some(label), 1) = (fits, reference.of_each(|(label, _)| *label).into_keys().next(), distinct) {
+        return Finding::Suspicious(format!(
+            "all {samples} labels are class {label}: always answering it would be right on all of them"
+        ));
+    }
     if fits {
         return swapped(reference, names).map_or(Finding::Fitting, Finding::Suspicious);
     }
@@ -318,10 +323,11 @@ mod tests {
     }
 
     #[test]
-    fn one_class_alone_is_taken() {
+    fn one_class_alone_is_taken_and_told() {
         let mut tally = Tally::default();
         (0..50).for_each(|sample: u32| tally.add(3, if sample.is_multiple_of(10) { 1 } else { 3 }));
-        assert_eq!(examine(&tally, 10, &[]), Finding::Fitting);
+        let told = "all 50 labels are class 3: always answering it would be right on all of them";
+        assert_eq!(examine(&tally, 10, &[]), Finding::Suspicious(told.to_owned()));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Whole numbers and booleans are equal or wrong. Of floats, what is no number (NaN, an infinity) stands at the same places on
 //! both sides; every other element is within an absolute or a relative bound, and the noise of all of them below the signal by
 //! so many dB. Bounds are stated in the root mean square of the reference's output, so that one table serves outputs of any
-//! scale: `[[values]]` in `tolerances.toml`. What lies below the least number that a precision holds fails nothing and proves
+//! scale: `[[values]]` in `tolerances.toml`. What lies along one index of an axis, such as a detector's scores beside its
+//! coordinates, is held to its own size too (`slices`). What lies below the least number that a precision holds fails nothing and proves
 //! nothing.
 //!
 //! Tensors are read in two passes, in their own type; of all elements only the absolute errors are kept, 8 bytes each.
@@ -13,6 +14,7 @@ use crate::figure::figure;
 use crate::findings::ErrorMetrics;
 use crate::tensor::{Tensor, Values};
 
+mod slices;
 mod sums;
 
 use sums::{EXACT, Sums};
@@ -202,7 +204,7 @@ fn floats(
         )));
     }
     if found.sqnr_db >= limits.sqnr_db {
-        return Ok(None);
+        return Ok(slices::lost(reference, actual, limits, scale));
     }
     if noise <= limits.least {
         return Err(Error::invalid(format!(

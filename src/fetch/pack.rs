@@ -13,6 +13,7 @@ use crate::convert::store::Store;
 use crate::convert::tool::{self, Limit};
 use crate::digest::digest_file;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::Command;
 use crate::progress::Progress;
 
@@ -78,7 +79,7 @@ fn split(packed: &Path, folder: &Path, name: &str, most: u64) -> Result<Vec<Part
             std::fs::remove_file(entry.path()).map_err(|error| Error::io("replace", &entry.path(), error))?;
         }
     }
-    let file = File::open(packed).map_err(|error| Error::io("read", packed, error))?;
+    let file = files::plain(packed).map_err(|error| Error::io("read", packed, error))?;
     let length = file.metadata().map_err(|error| Error::io("read", packed, error))?.len();
     let count = length.div_ceil(most.max(1));
     if count > 100 {

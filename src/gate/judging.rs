@@ -244,7 +244,7 @@ pub(super) fn checks(
     let row = ladder.row(id.runtime.library, id.precision)?;
     let mut findings = Vec::new();
     let mut invariance = Vec::new();
-    let again = ran.again.iter().map(Answers::turned).collect::<Result<Vec<_>>>();
+    let again = ran.again.iter().map(|answers| answers.turned(id.batch as usize)).collect::<Result<Vec<_>>>();
     for output in &interface.outputs {
         let limits = limits(output, ladder, id)?;
         let actual = &ran.outputs;
@@ -274,6 +274,16 @@ pub(super) fn checks(
     let seen = shape_trials::Seen { interface, reference, samples, ladder, id };
     let of_shapes = shape_trials::checks(&ran.shapes, &seen, row.batch_absolute, &mut findings);
     let mut checks: Vec<CheckResult> = findings.iter().map(tasks::check).collect();
+    if tasks::all_still(reference) {
+        checks.push(CheckResult {
+            name: "samples".to_owned(),
+            status: Status::Invalid,
+            gating: true,
+            detail: format!(
+                "the reference answers all {samples} samples alike in every output: nothing was judged; feed samples that it tells apart (`values` of `[[input]]`, or `from = \"samples.npz\"`)"
+            ),
+        });
+    }
     checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
     checks.push(match &ran.layers {

@@ -28,6 +28,7 @@
 //! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
+//! | `same`      | whether the FP32 file that ran is the model                               |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet; `scout` runs it to see |
@@ -66,6 +67,7 @@ mod ranges;
 mod reading;
 mod reference;
 mod runs;
+mod same;
 pub mod samples;
 mod saturated;
 pub mod scout;
@@ -228,6 +230,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Subject::Several(several) => several.check(manifest, &runs, &ladder, &options.replay),
     };
     let Found { mut cells, expected, notes, accuracy, images } = found;
+    same::hold(workspace, &mut cells);
     cells.truncate(asked);
     let bench = match &options.timing {
         Some(timing) => Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?),

@@ -105,6 +105,8 @@ pub struct Workspace {
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
     pub(super) fresh_probes: bool,
+    /// Whether the artifacts are changed on purpose.
+    pub(super) planted: bool,
     bundle: Option<Bundle>,
     /// Files of the project's own, in place of what would be converted.
     own: Vec<Own>,
@@ -217,6 +219,7 @@ impl Workspace {
             limits,
             progress: Arc::clone(&options.progress),
             fresh_probes: options.fresh_probes,
+            planted: options.own_artifacts,
             bundle,
             own,
             engines_need_plain,
@@ -253,6 +256,7 @@ impl Workspace {
             limits: Limits::default(),
             progress: Arc::new(Quiet),
             fresh_probes: false,
+            planted: false,
             bundle: None,
             own: Vec::new(),
             engines_need_plain: false,

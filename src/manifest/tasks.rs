@@ -61,6 +61,17 @@ pub struct BoxesTask {
     pub nms: Option<f64>,
 }
 
+impl BoxesTask {
+    /// The outputs that are read beside the boxes.
+    pub fn companions(&self) -> impl Iterator<Item = &String> {
+        let names = [&self.scores, &self.labels].into_iter().flatten().filter_map(|companion| match companion {
+            Companion::Output(name) => Some(name),
+            Companion::Column(_) => None,
+        });
+        names.chain(&self.count)
+    }
+}
+
 /// Where a number of each box stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Companion {

@@ -24,6 +24,12 @@ const MANY: usize = 3;
 /// Share of pairs that have the common shift, within half of it.
 const MOST: f64 = 0.9;
 
+/// How many times as much as a box moved its overlap with another may have moved, and the least that it counts as.
+const MOVED: f64 = 3.0;
+const LEAST_MOVED: f64 = 1e-3;
+/// Overlap from which on a box of another class stands in a box's place.
+const IN_PLACE: f64 = 0.8;
+
 /// One pair of boxes.
 struct Pair {
     sample: usize,
@@ -46,6 +52,14 @@ struct Alone {
 
 pub(super) fn compare(given: &Given<'_>, task: &BoxesTask) -> Result<Found> {
     let (reference, actual) = given.sides(&given.output.name)?;
+    for name in std::iter::once(&given.output.name).chain(task.companions()) {
+        let types = given.sides(name).map(|(one, other)| (one.element_type(), other.element_type()));
+        if let Ok((Some(wanted), Some(got))) = types
+            && wanted != got
+        {
+            return Ok(Found::broken(format!("`{name}` is {got}, the reference has {wanted}")));
+        }
+    }
     let before = sets(reference, given.reference, task, given.samples).map_err(read::Flaw::of_reference)?;
     let after = match sets(actual, given.actual, task, given.samples) {
         Ok(after) => after,
@@ -162,6 +176,11 @@ fn without_match(
     band: f64,
     room: f64,
 ) -> Vec<Alone> {
+    // The box of the own side that a kept one is matched with.
+    let partner = |lost: bool, kept: usize| {
+        let pair = found.pairs.iter().find(|&&(x, y)| kept == if lost { y } else { x });
+        pair.and_then(|&(x, y)| if lost { one.boxes.get(x) } else { other.boxes.get(y) })
+    };
     let side = |lost: bool, left: &[usize], own: &Set, others: &Set| {
         let judge = |&index: &usize| {
             let detection = *own.boxes.get(index)?;
@@ -169,15 +188,26 @@ fn without_match(
             // Of a full set the next best were cut off.
             let lowest = others.boxes.iter().map(|kept| kept.score).fold(f64::INFINITY, f64::min);
             let near_cut = task.scores.is_some() && others.full && detection.score <= lowest + band;
-            // Dropped for a better one that overlaps it by about as much as is allowed.
+            // Dropped for a better one that overlaps it by about as much as is allowed: one that took its place, or one that both
+            // sides have and that moved by about what it needed to.
             let suppressed = task.nms.is_some_and(|nms| {
-                others.boxes.iter().any(|kept| {
+                others.boxes.iter().enumerate().any(|(index, kept)| {
+                    let near = |other: &Detection, room: f64| other.overlap(&detection) >= nms - room;
                     kept.class == detection.class
                         && kept.score + band >= detection.score
-                        && kept.overlap(&detection) >= nms - room
+                        && match partner(lost, index) {
+                            None => near(kept, room),
+                            Some(same) => near(same, MOVED * (1.0 - same.overlap(kept)).max(LEAST_MOVED)),
+                        }
                 })
             });
-            Some(Alone { sample, detection, lost, borderline: near_threshold || near_cut || suppressed })
+            // Of another class there, of which it was no surer.
+            let tied = detection.margin <= band
+                && others.boxes.iter().any(|kept| {
+                    kept.class != detection.class && kept.margin <= band && kept.overlap(&detection) >= IN_PLACE
+                });
+            let borderline = near_threshold || near_cut || suppressed || tied;
+            Some(Alone { sample, detection, lost, borderline })
         };
         left.iter().filter_map(judge).collect::<Vec<_>>()
     };
@@ -299,7 +329,7 @@ fn classes(alone: &[Alone]) -> Option<String> {
         let there = sure(false).find(|other| {
             other.sample == one.sample
                 && other.detection.class != one.detection.class
-                && one.detection.overlap(&other.detection) >= 0.8
+                && one.detection.overlap(&other.detection) >= IN_PLACE
         });
         changes.extend(there.map(|other| (one.detection.class, other.detection.class, one.sample)));
     }

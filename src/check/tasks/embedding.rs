@@ -13,6 +13,11 @@ const TOGETHER: f64 = 0.1;
 /// Lengths are called scaled by one factor where all lie within this share of it.
 const ONE_FACTOR: f64 = 0.1;
 
+/// Share of the energy by which vectors differ among themselves that their errors may have, in any precision: 6 dB.
+const UNTOLD: f64 = 0.25;
+/// Mean squared distance of vectors of length 1 from their mean below which the reference itself hardly tells them apart.
+const ALIKE: f64 = 1e-5;
+
 /// The vectors of one side.
 struct Vectors {
     /// Each of length 1, or of zeros.
@@ -106,6 +111,8 @@ pub(super) fn compare(given: &Given<'_>) -> Result<Found> {
             figure(pairs.shift),
             figure(limits.get("pairs"))
         ))
+    } else if let Some(words) = untold(&before, &after) {
+        Some(words)
     } else {
         pairs.lost.map(|(one, nearest)| {
             format!(
@@ -131,6 +138,27 @@ pub(super) fn compare(given: &Given<'_>) -> Result<Found> {
         confident: pairs.confident,
         error: distance(reference, actual, given.samples)?,
         shown: shown::cosines(&aparts, 1.0 - limits.get("cosine")),
+    })
+}
+
+/// Whether what tells the vectors apart is lost: of what all have in common, however long, the errors say nothing.
+fn untold(before: &Vectors, after: &Vectors) -> Option<String> {
+    let count = before.unit.len() as f64;
+    let mut mean = vec![0.0; before.unit.first()?.len()];
+    for vector in &before.unit {
+        mean.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value / count);
+    }
+    let squared = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+    let varied: f64 = before.unit.iter().map(|vector| squared(vector, &mean)).sum();
+    let noise: f64 = before.unit.iter().zip(&after.unit).map(|(one, other)| squared(one, other)).sum();
+    // Written so that a NaN is lost.
+    let kept = varied < ALIKE * count || noise <= UNTOLD * varied;
+    (!kept).then(|| {
+        format!(
+            "the vectors are hardly told apart any more: their errors are {:.0} % of what they differ by among themselves, {:.0} % is allowed",
+            100.0 * (noise / varied).sqrt(),
+            100.0 * UNTOLD.sqrt()
+        )
     })
 }
 

@@ -16,6 +16,8 @@ use crate::tensor::Tensor;
 
 /// Fewest places of a class, on either side, whose overlap is judged.
 const PLACES: usize = 50;
+/// Fewest places of a class that is missed where none of them is left.
+const GONE: usize = 8;
 /// Share of a class's places that have another's on either side where the two are called swapped.
 const SWAPPED: f64 = 0.8;
 
@@ -63,6 +65,12 @@ impl Cover {
             (either >= PLACES).then(|| (class, both as f64 / either as f64, either))
         };
         self.classes().into_iter().filter_map(overlap).min_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// A class of which nothing is left, though the reference was sure of some of its places: class, places.
+    fn vanished(&self) -> Option<(usize, usize)> {
+        let gone = self.classes().into_iter().filter(|&class| self.after(class) == 0);
+        gone.map(|class| (class, self.before(class))).filter(|(_, places)| *places >= GONE).max_by_key(|one| one.1)
     }
 
     /// Two classes that hold each other's places.
@@ -210,7 +218,11 @@ fn covered(
     let (least, limits) = (cover.least(), given.limits);
     let overlap = least.map_or(1.0, |(_, overlap, _)| overlap);
     if limits.keeps("confident", share) && limits.keeps("iou", overlap) {
-        return (overlap, None);
+        let gone = cover.vanished();
+        let words = gone.map(|(class, places)| {
+            format!("class {class} of the map is gone: the reference was sure of {places} places of it, none is left")
+        });
+        return (overlap, words);
     }
     let mut words = match cover.swapped() {
         Some((one, other)) => format!("classes {one} and {other} of the map are swapped: "),

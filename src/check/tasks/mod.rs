@@ -255,6 +255,18 @@ fn is_still(reference: &Tensor) -> bool {
     rows > 1 && (1..rows).all(|row| part(row) == first)
 }
 
+/// Whether the reference answers all of several samples alike in every one of its outputs, which then say nothing of the input.
+pub fn all_still(reference: &[Answers]) -> bool {
+    let still = |answers: &Answers| match answers {
+        Answers::Rows(tensor) => is_still(tensor),
+        Answers::Apart(parts) => {
+            let first = parts.first().map(|part| (&part.shape, &part.values));
+            parts.len() > 1 && parts.iter().all(|part| Some((&part.shape, &part.values)) == first)
+        }
+    };
+    !reference.is_empty() && reference.iter().all(still)
+}
+
 /// That nothing was judged, since the reference answers every sample alike.
 fn still(samples: usize) -> Error {
     Error::invalid(format!("the reference answers all {samples} samples alike: nothing was judged"))

@@ -14,6 +14,10 @@ use crate::findings::verdict::plural;
 use crate::manifest::OutputKind;
 use crate::tensor::Tensor;
 
+/// Fewest samples that tell whether a score follows its input.
+const TOLD: usize = 16;
+/// A score that varies by so many times what errors are allowed of all is worth following.
+const VARIES: f64 = 1.5;
 /// Share of the error's energy that one offset takes away where it is called its cause.
 const OFFSET: f64 = 0.75;
 
@@ -62,7 +66,9 @@ pub(super) fn compare(given: &Given<'_>, kind: Option<OutputKind>) -> Result<Fou
     let allowed = given.limits.get("alone") * few * typical;
     let fault = match &judged.fault {
         Some(fault) => Some(format!("{}: {fault}", cause(given, kind, reference, actual).unwrap_or_else(worst))),
-        None if size <= allowed => None,
+        None if size <= allowed => {
+            lost(&rows, &judged.measured.lead_errors, scores, given.limits.get("leads") * typical)
+        }
         None => Some(format!("{}, {} is allowed of one score", worst(), figure(allowed))),
     };
     let mut figures = judged.figures();
@@ -105,6 +111,33 @@ fn cause(given: &Given<'_>, kind: OutputKind, reference: &Tensor, actual: &Tenso
     let natural = NaturalLeads::of(&x, reference.row_len(), OutputKind::Logits).ok()?;
     let measured = rule::measure(&pair, OutputKind::Logits, &natural).ok()?;
     order(&pair, &measured, given.batch).map(|found| found.to_string())
+}
+
+/// A score that follows its input no more, in words: its errors have more than half the energy by which it varies, and it varies by
+/// more than the errors that are allowed of all, `allowed` in log-odds.
+fn lost(rows: &Rows, errors: &[f64], scores: usize, allowed: f64) -> Option<String> {
+    // Each score is a row of two: itself and its opposite.
+    let odds: Vec<f64> = rows
+        .reference
+        .chunks_exact(2)
+        .map(|pair| f64::from(pair.first().copied().unwrap_or(0.0)) - f64::from(pair.get(1).copied().unwrap_or(0.0)))
+        .collect();
+    (0..scores).find_map(|score| {
+        let of: Vec<f64> = odds.iter().skip(score).step_by(scores.max(1)).copied().collect();
+        let own = errors.iter().skip(score).step_by(scores.max(1));
+        let count = of.len().max(1) as f64;
+        let mean = of.iter().sum::<f64>() / count;
+        let varies = (of.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let error = (own.map(|error| error * error).sum::<f64>() / count).sqrt();
+        let is_lost = of.len() >= TOLD && varies > VARIES * allowed && error * error > 0.5 * varies * varies;
+        is_lost.then(|| {
+            format!(
+                "score {score} of {scores} follows its input no more: it varies by {} in log-odds, its errors are {}",
+                figure(varies),
+                figure(error)
+            )
+        })
+    })
 }
 
 /// The score that is off the most over all samples, and by how much: the root of the mean square.

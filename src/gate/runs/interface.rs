@@ -2,7 +2,7 @@
 
 use super::shelf::{Held, Shelf};
 use super::{Again, Asked, Feeding, Ran};
-use crate::check::apart::Answers;
+use crate::check::apart::{Answers, other_order};
 use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
 use crate::gate::engine::shape_trials::{self, Between};
@@ -43,8 +43,8 @@ impl Fed<'_> {
         Some((point.as_ref(), feeds))
     }
 
-    /// What the session of a cell answers when it is asked again: after another shape, and from the last sample to the first, so
-    /// that every sample has another slot and other neighbours.
+    /// What the session of a cell answers when it is asked again: after another shape, and in another order, so that every
+    /// sample has other neighbours and most have another slot.
     fn again(&self, worker: &mut Worker, asked: &Asked<'_>, outputs: &[Tensor], shelf: &Shelf) -> Result<Again> {
         let id = &asked.cell.id;
         let feeds = self.samples(id)?;
@@ -61,8 +61,8 @@ impl Fed<'_> {
             let outcome = run(feeds)?;
             Ok((answers(self.interface, &outcome.outputs)?, outcome.seconds))
         })?;
-        let backwards = feeds.samples((0..feeds.batch()).rev())?;
-        let outputs = shelf.hold(run(&backwards)?.outputs)?;
+        let others = feeds.samples(other_order(feeds.batch(), id.batch as usize).into_iter())?;
+        let outputs = shelf.hold(run(&others)?.outputs)?;
         Ok(Again::Turned { outputs, shapes: Box::new(shapes) })
     }
 }

@@ -391,7 +391,7 @@ proptest! {
             let right = [crate::check::apart::Answers::Rows(answers(feeds))];
             prop_assert_eq!(&read(several.interface, &ran.outputs).unwrap()[..], &right[..]);
             let Ok(Again::Turned { outputs: again, .. }) = &ran.again else { panic!("{} passes and was not asked again", report.id()) };
-            let turned: Vec<_> = read(several.interface, again).unwrap().iter().map(|one| one.turned().unwrap()).collect();
+            let turned: Vec<_> = read(several.interface, again).unwrap().iter().map(|one| one.turned(cell.planned.id.batch as usize).unwrap()).collect();
             prop_assert_eq!(&turned[..], &right[..]);
         }
     }

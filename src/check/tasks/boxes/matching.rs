@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn square(at: f64) -> Detection {
-        Detection { corners: [at, 0.0, at + 100.0, 100.0], score: 0.9, class: 0, row: 0 }
+        Detection { corners: [at, 0.0, at + 100.0, 100.0], score: 0.9, class: 0, margin: f64::INFINITY, row: 0 }
     }
 
     /// Edges hang together through boxes of either side, in whatever order they come.

@@ -18,6 +18,8 @@ pub(super) struct Detection {
     /// 1 where the model gives none.
     pub(super) score: f64,
     pub(super) class: i64,
+    /// How far the score is ahead of that of the next class; endless where the model gives none.
+    pub(super) margin: f64,
     /// Its row in the output.
     pub(super) row: usize,
 }
@@ -80,10 +82,13 @@ pub(super) fn sets(output: &Answers, all: &[Answers], task: &BoxesTask, samples:
         }
         let rows = part.values.len() / width;
         let (scores, labels) = (numbers(&scores, sample, rows, width)?, numbers(&labels, sample, rows, width)?);
-        let valid = counts.as_ref().and_then(|counts| counts.get(sample)).map_or(rows, |&count| count.min(rows));
+        let valid = counts.as_ref().and_then(|counts| counts.get(sample)).copied().unwrap_or(rows);
+        if valid > rows {
+            return Err(Flaw::Number(format!("the count of sample {sample} is {valid}, and it has {rows} rows")));
+        }
         let mut set = Set { boxes: Vec::new(), full: false };
         for (row, own) in part.values.to_f64().chunks_exact(width).take(valid).enumerate() {
-            let (score, best) = scores.as_ref().map_or((1.0, 0), |scores| scores.of(own, row));
+            let (score, best, margin) = scores.as_ref().map_or((1.0, 0, f64::INFINITY), |scores| scores.of(own, row));
             let class = labels.as_ref().map_or(best as f64, |labels| labels.of(own, row).0);
             let place = || format!("sample {sample}, row {row}");
             if score.is_nan() || class.is_nan() {
@@ -97,7 +102,7 @@ pub(super) fn sets(output: &Answers, all: &[Answers], task: &BoxesTask, samples:
             let Some(corners) = corners(four, task.format).filter(|_| score.is_finite()) else {
                 return Err(Flaw::Number(format!("the box of {} is not finite: {four:?}, score {score}", place())));
             };
-            set.boxes.push(Detection { corners, score, class: class as i64, row });
+            set.boxes.push(Detection { corners, score, class: class as i64, margin, row });
         }
         if set.boxes.len() > MOST {
             return Err(Flaw::Shape(format!(
@@ -149,17 +154,20 @@ enum Numbers {
 }
 
 impl Numbers {
-    fn of(&self, own: &[f64], row: usize) -> (f64, usize) {
+    /// The number of a row, its place, and how far it is ahead of the next.
+    fn of(&self, own: &[f64], row: usize) -> (f64, usize, f64) {
         match self {
-            Self::Own(column) => (own.get(*column).copied().unwrap_or(f64::NAN), 0),
+            Self::Own(column) => (own.get(*column).copied().unwrap_or(f64::NAN), 0, f64::INFINITY),
             Self::Other(values, each) => {
                 let found = values.get(row * each..(row + 1) * each).unwrap_or_default();
                 if found.is_empty() || found.iter().any(|value| value.is_nan()) {
-                    return (f64::NAN, 0);
+                    return (f64::NAN, 0, f64::INFINITY);
                 }
                 let largest =
                     |best: (f64, usize), one: (usize, &f64)| if *one.1 > best.0 { (*one.1, one.0) } else { best };
-                found.iter().enumerate().fold((f64::NEG_INFINITY, 0), largest)
+                let (best, place) = found.iter().enumerate().fold((f64::NEG_INFINITY, 0), largest);
+                let others = found.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, value)| *value);
+                (best, place, best - others.fold(f64::NEG_INFINITY, f64::max))
             }
         }
     }

@@ -196,16 +196,25 @@ fn what_suppression_takes_at_its_edge_is_borderline() {
         let mut boxes = boxes();
         let [left, top, right, bottom, _, class] = boxes[0][0];
         let shift = 0.28 * (right - left);
-        // Their overlap is 0.56.
+        // Their overlap is 0.5625.
         if both {
             boxes[0].push([left + shift, top, right + shift, bottom, 0.6, class]);
         }
         boxes
     };
     let nms = |nms: f64| BoxesTask { nms: Some(nms), ..task() };
-    let found = judge_with(nms(0.6), &close(true), &close(false)).unwrap();
+    let found = judge_with(nms(0.564), &close(true), &close(false)).unwrap();
     passes(&found);
     assert_eq!(found.borderline, 1);
+    // The box that would suppress it is where it was, and left it in peace.
+    assert_eq!(judge_with(nms(0.6), &close(true), &close(false)).unwrap().status, Status::Fail);
+    // One that took its place may have suppressed it.
+    let mut instead = close(false);
+    let [left, top, right, bottom, _, class] = boxes()[0][0];
+    let shift = 0.55 * (right - left);
+    instead[0].push([left + shift, top, right + shift, bottom, 0.6, class]);
+    let found = judge_with(nms(0.6), &close(true), &instead).unwrap();
+    assert_eq!((found.status, found.borderline), (Status::Pass, 2), "{}", found.detail);
     assert_eq!(judge_with(nms(0.9), &close(true), &close(false)).unwrap().status, Status::Fail);
 }
 
