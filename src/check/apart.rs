@@ -48,7 +48,8 @@ impl Answers {
     /// `Input`, where there are no rows.
     pub fn turned(&self, batch: usize) -> Result<Self> {
         let order = other_order(self.count(), batch);
-        let mut places: Vec<(usize, usize)> = order.into_iter().enumerate().map(|(place, sample)| (sample, place)).collect();
+        let mut places: Vec<(usize, usize)> =
+            order.into_iter().enumerate().map(|(place, sample)| (sample, place)).collect();
         places.sort_unstable();
         self.pick(&places.into_iter().map(|(_, place)| place).collect::<Vec<_>>())
     }

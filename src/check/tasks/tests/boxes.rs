@@ -211,9 +211,9 @@ fn what_suppression_takes_at_its_edge_is_borderline() {
     // One that took its place may have suppressed it.
     let mut instead = close(false);
     let [left, top, right, bottom, _, class] = boxes()[0][0];
-    let shift = 0.55 * (right - left);
+    let shift = 0.66 * (right - left);
     instead[0].push([left + shift, top, right + shift, bottom, 0.6, class]);
-    let found = judge_with(nms(0.6), &close(true), &instead).unwrap();
+    let found = judge_with(nms(0.4495), &close(true), &instead).unwrap();
     assert_eq!((found.status, found.borderline), (Status::Pass, 2), "{}", found.detail);
     assert_eq!(judge_with(nms(0.9), &close(true), &close(false)).unwrap().status, Status::Fail);
 }
