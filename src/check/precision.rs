@@ -35,6 +35,10 @@ pub struct PrecisionProof {
     /// Compute layers in integers that are so in the model itself. In FP32 and TF32, which ask for the model as it is, they are
     /// what was asked; of halves they are neither proof nor counterproof, and not among `compute`.
     pub own: usize,
+    /// Compute layers of FP32 and TF32 in another float type that the model itself has them in.
+    pub floats: usize,
+    /// Whether the model itself has no compute layer, so that there is none to prove anything by.
+    pub none: bool,
     /// Names of the compute layers that do not run in the asked precision, with what they run in.
     pub others: Vec<(String, String)>,
     /// Least share of proven layers.
@@ -52,6 +56,8 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64, own: usize) -> Prec
         stand_ins: BTreeMap::new(),
         left: 0,
         own: 0,
+        floats: 0,
+        none: false,
         others: Vec::new(),
         floor,
     };
@@ -93,6 +99,30 @@ const fn as_it_is(asked: Precision) -> bool {
 }
 
 impl PrecisionProof {
+    /// The same beside what the compute layers of the model itself run in, where that is known: FP32 and TF32 ask for the model as
+    /// it is, so that as many layers may run in halves or doubles as it has in them.
+    #[must_use]
+    pub fn beside(mut self, model: &[Option<&str>]) -> Self {
+        self.none = model.is_empty();
+        if !as_it_is(self.asked) {
+            return self;
+        }
+        let mut own: Vec<&str> = model.iter().flatten().map(|kind| Delivered::named(kind).as_str()).collect();
+        self.others.retain(|(_, delivered)| {
+            let is_float = ![Delivered::Int8, Delivered::Unknown].map(Delivered::as_str).contains(&delivered.as_str());
+            match own.iter().position(|kind| is_float && *kind == delivered) {
+                Some(place) => {
+                    own.swap_remove(place);
+                    self.floats += 1;
+                    false
+                }
+                None => true,
+            }
+        });
+        self.proven += self.floats;
+        self
+    }
+
     /// Share of compute layers in the asked precision; 0 where there are none.
     pub fn share(&self) -> f64 {
         if self.compute == 0 { 0.0 } else { self.proven as f64 / self.compute as f64 }
@@ -107,6 +137,11 @@ impl PrecisionProof {
     /// The check of the report. Layers of which none computes prove nothing: `invalid`.
     pub fn result(&self, gating: bool) -> CheckResult {
         let name = Check::PrecisionProof.as_str().to_owned();
+        if self.compute == 0 && self.left == 0 && self.none {
+            let detail =
+                "the model has no convolution and no matrix product: there is no precision to prove".to_owned();
+            return CheckResult { name, status: Status::Unavailable, gating: false, detail };
+        }
         if self.compute == 0 && self.left == 0 {
             let detail = match self.own {
                 0 => "the runtime lists no compute layer: the precision cannot be proven".to_owned(),
@@ -136,6 +171,9 @@ impl PrecisionProof {
         };
         if *own > 0 && !as_it_is(*asked) {
             left.push_str(&format!("; {own} more are integers in the model itself"));
+        }
+        if self.floats > 0 {
+            left.push_str(&format!("; {} of them in the model's own types", self.floats));
         }
         if self.holds() {
             return CheckResult { name, status: Status::Pass, gating, detail: format!("{share}{left}") };
@@ -179,6 +217,7 @@ impl Delivered {
         if named == Self::Fp32 && layer.tactic.as_ref().is_some_and(tensor_core) { Self::Tf32 } else { named }
     }
 
+    /// The kind of a name of a type.
     fn named(precision: &str) -> Self {
         match precision.to_ascii_lowercase().as_str() {
             "fp32" | "float32" | "float" | "f32" => Self::Fp32,
@@ -423,5 +462,34 @@ mod tests {
         insta::assert_snapshot!(of(Precision::Fp32, &layers), @"of 4 compute layers 2 are integers in the model itself, 1 run in fp32");
         insta::assert_snapshot!(of(Precision::Fp16, &layers), @"1 of 2 compute layers run in fp16; 2 more are integers in the model itself");
         insta::assert_snapshot!(of(Precision::Fp16Flag, &layers[..2]), @"all 2 compute layers are integers in the model itself: nothing of it can run in fp16-flag");
+    }
+
+    /// What the model itself computes in is what FP32 asks for, and no more of it.
+    #[rstest]
+    #[case::in_halves(Precision::Fp32, "fp16", &[Some("fp16"), Some("fp16")], Status::Pass)]
+    #[case::in_doubles(Precision::Fp32, "fp64", &[Some("fp64"), Some("fp64")], Status::Pass)]
+    #[case::one_too_many(Precision::Fp32, "fp16", &[Some("fp16"), Some("fp32")], Status::Fail)]
+    #[case::another(Precision::Fp32, "fp16", &[Some("fp64"), Some("fp64")], Status::Fail)]
+    #[case::asked_in_halves(Precision::Fp16, "fp64", &[Some("fp64"), Some("fp64")], Status::Fail)]
+    #[case::not_known(Precision::Fp32, "unknown", &[None, None], Status::Fail)]
+    fn a_model_in_other_floats_is_taken_as_it_is(
+        #[case] asked: Precision,
+        #[case] runs: &str,
+        #[case] model: &[Option<&str>],
+        #[case] status: Status,
+    ) {
+        let layers: Vec<Layer> = network(runs, None).into_iter().filter(|layer| layer.compute).take(2).collect();
+        assert_eq!(layers.len(), 2);
+        let found = prove(asked, &layers, 1.0, 0).beside(model).result(true);
+        assert_eq!(found.status, status, "{}", found.detail);
+    }
+
+    #[test]
+    fn a_model_without_products_has_no_precision_to_prove() {
+        let found = prove(Precision::Fp32, &[], 0.8, 0).beside(&[]).result(true);
+        assert_eq!((found.status, found.gating), (Status::Unavailable, false));
+        // Where the model has some and the runtime lists none, nothing is proven.
+        let hidden = prove(Precision::Fp32, &[], 0.8, 0).beside(&[Some("fp32")]).result(true);
+        assert_eq!((hidden.status, hidden.gating), (Status::Invalid, true));
     }
 }

@@ -37,17 +37,19 @@ pub(super) fn layers(optimised: Vec<u8>, artifact: Vec<u8>) -> Result<Vec<Layer>
     Ok(layers)
 }
 
-/// How many convolutions and matrix products of the encoded ONNX model compute in integers by its own graph.
+/// What the convolutions and matrix products of the encoded ONNX model compute in by its own graph, where that can be told.
 ///
 /// # Errors
 ///
 /// `Failed` when the bytes are no ONNX model.
-pub(super) fn integers(model: Vec<u8>) -> Result<usize> {
-    let mut count = 0;
+pub(super) fn computed_in(model: Vec<u8>) -> Result<Vec<Option<&'static str>>> {
+    let mut found = Vec::new();
     walk(&decode(model, "the model")?, &mut |node, place| {
-        count += usize::from(is_compute(node) && declared(node, place) == Some("int8"));
+        if is_compute(node) {
+            found.push(declared(node, place));
+        }
     });
-    Ok(count)
+    Ok(found)
 }
 
 /// The main graph, functions inlined.

@@ -31,13 +31,13 @@ const WANTED: Wanted<'static> = Wanted {
 /// The oldest release whose API has everything that `ort` is built for (its feature `api-24`).
 const OLDEST: (u32, u32) = (1, 24);
 
-/// How many convolutions and matrix products of the ONNX file `model` compute in integers by its own graph: 0 unless it comes
-/// quantised.
+/// What each convolution and matrix product of the ONNX file `model` computes in by its own graph (`fp32`, `fp16`, `int8`), where
+/// that can be told.
 ///
 /// # Errors
 /// `Input` where the file cannot be read, `Failed` where it is no ONNX model.
-pub fn integers(model: &Path) -> Result<usize> {
-    graph::integers(files::read(model, files::GRAPH).map_err(|error| Error::io("read", model, error))?)
+pub fn computed_in(model: &Path) -> Result<Vec<Option<&'static str>>> {
+    graph::computed_in(files::read(model, files::GRAPH).map_err(|error| Error::io("read", model, error))?)
 }
 
 /// The driver.
