@@ -30,3 +30,36 @@ fn fail(cell: &mut CellReport, model: &str) {
         cell.hint = Some("export the artifacts again from the model (`trtgate export --output`)".to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::ArtifactReport;
+    use crate::vocabulary::{CellId, Library, Precision, RuntimeId};
+
+    #[test]
+    fn a_cell_of_another_file_fails_and_keeps_what_it_failed_by() {
+        let id = CellId {
+            runtime: RuntimeId::unversioned(Library::Onnxruntime),
+            precision: Precision::Fp32,
+            batch: 1,
+            shape: None,
+        };
+        let mut cell = CellReport::new(&id, String::new());
+        cell.artifact = Some(ArtifactReport {
+            kind: ArtifactKind::OnnxFp32,
+            sha256: "of another".to_owned(),
+            bytes: 1,
+            build_seconds: 0.0,
+            cached: true,
+        });
+        cell.status = Status::Pass;
+        fail(&mut cell, "of the model");
+        let reason = "what ran is not the model: its file has sha256 of another, the model has of the model";
+        assert_eq!((cell.status, cell.reason.as_deref()), (Status::Fail, Some(reason)));
+        let mut failed = CellReport::new(&id, String::new());
+        (failed.status, failed.reason) = (Status::Fail, Some("wrong".to_owned()));
+        fail(&mut failed, "of the model");
+        assert_eq!((failed.reason.as_deref(), failed.checks.len()), (Some("wrong"), 1));
+    }
+}

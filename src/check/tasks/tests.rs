@@ -3,6 +3,7 @@
 mod answers;
 mod boxes;
 mod embedding;
+mod lost;
 mod map;
 mod tokens;
 
