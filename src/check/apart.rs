@@ -102,7 +102,7 @@ impl Answers {
             Self::Apart(parts) => return Ok(Cow::Borrowed(parts)),
             Self::Rows(tensor) => tensor,
         };
-        tensor.clone().into_samples().map(Cow::Owned)
+        tensor.to_samples().map(Cow::Owned)
     }
 
     fn shapes(&self) -> Vec<&[usize]> {

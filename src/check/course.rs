@@ -17,7 +17,7 @@ pub struct Course<'a> {
     /// The cell's, in the order of the samples.
     pub forwards: &'a [Answers],
     /// The cell's to the same samples asked in another order, in their own order.
-    pub backwards: &'a [Answers],
+    pub again: &'a [Answers],
     /// Samples in one call.
     pub batch: usize,
     /// What was fed as masks: a row a sample, zeros where it is padded.
@@ -69,7 +69,7 @@ impl Course<'_> {
     /// do is not, and it is otherwise with other samples before.
     pub fn kept(&self, output: &str) -> Option<String> {
         let forwards = errors(self.reference, self.forwards, output)?;
-        let between = errors(self.forwards, self.backwards, output)?;
+        let between = errors(self.forwards, self.again, output)?;
         let (first, later) = forwards.split_at_checked(self.batch)?;
         let moved = between.get(self.batch..)?;
         // Without a number nothing can be said of what came before.
@@ -105,9 +105,12 @@ impl Course<'_> {
 /// Whether a tensor reads like a mask: along its last dimension ones, then zeros, and not ones alone.
 pub fn is_mask(fed: &Tensor) -> bool {
     let length = fed.shape.get(1..).and_then(<[usize]>::last).copied().unwrap_or(0);
-    let values = if length > 1 { fed.values.to_f64() } else { Vec::new() };
+    if length < 2 || fed.values.any(|value| value != 0.0 && value != 1.0) {
+        return false;
+    }
+    let values = fed.values.to_f64();
     let row = |row: &[f64]| row.first() == Some(&1.0) && row.is_sorted_by(|one, other| one >= other);
-    values.contains(&0.0) && values.iter().all(|value| *value == 0.0 || *value == 1.0) && values.chunks(length).all(row)
+    values.contains(&0.0) && values.chunks(length).all(row)
 }
 
 /// Whether each sample of a mask has padding.
@@ -134,7 +137,7 @@ mod tests {
 
     fn kept(forwards: impl Fn(usize) -> f32, backwards: impl Fn(usize) -> f32) -> Option<String> {
         let (reference, forwards, backwards) = (answers(sound), answers(forwards), answers(backwards));
-        Course { reference: &reference, forwards: &forwards, backwards: &backwards, batch: 3, masks: &[] }.kept("y")
+        Course { reference: &reference, forwards: &forwards, again: &backwards, batch: 3, masks: &[] }.kept("y")
     }
 
     #[test]
@@ -150,7 +153,7 @@ mod tests {
         assert_eq!(kept(sound, sound), None);
         // One call alone has none before it.
         let all = answers(|sample| sound(sample) + 1.0);
-        let one = Course { reference: &answers(sound), forwards: &all, backwards: &all, batch: SAMPLES, masks: &[] };
+        let one = Course { reference: &answers(sound), forwards: &all, again: &all, batch: SAMPLES, masks: &[] };
         assert_eq!(one.kept("y"), None);
         assert_eq!(one.kept("z"), None);
     }
@@ -163,8 +166,7 @@ mod tests {
         let told = |value: &dyn Fn(usize) -> f32| {
             let (reference, actual) = (answers(sound), answers(value));
             let masks = [&mask];
-            let course =
-                Course { reference: &reference, forwards: &actual, backwards: &actual, batch: 3, masks: &masks };
+            let course = Course { reference: &reference, forwards: &actual, again: &actual, batch: 3, masks: &masks };
             course.ignored_mask("y")
         };
         let words = told(&|sample| sound(sample) + (4 - lengths(sample)) as f32).unwrap();

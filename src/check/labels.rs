@@ -109,12 +109,15 @@ pub fn examine(reference: &Tally, classes: usize, names: &[String]) -> Finding {
     }
     let guessed = 1.0 / classes.max(2) as f64;
     let guessing = tail(samples, correct, guessed);
-    let distinct = reference.of_each(|(label, _)| *label).len();
+    let labels = reference.of_each(|(label, _)| *label);
     // With one label alone there is nothing to look for.
-    let expected = if distinct > 1 { reference.expected_without_looking() } else { 0.0 };
+    let expected = if labels.len() > 1 { reference.expected_without_looking() } else { 0.0 };
     let without_looking = tail(samples, correct, expected / samples as f64);
     let fits = guessing < CHANCE && (expected == 0.0 || without_looking < WITHOUT_LOOKING);
-    if let (true, Some(label), 1) = (fits, reference.of_each(|(label, _)| *label).into_keys().next(), distinct) {
+    if fits
+        && labels.len() == 1
+        && let Some(label) = labels.keys().next()
+    {
         return Finding::Suspicious(format!(
             "all {samples} labels are class {label}: always answering it would be right on all of them"
         ));

@@ -46,8 +46,13 @@ pub struct PrecisionProof {
 }
 
 /// Counts the compute layers that run in `asked`; `floor` is the least share, 0 to 1. A layer whose precision is not known
-/// proves nothing. Of a model that comes quantised, `own` layers compute in integers by its own graph: so many may, and no more.
-pub fn prove(asked: Precision, layers: &[Layer], floor: f64, own: usize) -> PrecisionProof {
+/// proves nothing. `model` is what each compute layer of the model itself runs in by its own graph, where that is known: as many
+/// layers may run in integers as it has in them, and in FP32 and TF32, which ask for the model as it is, in halves or doubles.
+pub fn prove(asked: Precision, layers: &[Layer], floor: f64, model: Option<&[Option<&str>]>) -> PrecisionProof {
+    let mut own: BTreeMap<Delivered, usize> = BTreeMap::new();
+    for kind in model.into_iter().flatten().flatten() {
+        *own.entry(Delivered::named(kind)).or_default() += 1;
+    }
     let mut proof = PrecisionProof {
         asked,
         compute: 0,
@@ -57,7 +62,7 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64, own: usize) -> Prec
         left: 0,
         own: 0,
         floats: 0,
-        none: false,
+        none: model.is_some_and(<[_]>::is_empty),
         others: Vec::new(),
         floor,
     };
@@ -70,16 +75,24 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64, own: usize) -> Prec
             proof.left += 1;
             continue;
         }
-        let is_own = delivered == Delivered::Int8 && !delivered.serves(asked) && proof.own < own;
-        proof.own += usize::from(is_own);
-        if is_own && !as_it_is(asked) {
+        let may_be_own = delivered == Delivered::Int8 || as_it_is(asked) && delivered != Delivered::Unknown;
+        let left = own.get_mut(&delivered).filter(|left| may_be_own && !delivered.serves(asked) && **left > 0);
+        if let Some(left) = left {
+            *left -= 1;
+            match delivered {
+                Delivered::Int8 => proof.own += 1,
+                _ => {
+                    proof.floats += 1;
+                    *proof.delivered.entry(delivered.as_str().to_owned()).or_default() += 1;
+                }
+            }
+            if as_it_is(asked) {
+                proof.compute += 1;
+                proof.proven += 1;
+            }
             continue;
         }
         proof.compute += 1;
-        if is_own {
-            proof.proven += 1;
-            continue;
-        }
         *proof.delivered.entry(delivered.as_str().to_owned()).or_default() += 1;
         if delivered.serves(asked) {
             proof.proven += 1;
@@ -99,30 +112,6 @@ const fn as_it_is(asked: Precision) -> bool {
 }
 
 impl PrecisionProof {
-    /// The same beside what the compute layers of the model itself run in, where that is known: FP32 and TF32 ask for the model as
-    /// it is, so that as many layers may run in halves or doubles as it has in them.
-    #[must_use]
-    pub fn beside(mut self, model: &[Option<&str>]) -> Self {
-        self.none = model.is_empty();
-        if !as_it_is(self.asked) {
-            return self;
-        }
-        let mut own: Vec<&str> = model.iter().flatten().map(|kind| Delivered::named(kind).as_str()).collect();
-        self.others.retain(|(_, delivered)| {
-            let is_float = ![Delivered::Int8, Delivered::Unknown].map(Delivered::as_str).contains(&delivered.as_str());
-            match own.iter().position(|kind| is_float && *kind == delivered) {
-                Some(place) => {
-                    own.swap_remove(place);
-                    self.floats += 1;
-                    false
-                }
-                None => true,
-            }
-        });
-        self.proven += self.floats;
-        self
-    }
-
     /// Share of compute layers in the asked precision; 0 where there are none.
     pub fn share(&self) -> f64 {
         if self.compute == 0 { 0.0 } else { self.proven as f64 / self.compute as f64 }
@@ -197,7 +186,7 @@ impl PrecisionProof {
 }
 
 /// What a layer runs in, from the names that the libraries use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Delivered {
     Fp32,
     Tf32,
@@ -344,12 +333,12 @@ mod tests {
         #[case] tactic: Option<&str>,
         #[case] status: Status,
     ) {
-        assert_eq!(prove(asked, &network(precision, tactic), 0.8, 0).result(true).status, status);
+        assert_eq!(prove(asked, &network(precision, tactic), 0.8, None).result(true).status, status);
     }
 
     #[test]
     fn the_message_names_what_was_delivered() {
-        let proof = prove(Precision::Fp16, &network("fp32", Some("gemm_tf32f32")), 0.8, 0);
+        let proof = prove(Precision::Fp16, &network("fp32", Some("gemm_tf32f32")), 0.8, None);
         insta::assert_snapshot!(proof.result(true).detail, @"fp16 was asked, but of 6 compute layers run 6 in tf32 (at least 80 % must run in fp16): `conv0` (tf32), `conv1` (tf32), `conv2` (tf32), `conv3` (tf32) and 2 more");
     }
 
@@ -371,12 +360,12 @@ mod tests {
         #[case] computed: &str,
         #[case] status: Status,
     ) {
-        assert_eq!(prove(asked, &declared(graph, computed), 0.8, 0).result(true).status, status);
+        assert_eq!(prove(asked, &declared(graph, computed), 0.8, None).result(true).status, status);
     }
 
     #[test]
     fn the_message_tells_what_stood_in() {
-        let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8, 0).result(true).detail;
+        let detail = prove(Precision::Int8, &declared("int8", "fp32"), 0.8, None).result(true).detail;
         insta::assert_snapshot!(detail, @"6 of 6 compute layers are int8 in the graph; the processor computes 6 in fp32");
     }
 
@@ -393,11 +382,11 @@ mod tests {
         let layers: Vec<Layer> = std::iter::repeat_n(one("int8", false), quantised)
             .chain(std::iter::repeat_n(one("fp32", true), inside))
             .collect();
-        let found = prove(Precision::Int8, &layers, 0.8, 0).result(true);
+        let found = prove(Precision::Int8, &layers, 0.8, None).result(true);
         assert_eq!(found.status, status, "{}", found.detail);
         assert!(found.detail.ends_with("stay in floats, where no quantiser reaches"), "{}", found.detail);
         // Every other precision reaches into branches.
-        assert_eq!(prove(Precision::Fp16, &layers, 0.8, 0).result(true).status, Status::Fail);
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8, None).result(true).status, Status::Fail);
     }
 
     #[rstest]
@@ -407,17 +396,17 @@ mod tests {
         let layers: Vec<Layer> = (0..5)
             .map(|index| layer("conv", Some(if index < in_fp16 { "fp16" } else { "fp32" }), None, true))
             .collect();
-        assert_eq!(prove(Precision::Fp16, &layers, 0.8, 0).holds(), holds);
+        assert_eq!(prove(Precision::Fp16, &layers, 0.8, None).holds(), holds);
     }
 
     #[test]
     fn layers_that_compute_nothing_prove_nothing() {
         let idle = vec![layer("reshape", Some("fp16"), None, false)];
         for layers in [Vec::new(), idle] {
-            assert_eq!(prove(Precision::Fp16, &layers, 0.0, 0).result(true).status, Status::Invalid);
+            assert_eq!(prove(Precision::Fp16, &layers, 0.0, None).result(true).status, Status::Invalid);
         }
         let missing = vec![layer("conv", None, None, true)];
-        assert_eq!(prove(Precision::Fp16, &missing, 0.5, 0).result(true).status, Status::Fail);
+        assert_eq!(prove(Precision::Fp16, &missing, 0.5, None).result(true).status, Status::Fail);
     }
 
     #[rstest]
@@ -450,7 +439,7 @@ mod tests {
         let one = |precision: &str| layer("conv", Some(precision), None, true);
         let layers: Vec<Layer> =
             std::iter::repeat_n(one("int8"), integers).chain(std::iter::repeat_n(one("fp32"), floats)).collect();
-        let found = prove(asked, &layers, 0.8, own).result(true);
+        let found = prove(asked, &layers, 0.8, Some(&vec![Some("int8"); own])).result(true);
         assert_eq!(found.status, status, "{}", found.detail);
     }
 
@@ -458,7 +447,7 @@ mod tests {
     fn integers_of_the_model_itself_are_told() {
         let one = |precision: &str| layer("conv", Some(precision), None, true);
         let layers = [one("int8"), one("int8"), one("fp32"), one("fp16")];
-        let of = |asked, layers: &[Layer]| prove(asked, layers, 0.5, 2).result(true).detail;
+        let of = |asked, layers: &[Layer]| prove(asked, layers, 0.5, Some(&[Some("int8"); 2])).result(true).detail;
         insta::assert_snapshot!(of(Precision::Fp32, &layers), @"of 4 compute layers 2 are integers in the model itself, 1 run in fp32");
         insta::assert_snapshot!(of(Precision::Fp16, &layers), @"1 of 2 compute layers run in fp16; 2 more are integers in the model itself");
         insta::assert_snapshot!(of(Precision::Fp16Flag, &layers[..2]), @"all 2 compute layers are integers in the model itself: nothing of it can run in fp16-flag");
@@ -480,16 +469,16 @@ mod tests {
     ) {
         let layers: Vec<Layer> = network(runs, None).into_iter().filter(|layer| layer.compute).take(2).collect();
         assert_eq!(layers.len(), 2);
-        let found = prove(asked, &layers, 1.0, 0).beside(model).result(true);
+        let found = prove(asked, &layers, 1.0, Some(model)).result(true);
         assert_eq!(found.status, status, "{}", found.detail);
     }
 
     #[test]
     fn a_model_without_products_has_no_precision_to_prove() {
-        let found = prove(Precision::Fp32, &[], 0.8, 0).beside(&[]).result(true);
+        let found = prove(Precision::Fp32, &[], 0.8, Some(&[])).result(true);
         assert_eq!((found.status, found.gating), (Status::Unavailable, false));
         // Where the model has some and the runtime lists none, nothing is proven.
-        let hidden = prove(Precision::Fp32, &[], 0.8, 0).beside(&[Some("fp32")]).result(true);
+        let hidden = prove(Precision::Fp32, &[], 0.8, Some(&[Some("fp32")])).result(true);
         assert_eq!((hidden.status, hidden.gating), (Status::Invalid, true));
     }
 }

@@ -108,7 +108,7 @@ impl Measured {
 
 /// The size of a lead's error, nats, cut at [`CUT`] typical leads.
 pub(crate) fn cut(error: f64, typical: f64) -> f64 {
-    // Written so that what is no number stays none.
+    // Not `min`, which drops a NaN.
     if error.abs() > CUT * typical { CUT * typical } else { error.abs() }
 }
 
@@ -138,7 +138,6 @@ pub fn measure(pair: &OutputPair<'_>, kind: OutputKind, natural: &NaturalLeads) 
         let lead = Lead::of(reference, kind);
         let error = lead_of(actual, lead.answer, kind) - lead.nats;
         lead_errors.push(error);
-        // Not `min`, which drops a NaN.
         let size = cut(error, typical);
         squares += size * size;
         let score = |class: usize| actual.get(class).map_or(f64::NAN, |&value| log_odds(value, kind));

@@ -7,7 +7,7 @@
 //! coordinates, is held to its own size too (`slices`). What lies below the least number that a precision holds fails nothing and proves
 //! nothing.
 //!
-//! Tensors are read in two passes, in their own type; of all elements only the absolute errors are kept, 8 bytes each.
+//! Tensors are read in two passes, in their own type, and once more for slices where nothing else fails; of all elements only the absolute errors are kept, 8 bytes each.
 
 use crate::error::{Error, Result};
 use crate::figure::figure;

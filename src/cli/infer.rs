@@ -143,7 +143,7 @@ pub fn run(global: &Global, arguments: &InferArguments) -> Result<u8> {
                 let of_call = start..part.len().min(start + batch as usize);
                 runs.push((vec![fed.samples(of_call.clone())?], vec![answers.samples(of_call)?]));
             }
-            rows.extend(answers.into_samples()?);
+            rows.extend(answers.to_samples()?);
         }
         transfers.add(outcome.transfers);
         seconds += outcome.seconds;

@@ -209,7 +209,7 @@ fn answers_of(arrays: &Arrays, border: &Border, rows: usize) -> Result<Vec<Vec<T
             let words = format!("has shape {:?}, and there are {rows} samples", tensor.shape);
             return Err(arrays.at(name, &Error::input(words)));
         }
-        tensor.into_samples()
+        tensor.to_samples()
     };
     border.outputs.iter().filter(|output| output.read).map(one).collect()
 }
@@ -313,7 +313,7 @@ fn answered(run: Vec<Tensor>, border: &Border, batch: Option<usize>) -> Result<V
         let here = |error: Error| at(&format!("`{}`", output.name), &error);
         let found = run.iter().find(|answer| answer.name == output.name);
         let found = found.ok_or_else(|| here(Error::input("there are expected answers, and none of this output")))?;
-        let parts = found.clone().samples_first(output.axis).map_err(here)?.into_samples().map_err(here)?;
+        let parts = found.clone().samples_first(output.axis).map_err(here)?.to_samples().map_err(here)?;
         let wanted = *batch.get_or_insert(parts.len());
         if parts.len() != wanted {
             return Err(here(Error::input(format!("has answers to {} samples, and there are {wanted}", parts.len()))));

@@ -44,32 +44,50 @@ const fn fault(name: &'static str, what: &'static str, how: How, precisions: &'s
     Fault { name, what, how, precisions }
 }
 
+// Those that models of either kind have.
+pub(super) const WEIGHTS: Fault =
+    fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32);
+const NOT_A_NUMBER: Fault = fault("not-a-number", "one weight is not a number", How::Artifact("not-a-number"), ALL);
+const CHANNEL: Fault =
+    fault("channel", "two channels of an inner layer change places", How::Artifact("channel"), FLOATS);
+const BIAS: Fault = fault("bias", "the last bias is lost", How::Artifact("bias"), FP32);
+const COLOURS: Fault = fault("colours", "red and blue change places", How::Artifact("colours"), ALL);
+const OVERFLOW: Fault =
+    fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16);
+const FALLBACK: Fault =
+    fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]);
+const SLOTS: Fault = fault("slots", "the first two answers of a batch change places", How::Slots, FP32);
+const STALE_GOLDEN: Fault = fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32);
+
+/// What the worker is told to plant [`SLOTS`] by.
+pub(super) const SWAPPED_SLOTS: &str = "swap-slots@run";
+
 /// Every fault of a classifier of one input, in the order in which they are planted. A wrong weight has to be noticed in FP32 alone: in a coarser
 /// precision it may cost less than the precision does, which [`super::Scan`] measures.
 pub const FAULTS: &[Fault] = &[
-    fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32),
-    fault("not-a-number", "one weight is not a number", How::Artifact("not-a-number"), ALL),
+    WEIGHTS,
+    NOT_A_NUMBER,
     fault("classes", "two classes change places", How::Artifact("classes"), ALL),
-    fault("channel", "two channels of an inner layer change places", How::Artifact("channel"), FLOATS),
-    fault("bias", "the last bias is lost", How::Artifact("bias"), FP32),
+    CHANNEL,
+    BIAS,
     fault("preprocessing", "the input is read twice as large", How::Artifact("preprocessing"), ALL),
-    fault("colours", "red and blue change places", How::Artifact("colours"), ALL),
-    fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16),
+    COLOURS,
+    OVERFLOW,
     fault("scale", "the scale of one weight tensor is doubled", How::Artifact("scale"), INT8),
     fault("calibration", "INT8 is calibrated on noise", How::CalibratedOnNoise, INT8),
-    fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]),
-    fault("slots", "the first two answers of a batch change places", How::Slots, FP32),
-    fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32),
+    FALLBACK,
+    SLOTS,
+    STALE_GOLDEN,
 ];
 
 /// Those that are planted in a model of several inputs, some of them behind each output of a task.
 pub const OF_TASKS: &[Fault] = &[
-    fault("weights", "every other number of a weight tensor is off by 1 %", How::Artifact("weight"), FP32),
-    fault("not-a-number", "one weight is not a number", How::Artifact("not-a-number"), ALL),
-    fault("channel", "two channels of an inner layer change places", How::Artifact("channel"), FLOATS),
-    fault("bias", "the last bias is lost", How::Artifact("bias"), FP32),
+    WEIGHTS,
+    NOT_A_NUMBER,
+    CHANNEL,
+    BIAS,
     fault("preprocessing", "an input is read twice as large", How::Artifact("preprocessing"), ALL),
-    fault("colours", "red and blue change places", How::Artifact("colours"), ALL),
+    COLOURS,
     fault("mask", "a mask is not read", How::Artifact("mask"), FLOATS),
     fault("outputs", "two outputs change places", How::Artifact("outputs"), ALL),
     fault("classes", "two classes of an output change places", How::Output("classes", OF_CLASSES), ALL),
@@ -77,11 +95,11 @@ pub const OF_TASKS: &[Fault] = &[
     fault("shift", "boxes are shifted to the right", How::Output("shift", &[Task::Boxes]), FLOATS),
     fault("token", "the first token of every sample is another", How::Output("token", &[Task::Tokens]), ALL),
     fault("scaled", "values are 5 % too large", How::Output("scaled", &[Task::Values]), FLOATS),
-    fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16),
-    fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]),
-    fault("slots", "the first two answers of a batch change places", How::Slots, FP32),
+    OVERFLOW,
+    FALLBACK,
+    SLOTS,
     fault("state", "a part of the answer before is added to each", How::State, FP32),
-    fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32),
+    STALE_GOLDEN,
 ];
 
 const OF_CLASSES: &[Task] = &[Task::Classification, Task::Scores, Task::Map, Task::Tokens];

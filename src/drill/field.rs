@@ -15,7 +15,7 @@ use crate::gate::{self, Options, RunOptions, Workspace};
 use crate::plan::Filter;
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
-use super::faults::{Fault, How, artifact_of};
+use super::faults::{Fault, How, SWAPPED_SLOTS, WEIGHTS, artifact_of};
 use super::report::Outcome;
 use super::tasks::{self, Planting};
 
@@ -128,8 +128,7 @@ impl Field {
     /// Changes one weight tensor by `amount` and runs the cell of `precision`.
     pub(super) fn gate_with_weight(&self, precision: Precision, amount: f64) -> Result<(String, Outcome)> {
         let name = format!("scan-{precision}-{amount}");
-        let weights = Fault { name: "weights", what: "", how: How::Artifact("weight"), precisions: &[] };
-        let mut planting = self.plantings(&weights)?.pop().unwrap_or_default();
+        let mut planting = self.plantings(&WEIGHTS)?.pop().unwrap_or_default();
         planting.arguments.retain(|(name, _)| *name != "amount");
         planting.arguments.push(("amount", amount.to_string()));
         let (place, artifact) = self.plant("weight", &name, artifact_of(precision), &planting)?;
@@ -152,7 +151,7 @@ impl Field {
         match &self.workspace.manifest.interface {
             Some(interface) => tasks::plantings(fault, interface, &self.golden),
             None => {
-                let worker = (fault.how == How::Slots).then(|| "swap-slots@run".to_owned());
+                let worker = (fault.how == How::Slots).then(|| SWAPPED_SLOTS.to_owned());
                 Ok(vec![Planting { arguments: self.of_one_input(), worker }])
             }
         }

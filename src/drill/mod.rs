@@ -51,12 +51,12 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
         return Err(error);
     }
     let workspace = Workspace::open(options)?;
-    let faults = if workspace.manifest.interface.is_some() { OF_TASKS } else { FAULTS };
+    let several = workspace.manifest.interface.is_some();
+    let faults = if several { OF_TASKS } else { FAULTS };
     if let Some(error) = unknown(faults) {
         return Err(error.context("for this model"));
     }
     // INT8 of several inputs is calibrated on samples that the drill does not carry along yet.
-    let several = workspace.manifest.interface.is_some();
     let asked = |precision: &Precision| {
         if several && *precision == Precision::Int8 {
             return false;

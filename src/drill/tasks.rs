@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use super::faults::{Fault, How};
+use super::faults::{Fault, How, SWAPPED_SLOTS};
 use crate::check::golden::{Golden, Output, Typed};
 use crate::error::{Error, Result};
 use crate::manifest::interface::{FedInput, GatedOutput, Interface, ValueSource};
@@ -37,7 +37,7 @@ pub(super) fn plantings(fault: &Fault, interface: &Interface, golden: &Golden) -
     let named = |name: &str| ("output", name.to_owned());
     match fault.how {
         How::FallsBack | How::StaleGolden => Ok(vec![Planting::default()]),
-        How::Slots => Ok(vec![Planting { worker: Some("swap-slots@run".to_owned()), ..Planting::default() }]),
+        How::Slots => Ok(vec![Planting { worker: Some(SWAPPED_SLOTS.to_owned()), ..Planting::default() }]),
         How::State => {
             let shown = float_output(interface, golden)?;
             Ok(vec![Planting { worker: Some(format!("state={shown}@run")), ..Planting::default() }])

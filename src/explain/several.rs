@@ -64,13 +64,13 @@ pub(super) fn explain(
     }
     judge::inherit(&steps, &mut rows);
     let mut outputs = Vec::new();
-    let (mut floor_db, mut output_floor_db) = (0.0_f64, 0.0_f64);
+    let mut output_floor_db = 0.0_f64;
     for output in &interface.outputs {
         let found = gated.iter().find(|found| found.output == output.name);
         let floor = floor(output, &ladder, &cell)?;
         let first = match found {
             Some(found) if found.status == Status::Fail => {
-                (floor_db, output_floor_db) = (floor_db.max(floor), output_floor_db.max(floor));
+                output_floor_db = output_floor_db.max(floor);
                 first_of(output, &steps, &mut rows, floor, found)
             }
             _ => None,
@@ -94,7 +94,7 @@ pub(super) fn explain(
         artifact: artifact.kind,
         artifact_sha256: artifact.sha256,
         probes: samples.batch(),
-        floor_db: floor_db - judge::INNER_ROOM_DB,
+        floor_db: output_floor_db - judge::INNER_ROOM_DB,
         output_floor_db,
         leads: None,
         outputs,

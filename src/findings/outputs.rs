@@ -33,6 +33,14 @@ pub struct OutputFinding {
     pub shown: Option<Shown>,
 }
 
+impl OutputFinding {
+    /// What was found, without the output's name.
+    pub fn sentence(&self) -> &str {
+        let named = format!("output `{}`: ", self.output);
+        self.detail.strip_prefix(named.as_str()).unwrap_or(&self.detail)
+    }
+}
+
 /// One figure of an output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputFigure {

@@ -152,6 +152,11 @@ pub(crate) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// So many boxes, in words.
+pub(crate) fn boxes(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "box" } else { "boxes" })
+}
+
 fn plural_is(count: usize, noun: &str) -> String {
     format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }

@@ -255,19 +255,19 @@ pub(super) fn checks(
             Err(error) => Err(error.message.clone()),
         });
     }
-    let masks: Vec<&Tensor> = asked.feeds.with_samples().iter().filter(|fed| course::is_mask(fed)).collect();
+    let failing = findings.iter().any(|found| found.status == Status::Fail);
+    let fed = asked.feeds.with_samples().iter().filter(|_| failing);
+    let masks: Vec<&Tensor> = fed.filter(|fed| course::is_mask(fed)).collect();
     let course = Course {
         reference,
         forwards: &ran.outputs,
-        backwards: again.as_deref().unwrap_or_default(),
+        again: again.as_deref().unwrap_or_default(),
         batch: if interface.axes().one_by_one() { 1 } else { id.batch as usize },
         masks: &masks,
     };
     for found in findings.iter_mut().filter(|found| found.status == Status::Fail) {
         if let Some(cause) = course.kept(&found.output).or_else(|| course.ignored_mask(&found.output)) {
-            let told = format!("output `{}`: ", found.output);
-            let fault = found.detail.strip_prefix(&told).unwrap_or(&found.detail);
-            found.detail = format!("{told}{cause}; {fault}");
+            found.detail = format!("output `{}`: {cause}; {}", found.output, found.sentence());
         }
     }
     name_exchanged(interface, reference, ran, samples, ladder.values(id.precision)?, &mut findings);

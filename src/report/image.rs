@@ -93,7 +93,6 @@ mod tests {
 
     use super::*;
 
-    // The test vectors of RFC 4648, section 10.
     #[rstest]
     #[case("Zg=")]
     #[case("Z===")]

@@ -55,14 +55,8 @@ fn badness(found: &OutputFinding) -> f64 {
 impl Line<'_> {
     /// What was found, without the output's name.
     pub(super) fn sentence(&self) -> &str {
-        sentence(self.found)
+        self.found.sentence()
     }
-}
-
-/// What was found, without the output's name.
-pub(super) fn sentence(found: &OutputFinding) -> &str {
-    let named = format!("output `{}`: ", found.output);
-    found.detail.strip_prefix(named.as_str()).unwrap_or(&found.detail)
 }
 
 /// How a cell without leads stands, in a few words: how many of its outputs are as the reference's, or where it stopped.

@@ -99,7 +99,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `Input`, where there is none.
-    pub fn into_samples(self) -> Result<Vec<Self>> {
+    pub fn to_samples(&self) -> Result<Vec<Self>> {
         let Some((&batch, sample)) = self.shape.split_first() else {
             return Err(Error::input(format!("`{}` is one number, and has no samples", self.name)));
         };

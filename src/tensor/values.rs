@@ -173,6 +173,11 @@ impl Values {
         each!(self, elements => elements.iter().map(|&element| element.to_f64()).collect())
     }
 
+    /// Whether `test` is true of some element, as [`Values::to_f64`] has it, without a copy.
+    pub fn any(&self, test: impl Fn(f64) -> bool) -> bool {
+        each!(self, elements => elements.iter().any(|&element| test(element.to_f64())))
+    }
+
     /// Visits the elements of both in their order, as [`Values::to_f64`] has them, without a copy; none where the types differ.
     pub fn visit_beside(&self, other: &Self, mut visit: impl FnMut(f64, f64)) {
         fn beside<T: Element>(one: &[T], other: &Values, visit: &mut impl FnMut(f64, f64)) {

@@ -173,7 +173,7 @@ fn converts(outputs: &[(&str, &str)]) -> String {
             let difference = models.difference(&mut *session, name);
             assert!(difference <= bound, "`{name}` as `{kind}` differs by {difference}");
             if kind == ArtifactKind::OnnxFp16 {
-                let proof = prove(Precision::Fp16, &session.layers().unwrap().unwrap(), 1.0, 0);
+                let proof = prove(Precision::Fp16, &session.layers().unwrap().unwrap(), 1.0, None);
                 assert!(proof.holds() && proof.compute >= 2, "`{name}`: {}", proof.result(true).detail);
             }
         }

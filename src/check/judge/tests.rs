@@ -246,7 +246,7 @@ fn layers(precision: &str) -> Vec<Layer> {
 
 #[test]
 fn an_engine_of_another_precision_fails_however_good_its_answers() {
-    let proof = precision::prove(Precision::Fp16, &layers("fp32"), 0.8, 0);
+    let proof = precision::prove(Precision::Fp16, &layers("fp32"), 0.8, None);
     let size = SizeWitness { bytes: 13_200_000, fp32_bytes: 13_200_000, band: [0.4, 0.75] };
     let evidence = Evidence { precision: Some(&proof), size: Some(&size), ..Evidence::default() };
     insta::assert_snapshot!(told(&judged(&reference(), Precision::Fp16, evidence)));
@@ -256,7 +256,7 @@ fn an_engine_of_another_precision_fails_however_good_its_answers() {
 
 #[test]
 fn a_proof_without_layers_is_invalid() {
-    let proof = precision::prove(Precision::Fp16, &[], 0.8, 0);
+    let proof = precision::prove(Precision::Fp16, &[], 0.8, None);
     let evidence = Evidence { precision: Some(&proof), ..Evidence::default() };
     assert_eq!(judged(&reference(), Precision::Fp16, evidence).status, Status::Invalid);
 }

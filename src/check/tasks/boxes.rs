@@ -1,8 +1,9 @@
 //! Boxes with classes and scores: sets, whatever the order of their rows.
 //!
 //! In each class boxes are matched so that their overlaps sum to the most. A box that has no match is *borderline* where its
-//! score lies near the threshold, near the lowest that was kept of a full set, or where another box that is kept overlaps it by
-//! nearly as much as the model's own suppression takes; any other is a fault.
+//! score lies near the threshold or near the lowest that was kept of a full set; where one that took its place overlaps it by nearly
+//! as much as the model's own suppression takes, or one that both sides have moved by about what it needed to; and where two classes
+//! tie and the other side chose the other. Any other is a fault.
 
 mod matching;
 mod read;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::ErrorMetrics;
 use crate::findings::shown::{Shown, ShownBox, ShownBoxes};
-use crate::findings::verdict::plural;
+use crate::findings::verdict::boxes;
 use crate::manifest::tasks::BoxesTask;
 use matching::{Matched, matched};
 use read::{Detection, Set, sets};
@@ -111,7 +112,7 @@ pub(super) fn compare(given: &Given<'_>, task: &BoxesTask) -> Result<Found> {
     let score = pairs.iter().map(|pair| pair.score).fold(0.0, f64::max);
     let mut compared = format!(
         "{} of {} samples, IoU {} and more, corners within {} of {}, scores within {}",
-        plural(pairs.len(), "box").replace("boxs", "boxes"),
+        boxes(pairs.len()),
         given.samples - empty,
         figure(least),
         figure(corner * extent),
@@ -342,10 +343,7 @@ fn classes(alone: &[Alone]) -> Option<String> {
             both(from, to) + both(to, from)
         ));
     }
-    Some(format!(
-        "{} changed their class, the first in sample {sample}: {to} instead of {from}",
-        plural(changes.len(), "box").replace("boxs", "boxes")
-    ))
+    Some(format!("{} changed their class, the first in sample {sample}: {to} instead of {from}", boxes(changes.len())))
 }
 
 /// The box that `first` may have become: of the same sample and class on the other side, the nearest.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::rows::{Change, Rows, alone, along, judge};
 use super::{Found, Given, broken, distance, shown};
+use crate::check::agreement::answer;
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::findings::shown::Shown;
@@ -104,16 +105,14 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
     let (borderline, confident) = judged.counts();
     let places = rows.reference.len() / rows.classes.max(1);
     let changed: BTreeMap<usize, &Change> = judged.changes.iter().map(|change| (change.row, change)).collect();
-    let answers =
-        rows.reference.chunks_exact(rows.classes).enumerate().filter_map(|(row, scores)| match changed.get(&row) {
-            Some(change) if !change.confident => None,
-            Some(change) => Some((change.from, change.to)),
-            None => {
-                let class = crate::check::agreement::answer(scores);
-                Some((class, class))
-            }
-        });
-    let cover = Cover::of(answers);
+    let answers = rows.reference.chunks_exact(rows.classes).enumerate();
+    let answers = answers.map(|(row, scores)| match changed.get(&row) {
+        Some(change) => (change.from, change.to),
+        None => (answer(scores), answer(scores)),
+    });
+    let classes: Vec<(usize, usize)> = answers.collect();
+    let near_a_tie = |row: usize| changed.get(&row).is_some_and(|change| !change.confident);
+    let cover = Cover::of(classes.iter().enumerate().filter(|(row, _)| !near_a_tie(*row)).map(|(_, both)| *both));
     let share = confident as f64 / places.max(1) as f64;
     let first = judged.changes.iter().find(|change| change.confident);
     let error = distance(reference, actual, given.samples)?;
@@ -134,9 +133,7 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
             "scores are equal".to_owned()
         }
     );
-    let after = rows.actual.chunks_exact(rows.classes).map(crate::check::agreement::answer);
-    let before = rows.reference.chunks_exact(rows.classes).map(crate::check::agreement::answer);
-    let shown = most_changed(&before.zip(after).collect::<Vec<_>>(), reference, given.samples, Some(map.axis));
+    let shown = most_changed(&classes, reference, given.samples, Some(map.axis));
     let mut figures = judged.figures();
     figures.extend([("confident", share), ("iou", least), ("signal-db", error.sqnr_db)]);
     Ok(Found { fault, compared, figures, borderline, confident, error, shown }.or(judged.fault.clone()).or(noise))

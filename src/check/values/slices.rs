@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 /// Fewest elements of a slice that is judged, and most slices of an axis.
 const ELEMENTS: usize = 32;
 const SLICES: usize = 1024;
-/// Most columns of an output of two dimensions, and fewest samples.
+/// Most columns of an output of two dimensions.
 const COLUMNS: usize = 64;
 /// A slice that lies this many dB below the noise that the whole may have is below what any precision keeps beside it.
 const BELOW_NOISE: f64 = 60.0;

@@ -84,7 +84,7 @@ fn archive(folder: &Path, tensors: &[Tensor]) -> std::path::PathBuf {
 fn whole() -> (Feeds, Vec<Vec<Tensor>>) {
     let state = |rows: usize| state(rows, 0.0).samples_first(BatchAxis::At(1)).unwrap();
     let feeds = Feeds::new(vec![ids(5, 0), state(5)], vec![rate(16)]).unwrap();
-    let answers = Tensor { name: "y".to_owned(), ..state(5) }.into_samples().unwrap();
+    let answers = Tensor { name: "y".to_owned(), ..state(5) }.to_samples().unwrap();
     (feeds, vec![answers])
 }
 

@@ -10,7 +10,7 @@ use crate::findings::verdict::plural;
 use crate::findings::{BaselineVerdict, CellReport, CheckResult, LeadFigures, Leg, Report, TimingSummary, WorstProbe};
 use crate::report::figures;
 use crate::report::layout;
-use crate::report::outputs::{figure, sentence};
+use crate::report::outputs::figure;
 use crate::report::text::{one_line, shortened};
 use crate::vocabulary::{CellId, Status};
 
@@ -265,7 +265,7 @@ fn outputs(report: &Report, cell: &CellReport) -> Markup {
                 li {
                     (badge(found.status))
                     span {
-                        b { (one_line(&found.output)) } " " span.muted { (found.task) } " " (prose(sentence(found)))
+                        b { (one_line(&found.output)) } " " span.muted { (found.task) } " " (prose(found.sentence()))
                         @for one in &found.figures { span.muted { " · " (figure(one)) } }
                         @if found.borderline + found.confident > 0 {
                             span.muted { " · " (found.borderline) " changed where the reference was not sure, " (found.confident) " where it was" }

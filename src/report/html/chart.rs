@@ -69,7 +69,7 @@ fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
 }
 
 /// Pixels with one decimal.
-fn px(value: f64) -> String {
+pub(super) fn px(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }

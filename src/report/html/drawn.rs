@@ -3,9 +3,9 @@
 
 use maud::{Markup, html};
 
-use super::chart;
+use super::chart::{self, px};
 use crate::findings::shown::{Shown, ShownBox, ShownBoxes, ShownCosines, ShownMap, ShownStep, ShownTokens, classes};
-use crate::findings::verdict::plural;
+use crate::findings::verdict::{self, plural};
 use crate::findings::{OutputFinding, ProbeImage, Report};
 use crate::report::figures;
 use crate::report::image::is_base64;
@@ -60,11 +60,6 @@ fn beneath(picture: Picture<'_>, height: f64) -> Markup {
     }
 }
 
-fn px(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
 /// A drawing's height for an extent, no stranger than four to one.
 fn height(extent: [f64; 2]) -> f64 {
     let [width, height] = extent;
@@ -85,12 +80,12 @@ fn of_boxes(name: &str, boxes: &ShownBoxes, picture: Picture<'_>) -> Markup {
     let (form, picture) = plane(*extent, picture);
     let alone = |side: &[ShownBox]| side.iter().filter(|one| !one.matched).count();
     let described = |whose: &str, side: &[ShownBox]| {
-        format!("{}: {} of sample {sample}, {} without a match", whose, boxes_of(side.len()), alone(side))
+        format!("{}: {} of sample {sample}, {} without a match", whose, verdict::boxes(side.len()), alone(side))
     };
     html! {
         figure.drawn {
             figcaption {
-                b { (name) } " in sample " (sample) ": the reference's " (boxes_of(reference.len())) ", this cell's " (actual.len())
+                b { (name) } " in sample " (sample) ": the reference's " (verdict::boxes(reference.len())) ", this cell's " (actual.len())
                 @match alone(reference) + alone(actual) {
                     0 => { ", all of them matched" }
                     count => { "; dashed: " (count) " that the other side does not have" }
@@ -103,10 +98,6 @@ fn of_boxes(name: &str, boxes: &ShownBoxes, picture: Picture<'_>) -> Markup {
             }
         }
     }
-}
-
-fn boxes_of(count: usize) -> String {
-    if count == 1 { "1 box".to_owned() } else { format!("{count} boxes") }
 }
 
 fn panel(
