@@ -96,6 +96,13 @@ impl Error {
         self
     }
 
+    /// Puts the place that it is about before the message: a file, an array.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// Adds the place in a file, drawn as lines of text.
     #[must_use]
     pub fn excerpt(mut self, excerpt: impl Into<String>) -> Self {

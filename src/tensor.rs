@@ -37,6 +37,16 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Appends the rows of `other` along the first dimension; that the rows have one shape is for the caller to see.
+    ///
+    /// # Errors
+    /// `Failed`, where its elements are of another type.
+    pub fn append(&mut self, other: &Self) -> Result<()> {
+        self.values.extend(&other.values)?;
+        self.shape.iter_mut().take(1).for_each(|rows| *rows += other.batch());
+        Ok(())
+    }
+
     /// A tensor; an error if `values` does not fill `shape`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::Artifact;
 use super::pin::{Reading, keep_carried};
 use super::store::Store;
 use super::tflite;
-use crate::digest::digest_file;
+use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::ModelSource;
@@ -52,7 +52,7 @@ impl Own {
         let (kept, sha256, batch) = if artifact.form == OwnForm::TfliteInt8 {
             let bytes = files::read(named, files::GRAPH).map_err(|error| here(Error::io("read", named, error)))?;
             let batch = tflite_batch(&bytes, wanted).map_err(here)?;
-            let sha256 = digest_file(named).map_err(here)?;
+            let sha256 = digest_bytes(&bytes);
             pinned(&sha256)?;
             (keep_carried(store, named, &sha256).map_err(here)?, sha256, batch)
         } else {

@@ -129,14 +129,14 @@ impl Arrays {
             Self::One(path, own) if own == name => read(&mut opened(path)?),
             Self::One(..) => return Ok(None),
         };
-        let tensor = found.map_err(|error| self.at(name, &error))?;
+        let tensor = found.map_err(|error| self.at(name, error))?;
         Ok(Some(Tensor { name: name.to_owned(), ..tensor }))
     }
 
     /// `error` with the place of the array called `name` before it.
-    pub fn at(&self, name: &str, error: &Error) -> Error {
+    pub fn at(&self, name: &str, error: Error) -> Error {
         let (Self::Archive(path, _) | Self::Folder(path) | Self::One(path, _)) = self;
-        Error { message: format!("`{}`, `{name}`: {}", path.display(), error.message), ..error.clone() }
+        error.at(format!("`{}`, `{name}`", path.display()))
     }
 }
 

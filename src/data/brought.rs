@@ -67,7 +67,7 @@ pub fn read(path: &Path, expected: Option<&Path>, border: &Border) -> Result<Bro
             let runs = polygraphy::inputs(path)?;
             let mut samples = Stack::default();
             for (index, run) in runs.into_iter().enumerate() {
-                samples.add(run, border).map_err(|error| at(&format!("`{}`, run {index}", path.display()), &error))?;
+                samples.add(run, border).map_err(|error| error.at(format!("`{}`, run {index}", path.display())))?;
             }
             samples.finish(path, border, Vec::new())?
         }
@@ -90,7 +90,7 @@ pub fn read(path: &Path, expected: Option<&Path>, border: &Border) -> Result<Bro
             let mut answers = vec![Vec::new(); border.outputs.iter().filter(|output| output.read).count()];
             for (index, run) in runner.runs.into_iter().enumerate() {
                 let place = format!("`{}`, run {index}", expected.display());
-                let parts = answered(run, border, None).map_err(|error| at(&place, &error))?;
+                let parts = answered(run, border, None).map_err(|error| error.at(&place))?;
                 answers.iter_mut().zip(parts).for_each(|(all, parts)| all.extend(parts));
             }
             answers
@@ -151,13 +151,9 @@ fn arrays(path: &Path, border: &Border) -> Result<Arrays> {
     if path.extension().is_some_and(|ending| ending == "npz") {
         return Arrays::archive(path);
     }
-    // One array is that of the one input, or of the one output.
-    let names: Vec<&str> = match border.inputs.as_slice() {
-        [input] => vec![&input.plan.name],
-        _ => Vec::new(),
-    };
-    match names.as_slice() {
-        [name] => Ok(Arrays::One(path.to_owned(), (*name).to_owned())),
+    // One array is that of the one input.
+    match border.inputs.as_slice() {
+        [input] => Ok(Arrays::One(path.to_owned(), input.plan.name.clone())),
         _ => Err(Error::input(format!(
             "`{}` holds one array, and the model has {} inputs",
             path.display(),
@@ -173,12 +169,12 @@ fn of_arrays(arrays: &Arrays, path: &Path, border: &Border) -> Result<Brought> {
         let found = arrays.get(&plan.name)?.ok_or_else(|| {
             let names = arrays.names().unwrap_or_default().join(", ");
             let error = Error::input(format!("there is no such array, only {names}"));
-            arrays.at(&plan.name, &error)
+            arrays.at(&plan.name, error)
         })?;
-        let tensor = fitted(found, plan).map_err(|error| arrays.at(&plan.name, &error))?;
+        let tensor = fitted(found, plan).map_err(|error| arrays.at(&plan.name, error))?;
         if plan.shared { shared.push(tensor) } else { samples.push(tensor) }
     }
-    let feeds = Feeds::new(samples, shared).map_err(|error| at(&format!("`{}`", path.display()), &error))?;
+    let feeds = Feeds::new(samples, shared).map_err(|error| error.at(format!("`{}`", path.display())))?;
     let names = arrays.names()?;
     let said = |name: &str| names.contains(&arrays.written(name));
     let any = border.outputs.iter().any(|output| output.read && said(&output.name));
@@ -203,11 +199,11 @@ fn of_arrays(arrays: &Arrays, path: &Path, border: &Border) -> Result<Brought> {
 fn answers_of(arrays: &Arrays, border: &Border, rows: usize) -> Result<Vec<Vec<Tensor>>> {
     let one = |output: &BorderOutput| {
         let name = &output.name;
-        let missing = || arrays.at(name, &Error::input("there are expected answers, and none of this output"));
+        let missing = || arrays.at(name, Error::input("there are expected answers, and none of this output"));
         let tensor = arrays.get(name)?.ok_or_else(missing)?;
         if tensor.shape.first() != Some(&rows) {
             let words = format!("has shape {:?}, and there are {rows} samples", tensor.shape);
-            return Err(arrays.at(name, &Error::input(words)));
+            return Err(arrays.at(name, Error::input(words)));
         }
         tensor.to_samples()
     };
@@ -222,7 +218,7 @@ fn of_sets(folder: &Path, border: &Border) -> Result<Brought> {
     let mut without = 0;
     let sets = test_sets::sets(folder)?;
     for set in &sets {
-        let here = |error: Error| at(&format!("`{}`", set.display()), &error);
+        let here = |error: Error| error.at(format!("`{}`", set.display()));
         let mut run = Vec::new();
         for (index, tensor) in test_sets::tensors(set, "input", &inputs)?.into_iter().enumerate() {
             run.push(tensor.ok_or_else(|| here(Error::input(format!("there is no `input_{index}.pb`"))))?);
@@ -267,7 +263,7 @@ impl Stack {
         let (mut samples, mut shared) = (Vec::new(), Vec::new());
         for BorderInput { plan, axis } in &border.inputs {
             let name = &plan.name;
-            let here = |error: Error| at(&format!("`{name}`"), &error);
+            let here = |error: Error| error.at(format!("`{name}`"));
             let fed = run.iter().find(|fed| fed.name == *name).cloned();
             let fed = fed.ok_or_else(|| here(Error::input("is not fed")))?;
             if plan.shared {
@@ -289,10 +285,7 @@ impl Stack {
             )));
         }
         for (all, more) in self.samples.iter_mut().zip(&samples) {
-            all.values.extend(&more.values)?;
-            if let Some(rows) = all.shape.first_mut() {
-                *rows += batch;
-            }
+            all.append(more)?;
         }
         Ok(batch)
     }
@@ -310,7 +303,7 @@ impl Stack {
 fn answered(run: Vec<Tensor>, border: &Border, batch: Option<usize>) -> Result<Vec<Vec<Tensor>>> {
     let mut batch = batch;
     let mut one = |output: &BorderOutput| {
-        let here = |error: Error| at(&format!("`{}`", output.name), &error);
+        let here = |error: Error| error.at(format!("`{}`", output.name));
         let found = run.iter().find(|answer| answer.name == output.name);
         let found = found.ok_or_else(|| here(Error::input("there are expected answers, and none of this output")))?;
         let parts = found.clone().samples_first(output.axis).map_err(here)?.to_samples().map_err(here)?;
@@ -331,11 +324,6 @@ pub fn spread(total: usize, count: usize, least: usize) -> Vec<usize> {
     };
     let length = if taken.is_empty() { 0 } else { taken.len().max(least) };
     taken.iter().copied().cycle().take(length).collect()
-}
-
-/// `error` with the place before it.
-fn at(place: &str, error: &Error) -> Error {
-    Error { message: format!("{place}: {}", error.message), ..error.clone() }
 }
 
 #[cfg(test)]

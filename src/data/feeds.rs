@@ -260,10 +260,10 @@ fn read(path: &Path, input: &InputPlan) -> Result<Tensor> {
     let arrays = Arrays::archive(path)?;
     let missing = || {
         let names = arrays.names().unwrap_or_default().join(", ");
-        arrays.at(&input.name, &Error::input(format!("there is no such array, only {names}")))
+        arrays.at(&input.name, Error::input(format!("there is no such array, only {names}")))
     };
     let tensor = arrays.get(&input.name)?.ok_or_else(missing)?;
-    fitted(tensor, input).map_err(|error| arrays.at(&input.name, &error))
+    fitted(tensor, input).map_err(|error| arrays.at(&input.name, error))
 }
 
 /// `tensor`, samples first, as `input` takes it: floats become its own floats, nothing else changes its type.

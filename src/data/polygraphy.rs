@@ -108,7 +108,7 @@ pub fn results(path: &Path) -> Result<Runner> {
 /// `Input`, with the place in the file: which runner, run and array.
 pub fn read(path: &Path) -> Result<Document> {
     let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
-    parse(&bytes).map_err(|error| Error { message: format!("`{}`: {}", path.display(), error.message), ..error })
+    parse(&bytes).map_err(|error| error.at(format!("`{}`", path.display())))
 }
 
 /// Reads the bytes of a file.
@@ -158,7 +158,7 @@ fn runner((index, node): (usize, Node)) -> Result<Runner> {
 fn run(entries: Vec<(String, Node)>, place: &str) -> Result<Run> {
     let mut tensors: Run = Vec::with_capacity(entries.len());
     for (name, node) in entries {
-        let at = |error: Error| Error { message: format!("{place}`{name}`: {}", error.message), ..error };
+        let at = |error: Error| error.at(format!("{place}`{name}`"));
         if tensors.iter().any(|known| known.name == name) {
             return Err(at(Error::input("is there twice")));
         }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gate::values;
+use crate::gate::workspace::Workspace;
 use crate::manifest::{Manifest, ModelSource};
 use crate::onnx;
 use crate::runtime::tensorflow;
@@ -14,12 +15,26 @@ pub(super) struct Declared {
     has_functions: bool,
 }
 
-impl Declared {
-    /// Inputs and outputs.
-    pub(super) const fn signature(&self) -> &Signature {
-        &self.signature
+impl Workspace {
+    /// Inputs and outputs of the model as its file declares them, read when it was opened.
+    ///
+    /// # Errors
+    /// `Input` where it does not tell them.
+    pub(super) fn signature(&self) -> Result<&Signature> {
+        told(self.declared.as_ref())
     }
+}
 
+/// What was declared.
+///
+/// # Errors
+/// `Input` where nothing was.
+pub(super) fn told(declared: Option<&Declared>) -> Result<&Signature> {
+    let declared = declared.ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
+    Ok(&declared.signature)
+}
+
+impl Declared {
     /// Reads them; `None` where they do not tell, which the runtimes then have to.
     ///
     /// # Errors
@@ -77,7 +92,7 @@ fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {
             names(&signature.inputs),
             manifest.path.display()
         ))
-        .hint("models of several inputs are not gated yet; give the model one that it splits itself"));
+        .hint("`[[input]]` and `[[output]]` gate models of several inputs (docs/manifest.md)"));
     }
     if let [found] = signature.inputs.as_slice() {
         if found.name != input.name {

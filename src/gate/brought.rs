@@ -1,18 +1,16 @@
 //! What a model of several inputs is fed: samples made by value kind, or the team's own, with the answers that are expected of them.
 
-use super::judging::{Answered, Asked, checks};
 use super::values::plans;
 use crate::check::apart::Answers;
-use crate::check::ladder::Ladder;
 use crate::data::brought::{self, Border, BorderInput, BorderOutput};
 use crate::data::feeds;
 use crate::error::{Error, Result};
-use crate::findings::CheckResult;
 use crate::findings::verdict::plural;
+use crate::findings::{CheckResult, OutputFinding};
+use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
-use crate::manifest::{Manifest, ModelSource};
 use crate::tensor::{BatchAxis, Feeds, Signature};
-use crate::vocabulary::{CellId, ShapePoint, Status};
+use crate::vocabulary::{ShapePoint, Status};
 
 /// What is fed at each point of open shapes.
 pub(super) struct Fed {
@@ -116,24 +114,28 @@ fn answers(
     interface.read_outputs().into_iter().map(of).collect()
 }
 
-/// Holds what the reference answered to what the model's authors expect, as to a golden: one check, which says the first output
-/// that is another.
+/// The samples at one point of shapes, and what is expected of them.
 ///
 /// # Errors
-/// As [`checks`].
-pub(super) fn held(
-    ran: &Answered,
-    expected: &Expected,
-    asked: &Asked<'_>,
-    ladder: &Ladder,
-    id: &CellId,
-    source: &ModelSource,
-) -> Result<CheckResult> {
-    let (_, findings) = checks(ran, &expected.answers, asked, ladder, id, source)?;
+/// As [`of`].
+pub(super) fn of_one(
+    manifest: &Manifest,
+    interface: &Interface,
+    signature: &Signature,
+    point: Option<&ShapePoint>,
+) -> Result<(Feeds, Option<Expected>)> {
+    let fed = of(manifest, interface, signature, &[point.cloned()])?;
+    let feeds = fed.feeds.into_iter().next().ok_or_else(|| Error::input("there is nothing to feed"))?;
+    Ok((feeds, fed.expected))
+}
+
+/// Whether the reference answers what the model's authors expect, by what was found of its outputs beside theirs: one check, which
+/// says the first output that is another.
+pub(super) fn held(findings: &[OutputFinding], expected: &Expected) -> CheckResult {
     let failed = findings.iter().find(|found| found.status == Status::Fail);
     let worst = failed.or_else(|| findings.iter().find(|found| found.status != Status::Pass));
     let place = &expected.place;
-    Ok(CheckResult {
+    CheckResult {
         name: "expected-answers".to_owned(),
         status: worst.map_or(Status::Pass, |found| found.status),
         gating: true,
@@ -141,5 +143,5 @@ pub(super) fn held(
             Some(found) => format!("not what its authors expect (`{place}`): {}", found.detail),
             None => format!("{} as its authors expect them (`{place}`)", plural(findings.len(), "output")),
         },
-    })
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::border::Declared;
 use super::brought::{self, border};
 use super::open::OpenCell;
 use super::runs::interface::run_once;
@@ -77,19 +76,15 @@ pub fn infer(
     limit: Option<usize>,
 ) -> Result<Inferred> {
     let manifest = &workspace.manifest;
-    let declared = Declared::of(&manifest.model.source)?
-        .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-    super::values::check_outputs(interface, declared.signature())?;
+    let signature = workspace.signature()?;
+    super::values::check_outputs(interface, signature)?;
     if interface.points().len() > 1 {
         return Err(Error::usage("`[shapes]` names several sizes, and samples have one")
             .hint("name one size for each of `[shapes]`"));
     }
     let feeds = match data {
-        Some(data) => read(data, None, &border(interface, declared.signature())?)?.feeds,
-        None => {
-            let fed = brought::of(manifest, interface, declared.signature(), &[None])?;
-            fed.feeds.into_iter().next().ok_or_else(|| Error::input("there is nothing to feed"))?
-        }
+        Some(data) => read(data, None, &border(interface, signature)?)?.feeds,
+        None => brought::of_one(manifest, interface, signature, None)?.0,
     };
     let feeds = feeds.first(limit.unwrap_or(usize::MAX))?;
     let mut open = OpenCell::open(workspace, id)?;

@@ -59,7 +59,7 @@ pub(super) fn limits(output: &GatedOutput, ladder: &Ladder, id: &CellId) -> Resu
 pub(super) struct Answered {
     /// To the samples in their order.
     pub(super) outputs: Vec<Answers>,
-    /// The same, as it was answered from the last sample to the first.
+    /// To the same samples, as they were asked in another order ([`Answers::turned`]).
     pub(super) again: Vec<Answers>,
     /// What else was asked of it, where shapes are open.
     shapes: ShapeTrials,
@@ -73,7 +73,7 @@ impl Answered {
         let outputs = read(interface, &ran.outputs)?;
         let (again, shapes) = match ran.again.as_ref() {
             Ok(Again::Turned { outputs, shapes }) => (read(interface, outputs)?, ShapeTrials::clone(shapes)),
-            Ok(Again::Rows(_)) => return Err(Error::invalid("the samples were not run from the last to the first")),
+            Ok(Again::Rows(_)) => return Err(Error::invalid("the samples were not run in another order")),
             Err(error) => return Err(error.clone()),
         };
         Ok(Self { outputs, again, shapes, layers: ran.layers.clone() })
@@ -197,10 +197,16 @@ impl By<'_> {
             own::in_types_of(&mut answered, wanted);
         }
         let source = &self.manifest.model.source;
-        let found = checks(&answered, wanted, &asked, self.ladder, id, source).and_then(|(mut checks, findings)| {
-            let held = |expected| brought::held(&answered, expected, &asked, self.ladder, id, source);
+        let beside = |answers: &[Answers]| checks(&answered, answers, &asked, self.ladder, id, source);
+        let found = beside(wanted).and_then(|(mut checks, findings)| {
+            let held = match (expected, golden) {
+                (None, _) => None,
+                // They are what it was just held to.
+                (Some(expected), None) => Some(brought::held(&findings, expected)),
+                (Some(expected), Some(_)) => Some(brought::held(&beside(&expected.answers)?.1, expected)),
+            };
             // What they say comes first.
-            checks.splice(0..0, expected.map(held).transpose()?);
+            checks.splice(0..0, held);
             Ok((checks, findings))
         });
         match found {
@@ -346,8 +352,8 @@ fn turned(given: &Given<'_>, row: &Row) -> Result<f64, String> {
             let of = |answers: &'_ [Answers]| answers.iter().position(|one| one.name() == *name);
             let sides = of(given.reference).zip(of(given.actual));
             let sides = sides.and_then(|(one, other)| given.reference.get(one).zip(given.actual.get(other)));
-            let (forwards, backwards) = sides.ok_or_else(|| format!("output `{name}` is missing"))?;
-            let pair = beside(forwards, backwards)?;
+            let (first, again) = sides.ok_or_else(|| format!("output `{name}` is missing"))?;
+            let pair = beside(first, again)?;
             let found =
                 compare(&pair.reference, &pair.actual, given.samples, &limits).map_err(|error| error.message)?;
             found.fault.map_or(Ok(found.max_abs), |fault| Err(format!("output `{name}`: {fault}")))

@@ -3,7 +3,6 @@
 use safetensors::Dtype;
 
 use super::blessing::GoldenBlessing;
-use super::border::Declared;
 use super::brought;
 use super::golden::{path_of, relative, stored};
 use super::judging::{Answered, Asked, checks};
@@ -93,16 +92,14 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
         return Err(Error::unsupported("goldens of models at several shapes are not kept yet")
             .hint("name one size for each of `[shapes]`, or gate without a golden"));
     }
-    let declared = Declared::of(&manifest.model.source)?
-        .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-    let inputs = plans(interface, declared.signature(), None)?;
+    let signature = workspace.signature()?;
+    let inputs = plans(interface, signature, None)?;
     let path = path_of(manifest);
     let old = of(workspace, interface, &inputs);
-    let fed = brought::of(manifest, interface, declared.signature(), &[None])?;
-    let made = fed.feeds.into_iter().next().ok_or_else(|| Error::input("there is nothing to feed"))?;
+    let (made, expected) = brought::of_one(manifest, interface, signature, None)?;
     let (feeds, expected) = match &old {
-        Ok(Some(old)) if !workspace.fresh_probes => (old.feeds.clone(), fed.expected.filter(|_| old.feeds == made)),
-        _ => (made, fed.expected),
+        Ok(Some(old)) if !workspace.fresh_probes => (old.feeds.clone(), expected.filter(|_| old.feeds == made)),
+        _ => (made, expected),
     };
     let cell = reference_cell(manifest);
     let fed = Fed { workspace, interface, axes: interface.axes(), points: vec![(None, feeds)] };
@@ -124,7 +121,8 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     let mut doubts = failing(&ran.outputs)?;
     let count = feeds.batch();
     if let Some(expected) = &expected {
-        let held = brought::held(&ran, expected, &asked, &ladder, &cell, &manifest.model.source)?;
+        let (_, findings) = checks(&ran, &expected.answers, &asked, &ladder, &cell, &manifest.model.source)?;
+        let held = brought::held(&findings, expected);
         doubts.extend((held.status != Status::Pass).then_some(held.detail));
     }
     let mut lines = Vec::new();

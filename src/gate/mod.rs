@@ -26,6 +26,9 @@
 //! | `causes`    | why cells failed, where a look beyond their outputs tells it; `stored`: their weights |
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
+//! | `brought`, `fed`, `infer` | samples and expected answers from files; those of `explain` and `drill`, and of `infer` |
+//! | `own`       | files of the project's own in place of what would be converted            |
+//! | `proof`, `pictures` | what the model itself computes in; samples as pictures for findings   |
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
 //! | `same`      | whether the FP32 file that ran is the model                               |

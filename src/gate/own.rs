@@ -1,6 +1,6 @@
 //! Files of the project's own in place of what would be converted: what they have to take and answer, and how they are judged.
 
-use super::border::Declared;
+use super::border::{self, Declared};
 use super::judging::Answered;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
@@ -40,9 +40,8 @@ fn wanted(manifest: &Manifest, declared: Option<&Declared>) -> Result<Signature>
             outputs: vec![spec(&output.name, vec![Some(output.classes)])],
         });
     };
-    let declared = declared.ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
     let read = interface.read_outputs();
-    let mut signature = declared.signature().clone();
+    let mut signature = border::told(declared)?.clone();
     signature.outputs.retain(|output| read.contains(&output.name.as_str()));
     Ok(signature)
 }
@@ -75,7 +74,7 @@ pub(super) fn unheld() -> ScaleProof {
 /// What trtgate converts keeps the model's types, and is held to them.
 pub(super) fn in_types_of(ran: &mut Answered, reference: &[Answers]) {
     for answers in ran.outputs.iter_mut().chain(&mut ran.again) {
-        let wanted = reference.iter().find(|wanted| wanted.name() == answers.name()).and_then(element_type);
+        let wanted = reference.iter().find(|wanted| wanted.name() == answers.name()).and_then(Answers::element_type);
         let Some(wanted) = wanted else { continue };
         let widen = |tensor: &mut Tensor| {
             if tensor.element_type() != wanted
@@ -89,12 +88,5 @@ pub(super) fn in_types_of(ran: &mut Answered, reference: &[Answers]) {
             Answers::Rows(rows) => widen(rows),
             Answers::Apart(parts) => parts.iter_mut().for_each(widen),
         }
-    }
-}
-
-fn element_type(answers: &Answers) -> Option<ElementType> {
-    match answers {
-        Answers::Rows(rows) => Some(rows.element_type()),
-        Answers::Apart(parts) => parts.first().map(Tensor::element_type),
     }
 }

@@ -84,9 +84,9 @@ pub(crate) struct Ran {
 pub(crate) enum Again {
     /// Of a classifier: how far answers to the same samples lie apart.
     Rows(Trials),
-    /// Of other models: those to the samples from the last to the first, and what was asked where shapes are open.
+    /// Of other models: those to the samples in another order (`other_order`), and what was asked where shapes are open.
     Turned {
-        /// From the last sample to the first.
+        /// In that order.
         outputs: Held,
         /// Other shapes, profiles, static engines.
         shapes: Box<ShapeTrials>,

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 pub(super) mod calibration;
 
-use super::border::Declared;
 use super::brought::{self, Expected};
 use super::engine::shape_trials::name_between;
 use super::judging::{self, named_limits};
@@ -67,9 +66,7 @@ impl<'a> Several<'a> {
             return Err(Error::usage("models of several inputs are not held to labels yet").hint("leave out `--data`"));
         }
         let manifest = &workspace.manifest;
-        let declared = Declared::of(&manifest.model.source)?
-            .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-        let signature = declared.signature();
+        let signature = workspace.signature()?;
         check_outputs(interface, signature)?;
         let points = interface.points();
         let brought = brought::of(manifest, interface, signature, &points)?;

@@ -107,6 +107,8 @@ pub struct Workspace {
     pub(super) fresh_probes: bool,
     /// Whether the artifacts are changed on purpose.
     pub(super) planted: bool,
+    /// What the model's file declares.
+    pub(super) declared: Option<border::Declared>,
     bundle: Option<Bundle>,
     /// Files of the project's own, in place of what would be converted.
     own: Vec<Own>,
@@ -183,12 +185,13 @@ impl Workspace {
         };
         // Artifacts may be all that is here of the model.
         let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
-        let declared = match carried {
-            Some(carried) => border::Declared::of(&ModelSource::Onnx { path: carried.path })?,
-            None => declared,
-        };
-        let engines_need_plain =
-            declared.is_some_and(|declared| declared.engines_need_plain(manifest.interface.is_some()));
+        let stands_for_it = carried.map(|carried| border::Declared::of(&ModelSource::Onnx { path: carried.path }));
+        let stands_for_it = stands_for_it.transpose()?;
+        let engines_need_plain = stands_for_it
+            .as_ref()
+            .unwrap_or(&declared)
+            .as_ref()
+            .is_some_and(|declared| declared.engines_need_plain(manifest.interface.is_some()));
         stop::keeps(format!(
             "no report was written; what was converted, built or installed is kept in `{}`",
             store.root().display()
@@ -220,6 +223,7 @@ impl Workspace {
             progress: Arc::clone(&options.progress),
             fresh_probes: options.fresh_probes,
             planted: options.own_artifacts,
+            declared,
             bundle,
             own,
             engines_need_plain,
@@ -240,6 +244,7 @@ impl Workspace {
         probes: crate::plan::Probes,
         program: WorkerProgram,
     ) -> Self {
+        let declared = border::Declared::of(&manifest.model.source).unwrap_or_default();
         Self {
             named: manifest.model.source.clone(),
             manifest,
@@ -257,6 +262,7 @@ impl Workspace {
             progress: Arc::new(Quiet),
             fresh_probes: false,
             planted: false,
+            declared,
             bundle: None,
             own: Vec::new(),
             engines_need_plain: false,

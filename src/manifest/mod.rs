@@ -97,7 +97,7 @@ impl Manifest {
         }
         let path = self.path.display();
         Err(Error::usage(format!("`{path}` has `[[input]]`, and this command knows classifiers of one input"))
-            .hint("`trtgate gate`, `bench` and `bless` know models of several inputs and outputs; the other commands do not yet"))
+            .hint("`trtgate gate`, `bench`, `bless`, `infer`, `explain` and `drill` know models of several inputs and outputs; the other commands do not yet"))
     }
 
     /// Whether labelled data has to have been judged: limits that were named and not looked at are no pass.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::types::graphs;
 use super::{Graph, Node};
 
 /// Brings the nodes of `graph` behind those that make what they read, and changes nothing else. A graph with a circle stays as it
@@ -56,9 +57,7 @@ pub(super) fn sort(graph: &mut Graph) {
 /// The names that a node reads, those that the graphs inside of it read from outside among them.
 fn read<'node>(node: &'node Node, names: &mut Vec<&'node str>) {
     names.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty()));
-    let inner =
-        node.attribute.iter().flat_map(|attribute| attribute.g.iter().map(AsRef::as_ref).chain(&attribute.graphs));
-    for node in inner.flat_map(|graph: &Graph| &graph.node) {
+    for node in node.attribute.iter().flat_map(graphs).flat_map(|graph| &graph.node) {
         read(node, names);
     }
 }

@@ -265,11 +265,7 @@ fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
             };
             return Err(Error::failed(changed));
         }
-        let added = answer.batch();
-        output.values.extend(&answer.values).map_err(|error| error.context(format!("output `{}`", output.name)))?;
-        if let Some(first) = output.shape.first_mut() {
-            *first += added;
-        }
+        output.append(&answer).map_err(|error| error.context(format!("output `{}`", output.name)))?;
     }
     Ok(())
 }

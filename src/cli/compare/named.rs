@@ -179,13 +179,9 @@ fn joined(parts: Vec<Tensor>) -> Result<Answers> {
     if !parts.iter().all(alike) {
         return Answers::of(parts);
     }
-    let (name, mut shape) = (first.name.clone(), first.shape.clone());
-    let rows = parts.iter().map(Tensor::batch).sum();
-    let mut all = parts.into_iter().map(|part| part.values);
-    let mut values = all.next().ok_or_else(|| Error::input("there are no outputs"))?;
-    all.try_for_each(|part| values.extend(&part))?;
-    shape.iter_mut().take(1).for_each(|size| *size = rows);
-    Tensor::new(name, shape, values).map(Answers::Rows)
+    let mut all = first.clone();
+    parts.iter().skip(1).try_for_each(|part| all.append(part))?;
+    Ok(Answers::Rows(all))
 }
 
 impl NamedReport {

@@ -51,24 +51,26 @@ impl Seen<'_> {
         all.iter().all(|value| (0.0..=1.0).contains(value)) && all.iter().any(|value| *value > 0.0 && *value < 1.0)
     }
 
+    /// The last dimension.
+    fn last(&self) -> usize {
+        self.0.first().map_or(0, |tensor| tensor.shape.len().saturating_sub(1))
+    }
+
     /// Whether the vectors along the last dimension have length 1.
     pub(super) fn has_unit_vectors(&self) -> bool {
         let length = |lane: &[f64]| lane.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let last = self.0.first().map_or(0, |tensor| tensor.shape.len().saturating_sub(1));
-        last > 0 && self.every(last, WIDTH, |lane| (length(lane) - 1.0).abs() <= ONE)
+        self.last() > 0 && self.every(self.last(), WIDTH, |lane| (length(lane) - 1.0).abs() <= ONE)
     }
 
     /// Whether the first four numbers of each row are two corners, the first before the second.
     pub(super) fn has_corners(&self) -> bool {
-        let last = self.0.first().map_or(0, |tensor| tensor.shape.len().saturating_sub(1));
         let ordered = |row: &[f64]| matches!(row, [left, top, right, bottom, ..] if left <= right && top <= bottom);
-        self.every(last, 4, ordered)
+        self.every(self.last(), 4, ordered)
     }
 
-    /// Whether column `column` of all rows holds scores, all of them from 0 to 1, or whole numbers.
+    /// Whether `holds` is true of column `column` of every row.
     pub(super) fn column(&self, column: usize, holds: fn(f64) -> bool) -> bool {
-        let last = self.0.first().map_or(0, |tensor| tensor.shape.len().saturating_sub(1));
-        self.every(last, column + 1, |row| row.get(column).is_some_and(|&value| holds(value)))
+        self.every(self.last(), column + 1, |row| row.get(column).is_some_and(|&value| holds(value)))
     }
 
     /// Whether there are any.

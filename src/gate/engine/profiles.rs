@@ -2,8 +2,8 @@
 //! every input.
 
 use crate::data::feeds::{self, InputPlan};
-use crate::error::{Error, Result};
-use crate::gate::border::Declared;
+use crate::error::Result;
+use crate::gate::border::{Declared, told};
 use crate::gate::values;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
@@ -43,15 +43,11 @@ pub(in crate::gate) fn of_point(
 
 /// Inputs and outputs of the model, as its file or the artifact that stands for it declares them.
 fn signature(workspace: &Workspace) -> Result<Signature> {
-    let declared = match Declared::of(&workspace.manifest.model.source)? {
-        Some(declared) => Some(declared),
-        None => {
-            let path = workspace.artifact(ArtifactKind::OnnxFp32, None)?.path;
-            Declared::of(&crate::manifest::ModelSource::Onnx { path })?
-        }
-    };
-    let declared = declared.ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-    Ok(declared.signature().clone())
+    if workspace.declared.is_some() {
+        return workspace.signature().cloned();
+    }
+    let path = workspace.artifact(ArtifactKind::OnnxFp32, None)?.path;
+    told(Declared::of(&crate::manifest::ModelSource::Onnx { path })?.as_ref()).cloned()
 }
 
 /// The ranges of every input in one profile.

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::super::border::Declared;
 use super::super::values::plans;
 use super::super::workspace::Workspace;
 use crate::convert::store::Key;
 use crate::data::feeds::{self, InputPlan};
-use crate::data::{npy, zip};
+use crate::data::{arrays, zip};
 use crate::error::{Error, Result};
 use crate::manifest::interface::{Interface, ValueSource};
-use crate::tensor::{ElementType, Feeds, Tensor, element_count};
+use crate::tensor::{Feeds, element_count};
 
 /// Bytes that they may take together: fewer of them where a sample is large.
 const BYTES: usize = 256 << 20;
@@ -24,11 +23,10 @@ const FEWEST: usize = 16;
 /// or where NumPy has no such element type.
 pub(in crate::gate) fn calibration(workspace: &Workspace, interface: &Interface) -> Result<PathBuf> {
     let manifest = &workspace.manifest;
-    let declared = Declared::of(&manifest.model.source)?
-        .ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
+    let signature = workspace.signature()?;
     // The largest shape has the most values.
     let point = interface.points().pop().flatten();
-    let inputs = plans(interface, declared.signature(), point.as_ref())?;
+    let inputs = plans(interface, signature, point.as_ref())?;
     if let Some(input) = inputs.iter().find(|input| matches!(input.values, ValueSource::File(_)) && !input.shared) {
         return Err(Error::unsupported(format!(
             "INT8 is calibrated on samples that are not judged by, and those of input `{}` come from a file",
@@ -68,34 +66,11 @@ fn archive(interface: &Interface, feeds: &Feeds) -> Result<Vec<u8>> {
     let array = |(place, input): (usize, &crate::manifest::interface::FedInput)| {
         let tensor =
             feeds.get(&input.name).ok_or_else(|| Error::failed(format!("input `{}` is not fed", input.name)))?;
-        let bytes = npy::array(description(tensor)?, &tensor.shape, &tensor.values.encode())?;
-        Ok((format!("{place}.npy"), bytes))
+        Ok((format!("{place}.npy"), arrays::encode(tensor)?))
     };
     let members = interface.inputs.iter().enumerate().map(array).collect::<Result<Vec<_>>>()?;
     let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     zip::pack(&members)
-}
-
-/// NumPy's description of a tensor's elements.
-fn description(tensor: &Tensor) -> Result<&'static str> {
-    Ok(match tensor.element_type() {
-        ElementType::Float32 => "<f4",
-        ElementType::Float16 => "<f2",
-        ElementType::Float64 => "<f8",
-        ElementType::Int8 => "|i1",
-        ElementType::Uint8 => "|u1",
-        ElementType::Int16 => "<i2",
-        ElementType::Uint16 => "<u2",
-        ElementType::Int32 => "<i4",
-        ElementType::Uint32 => "<u4",
-        ElementType::Int64 => "<i8",
-        ElementType::Uint64 => "<u8",
-        ElementType::Bool => "|b1",
-        other => {
-            let name = &tensor.name;
-            return Err(Error::unsupported(format!("input `{name}` is {other}, which no calibration samples hold")));
-        }
-    })
 }
 
 #[cfg(test)]
@@ -103,6 +78,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::convert::store::keys::every_change_counts;
+    use crate::tensor::ElementType;
 
     fn input(sample: &[usize], values: ValueSource) -> InputPlan {
         InputPlan {

@@ -294,7 +294,7 @@ fn outputs_that_are_right_once_are_not_right() {
             engines.store(call.worker, Ordering::SeqCst);
             Step::Build
         }
-        // Build, open, layers, the samples: then from the last to the first.
+        // Build, open, layers, the samples: then in another order.
         Request::Run { .. } if call.worker == engines.load(Ordering::SeqCst) && call.before == 4 => {
             Step::Fail(Error::failed("once"))
         }

@@ -7,10 +7,11 @@ use crate::check::comparison::{Terms, compare};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::leads::NaturalLeads;
 use crate::check::pair::{OutputPair, select_output};
-use crate::check::tasks::{self, Given, TaskLimits};
+use crate::check::tasks::{self, Given};
 use crate::error::{Error, Result};
 use crate::gate::assemble::confident_allowed;
 use crate::gate::engine::shape_trials::widened;
+use crate::gate::judging::limits;
 use crate::gate::runs::interface::{Fed, answers, read};
 use crate::gate::runs::shelf::Held;
 use crate::manifest::Manifest;
@@ -65,9 +66,7 @@ impl Expected<'_> {
             Self::Tasks(tasks) => tasks.hold(ladder, cell, batches, what),
         }
     }
-}
 
-impl Expected<'_> {
     /// Samples that one batch of outputs answers; a part of one counts as none.
     ///
     /// # Errors
@@ -138,9 +137,7 @@ impl Tasks<'_> {
         let reference = known.iter().map(|one| one.pick(&again)).collect::<Result<Vec<_>>>()?;
         let actual = widened(actual, &reference);
         for output in &self.interface.outputs {
-            let named = output.named.get(&cell.precision);
-            let limits = TaskLimits::of(ladder, cell.runtime.library, cell.precision, output.task.task(), named)?;
-            let limits = limits.of_few(samples);
+            let limits = limits(output, ladder, cell)?.of_few(samples);
             let given = Given {
                 output,
                 reference: &reference,
@@ -171,9 +168,7 @@ fn joined(interface: &Interface, batches: Batches<'_>) -> Result<Vec<Tensor>> {
         let rows = joined.iter_mut().find(alike).filter(|_| has_rows);
         match rows {
             Some(known) => {
-                let added = output.batch();
-                known.values.extend(&output.values)?;
-                known.shape.iter_mut().take(1).for_each(|batch| *batch += added);
+                known.append(output)?;
             }
             None => joined.push(output.clone()),
         }

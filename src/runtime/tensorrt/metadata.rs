@@ -75,7 +75,7 @@ pub struct EngineMetadata {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<Vec<InputRange>>,
     /// Whether it is static: of the preferred shapes of the first of `ranges` alone.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fixed: bool,
     /// Time the build took, milliseconds.
     pub build_milliseconds: u64,
@@ -86,11 +86,6 @@ pub struct EngineMetadata {
     pub built: String,
     /// Where it was built.
     pub environment: Environment,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_false(fixed: &bool) -> bool {
-    !*fixed
 }
 
 /// `ENGINE.json` for `ENGINE`.

@@ -286,7 +286,7 @@ impl Session for EngineSession {
 
     fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
         let told = self.engine.layer_information(&self.context).or_else(|_| {
-            // Of a context whose profile and shapes were set anew there is always something to tell.
+            // Of a context whose profile and shapes were set anew there is mostly something to tell.
             if self.profiles.len() > 1 {
                 self.context.set_profile(self.profile, &self.stream)?;
                 self.stream.synchronize()?;

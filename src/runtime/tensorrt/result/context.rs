@@ -118,15 +118,20 @@ impl ExecutionContext {
             .ok_or_else(|| failure(library, &format!("getTensorShape({name})"), mark))
     }
 
-    /// Sets where tensor `name` lies, from the start of `buffer`.
-    pub fn set_tensor_buffer(&self, name: &str, buffer: &DeviceBuffer) -> Result<()> {
+    /// Sets where tensor `name` lies; its buffer has to be kept by whoever calls.
+    fn set_address(&self, name: &str, address: *mut c_void) -> Result<()> {
         let (library, mark) = (self.0.object.library(), log::mark());
         let slot = library.slots().execution_context.set_tensor_address;
         let c_name = c_string(name)?;
         self.0.checked.set(false);
         let accepted = call!(unsafe library, self.as_pointer(), slot,
-            (c_name.as_ptr() => *const c_char, buffer.as_raw() => *mut c_void) -> bool)?;
-        check(library, accepted, &format!("setTensorAddress({name})"), mark)?;
+            (c_name.as_ptr() => *const c_char, address => *mut c_void) -> bool)?;
+        check(library, accepted, &format!("setTensorAddress({name})"), mark)
+    }
+
+    /// Sets where tensor `name` lies, from the start of `buffer`.
+    pub fn set_tensor_buffer(&self, name: &str, buffer: &DeviceBuffer) -> Result<()> {
+        self.set_address(name, buffer.as_raw())?;
         // Only now may the buffer go that this replaces; it is freed after the device was waited for.
         self.0.buffers.borrow_mut().insert(name.to_owned(), Rc::new(buffer.clone()));
         Ok(())
@@ -135,13 +140,7 @@ impl ExecutionContext {
     /// Sets where tensor `name` lies on the host, for one whose values are shapes or decide them. Its values are read when this is
     /// called, and at a launch.
     pub fn set_host_buffer(&self, name: &str, buffer: &PinnedBuffer) -> Result<()> {
-        let (library, mark) = (self.0.object.library(), log::mark());
-        let slot = library.slots().execution_context.set_tensor_address;
-        let c_name = c_string(name)?;
-        self.0.checked.set(false);
-        let accepted = call!(unsafe library, self.as_pointer(), slot,
-            (c_name.as_ptr() => *const c_char, buffer.lend()? => *mut c_void) -> bool)?;
-        check(library, accepted, &format!("setTensorAddress({name})"), mark)?;
+        self.set_address(name, buffer.lend()?)?;
         self.0.on_host.borrow_mut().insert(name.to_owned(), Rc::new(buffer.clone()));
         Ok(())
     }
