@@ -18,10 +18,10 @@ use crate::cli::{EXIT_PASS, Global};
 use crate::console;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::inspect::{self, Inspected, Means};
+use crate::gate::inspect::{self, Inspected, Looked, Means};
 use crate::gate::scout::scout;
 use crate::manifest::interface::ValueSource;
-use crate::manifest::{Layout, Manifest, Require};
+use crate::manifest::{Layout, Manifest, ModelSource, Require};
 use crate::progress;
 use crate::tensor::{BatchAxis, TensorSpec, shape_text};
 use crate::worker::WorkerProgram;
@@ -63,6 +63,19 @@ pub struct InitArguments {
     force: bool,
 }
 
+impl InitArguments {
+    /// The model that is named.
+    fn source(&self) -> Result<ModelSource> {
+        match (&self.saved_model, &self.onnx) {
+            (Some(folder), _) => {
+                Ok(ModelSource::SavedModel { path: folder.clone(), signature: self.signature.clone() })
+            }
+            (None, Some(file)) => Ok(ModelSource::Onnx { path: file.clone() }),
+            (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
+        }
+    }
+}
+
 /// Sizes as `--size` gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sizes(Vec<usize>);
@@ -79,22 +92,16 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
     let store = Store::open(None)?;
-    if let (None, Some(file)) = (&arguments.saved_model, &arguments.onnx)
-        && let Some(written) = of_several(global, arguments, file, &store)?
-    {
+    let looked = inspect::look(&arguments.source()?, &store).map_err(as_wrong_input)?;
+    if let Some(written) = of_several(global, arguments, &looked, &store)? {
         crate::atomic::write(&arguments.out, written.text.as_bytes())?;
         console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
         written.told.iter().for_each(|told| console::note(&format!("  {told}")));
         console::note("check what was guessed, then run `trtgate gate`");
         return Ok(EXIT_PASS);
     }
-    let inspected = match (&arguments.saved_model, &arguments.onnx) {
-        (Some(folder), _) => inspect::saved_model(folder, &arguments.signature, &store),
-        (None, Some(file)) => inspect::onnx(file, &store),
-        (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
-    }
-    .map_err(as_wrong_input)?;
-    let mut chosen = choose(global, arguments, &inspected, &store).map_err(as_wrong_input)?;
+    let inspected = Inspected::of(looked.clone()).map_err(as_wrong_input)?;
+    let mut chosen = choose(global, arguments, &inspected, &looked, &store).map_err(as_wrong_input)?;
     // A manifest that cannot be read any more has nothing to keep.
     let before = Manifest::load(&arguments.out).ok();
     if let Some(before) = before.as_ref().filter(|_| arguments.name.is_none()) {
@@ -151,27 +158,20 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
 fn of_several(
     global: &Global,
     arguments: &InitArguments,
-    file: &Path,
+    looked: &Looked,
     store: &Store,
 ) -> Result<Option<several::Written>> {
-    let (model, signature, sha256, kept) = inspect::onnx_signature(file, store).map_err(as_wrong_input)?;
     // Of several outputs that could be a classifier's, none is left out unasked.
-    let heads = || inspect::onnx(file, store).is_ok_and(|inspected| inspected.choose_output(None).is_err());
-    if arguments.output.is_some() || !(several::needed(&signature) || heads()) {
+    let heads = || Inspected::of(looked.clone()).is_ok_and(|inspected| inspected.choose_output(None).is_err());
+    if arguments.output.is_some() || !(several::needed(&looked.signature) || heads()) {
         return Ok(None);
     }
-    let name = arguments.name.clone().unwrap_or_else(|| name_of(file));
-    let onnx = relative_to(file, &arguments.out)?;
+    let source = arguments.source()?;
+    let name = arguments.name.clone().unwrap_or_else(|| name_of(source.path()));
+    let place = relative_to(source.path(), &arguments.out)?;
     let (program, progress) = (WorkerProgram::current()?, progress::standard(global.quiet, global.verbose));
     let means = Means { program: &program, store, progress: &*progress };
-    let subject = several::Subject {
-        name: &name,
-        onnx: &onnx,
-        kept: &kept,
-        sha256: &sha256,
-        model: &model,
-        signature: &signature,
-    };
+    let subject = several::Subject { name: &name, place: &place, looked };
     several::text(&subject, &means).map(Some).map_err(as_wrong_input)
 }
 
@@ -206,6 +206,7 @@ fn choose<'a>(
     global: &Global,
     arguments: &'a InitArguments,
     inspected: &'a Inspected,
+    looked: &Looked,
     store: &Store,
 ) -> Result<Choices<'a>> {
     let input = &inspected.input;
@@ -214,7 +215,7 @@ fn choose<'a>(
     let mut guesses = Vec::new();
     let mut told: Vec<String> = told.into_iter().collect();
     let sample = match sample_shape(input, arguments.size.as_ref()) {
-        Err(error) if arguments.size.is_none() => match found_sizes(global, arguments, input, store) {
+        Err(error) if arguments.size.is_none() => match found_sizes(global, looked, input, store) {
             Some(sample) => {
                 guesses.push(format!(
                     "`shape = {sample:?}`, found by running: the model leaves sizes open and may be made for others; `--size HxW` says them"
@@ -251,14 +252,14 @@ fn choose<'a>(
     } else {
         guesses.push(line)
     }
-    let (source, origin) = match (&arguments.saved_model, &arguments.onnx) {
-        (Some(folder), _) => (folder, "saved-model"),
-        (None, Some(file)) => (file, "onnx"),
-        (None, None) => return Err(Error::usage("no model is named")),
+    let source = arguments.source()?;
+    let origin = match &source {
+        ModelSource::SavedModel { .. } => "saved-model",
+        ModelSource::Onnx { .. } => "onnx",
     };
     Ok(Choices {
-        name: arguments.name.clone().unwrap_or_else(|| name_of(source)),
-        source: (origin, relative_to(source, &arguments.out)?),
+        name: arguments.name.clone().unwrap_or_else(|| name_of(source.path())),
+        source: (origin, relative_to(source.path(), &arguments.out)?),
         signature: arguments.saved_model.as_ref().map(|_| arguments.signature.as_str()),
         sha256: &inspected.sha256,
         input: &input.name,
@@ -318,15 +319,17 @@ fn sample_shape(input: &TensorSpec, sizes: Option<&Sizes>) -> Result<Vec<usize>>
 }
 
 /// The shape of one sample at which the model runs, where its file leaves sizes open; `None` where it cannot be run to see.
-fn found_sizes(global: &Global, arguments: &InitArguments, input: &TensorSpec, store: &Store) -> Option<Vec<usize>> {
-    let file = arguments.onnx.as_ref()?;
-    let (model, signature, _, kept) = inspect::onnx_signature(file, store).ok()?;
+fn found_sizes(global: &Global, looked: &Looked, input: &TensorSpec, store: &Store) -> Option<Vec<usize>> {
+    // TensorFlow is not installed for this alone.
+    if !matches!(looked.source, ModelSource::Onnx { .. }) {
+        return None;
+    }
     let (program, progress) = (WorkerProgram::current().ok()?, progress::standard(global.quiet, global.verbose));
     let means = Means { program: &program, store, progress: &*progress };
     // What most classifiers of pictures are made for.
     let likely = [("height", 224), ("width", 224)];
     let values = [ValueSource::Uniform([0.0, 1.0])];
-    let scouted = scout(&kept, &model, &signature, &values, &likely, &means).ok()?;
+    let scouted = scout(looked, &values, &likely, &means).ok()?;
     let sample = scouted.samples.into_iter().next()?;
     (input.shape.len() == sample.len() + 1 && scouted.inputs == [Some(BatchAxis::At(0))]).then_some(sample)
 }

@@ -8,7 +8,7 @@ use crate::convert::store::{Key, Store};
 use crate::convert::{environment, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8};
 use crate::digest::{digest_directory, digest_file};
 use crate::error::{Error, Result};
-use crate::manifest::{Manifest, ModelSource};
+use crate::manifest::Manifest;
 use crate::onnx;
 use crate::progress::Progress;
 use crate::vocabulary::ArtifactKind;
@@ -35,10 +35,7 @@ pub struct Artifact {
 
 /// The model as the manifest names it; an ONNX file is checked.
 pub fn source(manifest: &Manifest) -> Result<Artifact> {
-    let (kind, path) = match &manifest.model.source {
-        ModelSource::SavedModel { path, .. } => (ArtifactKind::SavedModel, path),
-        ModelSource::Onnx { path } => (ArtifactKind::OnnxFp32, path),
-    };
+    let (kind, path) = (manifest.model.source.kind(), manifest.model.source.path());
     let (sha256, bytes) = if kind == ArtifactKind::SavedModel {
         if !path.join("saved_model.pb").is_file() {
             return Err(Error::input(format!("`{}` is not a SavedModel: it has no `saved_model.pb`", path.display())));
@@ -49,7 +46,7 @@ pub fn source(manifest: &Manifest) -> Result<Artifact> {
         let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
         (digest_file(path)?, bytes)
     };
-    Ok(Artifact { kind, path: path.clone(), sha256, bytes, build_seconds: 0.0, cached: true })
+    Ok(Artifact { kind, path: path.to_owned(), sha256, bytes, build_seconds: 0.0, cached: true })
 }
 
 /// Bytes of all files under a folder.
@@ -126,14 +123,10 @@ impl Work<'_> {
         onnx_plain::convert(self, self.onnx_fp32()?)
     }
 
-    /// Key, input and output names, signature: the arguments that all scripts on a SavedModel share.
+    /// Signature, and the names of one input and one output.
     pub(super) fn border(&self) -> [(&'static str, String); 3] {
-        let signature = match &self.manifest.model.source {
-            ModelSource::SavedModel { signature, .. } => signature.clone(),
-            ModelSource::Onnx { .. } => String::new(),
-        };
         [
-            ("signature", signature),
+            ("signature", self.manifest.model.source.signature().to_owned()),
             ("input", self.manifest.input.name.clone()),
             ("output", self.manifest.output.name.clone()),
         ]

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::findings::{Accuracy, AccuracyReport, CellReport, GoldenAccuracy};
 use crate::gate::reference::open_unexamined;
 use crate::gate::runs::{Outcome, RawCell};
-use crate::gate::samples::{CHUNK, LabelledData, reference_library};
+use crate::gate::samples::{CHUNK, LabelledData};
 use crate::gate::workspace::Workspace;
 use crate::manifest::{Input, Manifest};
 use crate::tensor::Tensor;
@@ -188,8 +188,7 @@ fn tally_of(cell: &RawCell) -> Option<&Tally> {
 fn reference_tally<'a>(cell: &'a RawCell, manifest: &Manifest) -> Option<&'a Tally> {
     let id = &cell.planned.id;
     let stands_for_it = id.precision == Precision::Fp32
-        && (id.runtime.library == reference_library(&manifest.model.source)
-            || id.runtime.library == Library::Onnxruntime);
+        && (id.runtime.library == manifest.model.source.reference() || id.runtime.library == Library::Onnxruntime);
     tally_of(cell).filter(|_| stands_for_it)
 }
 

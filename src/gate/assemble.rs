@@ -21,9 +21,8 @@ use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
 use crate::gate::runs::{Again, Outcome, Ran, RawCell};
-use crate::gate::samples::reference_library;
 use crate::gate::saturated;
-use crate::manifest::{Manifest, ModelSource};
+use crate::manifest::Manifest;
 use crate::plan::PlannedCell;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
@@ -133,7 +132,7 @@ struct JudgedBy<'a> {
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
 pub(super) fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
-    id.runtime.library == reference_library(&manifest.model.source) && id.precision == Precision::Fp32
+    id.runtime.library == manifest.model.source.reference() && id.precision == Precision::Fp32
 }
 
 /// The outputs of every cell that ran, by cell.
@@ -425,11 +424,7 @@ fn agree(answers: &[usize], reference: &[u32]) -> Option<FreshAgreement> {
 }
 
 fn walk_legs(id: &CellId, by: &JudgedBy<'_>, outputs: &Outputs, context: &Context<'_>) -> (Vec<Leg>, Option<String>) {
-    let source = match context.manifest.model.source {
-        ModelSource::SavedModel { .. } => ArtifactKind::SavedModel,
-        ModelSource::Onnx { .. } => ArtifactKind::OnnxFp32,
-    };
-    let points = legs::chain(source, id.runtime.library, id.precision);
+    let points = legs::chain(context.manifest.model.source.kind(), id.runtime.library, id.precision);
     let absent = Error::missing("this point of the chain was not run");
     let last = points.len().saturating_sub(1);
     let mut links = Vec::with_capacity(points.len());

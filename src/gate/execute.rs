@@ -303,10 +303,6 @@ fn open_request(
 
 /// The options every session of a manifest is opened with.
 pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
-    let signature = match &manifest.model.source {
-        crate::manifest::ModelSource::SavedModel { signature, .. } => signature.clone(),
-        crate::manifest::ModelSource::Onnx { .. } => String::new(),
-    };
     SessionOptions {
         intra_threads: manifest.run.intra_threads,
         inter_threads: manifest.run.inter_threads,
@@ -314,7 +310,7 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
             Some(interface) => interface.read_outputs().into_iter().map(str::to_owned).collect(),
             None => vec![manifest.output.name.clone()],
         },
-        signature,
+        signature: manifest.model.source.signature().to_owned(),
         emulate_half: true,
         // What has no batch may have any size, that of no element too.
         inner_tensors: manifest.interface.as_ref().is_some_and(|interface| interface.axes().one_by_one()),

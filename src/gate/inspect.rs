@@ -1,6 +1,6 @@
 //! What a model that has no manifest yet says of itself: its signature, and what its output's values are.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::convert::pin::{self, Reading};
 use crate::convert::store::Store;
@@ -11,7 +11,7 @@ use crate::onnx::{self, Ending, Model};
 use crate::progress::Progress;
 use crate::runtime::{OpenRequest, SessionOptions, tensorflow};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
-use crate::vocabulary::{ArtifactKind, Library, Precision};
+use crate::vocabulary::{Library, Precision};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 /// Made-up samples whose answers tell probabilities from other values.
@@ -26,14 +26,21 @@ pub struct Inspected {
     pub outputs: Vec<TensorSpec>,
     /// Digest of the file or folder, as `[model] sha256` holds it.
     pub sha256: String,
-    origin: Origin,
+    source: ModelSource,
+    model: Arc<Model>,
 }
 
-/// Where the rest can be asked.
+/// A model as it was read into the store, whatever its inputs and outputs are.
 #[derive(Clone, Debug)]
-enum Origin {
-    Onnx { file: PathBuf, model: Box<Model> },
-    SavedModel { folder: PathBuf, signature: String },
+pub struct Looked {
+    /// Its copy.
+    pub source: ModelSource,
+    /// The graph of an ONNX file; an empty one of any other.
+    pub model: Arc<Model>,
+    /// Inputs and outputs, as the files declare them.
+    pub signature: Signature,
+    /// Digest of the file or folder, as `[model] sha256` holds it.
+    pub sha256: String,
 }
 
 /// What is needed to run a model while it is looked at.
@@ -59,23 +66,27 @@ pub struct FoundKind {
 }
 
 impl Inspected {
-    fn new(signature: Signature, sha256: String, origin: Origin) -> Result<Self> {
-        let Signature { inputs, outputs } = signature;
+    /// What of a model `[input]` and `[output]` can describe.
+    ///
+    /// # Errors
+    /// `Unsupported`, if it is not one of one float32 input.
+    pub fn of(looked: Looked) -> Result<Self> {
+        let Looked { source, model, signature: Signature { inputs, outputs }, sha256 } = looked;
         let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
         let Ok([input]) = <[TensorSpec; 1]>::try_from(inputs) else {
             return Err(Error::unsupported(format!("the model has {} inputs: {}", names.len(), names.join(", ")))
-                .hint("models of several inputs are not gated yet; give the model one that it splits itself"));
+                .hint("`[[input]]` and `[[output]]` gate models of several inputs (docs/manifest.md)"));
         };
         match input.element_type {
-            ElementType::Float32 => Ok(Self { input, outputs, sha256, origin }),
+            ElementType::Float32 => Ok(Self { input, outputs, sha256, source, model }),
             ElementType::String => Err(Error::unsupported(format!("input `{}` takes texts", input.name))
                 .hint("no engine that is gated takes texts; gate the part of the model behind the look-up, which takes numbers")),
             ElementType::Float16 | ElementType::Bfloat16 | ElementType::Float64 => {
-                Err(Error::unsupported(format!("input `{}` is {}, and trtgate feeds float32", input.name, input.element_type))
-                    .hint("give the model a float32 input that it casts itself"))
+                Err(Error::unsupported(format!("input `{}` is {}, and `[input]` feeds float32", input.name, input.element_type))
+                    .hint("`[[input]]` feeds any element type (docs/manifest.md)"))
             }
-            other => Err(Error::unsupported(format!("input `{}` is {other}, and trtgate feeds float32", input.name))
-                .hint("inputs of whole numbers are not gated yet; a model that casts a float32 input itself is, and FP16 keeps what is on its way to an index in FP32")),
+            other => Err(Error::unsupported(format!("input `{}` is {other}, and `[input]` feeds float32", input.name))
+                .hint("`[[input]]` feeds whole numbers (docs/manifest.md)")),
         }
     }
 
@@ -109,7 +120,7 @@ impl Inspected {
                 "none of the model's outputs is a classifier's, [N, classes]: {}",
                 listed(&all)
             ))
-            .hint("detectors, segmentation and outputs of one value are not gated yet")),
+            .hint("`[[output]]` gates boxes, maps and outputs of one value (docs/manifest.md)")),
             several => match self.behind_the_others(several) {
                 Some(chosen) => Ok((chosen, told(chosen, ", which the others are made from"))),
                 None => Err(Error::usage(format!("the model has {} outputs that can be gated", several.len()))
@@ -120,7 +131,7 @@ impl Inspected {
 
     /// The output that all others are the softmax of, where the graph shows one.
     fn behind_the_others<'a>(&self, outputs: &[&'a TensorSpec]) -> Option<&'a TensorSpec> {
-        let Origin::Onnx { model, .. } = &self.origin else { return None };
+        let model = &self.model;
         let mut logits = outputs.iter().copied().filter(|output| {
             let source = onnx::source_of(model, &output.name);
             outputs
@@ -143,30 +154,27 @@ impl Inspected {
         match output.shape.as_slice() {
             [_, Some(classes)] if *classes >= 2 => Ok(*classes),
             [_] | [_, Some(1)] => wrong("is one value a sample".to_owned()).map_err(|error: Error| {
-                error.hint("outputs of one value are not gated yet; give it a column a class: 1 - p and p")
+                error.hint("`[[output]]` gates it (`task = \"scores\"`, docs/manifest.md), or give it a column a class: 1 - p and p")
             }),
             [_, None] => wrong("has an open number of classes".to_owned())
                 .map_err(|error: Error| error.hint("export the model with the number of classes fixed")),
             shape => wrong(format!("has shape {}, and a classifier's is [N, classes]", shape_text(shape)))
-                .map_err(|error: Error| error.hint("detectors and segmentation are not gated yet")),
+                .map_err(|error: Error| error.hint("`[[output]]` gates boxes and maps (docs/manifest.md)")),
         }
     }
 
     /// Whether the graph itself scales bytes of pictures to small values, so that the model takes 0 to 255.
     pub fn scales_bytes(&self) -> bool {
-        match &self.origin {
-            Origin::Onnx { model, .. } => onnx::scales_bytes(model, &self.input.name),
-            Origin::SavedModel { folder, signature } => tensorflow::scales_bytes(folder, signature),
+        match &self.source {
+            ModelSource::Onnx { .. } => onnx::scales_bytes(&self.model, &self.input.name),
+            ModelSource::SavedModel { path, signature } => tensorflow::scales_bytes(path, signature),
         }
     }
 
     /// What the values of `output` are: told by the graph, or else by what comes out for made-up samples of shape `sample`.
     pub fn kind(&self, output: &TensorSpec, sample: &[usize], means: &Means<'_>) -> FoundKind {
         let found = |kind, certain, why: &str| FoundKind { kind, certain, why: why.to_owned() };
-        let ending = match &self.origin {
-            Origin::Onnx { model, .. } => onnx::ending(model, &output.name),
-            Origin::SavedModel { .. } => None,
-        };
+        let ending = onnx::ending(&self.model, &output.name);
         match ending {
             Some(Ending::Softmax(_)) => return found(OutputKind::Probabilities, true, "is a softmax"),
             Some(Ending::Open(operator)) => {
@@ -189,28 +197,10 @@ impl Inspected {
 
     /// Whether every answer to made-up samples is a set of probabilities.
     fn sums_to_one(&self, output: &TensorSpec, sample: &[usize], means: &Means<'_>) -> Result<bool> {
-        let (library, path, kind, signature) = match &self.origin {
-            Origin::Onnx { file, .. } => (Library::Onnxruntime, file, ArtifactKind::OnnxFp32, String::new()),
-            Origin::SavedModel { folder, signature } => {
-                (Library::Tensorflow, folder, ArtifactKind::SavedModel, signature.clone())
-            }
-        };
-        // A SavedModel is gated against TensorFlow, which `gate` installs if this does not.
-        let install = library == Library::Tensorflow;
-        let discovery = discover(None, means.store, &[], install, means.program, Limits::default(), means.progress)?;
-        let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
-        let installation = probe.and_then(|probe| probe.found.first()).cloned();
-        let installation =
-            installation.ok_or_else(|| Error::missing(format!("`{library}` is not on this machine yet")))?;
+        let options = SessionOptions { outputs: vec![output.name.clone()], ..SessionOptions::default() };
+        let request = request(&self.source, SAMPLES, options, means)?;
         let mut worker = Worker::start(means.program, Limits::default())?;
-        let (opened, _) = worker.open(&OpenRequest {
-            installation,
-            artifact: path.clone(),
-            kind,
-            precision: Precision::Fp32,
-            batch: SAMPLES,
-            options: SessionOptions { signature, outputs: vec![output.name.clone()], ..SessionOptions::default() },
-        })?;
+        let (opened, _) = worker.open(&request)?;
         let batch = opened.inputs.first().and_then(|input| input.shape.first().copied().flatten()).unwrap_or(SAMPLES);
         let shape = std::iter::once(Some(batch)).chain(sample.iter().copied().map(Some)).collect();
         let samples = TensorSpec { shape, ..self.input.clone() }.made_up(batch)?;
@@ -227,51 +217,60 @@ fn are_probabilities(row: &[f32]) -> bool {
     row.iter().all(|value| (-1e-6..=1.0 + 1e-3).contains(value)) && (sum - 1.0).abs() < 1e-3
 }
 
-/// Reads an ONNX file into `store`; returns it with its signature and digest, whatever its inputs and outputs are, and its copy's
-/// place.
+/// How the model in `source` is opened in the library that is its reference.
 ///
 /// # Errors
-/// If the file is no complete ONNX model.
-pub fn onnx_signature(file: &Path, store: &Store) -> Result<(Model, Signature, String, PathBuf)> {
-    let named = ModelSource::Onnx { path: file.to_owned() };
-    let reading = Reading::of(&named)?;
-    let kept = reading.keep(store)?;
-    let model = onnx::read(kept.path()).map_err(|error| pin::named_as(&named, &kept, error))?;
-    let signature = onnx::signature(&model);
-    Ok((model, signature, reading.sha256().to_owned(), kept.path().to_owned()))
+/// `Missing` where that library is not here; where the reference is TensorFlow, it is installed first, which `gate` would do anyway.
+pub(super) fn request(
+    source: &ModelSource,
+    batch: usize,
+    options: SessionOptions,
+    means: &Means<'_>,
+) -> Result<OpenRequest> {
+    let library = source.reference();
+    let install = library == Library::Tensorflow;
+    let discovery = discover(None, means.store, &[], install, means.program, Limits::default(), means.progress)?;
+    let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
+    let installation = probe.and_then(|probe| probe.found.first()).cloned();
+    let installation = installation.ok_or_else(|| Error::missing(format!("`{library}` is not on this machine yet")))?;
+    Ok(OpenRequest {
+        installation,
+        artifact: source.path().to_owned(),
+        kind: source.kind(),
+        precision: Precision::Fp32,
+        batch,
+        options: SessionOptions { signature: source.signature().to_owned(), ..options },
+    })
 }
 
-/// Reads an ONNX file into `store`, and its signature.
+/// Reads a model into `store`, and its inputs and outputs from its files, without any library.
 ///
 /// # Errors
-/// If the file is no complete ONNX model, or not one of one float32 input.
-pub fn onnx(file: &Path, store: &Store) -> Result<Inspected> {
-    let named = ModelSource::Onnx { path: file.to_owned() };
-    let reading = Reading::of(&named)?;
-    let kept = reading.keep(store)?;
-    let model = onnx::read(kept.path()).map_err(|error| pin::named_as(&named, &kept, error))?;
-    let signature = onnx::signature(&model);
-    let origin = Origin::Onnx { file: kept.path().to_owned(), model: Box::new(model) };
-    Inspected::new(signature, reading.sha256().to_owned(), origin)
-}
-
-/// Reads a SavedModel into `store`, and its signature from its files, without TensorFlow.
-///
-/// # Errors
-/// If the folder is no complete SavedModel, has no such signature, or not one of one float32 input.
-pub fn saved_model(folder: &Path, signature: &str, store: &Store) -> Result<Inspected> {
-    tensorflow::check_folder(folder)?;
-    let named = ModelSource::SavedModel { path: folder.to_owned(), signature: signature.to_owned() };
-    let reading = Reading::of(&named)?;
-    let kept = reading.keep(store)?;
-    let declared =
-        tensorflow::declared_signature(kept.path(), signature).map_err(|error| pin::named_as(&named, &kept, error))?;
-    let declared = declared.ok_or_else(|| {
-        Error::unsupported(format!("`{}` holds no `saved_model.pb`, but another form of it", folder.display()))
-            .hint("save the model again with TensorFlow 2")
-    })?;
-    let origin = Origin::SavedModel { folder: kept.path().to_owned(), signature: signature.to_owned() };
-    Inspected::new(declared, reading.sha256().to_owned(), origin)
+/// If it is no complete model of its kind, or a SavedModel without such a signature.
+pub fn look(named: &ModelSource, store: &Store) -> Result<Looked> {
+    if matches!(named, ModelSource::SavedModel { .. }) {
+        tensorflow::check_folder(named.path())?;
+    }
+    let reading = Reading::of(named)?;
+    let source = reading.keep(store)?;
+    let by_name = |error| pin::named_as(named, &source, error);
+    let (model, signature) = match &source {
+        ModelSource::Onnx { path } => {
+            let model = onnx::read(path).map_err(by_name)?;
+            let signature = onnx::signature(&model);
+            (Arc::new(model), signature)
+        }
+        ModelSource::SavedModel { path, signature } => {
+            let declared = tensorflow::declared_signature(path, signature).map_err(by_name)?;
+            let declared = declared.ok_or_else(|| {
+                let named = named.path().display();
+                Error::unsupported(format!("`{named}` holds no `saved_model.pb`, but another form of it"))
+                    .hint("save the model again with TensorFlow 2")
+            })?;
+            (Arc::default(), declared)
+        }
+    };
+    Ok(Looked { source, model, signature, sha256: reading.sha256().to_owned() })
 }
 
 #[cfg(test)]

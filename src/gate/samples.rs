@@ -13,25 +13,17 @@ use crate::data::{ProbeSet, ReadOptions, SampleReader};
 use crate::error::{Error, Result};
 use crate::gate::reference::{finite, open_reference};
 use crate::gate::workspace::Workspace;
-use crate::manifest::{Manifest, ModelSource};
+use crate::manifest::Manifest;
 use crate::tensor::Tensor;
-use crate::vocabulary::{CellId, Library, Precision, RuntimeId};
+use crate::vocabulary::{CellId, Precision, RuntimeId};
 
 /// Samples read, run and counted at a time; bounds the memory that labelled data takes.
 pub(crate) const CHUNK: usize = 1024;
 
-/// The library whose answers are the reference: TensorFlow for a SavedModel, ONNX Runtime for an ONNX model.
-pub(crate) const fn reference_library(source: &ModelSource) -> Library {
-    match source {
-        ModelSource::SavedModel { .. } => Library::Tensorflow,
-        ModelSource::Onnx { .. } => Library::Onnxruntime,
-    }
-}
-
 /// The cell that answers as the reference, at the largest batch.
 pub(crate) fn reference_cell(manifest: &Manifest) -> CellId {
     CellId {
-        runtime: RuntimeId::unversioned(reference_library(&manifest.model.source)),
+        runtime: RuntimeId::unversioned(manifest.model.source.reference()),
         precision: Precision::Fp32,
         batch: manifest.batches.last().copied().unwrap_or(1),
         shape: None,

@@ -6,15 +6,14 @@ mod sizes;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::inspect::Means;
+use super::inspect::{Looked, Means, request};
 use crate::data::feeds::{self, InputPlan};
 use crate::error::{Error, Result};
-use crate::gate::discover::discover;
+use crate::manifest::ModelSource;
 use crate::manifest::interface::ValueSource;
 use crate::onnx::{self, Model};
-use crate::runtime::{OpenRequest, SessionOptions};
+use crate::runtime::SessionOptions;
 use crate::tensor::{BatchAxes, BatchAxis, Feeds, Signature, Tensor};
-use crate::vocabulary::{ArtifactKind, Library, Precision};
 use crate::worker::{Limits, Worker};
 use sizes::{OpenSizes, symbol};
 
@@ -61,32 +60,15 @@ struct Idea {
     open: bool,
 }
 
-/// Runs the model in `file` to see; `values` says what an input is fed, `likely` are sizes that are tried first, by `height`,
+/// Runs `model` in the library that is its reference to see; `values` says what an input is fed, `likely` are sizes that are tried first, by `height`,
 /// `width` and `length`, but for those that the file's own words name.
 ///
 /// # Errors
-/// `Missing` without ONNX Runtime; `Failed`, with what the runtime said first, where the model runs at no size that was tried.
-pub fn scout(
-    file: &Path,
-    model: &Model,
-    signature: &Signature,
-    values: &[ValueSource],
-    likely: &[(&str, usize)],
-    means: &Means<'_>,
-) -> Result<Scouted> {
-    let discovery = discover(None, means.store, &[], false, means.program, Limits::default(), means.progress)?;
-    let probe = discovery.probes.iter().find(|(found, _)| *found == Library::Onnxruntime).map(|(_, probe)| probe);
-    let installation = probe.and_then(|probe| probe.found.first()).cloned();
-    let installation =
-        installation.ok_or_else(|| Error::missing("`onnxruntime` is not on this machine yet".to_owned()))?;
-    let request = OpenRequest {
-        installation,
-        artifact: file.to_owned(),
-        kind: ArtifactKind::OnnxFp32,
-        precision: Precision::Fp32,
-        batch: 1,
-        options: SessionOptions { inner_tensors: true, ..SessionOptions::default() },
-    };
+/// `Missing` without that library; `Failed`, with what the runtime said first, where the model runs at no size that was tried.
+pub fn scout(looked: &Looked, values: &[ValueSource], likely: &[(&str, usize)], means: &Means<'_>) -> Result<Scouted> {
+    let Looked { source, model, signature, .. } = looked;
+    let options = SessionOptions { inner_tensors: true, ..SessionOptions::default() };
+    let request = request(source, 1, options, means)?;
     let limits = Limits { request: ONE_RUN, ..Limits::default() };
     let mut worker: Option<Worker> = None;
     let deadline = Instant::now() + LONGEST;
@@ -99,7 +81,10 @@ pub fn scout(
         let worker = worker.as_mut().ok_or_else(|| Error::failed("no worker"))?;
         Ok(worker.run_laid_out(feeds, feeds.batch(), false, axes)?.outputs)
     };
-    let mut hints = hints(file);
+    let mut hints = match source {
+        ModelSource::Onnx { path } => hints(path),
+        ModelSource::SavedModel { .. } => Vec::new(),
+    };
     hints.extend(likely.iter().map(|(name, size)| ((*name).to_owned(), *size)));
     look(model, signature, values, &hints, &|| Instant::now() > deadline, &mut run)
 }

@@ -20,7 +20,6 @@ use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, GoldenReport, Golden
 use crate::gate::assemble::Reference;
 use crate::gate::golden::{answers, embedded, gated_output, path_of, stored};
 use crate::gate::reference::open_reference;
-use crate::gate::samples::reference_library;
 use crate::gate::workspace::Workspace;
 use crate::gate::{orphans, reading};
 use crate::manifest::Manifest;
@@ -225,7 +224,7 @@ impl Question<'_> {
         let shape = [now.batch(), now.row_len()];
         let now = Output::classification(&output.name, output.kind, shape, &now.floats())?;
         let ladder = Ladder::built_in()?;
-        let row = ladder.row(reference_library(&self.workspace.manifest.model.source), Precision::Fp32)?;
+        let row = ladder.row(self.workspace.manifest.model.source.reference(), Precision::Fp32)?;
         output_movement(self.output, &now, row)
     }
 

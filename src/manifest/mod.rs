@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::process::ProcessLimits;
 
-use crate::vocabulary::{Library, Precision, RuntimeId};
+use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId};
 
 /// A validated manifest; every path is absolute or relative to the process's working directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +128,30 @@ impl ModelSource {
     pub fn path(&self) -> &Path {
         match self {
             Self::SavedModel { path, .. } | Self::Onnx { path } => path,
+        }
+    }
+
+    /// What it is among artifacts.
+    pub const fn kind(&self) -> ArtifactKind {
+        match self {
+            Self::SavedModel { .. } => ArtifactKind::SavedModel,
+            Self::Onnx { .. } => ArtifactKind::OnnxFp32,
+        }
+    }
+
+    /// The library whose answers are the reference: TensorFlow's for a SavedModel, ONNX Runtime's for an ONNX model.
+    pub const fn reference(&self) -> Library {
+        match self {
+            Self::SavedModel { .. } => Library::Tensorflow,
+            Self::Onnx { .. } => Library::Onnxruntime,
+        }
+    }
+
+    /// Key of a SavedModel's signature; empty where there is none.
+    pub fn signature(&self) -> &str {
+        match self {
+            Self::SavedModel { signature, .. } => signature,
+            Self::Onnx { .. } => "",
         }
     }
 }

@@ -102,11 +102,6 @@ where
     }
     let several = names_several(text);
     let model = model(source, raw.model, &resolve)?;
-    if several && !matches!(model.source, ModelSource::Onnx { .. }) {
-        return Err(source
-            .error(0..0, "`[[input]]` needs a model in `onnx`: SavedModels of several inputs are not gated yet")
-            .hint("convert it, and name the ONNX file"));
-    }
     let (input, output, mut interface) = border(source, raw.input, raw.output, &resolve)?;
     shapes::read(source, raw.shapes, interface.as_mut())?;
     let count = |given: &Option<Spanned<usize>>, default: usize, least: usize, what: &str| match given {
@@ -180,6 +175,12 @@ where
                 .error(0..0, "`int8-calibrated` of a model with `[[input]]` is not made yet")
                 .hint("take it out of `[matrix.runtimes]`; `int8` has its pairs in the graph"));
         }
+        let own_tflite = artifacts::brings(&raw.artifacts, Library::Litert, Precision::Int8);
+        if named && !own_tflite && matrix.iter().any(|row| row.library == Library::Litert) {
+            return Err(source
+                .error(0..0, "a TFLite file in INT8 of a model with `[[input]]` is not made yet")
+                .hint("take `litert` out of `[matrix.runtimes]`, or name a file of your own: `tflite-int8` under `[artifacts]`"));
+        }
         // Few models of several inputs keep within limits in 8 bits: it is asked for by name.
         let asked = |library: Library, precision: Precision| {
             named || precision != Precision::Int8 || artifacts::brings(&raw.artifacts, library, precision)
@@ -188,6 +189,7 @@ where
             let library = row.library;
             row.precisions.retain(|precision| asked(library, *precision) && !calibrated(precision));
         });
+        matrix.retain(|row| !row.precisions.is_empty());
     }
     let artifacts = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;

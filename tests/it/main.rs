@@ -70,6 +70,7 @@ mod saved_models;
 mod scoreboard;
 /// Another model, gated by what `init` writes.
 mod second_model;
+mod several_sources;
 /// A slower model under the same name.
 mod slower;
 /// Files, names and numbers of strangers.

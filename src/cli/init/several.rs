@@ -8,11 +8,11 @@ use super::seen::Seen;
 use super::template::quoted;
 use super::{joint, tasks};
 use crate::error::{Error, Result};
-use crate::gate::inspect::Means;
+use crate::gate::inspect::{Looked, Means};
 use crate::gate::scout::{Scouted, readable, scout};
-use crate::manifest::Manifest;
 use crate::manifest::interface::{LengthOf, ValueSource};
-use crate::onnx::{Graph, Model};
+use crate::manifest::{Manifest, ModelSource};
+use crate::onnx::Graph;
 use crate::tensor::{BatchAxis, ElementType, Signature, Tensor, TensorSpec, shape_text};
 use crate::vocabulary::Task;
 
@@ -55,16 +55,24 @@ pub(super) fn needed(signature: &Signature) -> bool {
 pub(super) struct Subject<'a> {
     /// Its name in reports.
     pub(super) name: &'a str,
-    /// Its file, as the manifest names it.
-    pub(super) onnx: &'a str,
-    /// Its file, as it was read.
-    pub(super) kept: &'a Path,
-    /// The file's digest.
-    pub(super) sha256: &'a str,
-    /// The file, read.
-    pub(super) model: &'a Model,
-    /// Its inputs and outputs.
-    pub(super) signature: &'a Signature,
+    /// Its file or folder, as the manifest names it.
+    pub(super) place: &'a str,
+    /// What was read of it.
+    pub(super) looked: &'a Looked,
+}
+
+impl Subject<'_> {
+    /// Lines of `[model]` that say where it is, and of the runtimes that it is gated in.
+    fn source(&self) -> (String, &'static str) {
+        let place = quoted(self.place);
+        match &self.looked.source {
+            ModelSource::Onnx { .. } => (format!("onnx = {place}"), "onnxruntime = [\"fp32\", \"fp16\"]\n"),
+            ModelSource::SavedModel { signature, .. } => (
+                format!("saved-model = {place}\nsignature = {}", quoted(signature)),
+                "tensorflow = [\"fp32\"]\nonnxruntime = [\"fp32\", \"fp16\"]\n",
+            ),
+        }
+    }
 }
 
 /// The manifest of a model: of what its file says, of what running it shows, and of guesses, which are said to be some.
@@ -72,7 +80,8 @@ pub(super) struct Subject<'a> {
 /// # Errors
 /// `Unsupported`, where an input cannot be fed or no output can be compared, in those words.
 pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> {
-    let Subject { name, onnx, kept, sha256, model, signature } = *subject;
+    let Subject { name, place, looked } = *subject;
+    let Looked { source, model, signature, sha256 } = looked;
     let mut told = Vec::new();
     if let Some(input) = signature.inputs.iter().find(|input| input.element_type.bytes().is_none()) {
         return Err(Error::unsupported(format!(
@@ -86,12 +95,12 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     let mut found: Vec<(ValueSource, &'static str)> =
         signature.inputs.iter().map(|input| values_of(input, model.graph.as_ref())).collect();
     let sources: Vec<ValueSource> = found.iter().map(|(values, _)| values.clone()).collect();
-    let (scouted, ran) = match scout(kept, model, signature, &sources, &[], means) {
+    let (scouted, ran) = match scout(looked, &sources, &[], means) {
         Ok(scouted) => (scouted, true),
         Err(error) => {
             // The file is told by its own name, not by that of the store's copy.
             let words = format!("the model could not be run to see: {error}");
-            let words = words.replace(&kept.display().to_string(), onnx);
+            let words = words.replace(&source.path().display().to_string(), place);
             told.push(words);
             (guessed(signature)?, false)
         }
@@ -195,12 +204,12 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
         (false, Some(fixed)) => format!("[{fixed}]"),
         (false, None) => "[1, 8]".to_owned(),
     };
+    let (model_lines, runtimes) = subject.source();
     let text = format!(
-        "# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\nonnx = {}\n\
+        "# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\n{model_lines}\n\
          # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}{outer}\n[probes]\ncount = {}\n\n\
-         [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\nonnxruntime = [\"fp32\", \"fp16\"]\n# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
+         [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\n{runtimes}# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
         quoted(name),
-        quoted(onnx),
         quoted(sha256),
         // Fewer of large ones: what is run and compared is bounded.
         (ELEMENTS / scouted.elements.max(1)).clamp(FEWEST, MOST)

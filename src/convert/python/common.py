@@ -45,8 +45,8 @@ def run(main):
         sys.exit(1)
 
 
-def load_signature(arguments):
-    """The SavedModel and its function, checked to have the input and output that the arguments name."""
+def load_signature(arguments, inputs, outputs):
+    """The SavedModel and its function, checked to have the inputs and outputs of these names."""
     import tensorflow
 
     where = f"signature `{arguments.signature}` of `{arguments.saved_model}`"
@@ -56,12 +56,13 @@ def load_signature(arguments):
     except Exception as error:
         raise InputError(f"cannot load {where}: {first_line(error)}") from error
     for role, wanted, found in (
-        ("input", arguments.input, function.structured_input_signature[1]),
-        ("output", arguments.output, function.structured_outputs),
+        ("input", inputs, function.structured_input_signature[1]),
+        ("output", outputs, function.structured_outputs),
     ):
-        if wanted not in found:
-            names = ", ".join(f"`{name}`" for name in sorted(found))
-            raise InputError(f"{where} has no {role} `{wanted}`, it has {names}")
+        for name in wanted:
+            if name not in found:
+                names = ", ".join(f"`{name}`" for name in sorted(found))
+                raise InputError(f"{where} has no {role} `{name}`, it has {names}")
     return loaded, function
 
 

@@ -1,6 +1,7 @@
 """SavedModel -> ONNX, FP32: names, layout and batch as the signature has them, the same bytes every time."""
 
 import argparse
+import json
 import os
 
 import common
@@ -22,16 +23,30 @@ def check_operators(model):
         )
 
 
+def name_sizes(value, axis, sizes):
+    """Names the open sizes of `value`: the batch `N` along `axis`, the others as `sizes` has them (the batch left out), or by itself."""
+    dimensions = value.type.tensor_type.shape.dim
+    names = list(sizes)
+    if axis is not None:
+        names.insert(axis, "N")
+    names += [None] * (len(dimensions) - len(names))
+    for place, (size, name) in enumerate(zip(dimensions, names)):
+        if not size.HasField("dim_value"):
+            size.dim_param = name or f"{value.name}_{place}"
+
+
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("saved-model", "signature", "input", "output", "opset", "destination"):
+    for name in ("saved-model", "signature", "inputs", "outputs", "others", "opset", "destination"):
         parser.add_argument(f"--{name}", required=True)
     arguments = parser.parse_args()
+    inputs_named, outputs_named = json.loads(arguments.inputs), json.loads(arguments.outputs)
+    border = {value["name"]: value for value in [*inputs_named, *outputs_named]}
 
     import tensorflow
     import tf2onnx.convert
 
-    common.load_signature(arguments)
+    common.load_signature(arguments, *([value["name"] for value in side] for side in (inputs_named, outputs_named)))
     graph, inputs, outputs, tables, renames = tf2onnx.tf_loader.from_saved_model(
         arguments.saved_model,
         None,
@@ -53,9 +68,8 @@ def main():
 
     check_operators(model)
     for value in [*model.graph.input, *model.graph.output]:
-        shape = value.type.tensor_type.shape.dim
-        if shape and not shape[0].HasField("dim_value"):
-            shape[0].dim_param = "N"
+        named = border.get(value.name, {"axis": 0 if arguments.others == "batched" else None, "sizes": []})
+        name_sizes(value, named["axis"], named["sizes"])
     # Shapes in between carry generated symbol names; whoever needs them infers them again.
     del model.graph.value_info[:]
     common.save_onnx(model, os.path.join(arguments.destination, "model.onnx"))

@@ -60,7 +60,7 @@ def main():
     arguments = parser.parse_args()
     batches = [int(batch) for batch in arguments.batches.split(",")]
 
-    loaded, function = common.load_signature(arguments)
+    loaded, function = common.load_signature(arguments, [arguments.input], [arguments.output])
     shape = function.structured_input_signature[1][arguments.input].shape.as_list()
     samples = common.load_samples(arguments.calibration, shape, int(arguments.fewest))
     for batch in batches:

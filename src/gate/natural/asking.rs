@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::reference::{finite, open_reference};
 use crate::gate::samples::sample_key;
 use crate::gate::workspace::Workspace;
-use crate::manifest::{Manifest, ModelSource};
+use crate::manifest::Manifest;
 use crate::tensor::Tensor;
 
 /// Natural samples that the reference answers. L is known within a factor of 2 from far fewer; more cost little.
@@ -143,16 +143,12 @@ pub(in crate::gate) fn for_judging(workspace: &Workspace, runs: bool) -> Result<
 
 /// Everything that can change the answers: the model, its signature and output, what the samples' bytes mean.
 pub(super) fn key(manifest: &Manifest, model_sha256: &str) -> Key {
-    let signature = match &manifest.model.source {
-        ModelSource::SavedModel { signature, .. } => signature.as_str(),
-        ModelSource::Onnx { .. } => "",
-    };
     sample_key("natural", manifest)
         .with("schema", SCHEMA)
         .with("generator", NATURAL_VERSION)
         .with("samples", wanted(manifest))
         .with("model", model_sha256)
-        .with("signature", signature)
+        .with("signature", manifest.model.source.signature())
         .with("output", &manifest.output.name)
         .with("kind", format!("{:?}", manifest.output.kind))
 }

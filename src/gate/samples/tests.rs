@@ -110,6 +110,6 @@ fn every_labelled_sample_is_answered_by_finite_values() {
 fn the_reference_runs_at_the_largest_batch() {
     let mut manifest = manifest();
     assert_eq!(reference_cell(&manifest).to_string(), "tensorflow/fp32/batch-4");
-    manifest.model.source = ModelSource::Onnx { path: PathBuf::from("m.onnx") };
+    manifest.model.source = crate::manifest::ModelSource::Onnx { path: PathBuf::from("m.onnx") };
     assert_eq!(reference_cell(&manifest).to_string(), "onnxruntime/fp32/batch-4");
 }
