@@ -13,12 +13,19 @@ use crate::vocabulary::Status;
 /// The check's name in reports.
 pub(crate) const NAME: &str = "ordinary";
 
+/// Samples from which on a count outweighs what the probes say.
+pub(crate) const ENOUGH: usize = 1024;
+
+/// So many times the loss allowed the probes may say and be outweighed: they know a loss within a factor of 2, and what they put
+/// beyond this is no error of theirs.
+pub(crate) const OUTWEIGHED: f64 = 3.0;
+
 /// Standard errors by which the loss must be beyond its limit: 1 sound cell of 40 that loses as much as it may would fail.
 const STANDARD_ERRORS: f64 = 2.0;
 
 /// What changed answers to ordinary samples cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// Samples that were answered.
     samples: usize,
     /// Of them, with another answer.
@@ -72,8 +79,33 @@ impl Cost {
     /// Whether the loss is within `allowed` by more than chance, were there one more changed answer that costs all it can: of
     /// none in n samples, 3 ∕ n is not yet excluded.
     pub(crate) fn is_within(&self, allowed: f64) -> bool {
+        self.at_most() <= allowed
+    }
+
+    /// The loss that chance may hide, with one more changed answer.
+    fn at_most(&self) -> f64 {
         let one = 1.0 / self.samples as f64;
-        self.loss + one + STANDARD_ERRORS * self.error.hypot(one) <= allowed
+        self.loss + one + STANDARD_ERRORS * self.error.hypot(one)
+    }
+
+    /// Samples that were answered.
+    pub(crate) const fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Whether the count says for sure that no more than `allowed` is lost, where the probes estimate `loss`.
+    pub(crate) fn outweighs(&self, loss: f64, allowed: f64) -> bool {
+        self.samples >= ENOUGH && loss <= OUTWEIGHED * allowed && self.is_within(allowed)
+    }
+
+    /// That it does, in words that stand behind the probes' own.
+    pub(crate) fn outweighing(&self) -> String {
+        format!(
+            "by the probes' errors alone; counted on {} ordinary samples it is about {}, {} at most, which decides",
+            self.samples,
+            points(self.loss),
+            points(self.at_most())
+        )
     }
 
     /// The check, held to the largest loss `allowed`.
@@ -144,6 +176,20 @@ mod tests {
         assert_eq!([0.09, 0.12].map(|allowed| sixteen.is_within(allowed)), [false, true]);
         // None of 256: up to 3 of 256 may be.
         assert_eq!([0.0119, 0.0118, 0.0116].map(|allowed| cost(0, 2.0).is_within(allowed)), [true, true, false]);
+    }
+
+    /// 1,024 answers or so of which one has changed lose a thousandth, 0.4 points at most.
+    #[test]
+    fn enough_samples_outweigh_probes_that_say_little_too_much() {
+        let of = |samples: usize| {
+            let answers: Vec<usize> = (0..samples).map(|sample| usize::from(sample == 7)).collect();
+            Cost::of(&answers, &vec![0; samples], &vec![2.0; samples], 2.0).unwrap()
+        };
+        assert!(of(1024).outweighs(0.012, 0.005));
+        assert!(!of(1023).outweighs(0.012, 0.005), "too few");
+        assert!(!of(1024).outweighs(0.016, 0.005), "three times too much");
+        assert!(!of(1024).outweighs(0.012, 0.0041), "chance may hide more");
+        assert!(!of(1024).outweighs(f64::NAN, 0.005) && !of(1024).outweighs(0.01, f64::NAN));
     }
 
     #[test]

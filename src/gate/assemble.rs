@@ -272,6 +272,12 @@ fn judge_cell(
             }
         }
     }
+    let counted = match (&ran.fresh, context.fresh) {
+        (Ok(Some(answers)), Some(natural)) if !natural.of_probes => {
+            Cost::of(answers, &natural.answers, &natural.answer_leads, by.natural.typical)
+        }
+        _ => None,
+    };
     let inputs = judge::Inputs {
         reference,
         actual,
@@ -291,6 +297,7 @@ fn judge_cell(
             size: size.as_ref(),
             invariance: invariance.as_ref(),
             determinism: determinism.as_ref(),
+            counted,
             broken: &broken,
         },
     };
@@ -321,10 +328,7 @@ fn judge_cell(
         Ok(answers) => {
             let asked = answers.as_ref().zip(context.fresh);
             report.fresh = asked.and_then(|(answers, natural)| agree(answers, &natural.answers));
-            let cost = asked.and_then(|(answers, natural)| {
-                Cost::of(answers, &natural.answers, &natural.answer_leads, by.natural.typical)
-            });
-            if let Some(cost) = cost {
+            if let Some(cost) = counted {
                 let check = cost.check(row.limits.loss);
                 if check.status == Status::Fail && report.status == Status::Pass {
                     report.status = Status::Fail;

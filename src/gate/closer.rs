@@ -1,12 +1,15 @@
 //! A closer look at cells whose loss is near what they may lose: more ordinary samples.
 //!
 //! L is known from the probes within a factor of 2 or so, and 256 ordinary samples count a loss of 0.4 points within 0.15: in
-//! FP16, which may lose 0.2, neither tells such a cell from a sound one. 4,096 samples count it within 0.04. They only ever add a
-//! failure, and are asked only of cells that pass.
+//! FP16, which may lose 0.2, neither tells such a cell from a sound one. 4,096 samples count it within 0.04. They are asked of cells
+//! that pass near their limit, which they may fail, and of cells that fail by L alone and by little, which they may show to be
+//! within it ([`Cost::outweighs`]); each cell by samples of its own.
 
 use std::ops::Range;
 
-use crate::check::ordinary::Cost;
+use crate::check::comparison::decides;
+use crate::check::ladder::Check;
+use crate::check::ordinary::{Cost, ENOUGH, OUTWEIGHED};
 use crate::check::rule::WARN_SHARE;
 use crate::data::probes::NaturalSamples;
 use crate::error::Result;
@@ -29,7 +32,7 @@ const VALUES: usize = 1 << 24;
 const SAMPLES: usize = 256;
 
 /// The report of each cell and the outputs that they were judged by, as [`assemble::assemble`] gives them, after a closer look at
-/// those that passed near their limit; and what could not be looked at, a sentence each.
+/// those near their limit; and what could not be looked at, a sentence each.
 pub(super) fn assemble(
     workspace: &Workspace,
     raw: &mut [RawCell],
@@ -66,7 +69,8 @@ pub(super) fn assemble(
     for (cell, _) in raw.iter_mut().zip(near).filter(|(_, near)| *near) {
         let id = cell.planned.id.clone();
         let Outcome::Ran(ran) = &mut cell.outcome else { continue };
-        let Ok(Some(answers)) = &mut ran.fresh else { continue };
+        let Ok(answers) = &mut ran.fresh else { continue };
+        let answers = answers.get_or_insert_default();
         step.detail(&id.to_string());
         let allowed = context.ladder.row(id.runtime.library, id.precision).map_or(f64::NAN, |row| row.limits.loss);
         match answer(workspace, &id, &known, allowed, answers) {
@@ -84,14 +88,29 @@ pub(super) fn assemble(
     (cells, by, notes)
 }
 
-/// Whether a cell that passed may lose more than it is allowed: by its probes, or by the samples that were counted.
+/// Whether more samples may change a cell's verdict: it passed and may lose more than it is allowed, by its probes or by the samples
+/// that were counted; or it failed by what its probes say of that loss, and nothing else, and they may say too much.
 fn is_near(raw: &RawCell, report: &CellReport, natural: &Natural, manifest: &Manifest) -> bool {
     let Outcome::Ran(ran) = &raw.outcome else { return false };
-    let (Ok(Some(answers)), Some(leads)) = (&ran.fresh, &report.leads) else { return false };
-    report.status == Status::Pass
-        && answers.len() < natural::wanted_near_a_limit(manifest)
-        && (leads.loss > leads.loss_allowed * WARN_SHARE
-            || cost(answers, natural).is_some_and(|cost| cost.may_exceed(leads.loss_allowed)))
+    let (Ok(answers), Some(leads)) = (&ran.fresh, &report.leads) else { return false };
+    let wanted = natural::wanted_near_a_limit(manifest);
+    if answers.as_ref().is_some_and(|answers| answers.len() >= wanted) {
+        return false;
+    }
+    match (report.status, answers) {
+        (Status::Pass, Some(answers)) => {
+            leads.loss > leads.loss_allowed * WARN_SHARE
+                || cost(answers, natural).is_some_and(|cost| cost.may_exceed(leads.loss_allowed))
+        }
+        (Status::Fail, _) => {
+            let mut deciding = report.checks.iter().filter(|check| decides(check));
+            wanted >= ENOUGH
+                && leads.loss <= leads.loss_allowed * OUTWEIGHED
+                && deciding.next().is_some_and(|check| check.name == Check::Loss.as_str())
+                && deciding.next().is_none()
+        }
+        _ => false,
+    }
 }
 
 fn cost(answers: &[usize], natural: &Natural) -> Option<Cost> {
@@ -112,8 +131,8 @@ fn answer(workspace: &Workspace, id: &CellId, known: &Natural, allowed: f64, ans
 }
 
 /// Adds the answers that `run` gives, with the seconds that it took, to the samples behind those that are answered: as many again
-/// each time, in requests of at most `most`, until it is sure on which side of `allowed` the loss is, or there are no more. False
-/// where [`SECONDS`] ended it before that.
+/// each time, in requests of at most `most`, until it is sure on which side of `allowed` the loss is ([`ENOUGH`] samples at least,
+/// to say that it is within), or there are no more. False where [`SECONDS`] ended it before that.
 fn extend(
     answers: &mut Vec<usize>,
     known: &Natural,
@@ -123,7 +142,7 @@ fn extend(
 ) -> Result<bool> {
     let mut spent = 0.0;
     while answers.len() < known.answers.len() {
-        let until = (2 * answers.len().max(1)).min(known.answers.len());
+        let until = (2 * answers.len()).max(SAMPLES).min(known.answers.len());
         while answers.len() < until {
             if spent >= SECONDS {
                 return Ok(false);
@@ -132,7 +151,8 @@ fn extend(
             answers.extend(more);
             spent += seconds;
         }
-        if cost(answers, known).is_some_and(|cost| cost.exceeds(allowed) || cost.is_within(allowed)) {
+        let sure = |cost: Cost| cost.exceeds(allowed) || cost.samples() >= ENOUGH && cost.is_within(allowed);
+        if cost(answers, known).is_some_and(sure) {
             break;
         }
     }
@@ -181,6 +201,17 @@ mod tests {
         // The same on a machine that is ten times slower.
         let (slower, whole, _) = looked(each, 0.01);
         assert_eq!((slower, whole), (samples, true));
+    }
+
+    /// A pass is no sooner sure than from 1,024 samples on; samples are asked for from none as well.
+    #[test]
+    fn what_outweighs_the_probes_is_counted_on_enough_samples() {
+        let known = known();
+        let mut answers = Vec::new();
+        let mut run = |numbers: Range<usize>| Ok((vec![0; numbers.len()], 0.0));
+        assert!(extend(&mut answers, &known, 0.1, SAMPLES, &mut run).unwrap());
+        assert_eq!(answers.len(), ENOUGH);
+        assert!(cost(&answers, &known).unwrap().outweighs(0.2, 0.1));
     }
 
     #[test]

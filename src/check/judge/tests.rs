@@ -6,6 +6,7 @@ use crate::check::determinism::Determinism;
 use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
 use crate::check::precision;
+use crate::check::rule::Limits;
 use crate::check::trials::{Run, Trials};
 use crate::manifest::OutputKind;
 use crate::tensor::Values;
@@ -313,6 +314,44 @@ fn what_was_asked_for_and_could_not_be_checked_is_no_pass(#[case] check: Check, 
     assert_eq!(judged(&reference(), precision, Evidence::default()).status, Status::Pass);
     let failed = judged(&altered(scale_doubled), precision, Evidence { broken: &broken, ..Evidence::default() });
     assert_eq!(failed.status, Status::Fail);
+}
+
+/// Of `samples` ordinary ones, `changed` answered otherwise at full cost.
+fn counted(samples: usize, changed: usize) -> Cost {
+    let answers: Vec<usize> = (0..samples).map(|sample| usize::from(sample < changed)).collect();
+    Cost::of(&answers, &vec![0; samples], &vec![20.0; samples], 2.0).unwrap()
+}
+
+/// A loss that the probes' errors come to, and nothing else, is outweighed by a count that is surely within the limit.
+#[test]
+fn a_count_on_ordinary_samples_decides_where_the_loss_of_the_probes_is_all_that_is_wrong() {
+    let mut row = row(Precision::Int8);
+    let actual = noisy(1.5);
+    let judged = |row: &Row, counted| {
+        judged_by(
+            &reference(),
+            &actual,
+            OutputKind::Logits,
+            row,
+            Evidence { counted: Some(counted), ..Evidence::default() },
+        )
+    };
+    let leads = judged(&row, counted(4096, 0)).leads.unwrap();
+    assert!(leads.loss > 0.003, "{leads:?}");
+    row.limits = Limits { loss: leads.loss / 2.0, leads: 1.0, slope: 1.0, named: false };
+    let few = (4096.0 * leads.loss / 8.0) as usize;
+    let judgement = judged(&row, counted(4096, few));
+    assert_eq!((judgement.status, judgement.reason), (Status::Pass, None));
+    assert!(judgement.warnings[0].contains("counted on 4096 ordinary samples"), "{:?}", judgement.warnings);
+
+    let many = (4096.0 * leads.loss / 2.0) as usize;
+    for (why, counted) in [("chance may hide more", counted(4096, many)), ("too few", counted(1000, 0))] {
+        assert_eq!(judged(&row, counted).status, Status::Fail, "{why}");
+    }
+    let three_times = Row { limits: Limits { loss: leads.loss / 3.1, ..row.limits }, ..row.clone() };
+    assert_eq!(judged(&three_times, counted(4096, 0)).status, Status::Fail);
+    let also_off = Row { limits: Limits { leads: leads.error / 1.1, ..row.limits }, ..row };
+    assert_eq!(judged(&also_off, counted(4096, 0)).status, Status::Fail);
 }
 
 #[test]
