@@ -103,6 +103,14 @@ pub(super) fn classes_swapped(centred: &Centred) -> Option<Diagnosis> {
         let own = correlation(reference.first()?, &centred.column(&centred.actual, 0));
         return (own < OPPOSITE).then(|| Diagnosis::ClassesPermuted(vec![(class(0), class(1)), (class(1), class(0))]));
     }
+    // Outputs that are all each other's negative hold no other class's: one factor says it.
+    if factor(centred).is_some_and(|factor| factor < 0.0)
+        && (0..width)
+            .zip(&reference)
+            .all(|(place, own)| correlation(own, &centred.column(&centred.actual, place)) < -SAME)
+    {
+        return None;
+    }
     let least = TELLING_ENERGY * reference.iter().map(|(_, energy)| energy).sum::<f64>() / width as f64;
     let mut moved = Vec::new();
     let mut searched = 0;

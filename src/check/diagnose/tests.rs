@@ -117,6 +117,18 @@ fn without_a_class() -> Vec<f32> {
     noisy(values)
 }
 
+/// Of three classes of which two compete, the negative looks like these two swapped; the third tells them apart.
+#[test]
+fn negated_outputs_are_called_scaled_and_not_swapped() {
+    let reference: Vec<f32> =
+        scores().chunks_exact(CLASSES).flat_map(|row| [row[0], -row[0] + 0.1 * row[1], 0.2 * row[2]]).collect();
+    let negated: Vec<f32> = reference.iter().map(|value| -value).collect();
+    assert_eq!(named_at(&reference, &negated, 3, 32).unwrap(), "every lead is the reference's times -1");
+    let swapped: Vec<f32> = reference.chunks_exact(3).flat_map(|row| [row[1], row[0], row[2]]).collect();
+    let named = named_at(&reference, &swapped, 3, 32).unwrap();
+    assert!(named.contains("swapped"), "{named}");
+}
+
 #[test]
 fn a_class_that_is_lost_is_named() {
     let of_it = scores().chunks_exact(CLASSES).filter(|row| answer(row) == 4).count();

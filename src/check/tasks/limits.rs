@@ -45,13 +45,6 @@ impl TaskLimits {
         Ok(limits)
     }
 
-    /// The same for so few `samples` as a clock runs over, whose errors are not those of all of them.
-    #[must_use]
-    pub fn of_few(mut self, samples: usize) -> Self {
-        self.row.limits = self.row.limits.of_few(samples);
-        self
-    }
-
     /// The bounds of the cell's runtime and precision, its loss, leads and slope those of this output.
     pub const fn row(&self) -> &Row {
         &self.row
