@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::gate::timing::TimingOptions;
+use trtgate::gate::timing::{Streams, TimingOptions};
 use trtgate::gate::{OpenCell, Options, Workspace};
 use trtgate::plan::{Ability, Filter};
 use trtgate::timing::contract::{TimingContract, TimingMode};
@@ -40,7 +40,7 @@ fn try_cells(criterion: &mut Criterion) -> Result<()> {
     let probes = workspace.probes()?.samples()?;
     let options = TimingOptions {
         mode: TimingMode::Throughput,
-        streams: 1,
+        streams: Streams::Count(1),
         spin: false,
         duration_milliseconds: 0,
         repetitions: None,

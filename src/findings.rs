@@ -3,11 +3,13 @@
 mod accuracy;
 mod golden;
 pub mod leads;
+mod machine;
 mod non_finite;
 mod outputs;
 pub mod ranges;
 pub mod shown;
 pub mod verdict;
+pub mod versions;
 
 use std::collections::BTreeMap;
 
@@ -19,10 +21,12 @@ use crate::vocabulary::{ArtifactKind, CellId, Precision, RuntimeId, ShapePoint, 
 
 use ranges::Ranges;
 use verdict::Requirements;
+use versions::{KeptAnswers, VersionRow};
 
 pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
+pub use machine::{Machine, Shard};
 pub use outputs::{OutputFigure, OutputFinding};
 
 /// The schema's name.
@@ -60,6 +64,12 @@ pub struct Report {
     /// Rules that look at several cells at once (INT8 larger than FP16, batch 32 over batch 1).
     #[serde(default)]
     pub cross: Vec<CheckResult>,
+    /// Versions of one library beside each other; shown, not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<VersionRow>,
+    /// The answers that `versions` is made from, of cells whose library has versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<KeptAnswers>,
     /// What the verdict demands beyond the cells' own results.
     #[serde(default, skip_serializing_if = "Requirements::is_empty")]
     pub requirements: Requirements,
@@ -104,6 +114,8 @@ impl Report {
             command: String::new(),
             cells: Vec::new(),
             cross: Vec::new(),
+            versions: Vec::new(),
+            answers: None,
             requirements: Requirements::default(),
             tolerances_sha256: String::new(),
             golden_sha256: String::new(),
@@ -114,24 +126,6 @@ impl Report {
             probe_images: BTreeMap::new(),
         }
     }
-}
-
-/// One report that went into a merged report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shard {
-    /// The report's file name.
-    pub name: String,
-    /// The machine that ran it.
-    pub machine: Machine,
-    /// Start, RFC 3339 in UTC.
-    pub started: String,
-    /// Wall time of the shard, seconds.
-    pub wall_seconds: f64,
-    /// The command that made it.
-    #[serde(default)]
-    pub command: String,
-    /// The cells taken from it, in its order.
-    pub cells: Vec<CellId>,
 }
 
 /// The model's identity.
@@ -147,34 +141,6 @@ pub struct ModelReport {
     /// Digest of the probe set.
     #[serde(default)]
     pub probes_sha256: String,
-}
-
-/// Where the report was made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// `linux`.
-    pub os: String,
-    /// `x86_64`.
-    pub arch: String,
-    /// Processor model.
-    pub cpu: String,
-    /// Instruction set of the processor that ran the gate, `avx512+avx512-vnni`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instruction_set: Option<InstructionSet>,
-    /// Logical processors.
-    pub cores: usize,
-    /// Memory, bytes.
-    pub memory_bytes: u64,
-    /// GPU model, or none.
-    pub gpu: Option<String>,
-    /// Compute capability, `9.0`.
-    pub compute_capability: Option<String>,
-    /// GPU driver version.
-    pub driver: Option<String>,
-    /// Highest CUDA version that the driver offers, `13.0`.
-    pub cuda: Option<String>,
-    /// This program's version.
-    pub trtgate: String,
 }
 
 /// One cell's result.
@@ -231,6 +197,9 @@ pub struct CellReport {
     /// What was found of each output, of a model that has several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputFinding>,
+    /// Digest of its answers, by which a report that keeps them finds them ([`Report::answers`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
     /// Every check, gating or only shown.
     #[serde(default)]
     pub checks: Vec<CheckResult>,
@@ -289,6 +258,7 @@ impl CellReport {
             agreement: None,
             error: None,
             outputs: Vec::new(),
+            answers: None,
             checks: Vec::new(),
             emulated: None,
             ranges: None,

@@ -201,6 +201,11 @@ impl RuntimeId {
     }
 }
 
+/// The numbers of a version, by which versions are in order: 8.5.3 before 10.6.0.
+pub fn version_numbers(version: &str) -> Vec<u64> {
+    version.split('.').map(|part| part.parse().unwrap_or(u64::MAX)).collect()
+}
+
 impl fmt::Display for RuntimeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.version {

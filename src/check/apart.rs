@@ -113,6 +113,29 @@ impl Answers {
     }
 }
 
+/// `answers` with whole numbers as wide as the reference's: releases of TensorRT that know 32 bits alone answer with those.
+pub fn widened(answers: Vec<Answers>, reference: &[Answers]) -> Vec<Answers> {
+    let wide = |name: &str| {
+        let own = reference.iter().find(|own| own.name() == name);
+        own.is_some_and(|own| match own {
+            Answers::Rows(tensor) => matches!(tensor.values, Values::Int64(_)),
+            Answers::Apart(parts) => parts.iter().all(|part| matches!(part.values, Values::Int64(_))),
+        })
+    };
+    let widen = |mut tensor: Tensor| {
+        if let Values::Int32(values) = &tensor.values {
+            tensor.values = Values::Int64(values.iter().map(|value| i64::from(*value)).collect());
+        }
+        tensor
+    };
+    let one = |answers: Answers| match answers {
+        answers if !wide(answers.name()) => answers,
+        Answers::Rows(tensor) => Answers::Rows(widen(tensor)),
+        Answers::Apart(parts) => Answers::Apart(parts.into_iter().map(widen).collect()),
+    };
+    answers.into_iter().map(one).collect()
+}
+
 /// Both sides as tensors of one shape, a row for each sample.
 #[derive(Clone, Debug)]
 pub struct Beside<'a> {

@@ -2,7 +2,7 @@
 //!
 //! A broken expectation here is shown and does not gate: it says that a conversion does not pay, not that it is wrong.
 
-use crate::findings::{ArtifactReport, CellReport, CheckResult, TimingSummary};
+use crate::findings::{ArtifactReport, CellReport, CheckResult, Report, TimingSummary};
 use crate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
 
 /// A cell over the FP32 cell of the same runtime and batch.
@@ -64,6 +64,13 @@ pub fn check(cells: &[CellReport]) -> Vec<CheckResult> {
         found.extend(Precision::ALL.iter().filter_map(|&precision| batch_order(runtime, precision, &of(precision))));
     }
     found
+}
+
+/// Makes every rule that needs nothing but a report: those over its cells, and those of versions, which it puts beside each other.
+pub fn conclude(report: &mut Report) -> Vec<CheckResult> {
+    let mut rules = check(&report.cells);
+    rules.extend(super::versions::conclude(report));
+    rules
 }
 
 type Series<'a> = (Precision, &'a [&'a CellReport]);

@@ -21,6 +21,7 @@
 //! | `judge`       | all of it for one cell: status, reason, hint                                |
 //! | `legs`        | which leg of the chain broke?                                               |
 //! | `cross`       | do the cells make sense beside each other?                                  |
+//! | `versions`    | what do versions of one library answer, beside each other?                  |
 //! | `ladder`      | the bounds, from `tolerances.toml`                                          |
 //! | `values`      | do outputs hold the same values, element by element?                        |
 //! | `apart`       | outputs without a batch: a tensor for each sample                           |
@@ -62,3 +63,4 @@ pub mod scales;
 pub mod tasks;
 pub mod trials;
 pub mod values;
+pub mod versions;

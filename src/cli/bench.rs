@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output, report};
 use crate::error::{Error, Result};
+use crate::gate::timing::Streams;
 use crate::gate::{self, RunOptions, Workspace};
 use crate::measure::compare_ab::{Side, check_pairs, interleave, judge};
 use crate::measure::rule::{Decision, Limits};
@@ -45,6 +46,10 @@ pub struct BenchArguments {
 pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
     if arguments.against.is_some() {
         check_pairs(arguments.pairs)?;
+        if arguments.timing.streams == Streams::Auto {
+            return Err(Error::usage("`--against` compares two programs with as many contexts each")
+                .hint("name the number: `--streams 4`"));
+        }
         if let Some(absent) = arguments.against.as_ref().filter(|path| !path.is_file()) {
             return Err(Error::usage(format!("`--against {}`: there is no such program", absent.display())));
         }

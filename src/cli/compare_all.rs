@@ -14,7 +14,7 @@ use crate::cli::{Global, output};
 use crate::error::{Error, Result};
 use crate::findings::leads::{rough, rough_points};
 use crate::findings::{Accuracy, Agreement, CellReport, ErrorMetrics, FreshAgreement, LeadFigures, Report};
-use crate::gate::timing::TimingOptions;
+use crate::gate::timing::{Streams, TimingOptions};
 use crate::gate::{self, RunOptions, Workspace};
 use crate::plan::Filter;
 use crate::timing::contract::TimingMode;
@@ -51,7 +51,7 @@ pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Re
     let largest = workspace.manifest.batches.last().copied();
     let timing = TimingOptions {
         mode: TimingMode::Throughput,
-        streams: 1,
+        streams: Streams::Count(1),
         spin: false,
         duration_milliseconds: (arguments.duration * 1000.0) as u64,
         repetitions: Some(1),

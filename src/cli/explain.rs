@@ -29,6 +29,10 @@ pub struct ExplainArguments {
     /// Probes to run, spread over the whole set
     #[arg(long, value_name = "N", default_value_t = ExplainOptions::default().probes, value_parser = count)]
     probes: usize,
+    /// Lay the engines of every version here that the cell's runtime names beside each other: what each fused, in which
+    /// precision and with which tactic each layer computes
+    #[arg(long, conflicts_with = "probes")]
+    versions: bool,
     /// Show every tensor, not only the neighbours of the one that is named
     #[arg(long)]
     all: bool,
@@ -61,6 +65,12 @@ pub fn run(global: &Global, arguments: &ExplainArguments) -> Result<u8> {
                 .hint("write `trtgate explain onnxruntime/int8/batch-32`, or `--runtime` and `--precision`"));
         }
     };
+    if arguments.versions {
+        let layers = explain::versions(&workspace, &cell)?;
+        let table = output::or_json(&layers, arguments.json.as_deref(), "the layers", layers.table(arguments.all))?;
+        output::print(&table)?;
+        return Ok(EXIT_PASS);
+    }
     let explanation = explain::explain(&workspace, &cell, &ExplainOptions { probes: arguments.probes })?;
     let table = if global.quiet { explanation.verdict() } else { explanation.table(arguments.all) };
     let table = output::or_json(&explanation, arguments.json.as_deref(), "the explanation", table)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::selection::{Selection, WorkspaceArguments, word};
-use crate::cli::{EXIT_PASS, Global, output, report};
+use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output, report};
 use crate::console;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
@@ -43,6 +43,10 @@ pub struct GateArguments {
     /// Write the planned cells as JSON and run nothing
     #[arg(long, value_name = "FILE")]
     plan_json: Option<PathBuf>,
+    /// Say what would run here, with the library that each version would load and how far its cells get, and run nothing;
+    /// exit code 3 where a required runtime is not here
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     render: RenderOptions,
 }
@@ -69,7 +73,20 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         plan.require.extend(arguments.require.iter().cloned());
         file::write_plan(&plan, path)?;
         tell_plan(&plan, path);
-        return Ok(EXIT_PASS);
+        if !arguments.dry_run {
+            return Ok(EXIT_PASS);
+        }
+    }
+    if arguments.dry_run {
+        let plan = workspace.plan(&filter)?;
+        output::print(&gate::outline(&plan))?;
+        let required = arguments.require.iter().chain(&workspace.manifest.require.runtimes);
+        let here = |wanted: &RuntimeId| {
+            plan.iter().any(|cell| wanted.selects(&cell.id.runtime) && cell.installation.is_some())
+        };
+        let missing: Vec<&RuntimeId> = required.filter(|wanted| !here(wanted)).collect();
+        missing.iter().for_each(|wanted| tell_missing(&workspace, wanted));
+        return Ok(if missing.is_empty() { EXIT_PASS } else { EXIT_INCOMPLETE });
     }
     let run = RunOptions {
         filter,

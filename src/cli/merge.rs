@@ -42,7 +42,7 @@ pub fn run(global: &Global, arguments: &MergeArguments) -> Result<u8> {
         report.requirements.runtimes.extend(arguments.require.iter().cloned());
         shards.push((path.display().to_string(), report));
     }
-    let merged = merge::merge(&shards, plan.as_ref(), Some(&|cells| cross::check(cells)))?;
+    let merged = merge::merge(&shards, plan.as_ref(), Some(&cross::conclude))?;
     // The report is written even with cells lost, so that a reader of the comment sees which.
     let code = report::deliver(global, &merged.report, &arguments.render);
     if let Some(error) = merge::lost_cells(&merged.lost, plan.as_ref()) {

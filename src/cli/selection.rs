@@ -9,7 +9,7 @@ use crate::cli::Global;
 use crate::cli::limits::LimitArguments;
 use crate::error::{Error, Result};
 use crate::gate::Options;
-use crate::gate::timing::TimingOptions;
+use crate::gate::timing::{Streams, TimingOptions};
 use crate::manifest::MOST_THREADS;
 use crate::plan::Filter;
 use crate::process::quoted;
@@ -196,9 +196,9 @@ pub struct TimingArguments {
     /// What is measured on a GPU
     #[arg(long, value_name = "MODE", default_value = "throughput")]
     pub mode: ModeName,
-    /// Execution contexts at once, on a GPU
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(64))]
-    pub streams: usize,
+    /// Execution contexts at once, on a GPU: a number up to 64, or `auto`, of which a short sweep chooses
+    #[arg(long, value_name = "N", default_value_t = Streams::Count(1), value_parser = word::<Streams>)]
+    pub streams: Streams,
     /// Spin while waiting for a GPU, as `trtexec --useSpinWait` does; the latency mode always spins
     #[arg(long)]
     pub spin: bool,
@@ -223,7 +223,7 @@ impl TimingArguments {
         if self.mode != ModeName::Throughput {
             words.extend(["--mode".to_owned(), self.mode.as_str().to_owned()]);
         }
-        if self.streams != 1 {
+        if self.streams != Streams::Count(1) {
             words.extend(["--streams".to_owned(), self.streams.to_string()]);
         }
         if self.spin {
@@ -237,7 +237,7 @@ impl TimingArguments {
     pub fn options(&self) -> TimingOptions {
         TimingOptions {
             mode: self.mode.into(),
-            streams: self.streams.max(1),
+            streams: self.streams,
             spin: self.spin,
             duration_milliseconds: (self.duration * 1000.0) as u64,
             repetitions: self.repetitions,

@@ -23,45 +23,63 @@ fn needs(step: &Step, counterparts: &Counterparts, expected: &Side, actual: &Sid
     (reference, parts.into_iter().filter(|name| actual.shows(name)).collect())
 }
 
-/// Measures every step; rows come in the order of the steps.
-pub(super) fn measure(
-    steps: &[Step],
-    counterparts: &Counterparts,
-    expected: &mut Side,
-    actual: &mut Side,
-    probes: &Feeds,
-    detail: &dyn Fn(&str),
-) -> Result<Vec<TensorRow>> {
-    let mut rows = Vec::with_capacity(steps.len());
-    let mut rest = steps;
-    while !rest.is_empty() {
-        let (mut reference, mut own) = (BTreeSet::new(), BTreeSet::new());
-        let (mut bytes, mut count) = (0, 0);
-        for step in rest {
-            let (wanted, parts) = needs(step, counterparts, expected, actual);
-            let size =
-                expected.values_per_sample(&step.tensor).map_or(UNKNOWN_BYTES, |values| 4 * values * probes.batch());
-            let added = size * parts.len().max(1);
-            if count > 0 && bytes + added > GROUP_BYTES {
-                break;
-            }
-            bytes += added;
-            count += 1;
-            reference.extend(wanted);
-            own.extend(parts);
-        }
-        let (group, after) = rest.split_at(count.max(1));
-        if let Some(step) = group.first() {
-            detail(&step.layer);
-        }
-        let reference = expected.run(&reference, probes)?;
-        let own = actual.run(&own, probes)?;
-        for step in group {
-            rows.push(row(rows.len(), step, counterparts, &reference, &own, probes));
-        }
-        rest = after;
+/// Both sides, what they are fed, and the steps that are measured.
+pub(super) struct Walk<'a> {
+    pub(super) steps: &'a [Step],
+    pub(super) counterparts: &'a Counterparts,
+    pub(super) expected: &'a mut Side,
+    pub(super) actual: &'a mut Side,
+    pub(super) probes: &'a Feeds,
+    pub(super) detail: &'a dyn Fn(&str),
+}
+
+impl Walk<'_> {
+    /// Measures every step, as far as both sides show it; rows come in the order of the steps.
+    ///
+    /// # Errors
+    /// Those of running.
+    pub(super) fn measure(&mut self) -> Result<Vec<TensorRow>> {
+        self.measure_at(&(0..self.steps.len()).collect::<Vec<_>>())
     }
-    Ok(rows)
+
+    /// Measures the steps at `indices`; rows come in that order.
+    ///
+    /// # Errors
+    /// Those of running.
+    pub(super) fn measure_at(&mut self, indices: &[usize]) -> Result<Vec<TensorRow>> {
+        let steps: Vec<(usize, &Step)> =
+            indices.iter().filter_map(|&index| Some((index, self.steps.get(index)?))).collect();
+        let mut rows = Vec::with_capacity(steps.len());
+        let mut rest = steps.as_slice();
+        while !rest.is_empty() {
+            let (mut reference, mut own) = (BTreeSet::new(), BTreeSet::new());
+            let (mut bytes, mut count) = (0, 0);
+            for (_, step) in rest {
+                let (wanted, parts) = needs(step, self.counterparts, self.expected, self.actual);
+                let values = self.expected.values_per_sample(&step.tensor);
+                let size = values.map_or(UNKNOWN_BYTES, |values| 4 * values * self.probes.batch());
+                let added = size * parts.len().max(1);
+                if count > 0 && bytes + added > GROUP_BYTES {
+                    break;
+                }
+                bytes += added;
+                count += 1;
+                reference.extend(wanted);
+                own.extend(parts);
+            }
+            let (group, after) = rest.split_at(count.max(1));
+            if let Some((_, step)) = group.first() {
+                (self.detail)(&step.layer);
+            }
+            let reference = self.expected.run(&reference, self.probes)?;
+            let own = self.actual.run(&own, self.probes)?;
+            for (index, step) in group {
+                rows.push(row(*index, step, self.counterparts, &reference, &own, self.probes));
+            }
+            rest = after;
+        }
+        Ok(rows)
+    }
 }
 
 fn row(

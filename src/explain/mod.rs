@@ -7,6 +7,9 @@
 //! | `output`     | the output by the gate's own rule                                                  |
 //! | `judge`      | which tensors leave the ladder, and why                                           |
 //! | `several`    | models of several inputs: each output by its task, and what it is made of         |
+//! | `engines`    | engines that show more and more of the tensors                                    |
+//! | `search`     | of an engine: which tensors are marked as outputs, a few at a time                 |
+//! | `versions`   | what several versions fused, their precisions and tactics                          |
 //! | `report`     | the explanation as JSON and as a table                                            |
 //!
 //! A tensor leaves the ladder in one of these ways, looked for in this order at each layer:
@@ -22,10 +25,13 @@
 //!    doubled scale costs 6 dB. The range that the calibration samples give is reproduced to a few percent.
 
 mod capture;
+mod engines;
 mod judge;
 mod output;
 mod report;
+mod search;
 mod several;
+mod versions;
 /// Walks a graph as explaining does, without running anything; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn walk(model: &onnx::Model, input: &str) {
@@ -50,12 +56,14 @@ use crate::gate::inside::{calibrated, constants};
 use crate::gate::{Workspace, planned};
 use crate::manifest::OutputKind;
 use crate::onnx;
-use crate::plan::PlannedCell;
+use crate::plan::{Ability, Filter, PlannedCell};
 use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::Layer;
-use crate::vocabulary::{ArtifactKind, CellId, Library};
+use crate::vocabulary::{ArtifactKind, CellId, Library, RuntimeId, version_numbers};
 
 use judge::Floors;
+
+pub use versions::{Layers, versions};
 
 pub use report::{ConstantRow, Explanation, Fault, Finding, OutputExplanation, PairRow, SCHEMA, TensorRow};
 
@@ -97,7 +105,10 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
     let probes = probes(workspace, options.probes)?;
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps, 1))?;
-    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts), &mut notes)?;
+    // Of an engine, the one that is gated comes first: a builder takes long, and its tensors are searched.
+    let searched = cell.id.runtime.library.builds_engines();
+    let names = if searched { Vec::new() } else { wanted(&steps, &counterparts) };
+    let mut actual = Side::of_cell(workspace, &cell, &artifact, &names, &mut notes)?;
     let constants = constants::compare(&fp32_model, &model);
     let ranges = if counterparts.pairs.is_empty() {
         BTreeMap::new()
@@ -114,17 +125,6 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
     let fed = Feeds::from(&probes);
     let as_gated = as_gated(workspace, &cell, &fed, &mut notes).filter(|_| !emulated);
-    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &fed, &|text| {
-        progress.detail(text);
-    })?;
-    for (row, step) in rows.iter_mut().zip(&steps) {
-        row.constants = constants_of(step, &constants);
-        if let Some(pair) = &mut row.pair {
-            pair.scale_ratio = ranges.get(&step.tensor).zip(pair.scale).map(|(range, scale)| range.ratio(scale));
-        }
-        row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
-    }
-    judge::inherit(&steps, &mut rows);
     let verdict = output::judge(workspace, &cell.id, &mut expected, &mut actual, &probes, &mut notes);
     let floors = Floors {
         output: row.sqnr_db,
@@ -132,7 +132,42 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         probabilities: manifest.output.kind == OutputKind::Probabilities,
         verdict: &verdict,
     };
-    let found = judge::judge(&steps, &mut rows, floors);
+    let complete = |rows: &mut [TensorRow]| {
+        for (row, step) in rows.iter_mut().zip(&steps) {
+            row.constants = constants_of(step, &constants);
+            if let Some(pair) = &mut row.pair {
+                pair.scale_ratio = ranges.get(&step.tensor).zip(pair.scale).map(|(range, scale)| range.ratio(scale));
+            }
+            row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
+        }
+        judge::inherit(&steps, rows);
+    };
+    let first = |rows: &mut [TensorRow]| {
+        complete(rows);
+        judge::judge(&steps, rows, floors)
+    };
+    let detail = |text: &str| progress.detail(text);
+    let mut walk = capture::Walk {
+        steps: &steps,
+        counterparts: &counterparts,
+        expected: &mut expected,
+        actual: &mut actual,
+        probes: &fed,
+        detail: &detail,
+    };
+    let mut rows = walk.measure()?;
+    if searched {
+        let engines = engines::Engines {
+            walk,
+            workspace,
+            cell: &cell,
+            artifact: &artifact,
+            notes: &mut notes,
+            firsts: &|rows: &mut [TensorRow]| first(rows).map(|found| found.index).into_iter().collect(),
+        };
+        engines.search(&mut rows)?;
+    }
+    let found = first(&mut rows);
     progress.finish();
     Ok(Explanation {
         schema: SCHEMA.to_owned(),
@@ -179,6 +214,45 @@ fn explainable(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
         return Err(Error::unsupported(format!("`{}` runs engines that are built elsewhere", cell.id.runtime)));
     }
     Ok(cell)
+}
+
+/// The cell of `id` in every version here that its runtime names and that can build and run its engine, the oldest first.
+fn planned_versions(workspace: &Workspace, id: &CellId) -> Result<Vec<CellId>> {
+    let library = id.runtime.library;
+    if !library.builds_engines() {
+        return Err(Error::usage(format!(
+            "`{library}` builds no engines, whose layers could be laid beside each other"
+        ))
+        .hint("name `tensorrt` or `tensorrt-rtx`, or a prefix of a version"));
+    }
+    let filter = Filter { runtimes: vec![id.runtime.clone()], precisions: vec![id.precision], ..Filter::default() };
+    let planned = workspace.plan(&filter)?;
+    let mut runtimes: Vec<RuntimeId> = planned
+        .iter()
+        .filter(|cell| matches!(cell.ability, Ability::Run))
+        .map(|cell| cell.id.runtime.clone())
+        .collect();
+    runtimes.sort_by_cached_key(|runtime| version_numbers(runtime.version.as_deref().unwrap_or_default()));
+    runtimes.dedup();
+    if runtimes.len() < 2 {
+        let mut error = Error::usage(format!(
+            "`{}` names fewer than two versions that can run `{}` here",
+            id.runtime, id.precision
+        ))
+        .hint("several folders in `TRTGATE_TENSORRT_PATH`, and `tensorrt` without a version, name several");
+        let obstacles = planned.iter().filter_map(|cell| Some((&cell.id.runtime, cell.ability.obstacle()?)));
+        let mut causes: Vec<String> =
+            obstacles.map(|(runtime, obstacle)| format!("`{runtime}`: {}", obstacle.reason)).collect();
+        causes.dedup();
+        error.causes = causes;
+        return Err(error);
+    }
+    Ok(runtimes.into_iter().map(|runtime| CellId { runtime, ..id.clone() }).collect())
+}
+
+/// Whether a layer answers with `tensor`.
+fn shown_by(layer: &Layer, tensor: &str) -> bool {
+    layer.outputs.iter().any(|output| plain(output) == tensor)
 }
 
 /// The tensors that nodes make: those behind the `inputs`.

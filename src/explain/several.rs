@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::judge::{self, Floors};
 use super::output::Verdict;
 use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
-use super::{ExplainOptions, as_gated, capture, constants_of, explainable, hidden, names_of, wanted};
+use super::{ExplainOptions, as_gated, capture, constants_of, engines, explainable, hidden, names_of, wanted};
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;
 use crate::error::{Error, Result};
@@ -51,35 +51,59 @@ pub(super) fn explain(
     let samples = feeds.samples((0..count).map(|index| index * total / count))?;
     let names = names_of(&steps, inputs.len());
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names)?;
-    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted(&steps, &counterparts), &mut notes)?;
+    let searched = cell.id.runtime.library.builds_engines();
+    let wanted = if searched { Vec::new() } else { wanted(&steps, &counterparts) };
+    let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted, &mut notes)?;
     let stored = constants::compare(&fp32_model, &model);
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
     let layers = as_gated(workspace, &cell, &samples, &mut notes).filter(|_| !emulated);
-    let mut rows = capture::measure(&steps, &counterparts, &mut expected, &mut actual, &samples, &|text| {
-        progress.detail(text);
-    })?;
-    for (row, step) in rows.iter_mut().zip(&steps) {
-        row.constants = constants_of(step, &stored);
-        row.hidden = layers.as_ref().and_then(|layers| hidden(step, &steps, &counterparts, layers));
+    let complete = |rows: &mut [TensorRow]| {
+        for (row, step) in rows.iter_mut().zip(&steps) {
+            row.constants = constants_of(step, &stored);
+            row.hidden = layers.as_ref().and_then(|layers| hidden(step, &steps, &counterparts, layers));
+        }
+        judge::inherit(&steps, rows);
+    };
+    let floors = interface.outputs.iter().map(|output| floor(output, &ladder, &cell)).collect::<Result<Vec<_>>>()?;
+    // Each output that fails, with the first tensor outside of those that it is made of.
+    let judged = |rows: &mut [TensorRow]| -> Vec<Option<Finding>> {
+        complete(rows);
+        let each = interface.outputs.iter().zip(&floors).map(|(output, floor)| {
+            let found = gated.iter().find(|found| found.output == output.name)?;
+            (found.status == Status::Fail).then(|| first_of(output, &steps, rows, *floor, found)).flatten()
+        });
+        each.collect()
+    };
+    let detail = |text: &str| progress.detail(text);
+    let mut walk = capture::Walk {
+        steps: &steps,
+        counterparts: &counterparts,
+        expected: &mut expected,
+        actual: &mut actual,
+        probes: &samples,
+        detail: &detail,
+    };
+    let mut rows = walk.measure()?;
+    if searched {
+        let firsts =
+            |rows: &mut [TensorRow]| judged(rows).into_iter().flatten().map(|found| found.index).collect::<Vec<_>>();
+        let engines =
+            engines::Engines { walk, workspace, cell: &cell, artifact: &artifact, notes: &mut notes, firsts: &firsts };
+        engines.search(&mut rows)?;
     }
-    judge::inherit(&steps, &mut rows);
+    let found = judged(&mut rows);
     let mut outputs = Vec::new();
     let mut output_floor_db = 0.0_f64;
-    for output in &interface.outputs {
-        let found = gated.iter().find(|found| found.output == output.name);
-        let floor = floor(output, &ladder, &cell)?;
-        let first = match found {
-            Some(found) if found.status == Status::Fail => {
-                output_floor_db = output_floor_db.max(floor);
-                first_of(output, &steps, &mut rows, floor, found)
-            }
-            _ => None,
-        };
+    for ((output, first), floor) in interface.outputs.iter().zip(found).zip(floors) {
+        let of_gate = gated.iter().find(|found| found.output == output.name);
+        if of_gate.is_some_and(|found| found.status == Status::Fail) {
+            output_floor_db = output_floor_db.max(floor);
+        }
         outputs.push(OutputExplanation {
             output: output.name.clone(),
             task: output.task.task(),
-            status: found.map_or(Status::Invalid, |found| found.status),
-            detail: found.map(|found| found.detail.clone()).unwrap_or_default(),
+            status: of_gate.map_or(Status::Invalid, |found| found.status),
+            detail: of_gate.map(|found| found.detail.clone()).unwrap_or_default(),
             found: first,
         });
     }

@@ -36,7 +36,7 @@ pub(super) struct Classifier {
     /// The reference on ordinary inputs, or why there is nothing of it.
     natural: Result<Natural>,
     /// Its leads there: the golden keeps those of its reference, for machines that cannot ask one.
-    leads: Result<NaturalLeads>,
+    pub(super) leads: Result<NaturalLeads>,
 }
 
 /// A classifier whose ordinary inputs are not answered yet.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::assemble::{blank, built, is_of_reference, stop, tell_run};
-use super::engine::shape_trials::{self, ShapeTrials, widened};
+use super::engine::shape_trials::{self, ShapeTrials};
 use super::execute::stopped_at;
 use super::proof::prove;
 use super::runs::interface::read;
@@ -11,7 +11,7 @@ use super::runs::shelf::Held;
 use super::runs::{Again, Outcome, Ran, RawCell, Runs};
 use super::several::Several;
 use super::{brought, own};
-use crate::check::apart::{Answers, beside};
+use crate::check::apart::{Answers, beside, widened};
 use crate::check::course::{self, Course};
 use crate::check::ladder::{Check, Ladder, Row};
 use crate::check::tasks::{self, Given, TaskLimits};

@@ -35,6 +35,8 @@
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet; `scout` runs it to see |
+//! | `versions`  | the answers that are kept, so that versions are compared once shards are merged |
+//! | `outline`   | what a run would do, in words                                              |
 //! | `machine`   | the facts of the machine                                                 |
 
 mod accuracy;
@@ -63,6 +65,7 @@ pub mod machine;
 pub mod natural;
 mod open;
 mod orphans;
+mod outline;
 mod own;
 mod pictures;
 mod proof;
@@ -80,6 +83,7 @@ mod stopped;
 mod stored;
 pub mod timing;
 mod values;
+mod versions;
 #[cfg(test)]
 mod workshop;
 mod workspace;
@@ -91,8 +95,8 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::check::cross;
 use crate::check::ladder::Ladder;
+use crate::check::{self, cross};
 use crate::error::Result;
 use crate::findings::verdict::{Requirements, plural};
 use crate::findings::{AccuracyReport, CellReport, CheckResult, GoldenReport, ModelReport, ProbeImage, Report, SCHEMA};
@@ -111,6 +115,7 @@ pub use limits::LimitOverrides;
 pub(crate) use machine::machine_of;
 pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
+pub use outline::outline;
 pub use reference::open_reference;
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
@@ -244,6 +249,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Subject::Several(_) => Vec::new(),
     };
     let own = own::told(workspace, &plan);
+    let answers = versions::keep(manifest, &kit.subject, &runs, &mut cells)?;
     let told = match kit.subject {
         Subject::Classifier(classifier) => classifier.conclude(workspace, options, &cells, (own, notes), accuracy)?,
         Subject::Several(several) => several.conclude(workspace, options, own, images),
@@ -266,6 +272,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         command: options.command.clone(),
         cells,
         cross,
+        versions: Vec::new(),
+        answers,
         probe_images: told.probe_images,
         requirements: Requirements {
             runtimes,
@@ -280,6 +288,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         shards: Vec::new(),
         planned,
     };
+    let of_versions = check::versions::conclude(&mut report);
+    report.cross.extend(of_versions);
     report.judge();
     Ok(RunOutcome { report, bench })
 }

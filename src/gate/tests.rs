@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::gate::timing::Streams;
 use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, session, sound};
 use crate::runtime::{OpenRequest, Probe, Session};
 use crate::tensor::Tensor;
@@ -178,7 +179,7 @@ fn cells_that_passed_are_measured_and_held_to_the_reference() {
     let project = Project::new(BOTH, "");
     let timing = TimingOptions {
         mode: crate::timing::contract::TimingMode::Throughput,
-        streams: 1,
+        streams: Streams::Count(1),
         spin: false,
         duration_milliseconds: 100,
         repetitions: Some(2),

@@ -18,8 +18,10 @@ use crate::timing::contract::{Measurement, TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Status};
 
 mod held;
+mod sweep;
 
 pub use held::{Expected, Scores, Tasks};
+pub use sweep::Streams;
 
 /// Distinct batches that a measurement cycles through, so that no cache holds one batch's answers for the next.
 const BATCHES_IN_TURN: usize = 8;
@@ -30,7 +32,7 @@ pub struct TimingOptions {
     /// The mode on a GPU; CPU runtimes always run one batch after another.
     pub mode: TimingMode,
     /// Execution contexts at once, on a GPU.
-    pub streams: usize,
+    pub streams: Streams,
     /// Whether the host spins while it waits for a GPU; in the latency mode it always does.
     pub spin: bool,
     /// Timed duration of one repetition, milliseconds.
@@ -52,7 +54,7 @@ impl TimingOptions {
             graph: true,
             transfers_in: transfers,
             transfers_out: transfers,
-            streams: if self.mode == TimingMode::Latency { 1 } else { self.streams },
+            streams: if self.mode == TimingMode::Latency { 1 } else { self.streams.count() },
             spin: self.spin || self.mode == TimingMode::Latency,
             ..host
         }
@@ -71,6 +73,8 @@ pub struct WorkspaceMeasurer<'a> {
     artifacts: BTreeMap<CellId, ArtifactRecord>,
     /// Digests of the artifacts that were judged, by the cell that they were judged for.
     judged: BTreeSet<(CellId, String)>,
+    /// Profiles that an engine has at least: one serves every number of contexts that is tried.
+    profiles: usize,
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
@@ -98,6 +102,7 @@ impl<'a> WorkspaceMeasurer<'a> {
                 .iter()
                 .filter_map(|cell| Some((cell.id.clone(), cell.artifact.as_ref()?.sha256.clone())))
                 .collect(),
+            profiles: 1,
         })
     }
 
@@ -170,7 +175,8 @@ fn in_turn(feeds: &Feeds, batch: usize) -> Result<Feeds> {
 impl CellMeasurer for WorkspaceMeasurer<'_> {
     fn measure(&mut self, cell: &CellId, contract: &TimingContract, _fresh_process: bool) -> Result<Measurement> {
         // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
-        let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams)?;
+        let profiles = if cell.runtime.library.on_gpu() { self.profiles } else { 1 };
+        let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams.max(profiles))?;
         self.judge(cell, &mut open)?;
         let (feeds, axes) = self.samples(cell)?;
         let measurement = open.measure_laid_out(&feeds, &axes, contract)?;
@@ -204,6 +210,8 @@ pub struct Timing<'a> {
     pub thresholds: Thresholds,
     store: BaselineStore,
     machine: Machine,
+    /// Contexts at once, where that is a question.
+    streams: Streams,
 }
 
 impl<'a> Timing<'a> {
@@ -217,7 +225,8 @@ impl<'a> Timing<'a> {
             thresholds.repetitions = repetitions.max(1);
         }
         let store = BaselineStore::new(&workspace.manifest.baselines);
-        Ok(Self { workspace, thresholds, store, machine: super::machine_of(workspace) })
+        let streams = if options.mode == TimingMode::Latency { Streams::Count(1) } else { options.streams };
+        Ok(Self { workspace, thresholds, store, machine: super::machine_of(workspace), streams })
     }
 
     /// The context of the measuring library.
@@ -278,7 +287,18 @@ impl<'a> Timing<'a> {
         let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, expected)?;
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
-        let mut bench = bench::run(cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
+        let mut cells = cells.to_vec();
+        let told = match self.streams {
+            Streams::Count(_) => BTreeMap::new(),
+            Streams::Auto => {
+                measurer.profiles = self.streams.profiles();
+                sweep::sweep(&mut cells, &mut measurer, &mut |text| step.detail(text))
+            }
+        };
+        let mut bench = bench::run(&cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
+        for cell in &mut bench.cells {
+            cell.notes.extend(told.get(&cell.cell.id).cloned());
+        }
         bench.sizes = bench::sizes(built, &self.context());
         step.finish();
         Ok(bench)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::OutputKind;
@@ -15,7 +15,7 @@ use crate::vocabulary::{Precision, Task};
 const THRESHOLD: f64 = 0.05;
 
 /// What the same answer means for an output, with what its comparison has to know.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OutputTask {
     /// Element by element.
     Values,
@@ -34,7 +34,7 @@ pub enum OutputTask {
 }
 
 /// How a map is read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapTask {
     /// What the scores are.
     pub kind: OutputKind,
@@ -43,7 +43,7 @@ pub struct MapTask {
 }
 
 /// How boxes are read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoxesTask {
     /// What the four numbers of a box are.
     pub format: BoxFormat,
@@ -73,7 +73,7 @@ impl BoxesTask {
 }
 
 /// Where a number of each box stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Companion {
     /// In this column of the box's own row.
     Column(usize),
@@ -82,7 +82,7 @@ pub enum Companion {
 }
 
 /// What the four numbers of a box are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BoxFormat {
     /// Left, top, right, bottom.
@@ -96,7 +96,7 @@ pub enum BoxFormat {
 }
 
 /// How tokens are read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokensTask {
     /// What scores are, where tokens come as scores.
     pub kind: OutputKind,

@@ -72,7 +72,7 @@ pub(super) fn error(value: f64) -> String {
 }
 
 /// Signal to quantisation noise: `42.1 dB`, or `exact` for outputs that are equal bit by bit.
-pub(super) fn decibels(value: f64) -> String {
+pub(crate) fn decibels(value: f64) -> String {
     match value {
         _ if !value.is_finite() => unusual(value),
         _ if value >= 999.0 => "exact".to_owned(),

@@ -1,4 +1,4 @@
-//! The kept fixtures: four reports, their pages, and the Markdown of the failing one, regenerated and compared.
+//! The kept fixtures: five reports, their pages, and the Markdown of the failing one, regenerated and compared.
 //!
 //! `UPDATE_FIXTURES=1 cargo test --lib report::fixtures` writes them anew after an intended change.
 
@@ -32,6 +32,7 @@ fn hold(name: &str, text: &str) {
 #[case("failing", sample::failing())]
 #[case("cpu-only", sample::cpu_only())]
 #[case("tasks", sample::tasks())]
+#[case("versions", sample::versions())]
 fn a_report_and_its_page_are_kept(#[case] name: &str, #[case] report: Report) {
     hold(&format!("{name}.json"), &file::to_json(&report).unwrap());
     hold(&format!("{name}.html"), &html::render(&report));

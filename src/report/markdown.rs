@@ -1,5 +1,7 @@
 //! The report as Markdown, for a job summary or a comment on a pull request.
 
+mod versions;
+
 use crate::findings::leads::points;
 use crate::findings::verdict;
 use crate::findings::{CellReport, GoldenStanding, LeadFigures, Report};
@@ -35,6 +37,7 @@ pub fn render(report: &Report) -> String {
     remarks(&mut page, report);
     changes(&mut page, report);
     matrix(&mut page, report);
+    versions::section(&mut page, report);
     not_run(&mut page, report);
     environment(&mut page, report);
     page.finish()

@@ -10,8 +10,8 @@ use crate::report::plan_file::PlanFile;
 use crate::vocabulary::{ArtifactKind, CellId, RuntimeId, Stage, Status};
 
 /// The rules across cells, evaluated again over the joined cells: each shard saw only its own. What a shard found by
-/// another rule (a measured ratio) is kept.
-pub type CrossRules<'rules> = &'rules dyn Fn(&[CellReport]) -> Vec<CheckResult>;
+/// another rule (a measured ratio) is kept. Versions that ran in shards of their own are put beside each other, too.
+pub type CrossRules<'rules> = &'rules dyn Fn(&mut Report) -> Vec<CheckResult>;
 
 /// A merged report, and the planned cells that no shard reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +88,11 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         wall_seconds: longest(shards, |report| report.wall_seconds),
         own_seconds: longest(shards, |report| report.own_seconds),
         command: "trtgate merge".to_owned(),
+        versions: Vec::new(),
+        answers: None,
         ..first.clone()
     };
+    report.keep_answers(shards.iter().filter_map(|(_, shard)| shard.answers.as_ref()));
     let of_shard = |report: &Report| [&report.requirements.runtimes[..], &report.requirements.of_plan].concat();
     let required: Vec<RuntimeId> = shards.iter().flat_map(|(_, shard)| of_shard(shard)).collect();
     for runtime in required.iter().chain(plan.iter().flat_map(|plan| &plan.require)) {
@@ -122,7 +125,7 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     // The reference's own answers before those that a golden keeps of them.
     let accuracies = shards.iter().filter_map(|(_, shard)| shard.accuracy.as_ref());
     report.accuracy = accuracies.min_by_key(|found| found.of_golden).cloned();
-    report.cross = joined_cross(shards, cross.map(|rules| rules(&report.cells)).unwrap_or_default());
+    report.cross = joined_cross(shards, cross.map(|rules| rules(&mut report)).unwrap_or_default());
     report.judge();
     Ok(Merged { report, lost })
 }
@@ -157,6 +160,12 @@ pub fn normalised(report: &Report) -> Report {
     report.cross.retain(|rule| !TIMED_RULES.iter().any(|timed| rule.name.starts_with(timed)));
     report.cross.sort_by(|left, right| (&left.name, &left.detail).cmp(&(&right.name, &right.detail)));
     report.cells.sort_by_cached_key(|cell| canonical_key(&cell.id()));
+    // How many of its answers a report keeps depends on how many cells it has.
+    report.answers = None;
+    for version in report.versions.iter_mut().flat_map(|row| &mut row.versions) {
+        (version.build_seconds, version.samples_per_second) = (None, None);
+        (version.speed_ratio, version.gpu) = (None, None);
+    }
     for cell in &mut report.cells {
         cell.seconds = None;
         cell.timing = None;

@@ -14,6 +14,7 @@
 //! | [`dashboards`] | Bencher and github-action-benchmark |
 //! | [`image`]      | probes as images |
 //! | `outputs`      | findings by output |
+//! | `versions`     | versions of one library beside each other |
 //! | [`options`]    | `--json`, `--junit`, `--markdown`, `--html`, … |
 //!
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
@@ -37,6 +38,7 @@ pub mod plan_file;
 pub(crate) mod sample;
 pub mod terminal;
 pub(crate) mod text;
+mod versions;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@
 
 mod measured;
 mod tasks;
+#[cfg(test)]
+pub(crate) mod versions;
 
 use crate::findings::{
     Accuracy, Agreement, ArtifactReport, CellReport, CellSeconds, CheckResult, ErrorMetrics, FreshAgreement, Histogram,
@@ -16,6 +18,7 @@ use crate::timing::TransferCount;
 use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Stage, Status};
 
 pub(crate) use tasks::tasks;
+pub(crate) use versions::versions;
 
 use measured::{baseline, cpu_machine, gpu_machine, timing};
 

@@ -1,6 +1,7 @@
 //! The report as a table for the terminal: the matrix in the plan's order, what did not run, failures last.
 
 mod outputs;
+mod versions;
 
 use anstyle::{AnsiColor, Color, Style as Ansi};
 
@@ -45,6 +46,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.matrix(report);
         page.not_run(report);
         page.outputs(report);
+        page.versions(report);
         page.warnings(report);
         page.notes(report);
         page.without_baseline(report);

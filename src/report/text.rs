@@ -19,7 +19,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// [`one_line`], cut to `limit` characters with `…` where it is longer.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
     let line = one_line(text);
     match line.char_indices().nth(limit) {
         None => line,

@@ -4,7 +4,7 @@
 mod judging;
 
 use super::{Site, engine, profiles};
-use crate::check::apart::Answers;
+use crate::check::apart::{Answers, widened};
 use crate::convert::Artifact;
 use crate::error::{Error, Result};
 use crate::gate::execute::session_options;
@@ -13,7 +13,7 @@ use crate::gate::runs::interface::{answers, run_once};
 use crate::gate::workspace::Workspace;
 use crate::manifest::interface::Interface;
 use crate::runtime::SessionOptions;
-use crate::tensor::{Feeds, Tensor, Values};
+use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::{CellId, ShapePoint};
 use crate::worker::Worker;
 
@@ -171,29 +171,6 @@ fn static_engine(workspace: &Workspace, id: &CellId) -> Result<Artifact> {
     site.fixed = true;
     let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
     engine(&site, installation, id.precision, &source, &mut |request| worker.build(request))
-}
-
-/// `answers` with whole numbers as wide as the reference's: releases of TensorRT that know 32 bits alone answer with those.
-pub(in crate::gate) fn widened(answers: Vec<Answers>, reference: &[Answers]) -> Vec<Answers> {
-    let wide = |name: &str| {
-        let own = reference.iter().find(|own| own.name() == name);
-        own.is_some_and(|own| match own {
-            Answers::Rows(tensor) => matches!(tensor.values, Values::Int64(_)),
-            Answers::Apart(parts) => parts.iter().all(|part| matches!(part.values, Values::Int64(_))),
-        })
-    };
-    let widen = |mut tensor: crate::tensor::Tensor| {
-        if let Values::Int32(values) = &tensor.values {
-            tensor.values = Values::Int64(values.iter().map(|value| i64::from(*value)).collect());
-        }
-        tensor
-    };
-    let one = |answers: Answers| match answers {
-        answers if !wide(answers.name()) => answers,
-        Answers::Rows(tensor) => Answers::Rows(widen(tensor)),
-        Answers::Apart(parts) => Answers::Apart(parts.into_iter().map(widen).collect()),
-    };
-    answers.into_iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub(crate) fn onnxruntime(workspace: &Workspace) -> Result<Installation> {
 pub(crate) struct Side {
     worker: Worker,
     parts: Vec<Part>,
+    /// Engines that were tried.
+    builds: usize,
     _folder: TempDir,
 }
 
@@ -81,25 +83,43 @@ impl Side {
             let optimize = optimised(cell.id.precision);
             return Self::onnx(workspace, installation, artifact, &cell.id, names, optimize);
         }
-        let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
+        let worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
+        let mut side = Self { worker, parts: Vec::new(), builds: 0, _folder: temporary_folder()? };
+        side.show(workspace, cell, artifact, names, notes)?;
+        Ok(side)
+    }
+
+    /// Builds an engine of `cell` with `names` marked as outputs, and more where one cannot show them all: what it shows is shown
+    /// from now on. Without names that is the engine as it is gated, which the store has.
+    pub(crate) fn show(
+        &mut self,
+        workspace: &Workspace,
+        cell: &PlannedCell,
+        artifact: &Artifact,
+        names: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        let installation =
+            cell.installation.as_ref().ok_or_else(|| Error::missing("the runtime is not on this machine"))?;
         let mut site = Site::of(workspace, cell.id.precision == Precision::Int8Calibrated)?;
-        let made = divide(names, MOST_BUILDS, &mut |names| {
+        let (worker, builds) = (&mut self.worker, &mut self.builds);
+        let made = divide(names, MOST_BUILDS.saturating_sub(*builds).max(1), &mut |names| {
+            *builds += 1;
             names.clone_into(&mut site.mark_outputs);
             let precision = cell.id.precision;
             let made = engine(&site, installation, precision, artifact, &mut |request| worker.build(request));
             if made.is_err() {
                 // What failed may have taken the worker with it.
-                worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
+                *worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
             }
             made
         })?;
         notes.extend(made.note(&format!("`{}`", cell.id.runtime)));
-        let parts = made.made.iter().map(|engine| {
+        for engine in &made.made {
             let path = engine.path.clone();
-            Part::open(workspace, &mut worker, installation, (engine, path), &cell.id, false)
-        });
-        let parts = parts.collect::<Result<_>>()?;
-        Ok(Self { worker, parts, _folder: temporary_folder()? })
+            self.parts.push(Part::open(workspace, &mut self.worker, installation, (engine, path), &cell.id, false)?);
+        }
+        Ok(())
     }
 
     fn onnx(
@@ -118,7 +138,7 @@ impl Side {
         std::fs::write(&path, shown).map_err(|error| Error::io("write", &path, error))?;
         let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
         let part = Part::open(workspace, &mut worker, installation, (artifact, path), cell, optimize)?;
-        Ok(Self { worker, parts: vec![part], _folder: folder })
+        Ok(Self { worker, parts: vec![part], builds: 0, _folder: folder })
     }
 
     /// Whether tensor `name` can be shown.

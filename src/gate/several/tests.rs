@@ -17,6 +17,7 @@ use crate::gate::execute::histories::{event, step};
 use crate::gate::kit::{Kit, Subject};
 use crate::gate::runs::interface::read;
 use crate::gate::runs::{Again, Outcome};
+use crate::gate::timing::Streams;
 use crate::gate::workshop::{found, healthy};
 use crate::gate::{TimingOptions, run, run_and_measure};
 use crate::onnx::{Dimension, Graph, Model, Node, OperatorSet, Shape, TensorType, Type, ValueInfo};
@@ -311,7 +312,7 @@ fn cells_that_passed_are_measured_and_held_to_the_reference() {
     let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", SHAPES);
     let timing = TimingOptions {
         mode: TimingMode::Throughput,
-        streams: 1,
+        streams: Streams::Count(1),
         spin: false,
         duration_milliseconds: 100,
         repetitions: Some(2),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::apart::Answers;
+use crate::check::apart::widened;
 use crate::check::comparison::{Terms, compare};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::leads::NaturalLeads;
@@ -10,7 +11,6 @@ use crate::check::pair::{OutputPair, select_output};
 use crate::check::tasks::{self, Given};
 use crate::error::{Error, Result};
 use crate::gate::assemble::confident_allowed;
-use crate::gate::engine::shape_trials::widened;
 use crate::gate::judging::limits;
 use crate::gate::runs::interface::{Fed, answers, read};
 use crate::gate::runs::shelf::Held;

@@ -15,7 +15,7 @@ use crate::worker::fake::{Fakes, Step, no_measurement};
 const BOTH: &str = "onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\", \"fp16\"]";
 const OPTIONS: TimingOptions = TimingOptions {
     mode: TimingMode::Throughput,
-    streams: 3,
+    streams: Streams::Count(3),
     spin: false,
     duration_milliseconds: 700,
     repetitions: Some(2),

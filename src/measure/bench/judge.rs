@@ -118,6 +118,7 @@ pub(super) fn judge_all(
             size: size(cell.artifact.as_ref(), series.as_ref(), &subject, context.thresholds),
             error: None,
             doubts: Vec::new(),
+            notes: Vec::new(),
             repetitions,
         });
     }
@@ -156,6 +157,7 @@ pub(super) fn unjudged(cell: &BenchCell, error: Error) -> CellBench {
         size: None,
         error: Some(error),
         doubts: Vec::new(),
+        notes: Vec::new(),
         repetitions: Vec::new(),
     }
 }

@@ -114,6 +114,8 @@ pub struct CellBench {
     pub error: Option<Error>,
     /// Why the run cannot be trusted although it was judged: throttled.
     pub doubts: Vec<String>,
+    /// What a reader should know of how it was measured.
+    pub notes: Vec<String>,
     /// Samples per second of the stable repetitions.
     repetitions: Vec<f64>,
 }
@@ -125,6 +127,7 @@ impl CellBench {
         report.timing.clone_from(&self.timing);
         report.baseline.clone_from(&self.baseline);
         report.checks.extend(self.size.clone());
+        report.notes.extend(self.notes.iter().cloned());
         if report.status != Status::Pass {
             return;
         }

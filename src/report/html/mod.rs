@@ -5,6 +5,7 @@ mod chart;
 mod drawn;
 mod matrix;
 mod performance;
+mod versions;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -52,6 +53,7 @@ pub fn render(report: &Report) -> String {
                     ul {
                         @if !troubled.is_empty() { li { a href="#failures" { "Failures" } } }
                         li { a href="#matrix" { "Matrix" } }
+                        @if !report.versions.is_empty() { li { a href="#versions" { "Versions" } } }
                         @if measured { li { a href="#performance" { "Performance" } } }
                         @if sized { li { a href="#sizes" { "Sizes" } } }
                         li { a href="#cells" { "Cells" } }
@@ -65,6 +67,7 @@ pub fn render(report: &Report) -> String {
                     (rules(&report.cross))
                     (remarks(report))
                     (matrix::section(report))
+                    (versions::section(report))
                     @if measured { (performance::section(report)) }
                     @if sized { (performance::sizes(report)) }
                     (cell::section(report))

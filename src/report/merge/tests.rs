@@ -135,11 +135,12 @@ fn rules_across_cells_see_all_of_them() {
     let whole = sample::passing();
     let planned = whole.cells.len();
     let rule = |name: &str, status| CheckResult { name: name.into(), status, gating: true, detail: String::new() };
-    let rules =
-        move |cells: &[CellReport]| vec![rule("all", if cells.len() == planned { Status::Pass } else { Status::Fail })];
+    let rules = move |report: &mut Report| {
+        vec![rule("all", if report.cells.len() == planned { Status::Pass } else { Status::Fail })]
+    };
     let mut shards = deal(&whole, 3);
     for (_, shard) in &mut shards {
-        shard.cross = rules(&shard.cells);
+        shard.cross = rules(shard);
     }
     assert_eq!(merge(&shards, None, Some(&rules)).unwrap().report.verdict, Verdict::Pass);
     shards[2].1.cross.push(rule("ratio int8 over fp32", Status::Fail));

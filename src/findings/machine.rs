@@ -1,0 +1,52 @@
+//! Where a report was made, and the reports that a merged one was joined from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::processor::InstructionSet;
+use crate::vocabulary::CellId;
+
+/// One report that went into a merged report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shard {
+    /// The report's file name.
+    pub name: String,
+    /// The machine that ran it.
+    pub machine: Machine,
+    /// Start, RFC 3339 in UTC.
+    pub started: String,
+    /// Wall time of the shard, seconds.
+    pub wall_seconds: f64,
+    /// The command that made it.
+    #[serde(default)]
+    pub command: String,
+    /// The cells taken from it, in its order.
+    pub cells: Vec<CellId>,
+}
+
+/// Where the report was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// `linux`.
+    pub os: String,
+    /// `x86_64`.
+    pub arch: String,
+    /// Processor model.
+    pub cpu: String,
+    /// Instruction set of the processor that ran the gate, `avx512+avx512-vnni`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction_set: Option<InstructionSet>,
+    /// Logical processors.
+    pub cores: usize,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// GPU model, or none.
+    pub gpu: Option<String>,
+    /// Compute capability, `9.0`.
+    pub compute_capability: Option<String>,
+    /// GPU driver version.
+    pub driver: Option<String>,
+    /// Highest CUDA version that the driver offers, `13.0`.
+    pub cuda: Option<String>,
+    /// This program's version.
+    pub trtgate: String,
+}

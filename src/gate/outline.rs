@@ -1,0 +1,93 @@
+//! What a run would do, in words: every runtime with the file that it would load, and how far its cells get here.
+
+use std::fmt::Write as _;
+
+use crate::findings::verdict::plural;
+use crate::plan::{Ability, PlannedCell};
+use crate::vocabulary::{Precision, RuntimeId};
+
+/// Cells of one runtime that get equally far.
+struct Part<'a> {
+    words: String,
+    cells: usize,
+    precisions: Vec<Precision>,
+    batches: Vec<u32>,
+    shapes: Vec<String>,
+    reason: Option<&'a str>,
+}
+
+/// The plan by runtime; nothing is run for it.
+pub fn outline(plan: &[PlannedCell]) -> String {
+    let mut runtimes: Vec<&RuntimeId> = Vec::new();
+    for cell in plan {
+        if !runtimes.contains(&&cell.id.runtime) {
+            runtimes.push(&cell.id.runtime);
+        }
+    }
+    let mut text = String::new();
+    for runtime in runtimes {
+        let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| cell.id.runtime == *runtime).collect();
+        let found = cells.iter().find_map(|cell| cell.installation.as_ref());
+        let _ = match found {
+            Some(found) => writeln!(text, "{runtime} ({}): {}", found.version, found.file.display()),
+            None => writeln!(text, "{runtime}: not here"),
+        };
+        for (role, file) in found.iter().flat_map(|found| &found.companions) {
+            let _ = writeln!(text, "  {role}: {}", file.display());
+        }
+        for part in parts(&cells) {
+            let precisions: Vec<&str> = part.precisions.iter().map(|precision| precision.as_str()).collect();
+            let batches: Vec<String> = part.batches.iter().map(u32::to_string).collect();
+            let shapes = if part.shapes.is_empty() { String::new() } else { format!(" at {}", part.shapes.join(", ")) };
+            let _ = writeln!(
+                text,
+                "  {} {}: {} × batch {}{shapes}",
+                plural(part.cells, "cell"),
+                part.words,
+                precisions.join(", "),
+                batches.join(", ")
+            );
+            if let Some(reason) = part.reason {
+                let _ = writeln!(text, "    {reason}");
+            }
+        }
+    }
+    let count = |able: fn(&Ability) -> bool| plan.iter().filter(|cell| able(&cell.ability)).count();
+    let _ = writeln!(
+        text,
+        "{}: {} run here, {} are built and not run, {} do nothing here",
+        plural(plan.len(), "cell"),
+        count(|ability| matches!(ability, Ability::Run)),
+        count(|ability| matches!(ability, Ability::BuildOnly(_))),
+        count(|ability| matches!(ability, Ability::Nothing(_)))
+    );
+    text
+}
+
+fn parts<'a>(cells: &[&'a PlannedCell]) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for cell in cells {
+        let words = match &cell.ability {
+            Ability::Run => "run".to_owned(),
+            Ability::BuildOnly(_) => "built, not run".to_owned(),
+            Ability::Nothing(obstacle) => obstacle.status.to_string(),
+        };
+        let reason = cell.ability.obstacle().map(|obstacle| obstacle.reason.as_str());
+        let place = parts.iter().position(|part| part.words == words && part.reason == reason).unwrap_or_else(|| {
+            let (precisions, batches, shapes) = (Vec::new(), Vec::new(), Vec::new());
+            parts.push(Part { words, cells: 0, precisions, batches, shapes, reason });
+            parts.len() - 1
+        });
+        let Some(part) = parts.get_mut(place) else { continue };
+        part.cells += 1;
+        if !part.precisions.contains(&cell.id.precision) {
+            part.precisions.push(cell.id.precision);
+        }
+        if !part.batches.contains(&cell.id.batch) {
+            part.batches.push(cell.id.batch);
+        }
+        let shape = cell.id.shape.as_ref().map(ToString::to_string);
+        part.shapes.extend(shape.filter(|shape| !part.shapes.contains(shape)).into_iter().collect::<Vec<_>>());
+    }
+    parts
+}
