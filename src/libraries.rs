@@ -35,8 +35,6 @@ pub struct Facts {
     pub versioned: bool,
     /// Whether it builds an engine from a portable artifact before it runs.
     pub builds_engines: bool,
-    /// Whether its artifacts come from a SavedModel only.
-    pub needs_saved_model: bool,
     /// Precisions that it is asked for where the manifest names none; of a library on the processor, all that it has.
     pub precisions: &'static [Precision],
 }
@@ -45,18 +43,12 @@ impl Library {
     /// The library's row.
     pub const fn facts(self) -> Facts {
         use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
-        let cpu = Facts {
-            device: Device::Cpu,
-            versioned: false,
-            builds_engines: false,
-            needs_saved_model: false,
-            precisions: &[],
-        };
+        let cpu = Facts { device: Device::Cpu, versioned: false, builds_engines: false, precisions: &[] };
         let gpu = Facts { device: Device::Gpu, versioned: true, builds_engines: true, ..cpu };
         match self {
-            Self::Tensorflow => Facts { needs_saved_model: true, precisions: &[Fp32], ..cpu },
+            Self::Tensorflow => Facts { precisions: &[Fp32], ..cpu },
             Self::Onnxruntime => Facts { precisions: &[Fp32, Fp16, Int8], ..cpu },
-            Self::Litert => Facts { needs_saved_model: true, precisions: &[Int8], ..cpu },
+            Self::Litert => Facts { precisions: &[Fp32, Int8], ..cpu },
             Self::Tensorrt => Facts { precisions: &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated], ..gpu },
             Self::TensorrtRtx => Facts { precisions: &[Fp32, Tf32, Fp16, Int8], ..gpu },
             // It runs engines that others built, and is asked for nothing by itself.
@@ -68,7 +60,10 @@ impl Library {
     pub const fn source(self, precision: Precision) -> ArtifactKind {
         match self {
             Self::Tensorflow => ArtifactKind::SavedModel,
-            Self::Litert => ArtifactKind::TfliteInt8,
+            Self::Litert => match precision {
+                Precision::Fp32 => ArtifactKind::Tflite,
+                _ => ArtifactKind::TfliteInt8,
+            },
             Self::TensorrtLean => ArtifactKind::Engine,
             Self::Onnxruntime | Self::Tensorrt | Self::TensorrtRtx => match precision {
                 Precision::Fp16 => ArtifactKind::OnnxFp16,
@@ -102,7 +97,7 @@ impl ArtifactKind {
     /// Which batches one artifact of this kind serves.
     pub const fn batches(self) -> BatchSupport {
         match self {
-            Self::TfliteInt8 => BatchSupport::Static,
+            Self::Tflite | Self::TfliteInt8 => BatchSupport::Static,
             Self::SavedModel
             | Self::OnnxFp32
             | Self::OnnxPlain
@@ -110,6 +105,18 @@ impl ArtifactKind {
             | Self::OnnxInt8
             | Self::OnnxInt8Cpu
             | Self::Engine => BatchSupport::Dynamic,
+        }
+    }
+
+    /// Whether it is made of a model whose source is `source`.
+    pub const fn comes_of(self, source: Self) -> bool {
+        match self {
+            Self::SavedModel => matches!(source, Self::SavedModel),
+            Self::Tflite => matches!(source, Self::Tflite),
+            Self::TfliteInt8 => matches!(source, Self::SavedModel),
+            Self::OnnxFp32 | Self::OnnxPlain | Self::OnnxFp16 | Self::OnnxInt8 | Self::OnnxInt8Cpu | Self::Engine => {
+                true
+            }
         }
     }
 
@@ -134,7 +141,7 @@ mod tests {
     #[rstest]
     #[case("tensorflow", Device::Cpu, "savedmodel savedmodel savedmodel savedmodel savedmodel savedmodel")]
     #[case("onnxruntime", Device::Cpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8-cpu onnx-fp32")]
-    #[case("litert", Device::Cpu, "tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8")]
+    #[case("litert", Device::Cpu, "tflite tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8")]
     #[case("tensorrt", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
     #[case("tensorrt-rtx", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
     #[case("tensorrt-lean", Device::Gpu, "engine engine engine engine engine engine")]
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn only_a_tflite_model_is_of_one_batch() {
         for &kind in ArtifactKind::ALL {
-            let expected = (kind == ArtifactKind::TfliteInt8).then_some(8);
+            let expected = matches!(kind, ArtifactKind::Tflite | ArtifactKind::TfliteInt8).then_some(8);
             assert_eq!(kind.static_batch(8), expected, "{kind}");
         }
     }
@@ -181,7 +188,16 @@ mod tests {
     fn engines_are_built_by_two_libraries() {
         let builders: Vec<Library> = Library::ALL.iter().copied().filter(|library| library.builds_engines()).collect();
         assert_eq!(builders, [Library::Tensorrt, Library::TensorrtRtx]);
-        let of_saved_models = Library::ALL.iter().filter(|library| library.facts().needs_saved_model);
-        assert_eq!(of_saved_models.copied().collect::<Vec<_>>(), [Library::Tensorflow, Library::Litert]);
+    }
+
+    #[rstest]
+    #[case(ArtifactKind::SavedModel, "savedmodel tflite-int8")]
+    #[case(ArtifactKind::Tflite, "tflite")]
+    #[case(ArtifactKind::OnnxFp32, "")]
+    fn what_no_converter_makes_comes_of_one_source_alone(#[case] source: ArtifactKind, #[case] expected: &str) {
+        let own = [ArtifactKind::SavedModel, ArtifactKind::Tflite, ArtifactKind::TfliteInt8];
+        let found: Vec<&str> = own.iter().filter(|kind| kind.comes_of(source)).map(|kind| kind.as_str()).collect();
+        assert_eq!(found.join(" "), expected);
+        assert!(ArtifactKind::OnnxFp16.comes_of(source) && ArtifactKind::Engine.comes_of(source));
     }
 }

@@ -89,13 +89,15 @@ pub enum ArtifactKind {
     OnnxInt8,
     /// The same with weights stored as INT8 and UINT8 activations, whose convolutions run as integer kernels on CPUs.
     OnnxInt8Cpu,
+    /// TFLite in floats, the model's own source, of one batch.
+    Tflite,
     /// TFLite, full integer, one static model a batch size.
     TfliteInt8,
     /// TensorRT engine.
     Engine,
 }
 names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxPlain => "onnx-plain",
-    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", TfliteInt8 => "tflite-int8", Engine => "engine");
+    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", Tflite => "tflite", TfliteInt8 => "tflite-int8", Engine => "engine");
 
 /// A library that executes artifacts, without its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -39,6 +39,7 @@ impl fmt::Display for Point {
             ArtifactKind::OnnxFp32 | ArtifactKind::OnnxPlain => "ONNX FP32",
             ArtifactKind::OnnxFp16 => "ONNX FP16",
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => "ONNX INT8",
+            ArtifactKind::Tflite => "TFLite",
             ArtifactKind::TfliteInt8 => "TFLite INT8",
             ArtifactKind::Engine => return write!(formatter, "engine ({}, {})", self.library, self.precision),
         };
@@ -54,8 +55,11 @@ pub fn chain(source: ArtifactKind, library: Library, precision: Precision) -> Ve
     if source == ArtifactKind::SavedModel {
         chain.push(point(Library::Tensorflow, Precision::Fp32, ArtifactKind::SavedModel));
     }
+    if source == ArtifactKind::Tflite {
+        chain.push(point(Library::Litert, Precision::Fp32, ArtifactKind::Tflite));
+    }
     match library.source(precision) {
-        ArtifactKind::SavedModel => {}
+        ArtifactKind::SavedModel | ArtifactKind::Tflite => {}
         ArtifactKind::TfliteInt8 => chain.push(point(library, precision, ArtifactKind::TfliteInt8)),
         _ => {
             chain.push(point(Library::Onnxruntime, Precision::Fp32, ArtifactKind::OnnxFp32));

@@ -29,7 +29,7 @@ use template::Choices;
 
 /// Arguments of `trtgate init`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("model").required(true).args(["saved_model", "onnx"]))]
+#[command(group = clap::ArgGroup::new("model").required(true).args(["saved_model", "onnx", "tflite"]))]
 pub struct InitArguments {
     /// The model as a TensorFlow SavedModel folder
     #[arg(long, value_name = "DIR")]
@@ -37,6 +37,9 @@ pub struct InitArguments {
     /// The model as an ONNX file
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
+    /// The model as a TFLite file in floats
+    #[arg(long, value_name = "FILE")]
+    tflite: Option<PathBuf>,
     /// The SavedModel signature to gate
     #[arg(long, value_name = "KEY", default_value = "serving_default")]
     signature: String,
@@ -66,12 +69,15 @@ pub struct InitArguments {
 impl InitArguments {
     /// The model that is named.
     fn source(&self) -> Result<ModelSource> {
-        match (&self.saved_model, &self.onnx) {
-            (Some(folder), _) => {
+        match (&self.saved_model, &self.onnx, &self.tflite) {
+            (Some(folder), ..) => {
                 Ok(ModelSource::SavedModel { path: folder.clone(), signature: self.signature.clone() })
             }
-            (None, Some(file)) => Ok(ModelSource::Onnx { path: file.clone() }),
-            (None, None) => Err(Error::usage("name the model with `--saved-model DIR` or `--onnx FILE`")),
+            (None, Some(file), _) => Ok(ModelSource::Onnx { path: file.clone() }),
+            (None, None, Some(file)) => Ok(ModelSource::Tflite { path: file.clone() }),
+            (None, None, None) => {
+                Err(Error::usage("name the model with `--saved-model DIR`, `--onnx FILE` or `--tflite FILE`"))
+            }
         }
     }
 }
@@ -163,7 +169,8 @@ fn of_several(
 ) -> Result<Option<several::Written>> {
     // Of several outputs that could be a classifier's, none is left out unasked.
     let heads = || Inspected::of(looked.clone()).is_ok_and(|inspected| inspected.choose_output(None).is_err());
-    if arguments.output.is_some() || !(several::needed(&looked.signature) || heads()) {
+    let tflite = matches!(looked.source, ModelSource::Tflite { .. });
+    if !tflite && (arguments.output.is_some() || !(several::needed(&looked.signature) || heads())) {
         return Ok(None);
     }
     let source = arguments.source()?;
@@ -256,6 +263,7 @@ fn choose<'a>(
     let origin = match &source {
         ModelSource::SavedModel { .. } => "saved-model",
         ModelSource::Onnx { .. } => "onnx",
+        ModelSource::Tflite { .. } => "tflite",
     };
     Ok(Choices {
         name: arguments.name.clone().unwrap_or_else(|| name_of(source.path())),

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::store::{Key, Store};
-use crate::convert::{environment, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8};
+use crate::convert::{
+    environment, onnx_fp16, onnx_int8, onnx_plain, savedmodel_onnx, script::Script, tflite_int8, tflite_onnx,
+};
 use crate::digest::{digest_directory, digest_file};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -42,7 +44,9 @@ pub fn source(manifest: &Manifest) -> Result<Artifact> {
         }
         (digest_directory(path)?, bytes_under(path)?)
     } else {
-        onnx::read(path)?;
+        if kind == ArtifactKind::OnnxFp32 {
+            onnx::read(path)?;
+        }
         let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
         (digest_file(path)?, bytes)
     };
@@ -79,6 +83,7 @@ pub fn artifact(
     let calibration = || calibration.ok_or_else(|| Error::usage(format!("`{kind}` needs calibration samples")));
     match kind {
         ArtifactKind::SavedModel => work.saved_model(kind),
+        ArtifactKind::Tflite => Err(Error::usage("a `tflite` source is the model's own, not converted")),
         ArtifactKind::OnnxFp32 => work.onnx_fp32(),
         ArtifactKind::OnnxPlain => work.onnx_plain(),
         ArtifactKind::OnnxFp16 => onnx_fp16::convert(&work, &work.onnx_plain()?),
@@ -107,13 +112,17 @@ impl Work<'_> {
     fn saved_model(&self, wanted: ArtifactKind) -> Result<Artifact> {
         match source(self.manifest)? {
             source if source.kind == ArtifactKind::SavedModel => Ok(source),
-            _ => Err(Error::unsupported(format!("`{wanted}` needs a SavedModel, the model is an ONNX file"))),
+            source => {
+                let format = if source.kind == ArtifactKind::Tflite { "a TFLite" } else { "an ONNX" };
+                Err(Error::unsupported(format!("`{wanted}` needs a SavedModel, the model is {format} file")))
+            }
         }
     }
 
     fn onnx_fp32(&self) -> Result<Artifact> {
         match source(self.manifest)? {
             source if source.kind == ArtifactKind::OnnxFp32 => Ok(source),
+            source if source.kind == ArtifactKind::Tflite => tflite_onnx::convert(self, &source),
             source => savedmodel_onnx::convert(self, &source),
         }
     }

@@ -109,7 +109,11 @@ impl Bundle {
             if artifact.kind == ArtifactKind::SavedModel {
                 continue;
             }
-            let ending = if artifact.kind == ArtifactKind::TfliteInt8 { "tflite" } else { "onnx" };
+            let ending = if matches!(artifact.kind, ArtifactKind::Tflite | ArtifactKind::TfliteInt8) {
+                "tflite"
+            } else {
+                "onnx"
+            };
             let file = match batch {
                 Some(batch) => format!("{model}.{}.batch-{batch}.{ending}", artifact.kind),
                 None => format!("{model}.{}.{ending}", artifact.kind),
@@ -259,7 +263,10 @@ impl Bundle {
                 .cause(format!("listed with {} bytes, found {bytes}", entry.bytes))
                 .hint("export them again with `trtgate export --output`"));
         }
-        let is_onnx = !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::TfliteInt8 | ArtifactKind::Engine);
+        let is_onnx = !matches!(
+            kind,
+            ArtifactKind::SavedModel | ArtifactKind::Tflite | ArtifactKind::TfliteInt8 | ArtifactKind::Engine
+        );
         if is_onnx && onnx::has_values_elsewhere(&path)? {
             return Err(Error::input(format!("`{}` keeps values in another file", path.display()))
                 .cause("the list of artifacts does not cover that file")

@@ -1,4 +1,4 @@
-//! Artifact out of artifact: SavedModel → ONNX → FP16, Q/DQ; SavedModel → TFLite; all kept in the store.
+//! Artifact out of artifact: SavedModel or TFLite → ONNX → FP16, Q/DQ; SavedModel → TFLite; all kept in the store.
 
 pub mod artifact;
 pub mod bundle;
@@ -16,6 +16,7 @@ mod script;
 pub mod store;
 pub mod tflite;
 mod tflite_int8;
+mod tflite_onnx;
 pub(crate) mod tool;
 
 pub use artifact::{Artifact, artifact};

@@ -17,8 +17,9 @@ use crate::onnx::external::{self, Piece};
 const ENTRY: &str = "model";
 /// Kind of the entries of files that were carried here.
 const CARRIED: &str = "carried";
-/// The file of an entry, and the folder of one.
+/// The files of an entry, and the folder of one.
 const FILE: &str = "model.onnx";
+const TFLITE: &str = "model.tflite";
 const FOLDER: &str = "saved-model";
 /// Bytes of the largest ONNX file: protobuf holds no more in one message.
 const LARGEST: u64 = i32::MAX as u64;
@@ -27,8 +28,8 @@ const LARGEST: u64 = i32::MAX as u64;
 pub struct Reading {
     source: ModelSource,
     sha256: String,
-    /// Of an ONNX file: its bytes, and the parts of the one file that they and the values beside them make.
-    onnx: Option<(Vec<u8>, Vec<Piece>)>,
+    /// Of a file: its bytes, and the parts of the one file that they and the values beside them make.
+    file: Option<(Vec<u8>, Vec<Piece>)>,
 }
 
 impl Reading {
@@ -41,12 +42,16 @@ impl Reading {
     pub fn of(source: &ModelSource) -> Result<Self> {
         let path = source.path();
         if matches!(source, ModelSource::SavedModel { .. }) {
-            return Ok(Self { source: source.clone(), sha256: digest_directory(path)?, onnx: None });
+            return Ok(Self { source: source.clone(), sha256: digest_directory(path)?, file: None });
         }
         let bytes = read(path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let whole = vec![Piece::Own(0..bytes.len())];
-        let pieces = external::pieces(&bytes, folder)?.unwrap_or(whole);
+        let pieces = match source {
+            ModelSource::Onnx { .. } => external::pieces(&bytes, folder)?.unwrap_or(whole),
+            // A TFLite file holds its values itself.
+            _ => whole,
+        };
         fits(path, external::length(&pieces))?;
         let mut hasher = Sha256::new();
         external::stream(&bytes, &pieces, &mut |part| {
@@ -54,7 +59,7 @@ impl Reading {
             Ok(())
         })?;
         let sha256 = hex::encode(hasher.finalize());
-        Ok(Self { source: source.clone(), sha256, onnx: Some((bytes, pieces)) })
+        Ok(Self { source: source.clone(), sha256, file: Some((bytes, pieces)) })
     }
 
     /// The digest, as `[model] sha256` in the manifest holds it.
@@ -66,7 +71,7 @@ impl Reading {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut whole = Vec::new();
-        if let Some((bytes, pieces)) = &self.onnx {
+        if let Some((bytes, pieces)) = &self.file {
             let written = external::stream(bytes, pieces, &mut |part| {
                 whole.extend_from_slice(part);
                 Ok(())
@@ -81,12 +86,16 @@ impl Reading {
     /// # Errors
     /// `Input` if the model is another by now, and those of the store.
     pub fn keep(&self, store: &Store) -> Result<ModelSource> {
-        let form = if self.onnx.is_some() { "onnx" } else { "saved-model" };
+        let (form, name) = match &self.source {
+            ModelSource::SavedModel { .. } => ("saved-model", FOLDER),
+            ModelSource::Onnx { .. } => ("onnx", FILE),
+            ModelSource::Tflite { .. } => ("tflite", TFLITE),
+        };
         let key = Key::new(ENTRY).with("form", form).with("sha256", &self.sha256);
-        let entry = store.get_or_make(&key, |staging| self.copy(staging))?;
+        let entry = store.get_or_make(&key, |staging| self.copy(&staging.join(name)))?;
         // The entry's files were held to its record: the record is held to the digest.
-        let sha256 = match &self.onnx {
-            Some(_) => entry.file(FILE)?.1.sha256.clone(),
+        let sha256 = match &self.file {
+            Some(_) => entry.file(name)?.1.sha256.clone(),
             None => digest_of_files(entry.files.iter().map(|(name, record)| {
                 (name.strip_prefix(FOLDER).and_then(|name| name.strip_prefix('/')).unwrap_or(name), &*record.sha256)
             })),
@@ -95,21 +104,20 @@ impl Reading {
             return Err(Error::machine(format!("the copy in `{}` is of another model", entry.directory.display()))
                 .hint("remove that folder, and run it again"));
         }
+        let path = entry.directory.join(name);
         Ok(match &self.source {
-            ModelSource::SavedModel { signature, .. } => {
-                ModelSource::SavedModel { path: entry.directory.join(FOLDER), signature: signature.clone() }
-            }
-            ModelSource::Onnx { .. } => ModelSource::Onnx { path: entry.directory.join(FILE) },
+            ModelSource::SavedModel { signature, .. } => ModelSource::SavedModel { path, signature: signature.clone() },
+            ModelSource::Onnx { .. } => ModelSource::Onnx { path },
+            ModelSource::Tflite { .. } => ModelSource::Tflite { path },
         })
     }
 
-    fn copy(&self, staging: &Path) -> Result<()> {
-        let sha256 = match &self.onnx {
-            Some((bytes, pieces)) => write(bytes, pieces, &staging.join(FILE))?,
+    fn copy(&self, target: &Path) -> Result<()> {
+        let sha256 = match &self.file {
+            Some((bytes, pieces)) => write(bytes, pieces, target)?,
             None => {
-                let target = staging.join(FOLDER);
-                copy_folder(self.source.path(), &target)?;
-                digest_directory(&target)?
+                copy_folder(self.source.path(), target)?;
+                digest_directory(target)?
             }
         };
         if sha256 == self.sha256 {

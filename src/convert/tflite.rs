@@ -3,6 +3,8 @@
 //! A TFLite file is a flatbuffer; the field numbers are those of its schema
 //! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs>).
 
+pub mod border;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -64,5 +64,6 @@ pub(super) fn saved_model(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn tflite(bytes: &[u8]) -> bool {
+    let _ = lite::border::border(bytes);
     lite::structure(bytes).is_ok_and(|structure| !structure.to_string().is_empty())
 }

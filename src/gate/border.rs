@@ -1,12 +1,15 @@
 //! The manifest's input and output against those of the model, before anything is converted: a typo is no regression.
 
+use crate::convert::tflite;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gate::values;
 use crate::gate::workspace::Workspace;
+use crate::manifest::interface::{FedInput, Interface};
 use crate::manifest::{Manifest, ModelSource};
 use crate::onnx;
 use crate::runtime::tensorflow;
-use crate::tensor::{Signature, TensorSpec, shape_text};
+use crate::tensor::{BatchAxis, Signature, TensorSpec, shape_text};
 
 /// What a model's files declare.
 #[derive(Debug)]
@@ -46,6 +49,12 @@ impl Declared {
             ModelSource::Onnx { path } => Ok(onnx::read(path)
                 .ok()
                 .map(|model| Self { signature: onnx::signature(&model), has_functions: !model.functions.is_empty() })),
+            ModelSource::Tflite { path } => {
+                let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
+                let border = tflite::border::border(&bytes);
+                let border = border.map_err(|error| error.context(format!("the TFLite file `{}`", path.display())))?;
+                Ok(Some(Self { signature: border.signature, has_functions: false }))
+            }
         }
     }
 
@@ -62,8 +71,13 @@ impl Declared {
 /// # Errors
 /// `Input`, naming the key and what the model has.
 pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
-    let declared = Declared::of(&manifest.model.source)
-        .map_err(|error| error.context(format!("`[model] signature` in `{}`", manifest.path.display())))?;
+    let source = &manifest.model.source;
+    let declared = Declared::of(source).map_err(|error| match source {
+        ModelSource::SavedModel { .. } => {
+            error.context(format!("`[model] signature` in `{}`", manifest.path.display()))
+        }
+        _ => error,
+    })?;
     match (&declared, &manifest.interface) {
         (Some(declared), None) => check_signature(manifest, &declared.signature)?,
         (Some(declared), Some(interface)) => {
@@ -71,10 +85,31 @@ pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
                 values::plans(interface, &declared.signature, point.as_ref())?;
             }
             values::check_outputs(interface, &declared.signature)?;
+            if let ModelSource::Tflite { .. } = source {
+                check_batch(manifest, interface, &declared.signature)?;
+            }
         }
         (None, _) => {}
     }
     Ok(declared)
+}
+
+/// Holds `[matrix] batches` to a file that is of one batch.
+fn check_batch(manifest: &Manifest, interface: &Interface, signature: &Signature) -> Result<()> {
+    let of = |fed: &FedInput| {
+        let spec = signature.inputs.iter().find(|spec| spec.name == fed.name)?;
+        match fed.batch_axis {
+            BatchAxis::At(axis) if !fed.shared => spec.shape.get(axis).copied().flatten(),
+            _ => None,
+        }
+    };
+    let Some(batch) = interface.inputs.iter().find_map(of) else { return Ok(()) };
+    if manifest.batches.iter().all(|asked| *asked as usize == batch) {
+        return Ok(());
+    }
+    let (asked, place) = (&manifest.batches, manifest.path.display());
+    Err(Error::input(format!("`batches` in `{place}` is {asked:?}, and the TFLite file is of batch {batch}"))
+        .hint(format!("write `batches = [{batch}]` under `[matrix]`")))
 }
 
 fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::convert::pin::{self, Reading};
 use crate::convert::store::Store;
+use crate::convert::tflite;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::gate::discover::discover;
 use crate::manifest::{ModelSource, OutputKind};
 use crate::onnx::{self, Ending, Model};
@@ -168,6 +170,7 @@ impl Inspected {
         match &self.source {
             ModelSource::Onnx { .. } => onnx::scales_bytes(&self.model, &self.input.name),
             ModelSource::SavedModel { path, signature } => tensorflow::scales_bytes(path, signature),
+            ModelSource::Tflite { .. } => false,
         }
     }
 
@@ -220,7 +223,7 @@ fn are_probabilities(row: &[f32]) -> bool {
 /// How the model in `source` is opened in the library that is its reference.
 ///
 /// # Errors
-/// `Missing` where that library is not here; where the reference is TensorFlow, it is installed first, which `gate` would do anyway.
+/// `Missing` where that library is not here; TensorFlow and LiteRT are installed first, which `gate` would do anyway.
 pub(super) fn request(
     source: &ModelSource,
     batch: usize,
@@ -228,7 +231,7 @@ pub(super) fn request(
     means: &Means<'_>,
 ) -> Result<OpenRequest> {
     let library = source.reference();
-    let install = library == Library::Tensorflow;
+    let install = library != Library::Onnxruntime;
     let discovery = discover(None, means.store, &[], install, means.program, Limits::default(), means.progress)?;
     let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
     let installation = probe.and_then(|probe| probe.found.first()).cloned();
@@ -268,6 +271,13 @@ pub fn look(named: &ModelSource, store: &Store) -> Result<Looked> {
                     .hint("save the model again with TensorFlow 2")
             })?;
             (Arc::default(), declared)
+        }
+        ModelSource::Tflite { path } => {
+            let bytes = files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error))?;
+            let border = tflite::border::border(&bytes);
+            let named = named.path().display();
+            let border = border.map_err(|error| error.context(format!("the TFLite file `{named}`")))?;
+            (Arc::default(), border.signature)
         }
     };
     Ok(Looked { source, model, signature, sha256: reading.sha256().to_owned() })

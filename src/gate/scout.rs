@@ -83,7 +83,7 @@ pub fn scout(looked: &Looked, values: &[ValueSource], likely: &[(&str, usize)], 
     };
     let mut hints = match source {
         ModelSource::Onnx { path } => hints(path),
-        ModelSource::SavedModel { .. } => Vec::new(),
+        ModelSource::SavedModel { .. } | ModelSource::Tflite { .. } => Vec::new(),
     };
     hints.extend(likely.iter().map(|(name, size)| ((*name).to_owned(), *size)));
     look(model, signature, values, &hints, &|| Instant::now() > deadline, &mut run)

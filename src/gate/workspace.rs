@@ -169,7 +169,7 @@ impl Workspace {
         let named = manifest.model.source.clone();
         // From here on only the copy is used. Of an ONNX file that artifacts stand for, nothing is.
         if let Some(reading) = reading
-            && (options.artifacts.is_none() || matches!(named, ModelSource::SavedModel { .. }))
+            && (options.artifacts.is_none() || !matches!(named, ModelSource::Onnx { .. }))
         {
             manifest.model.source = reading.keep(&store)?;
         }
@@ -352,8 +352,8 @@ impl Workspace {
     }
 
     fn make(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
-        if kind == ArtifactKind::SavedModel {
-            return self.source_artifact();
+        if matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite) {
+            return self.source_artifact(kind);
         }
         if let Some(bundle) = &self.bundle {
             return bundle.artifact(kind, batch);
@@ -390,18 +390,18 @@ impl Workspace {
             .hint("nothing but trtgate may write there; run it again"))
     }
 
-    fn source_artifact(&self) -> Result<Artifact> {
-        match &self.manifest.model.source {
-            ModelSource::SavedModel { path, .. } => Ok(Artifact {
-                kind: ArtifactKind::SavedModel,
-                path: path.clone(),
-                sha256: self.model_sha256.clone(),
-                bytes: bytes_under(path)?,
-                build_seconds: 0.0,
-                cached: true,
-            }),
-            ModelSource::Onnx { .. } => Err(Error::unsupported("the model's source is ONNX; it has no SavedModel")),
+    fn source_artifact(&self, kind: ArtifactKind) -> Result<Artifact> {
+        let source = &self.manifest.model.source;
+        if source.kind() != kind {
+            return Err(Error::unsupported(format!("the model's source is `{}`; it has no `{kind}`", source.kind())));
         }
+        let path = source.path();
+        let bytes = match source {
+            ModelSource::SavedModel { .. } => bytes_under(path)?,
+            _ => std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len(),
+        };
+        let (path, sha256) = (path.to_owned(), self.model_sha256.clone());
+        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
     }
 
     /// Probes that the stored golden keeps, unless new ones are asked for.

@@ -12,16 +12,19 @@ use crate::vocabulary::{Library, Precision};
 
 /// The precisions each library is asked for where the manifest names none.
 fn default_matrix(origin: &ModelSource, own: &RawArtifacts) -> Vec<MatrixRow> {
-    let from_onnx = matches!(origin, ModelSource::Onnx { .. });
-    Library::ALL
-        .iter()
-        .map(|&library| (library, library.facts()))
-        .filter(|(_, facts)| !facts.precisions.is_empty())
-        .filter(|(library, facts)| {
-            !from_onnx || !facts.needs_saved_model || artifacts::brings(own, *library, Precision::Int8)
-        })
-        .map(|(library, facts)| MatrixRow { library, precisions: facts.precisions.to_vec() })
-        .collect()
+    let row = |&library: &Library| {
+        let asked = library.facts().precisions.iter().copied();
+        MatrixRow {
+            library,
+            precisions: asked.filter(|&precision| is_there(library, precision, origin, own)).collect(),
+        }
+    };
+    Library::ALL.iter().map(row).filter(|row| !row.precisions.is_empty()).collect()
+}
+
+/// Whether there is anything that a cell of `library` in `precision` can start from.
+fn is_there(library: Library, precision: Precision, origin: &ModelSource, own: &RawArtifacts) -> bool {
+    library.source(precision).comes_of(origin.kind()) || artifacts::brings(own, library, precision)
 }
 
 /// What each library is asked for.
@@ -40,9 +43,16 @@ pub(super) fn read(
     let mut rows = Vec::new();
     for (name, words) in raw {
         let library: Library = name.get_ref().parse().map_err(|error| pointed(source, name.span(), error))?;
-        let from_onnx = matches!(origin, ModelSource::Onnx { .. });
-        if library.facts().needs_saved_model && from_onnx && !artifacts::brings(own, library, Precision::Int8) {
-            let error = source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is ONNX"));
+        let known = library.facts().precisions;
+        let there = |precision: &Precision| is_there(library, *precision, origin, own);
+        if !known.is_empty() && !known.iter().any(there) {
+            let format = match origin {
+                ModelSource::SavedModel { .. } => "a SavedModel",
+                ModelSource::Onnx { .. } => "ONNX",
+                ModelSource::Tflite { .. } => "TFLite",
+            };
+            let error =
+                source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is {format}"));
             return Err(match library {
                 Library::Litert => error.hint("or name a file of your own: `tflite-int8` under `[artifacts]`"),
                 _ => error,
@@ -56,6 +66,12 @@ pub(super) fn read(
             let precision = word.get_ref().parse().map_err(|error| pointed(source, word.span(), error))?;
             if precisions.contains(&precision) {
                 return Err(source.error(word.span(), format!("`{precision}` is named twice")));
+            }
+            if known.contains(&precision) && !there(&precision) {
+                let kind = library.source(precision);
+                return Err(source
+                    .error(word.span(), format!("`{library}` has no `{precision}` of this model: nothing makes `{kind}` of it"))
+                    .hint("`fp32` of `litert` is a model in `tflite`, its `int8` comes of a SavedModel or under `[artifacts]`"));
             }
             precisions.push(precision);
         }

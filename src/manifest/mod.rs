@@ -121,13 +121,18 @@ pub enum ModelSource {
         /// The file.
         path: PathBuf,
     },
+    /// A TFLite file in floats.
+    Tflite {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl ModelSource {
     /// The folder or file.
     pub fn path(&self) -> &Path {
         match self {
-            Self::SavedModel { path, .. } | Self::Onnx { path } => path,
+            Self::SavedModel { path, .. } | Self::Onnx { path } | Self::Tflite { path } => path,
         }
     }
 
@@ -136,14 +141,16 @@ impl ModelSource {
         match self {
             Self::SavedModel { .. } => ArtifactKind::SavedModel,
             Self::Onnx { .. } => ArtifactKind::OnnxFp32,
+            Self::Tflite { .. } => ArtifactKind::Tflite,
         }
     }
 
-    /// The library whose answers are the reference: TensorFlow's for a SavedModel, ONNX Runtime's for an ONNX model.
+    /// The library whose answers are the reference: that of the model's own format.
     pub const fn reference(&self) -> Library {
         match self {
             Self::SavedModel { .. } => Library::Tensorflow,
             Self::Onnx { .. } => Library::Onnxruntime,
+            Self::Tflite { .. } => Library::Litert,
         }
     }
 
@@ -151,7 +158,7 @@ impl ModelSource {
     pub fn signature(&self) -> &str {
         match self {
             Self::SavedModel { signature, .. } => signature,
-            Self::Onnx { .. } => "",
+            Self::Onnx { .. } | Self::Tflite { .. } => "",
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) struct RawModel {
     pub(super) name: Spanned<String>,
     pub(super) saved_model: Option<Spanned<PathBuf>>,
     pub(super) onnx: Option<Spanned<PathBuf>>,
+    pub(super) tflite: Option<Spanned<PathBuf>>,
     pub(super) signature: Option<Spanned<String>>,
     pub(super) sha256: Option<Spanned<String>>,
 }

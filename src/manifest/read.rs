@@ -15,8 +15,8 @@ use super::raw::{Raw, RawAccuracy, RawInput, RawModel, RawOutput, RawRequire};
 use super::shapes;
 use super::tasks::RawTask;
 use super::{
-    AccuracyLimits, Calibration, CalibrationMethod, Input, LONGEST_SECONDS, Layout, MOST_THREADS, Manifest, Model,
-    ModelSource, Output, OutputKind, Probes, Require, RunOptions,
+    AccuracyLimits, Calibration, CalibrationMethod, Input, LONGEST_SECONDS, Layout, MOST_THREADS, Manifest, MatrixRow,
+    Model, ModelSource, Output, OutputKind, Probes, Require, RunOptions,
 };
 use crate::error::{Error, Result};
 use crate::files;
@@ -102,6 +102,11 @@ where
     }
     let several = names_several(text);
     let model = model(source, raw.model, &resolve)?;
+    if !several && let ModelSource::Tflite { .. } = model.source {
+        return Err(source
+            .error(0..0, "a model in `tflite` is gated by `[[input]]` and `[[output]]`")
+            .hint("`trtgate init --tflite FILE` writes them"));
+    }
     let (input, output, mut interface) = border(source, raw.input, raw.output, &resolve)?;
     shapes::read(source, raw.shapes, interface.as_mut())?;
     let count = |given: &Option<Spanned<usize>>, default: usize, least: usize, what: &str| match given {
@@ -176,7 +181,8 @@ where
                 .hint("take it out of `[matrix.runtimes]`; `int8` has its pairs in the graph"));
         }
         let own_tflite = artifacts::brings(&raw.artifacts, Library::Litert, Precision::Int8);
-        if named && !own_tflite && matrix.iter().any(|row| row.library == Library::Litert) {
+        let quantised = |row: &MatrixRow| row.library == Library::Litert && row.precisions.contains(&Precision::Int8);
+        if named && !own_tflite && matrix.iter().any(quantised) {
             return Err(source
                 .error(0..0, "a TFLite file in INT8 of a model with `[[input]]` is not made yet")
                 .hint("take `litert` out of `[matrix.runtimes]`, or name a file of your own: `tflite-int8` under `[artifacts]`"));
@@ -290,22 +296,31 @@ fn model(source: &Source<'_>, raw: RawModel, resolve: &dyn Fn(&Path) -> PathBuf)
             .error(raw.name.span(), format!("`{name}` is no model name"))
             .hint("it becomes a file name: letters, digits, `-`, `_` and `.`, and no dot first"));
     }
-    let origin = match (&raw.saved_model, &raw.onnx) {
-        (Some(path), None) => ModelSource::SavedModel {
+    let without_signature = |what: &str| match &raw.signature {
+        Some(signature) => Err(source.error(signature.span(), format!("{what} model has no `signature`"))),
+        None => Ok(()),
+    };
+    let both = |second: &Spanned<PathBuf>, words: &str| {
+        Err(source.error(second.span(), format!("both {words} are given; the chain has one source")))
+    };
+    let origin = match (&raw.saved_model, &raw.onnx, &raw.tflite) {
+        (Some(path), None, None) => ModelSource::SavedModel {
             path: resolve(path.get_ref()),
             signature: raw.signature.map_or_else(|| "serving_default".to_owned(), Spanned::into_inner),
         },
-        (None, Some(path)) => {
-            if let Some(signature) = &raw.signature {
-                return Err(source.error(signature.span(), "an ONNX model has no `signature`"));
-            }
+        (None, Some(path), None) => {
+            without_signature("an ONNX")?;
             ModelSource::Onnx { path: resolve(path.get_ref()) }
         }
-        (Some(_), Some(onnx)) => {
-            return Err(source.error(onnx.span(), "both `saved-model` and `onnx` are given; the chain has one source"));
+        (None, None, Some(path)) => {
+            without_signature("a TFLite")?;
+            ModelSource::Tflite { path: resolve(path.get_ref()) }
         }
-        (None, None) => {
-            return Err(source.error(raw.name.span(), "the model has neither `saved-model` nor `onnx`"));
+        (Some(_), Some(onnx), _) => return both(onnx, "`saved-model` and `onnx`"),
+        (Some(_), None, Some(tflite)) => return both(tflite, "`saved-model` and `tflite`"),
+        (None, Some(_), Some(tflite)) => return both(tflite, "`onnx` and `tflite`"),
+        (None, None, None) => {
+            return Err(source.error(raw.name.span(), "the model has neither `saved-model` nor `onnx` nor `tflite`"));
         }
     };
     let sha256 = match raw.sha256 {

@@ -51,7 +51,7 @@ fn engine_options_are_read() {
 #[case::wrong_type("classes = 10", "classes = \"ten\"", "invalid type: string \"ten\"")]
 #[case::model_name("name = \"cifar10\"", "name = \"../x\"", "`../x` is no model name")]
 #[case::two_sources("[model]", "[model]\nonnx = \"m.onnx\"", "both `saved-model` and `onnx` are given")]
-#[case::no_source("saved-model = ", "# ", "the model has neither `saved-model` nor `onnx`")]
+#[case::no_source("saved-model = ", "# ", "the model has neither `saved-model` nor `onnx` nor `tflite`")]
 #[case::digest("b11059322736f121", "xyz", "a sha256 is 64 hexadecimal digits")]
 #[case::empty_shape("shape = [32, 32, 3]", "shape = [32, 0, 3]", "no dimension may be 0")]
 #[case::huge_shape("shape = [32, 32, 3]", "shape = [4000000000, 4000000000, 4000000000]", "does not fit in memory")]

@@ -127,3 +127,35 @@ onnxruntime = ["int8"]
     let run = context.run(&["gate"]);
     assert!(run.code == 2 && run.stderr.contains("the model has `ids`, `picture`"), "{}", run.shown());
 }
+
+#[test]
+fn a_tflite_file_is_gated_against_litert() {
+    let context = Context::new();
+    models(context.folder.path());
+    let run = succeeded(context.run(&["init", "--tflite", "floats.tflite"]));
+    assert!(run.stderr.contains("of `ids`"), "{}", run.shown());
+    succeeded(context.run(&["gate", "--json", "report.json"]));
+    let (litert, onnxruntime) = (Library::Litert, Library::Onnxruntime);
+    let expected = |fp16: Status| {
+        [
+            (onnxruntime, Precision::Fp32, 4, Status::Pass, false),
+            (onnxruntime, Precision::Fp16, 4, fp16, false),
+            (litert, Precision::Fp32, 4, Status::Pass, true),
+        ]
+    };
+    let sound = report(&context.path("report.json"));
+    assert_eq!(cells(&sound), expected(Status::Pass));
+    assert!(sound.cells[0].outputs[0].error.max_abs > 0.0, "another library sums in another order");
+    let run = faulty(&context, "scale=vector@run/onnxruntime/fp16");
+    assert_eq!((run.code, cells(&report(&context.path("report.json")))), (1, expected(Status::Fail).to_vec()));
+
+    // A file has one batch, and integers are no source.
+    let written = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    std::fs::write(context.path("gate.toml"), written.replace("batches = [4]", "batches = [1, 4]")).unwrap();
+    let run = context.run(&["gate"]);
+    assert!(run.code == 2 && run.stderr.contains("the TFLite file is of batch 4"), "{}", run.shown());
+    let run = context.run(&["init", "--tflite", "integers.tflite", "--force"]);
+    assert!(run.code == 2 && run.stderr.contains("it computes in integers"), "{}", run.shown());
+    let run = context.run(&["init", "--tflite", "gate.toml", "--force"]);
+    assert!(run.code == 2 && run.stderr.contains("it is not a TFLite model"), "{}", run.shown());
+}

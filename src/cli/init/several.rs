@@ -71,6 +71,9 @@ impl Subject<'_> {
                 format!("saved-model = {place}\nsignature = {}", quoted(signature)),
                 "tensorflow = [\"fp32\"]\nonnxruntime = [\"fp32\", \"fp16\"]\n",
             ),
+            ModelSource::Tflite { .. } => {
+                (format!("tflite = {place}"), "litert = [\"fp32\"]\nonnxruntime = [\"fp32\", \"fp16\"]\n")
+            }
         }
     }
 }

@@ -34,8 +34,8 @@ pub(super) struct LitertSession {
 
 impl LitertSession {
     pub(super) fn open(request: &OpenRequest) -> Result<Self> {
-        if request.kind != ArtifactKind::TfliteInt8 {
-            return Err(Error::unsupported(format!("litert runs `tflite-int8`, not `{}`", request.kind)));
+        if !matches!(request.kind, ArtifactKind::Tflite | ArtifactKind::TfliteInt8) {
+            return Err(Error::unsupported(format!("litert runs TFLite files, not `{}`", request.kind)));
         }
         let artifact = &request.artifact;
         // Asked before the library is loaded, because a missing file is no reason to load it.
@@ -52,7 +52,11 @@ impl LitertSession {
         let declared = Signature { inputs, outputs };
         let mut fed = declared.inputs.clone();
         // What has no dimension has no batch.
-        fed.iter().filter(|input| !input.shape.is_empty()).try_for_each(|input| check_batch(input, request))?;
+        let batched = fed.iter().filter(|input| !input.shape.is_empty());
+        // A source is as it is: where its samples lie, the manifest says.
+        batched
+            .filter(|_| request.kind == ArtifactKind::TfliteInt8)
+            .try_for_each(|input| check_batch(input, request))?;
         for (input, quantization) in fed.iter_mut().zip(&input_quantizations) {
             if quantization.is_some() {
                 input.element_type = ElementType::Float32;
