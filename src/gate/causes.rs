@@ -83,8 +83,12 @@ fn read_otherwise(
         }
         if let Some(Some(reading)) = known.get(&kind) {
             let reason = cell.reason.take().unwrap_or_default();
+            let own = match id.precision {
+                Precision::Int8 | Precision::Int8Calibrated => ", but for noise of its own",
+                _ => "",
+            };
             cell.reason = Some(format!(
-                "other preprocessing: fed with {reading}, it answers the probes as the reference does; {reason}"
+                "other preprocessing: fed with {reading}, it answers the probes as the reference does{own}; {reason}"
             ));
             cell.hint = Some(
                 "the artifact scales, normalises or orders its input otherwise than the model does: look at what the export put before the first layer"
