@@ -89,3 +89,6 @@ fn digest_of(feeds: &Feeds) -> String {
     };
     digest_bytes(feeds.tensors().map(line).collect::<String>().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

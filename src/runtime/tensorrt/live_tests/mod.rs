@@ -1,9 +1,11 @@
 //! Builds and runs with the real libraries that `TRTGATE_TENSORRT_PATH` names. Ignored by default:
 //! `cargo nextest run --lib tensorrt::live_tests::builds --run-ignored only` needs a library that builds here,
-//! `…::live_tests::runs` one whose engines run here; each fails if there is none.
+//! `…::live_tests::runs` one whose engines run here; each fails if there is none. `…::live_tests::loads` looks at what a library answers
+//! where there is no CUDA driver.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod builds;
+mod loads;
 mod runs;
 mod shapes;
 
