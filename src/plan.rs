@@ -91,8 +91,9 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
                     if !filter.wants(&id) {
                         continue;
                     }
-                    let artifact = row.library.source(precision);
-                    let ability = ability(&target, precision);
+                    let shipped = manifest.own_engine(row.library, precision).is_some();
+                    let artifact = if shipped { ArtifactKind::Engine } else { row.library.source(precision) };
+                    let ability = ability(&target, precision, shipped);
                     cells.push(PlannedCell { id, artifact, installation: target.installation.cloned(), ability });
                 }
             }
@@ -154,7 +155,8 @@ fn targets<'a>(library: Library, probe: Option<&'a Probe>, filter: &Filter) -> V
     targets
 }
 
-fn ability(target: &Target<'_>, precision: Precision) -> Ability {
+/// How far a cell of `target` can get; one that runs an engine that `shipped` needs nothing that builds.
+fn ability(target: &Target<'_>, precision: Precision, shipped: bool) -> Ability {
     if let Some(obstacle) = &target.obstacle {
         return Ability::Nothing(obstacle.clone());
     }
@@ -164,6 +166,9 @@ fn ability(target: &Target<'_>, precision: Precision) -> Ability {
     // What is damaged is not even known for what it can do.
     if let Some(damage) = installation.run_obstacle.as_ref().filter(|obstacle| obstacle.status == Status::Invalid) {
         return Ability::Nothing(damage.clone());
+    }
+    if shipped {
+        return installation.run_obstacle.clone().map_or(Ability::Run, Ability::Nothing);
     }
     if let Err(obstacle) = crate::runtime::supports(installation, precision) {
         return Ability::Nothing(obstacle);
@@ -268,6 +273,40 @@ mod tests {
         );
         assert!(cells.iter().all(|cell| cell.ability == Ability::Run && cell.installation.is_some()));
         assert_eq!((cells[2].artifact, cells[4].artifact), (ArtifactKind::OnnxFp16, ArtifactKind::OnnxFp32));
+    }
+
+    /// What builds nothing runs what was built elsewhere, and what cannot build neither has to.
+    #[test]
+    fn an_engine_that_ships_is_run_without_building() {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\n[artifacts]\nengine = { fp16 = \"m.plan\" }\n[matrix]\nbatches = [1]\n\
+             [matrix.runtimes]\ntensorrt = [\"fp32\", \"fp16\"]\ntensorrt-lean = [\"fp16\", \"int8\"]\n";
+        let manifest = Manifest::parse(text, Path::new("gate.toml")).unwrap();
+        let no_parser = || Some(Obstacle::unavailable("no parser"));
+        let of = |library: Library, id: &str| {
+            let found = vec![Installation { build_obstacle: no_parser(), ..installed(id) }];
+            (library, Probe { found, missing: None })
+        };
+        let mut probes =
+            vec![of(Library::Tensorrt, "tensorrt@10.11.0"), of(Library::TensorrtLean, "tensorrt-lean@10.16.0")];
+        let told = |probes: &Probes| {
+            let cells = plan(&manifest, probes, &Filter::default()).unwrap();
+            let told = |cell: &PlannedCell| format!("{} {} {}", cell.id, cell.artifact, cell.ability == Ability::Run);
+            cells.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&probes),
+            [
+                "tensorrt@10.11.0/fp32/batch-1 onnx-fp32 false",
+                "tensorrt@10.11.0/fp16/batch-1 engine true",
+                "tensorrt-lean@10.16.0/fp16/batch-1 engine true",
+                "tensorrt-lean@10.16.0/int8/batch-1 engine false",
+            ]
+        );
+        for (_, probe) in &mut probes {
+            probe.found[0].run_obstacle = Some(Obstacle::unavailable("no driver"));
+        }
+        assert!(told(&probes).iter().all(|told| told.ends_with("false")), "without a driver nothing runs");
     }
 
     /// Each profile's points in the batches that it holds, and none in others.

@@ -39,6 +39,8 @@ pub struct PrecisionProof {
     pub floats: usize,
     /// Whether the model itself has no compute layer, so that there is none to prove anything by.
     pub none: bool,
+    /// Whether the layers are names alone: an engine that was built without detailed layers.
+    pub names_only: bool,
     /// Names of the compute layers that do not run in the asked precision, with what they run in.
     pub others: Vec<(String, String)>,
     /// Least share of proven layers.
@@ -63,6 +65,7 @@ pub fn prove(asked: Precision, layers: &[Layer], floor: f64, model: Option<&[Opt
         own: 0,
         floats: 0,
         none: model.is_some_and(<[_]>::is_empty),
+        names_only: !layers.is_empty() && layers.iter().all(|layer| layer.kind.is_empty() && !layer.compute),
         others: Vec::new(),
         floor,
     };
@@ -133,6 +136,9 @@ impl PrecisionProof {
         }
         if self.compute == 0 && self.left == 0 {
             let detail = match self.own {
+                0 if self.names_only => "the engine tells the names of its layers alone, so that its precision cannot be \
+                                         proven: build it with detailed layers (`trtexec --profilingVerbosity=detailed`)"
+                    .to_owned(),
                 0 => "the runtime lists no compute layer: the precision cannot be proven".to_owned(),
                 own => format!(
                     "all {own} compute layers are integers in the model itself: nothing of it can run in {}",

@@ -6,11 +6,12 @@ use super::Artifact;
 use super::pin::{Reading, keep_carried};
 use super::store::Store;
 use super::tflite;
-use crate::digest::digest_bytes;
+use crate::digest::{digest_bytes, digest_file};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::ModelSource;
 use crate::manifest::artifacts::{OwnArtifact, OwnForm};
+use crate::manifest::engines::OwnEngine;
 use crate::onnx;
 use crate::tensor::{Signature, TensorSpec, shape_text};
 use crate::vocabulary::ArtifactKind;
@@ -101,9 +102,31 @@ impl Own {
     }
 }
 
+/// Reads the file of `engine` into `store`, byte for byte; what stands in it is for its TensorRT to say.
+///
+/// # Errors
+/// `Input`, in words, where it is not there or not the one that the manifest pins.
+pub fn keep_engine(engine: &OwnEngine, store: &Store) -> Result<Artifact> {
+    let named = &engine.path;
+    let read = || {
+        let sha256 = digest_file(named)?;
+        if let Some(expected) = engine.sha256.as_ref().filter(|expected| **expected != sha256) {
+            return Err(Error::input("it is not the file in the manifest")
+                .cause(format!("the manifest has sha256 {expected}, the file has {sha256}")));
+        }
+        let path = keep_carried(store, named, &sha256)?;
+        let bytes = std::fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len();
+        Ok(Artifact { kind: ArtifactKind::Engine, path, sha256, bytes, build_seconds: 0.0, cached: true })
+    };
+    let here = |error: Error| {
+        error.context(format!("`engine.{}` under `[artifacts]`, `{}`", engine.precision, named.display()))
+    };
+    read().map_err(here)
+}
+
 /// Holds the inputs and outputs of a file to those that are `wanted`: a float may be another float, as a graph in half precision has
 /// it, and what is open on one side is not compared.
-fn fits(found: &Signature, wanted: &Signature) -> Result<()> {
+pub fn fits(found: &Signature, wanted: &Signature) -> Result<()> {
     let names =
         |specs: &[TensorSpec]| specs.iter().map(|spec| format!("`{}`", spec.name)).collect::<Vec<_>>().join(", ");
     let hint = "export it with the names and shapes of the FP32 source";

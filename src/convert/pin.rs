@@ -134,7 +134,7 @@ pub fn named_as(named: &ModelSource, kept: &ModelSource, error: Error) -> Error 
 }
 
 /// `error` with `named` wherever it names `kept`.
-pub(super) fn renamed(kept: &Path, named: &Path, mut error: Error) -> Error {
+pub fn renamed(kept: &Path, named: &Path, mut error: Error) -> Error {
     let (from, to) = (kept.display().to_string(), named.display().to_string());
     let texts = [Some(&mut error.message), error.hint.as_mut(), error.excerpt.as_mut()];
     for text in texts.into_iter().flatten().chain(&mut error.causes) {

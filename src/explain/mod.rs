@@ -211,7 +211,10 @@ fn explainable(workspace: &Workspace, id: &CellId) -> Result<PlannedCell> {
     }
     let cell = planned(workspace, id)?;
     if cell.artifact == ArtifactKind::Engine {
-        return Err(Error::unsupported(format!("`{}` runs engines that are built elsewhere", cell.id.runtime)));
+        return Err(Error::unsupported(format!(
+            "`{id}` runs an engine that was built elsewhere, and shows no inner tensors"
+        ))
+        .hint("take `engine` out of `[artifacts]` to explain the one that trtgate builds"));
     }
     Ok(cell)
 }

@@ -293,7 +293,7 @@ fn judge_cell(
             accuracy: accuracy.as_ref(),
             without_accuracy: by.unlabelled.as_deref(),
             precision: proof.as_ref(),
-            scales: context.scales.get(&cell.planned.artifact),
+            scales: context.scales.get(&cell.planned.artifact).filter(|_| row.gates(Check::Scales)),
             size: size.as_ref(),
             invariance: invariance.as_ref(),
             determinism: determinism.as_ref(),

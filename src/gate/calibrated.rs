@@ -29,7 +29,10 @@ fn failed(cell: &CellReport) -> bool {
 /// looking changes nothing.
 pub(super) fn explain(workspace: &Workspace, probes: &Tensor, cells: &mut [CellReport]) {
     // A file of the project's own was calibrated elsewhere.
-    let own = |cell: &CellReport| is_own(&workspace.manifest, cell.runtime.library.source(cell.precision));
+    let own = |cell: &CellReport| {
+        let shipped = workspace.manifest.own_engine(cell.runtime.library, cell.precision).is_some();
+        shipped || is_own(&workspace.manifest, cell.runtime.library.source(cell.precision))
+    };
     let failed = |cell: &CellReport| failed(cell) && !own(cell);
     if !cells.iter().any(failed) {
         return;

@@ -183,6 +183,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::convert::store::keys::every_change_counts;
+    use crate::manifest::HardwareCompatibility;
 
     fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
         let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
@@ -273,6 +274,8 @@ mod tests {
                 ("level", &|of| of.options.optimization_level = Some(5)),
                 ("iterations", &|of| of.options.timing_iterations = Some(9)),
                 ("candidates", &|of| of.options.candidates += 1),
+                ("version-compatible", &|of| of.options.version_compatible = true),
+                ("for other GPUs", &|of| of.options.hardware_compatibility = Some(HardwareCompatibility::AmperePlus)),
                 ("tactics", &|of| of.options.tactic_sources = Some(Vec::new())),
                 ("shown tensors", &|of| of.shown.push("relu".to_owned())),
                 ("no profile", &|of| of.profiles.clear()),

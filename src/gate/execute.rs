@@ -24,6 +24,7 @@ use crate::worker::{Limits, Worker, WorkerProgram};
 use super::engine::{self, Site};
 use super::runs::shelf::{Held, Shelf};
 use super::runs::{Asked, Feeding, Outcome, Ran, RawCell, Runs};
+use super::shipped::Shipped;
 use crate::progress::Step;
 
 /// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
@@ -34,6 +35,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) site: &'a Site<'a>,
     pub(crate) artifacts: &'a Artifacts,
+    /// The engines that ship.
+    pub(crate) shipped: &'a Shipped,
     /// The integer products of the artifacts.
     pub(crate) saturation: &'a BTreeMap<ArtifactKind, Saturation>,
     pub(crate) fed: &'a dyn Feeding,
@@ -160,13 +163,17 @@ impl Lane<'_> {
         let Some(installation) = &cell.installation else {
             return Err((Stage::Load, Error::missing("the runtime is not on this machine")));
         };
-        let source = match self.inputs.artifacts.get(&(cell.artifact, cell.artifact.static_batch(cell.id.batch))) {
-            Some(Ok(artifact)) => artifact.clone(),
-            Some(Err(error)) => return Err((Stage::Convert, error.clone())),
-            None => return Err((Stage::Convert, Error::failed("the artifact was not planned"))),
+        let source = match cell.artifact {
+            ArtifactKind::Engine => self.inputs.shipped.engine(cell.id.precision),
+            kind => self
+                .inputs
+                .artifacts
+                .get(&(kind, kind.static_batch(cell.id.batch)))
+                .map_or_else(|| Err(Error::failed("the artifact was not planned")), Clone::clone),
         };
+        let source = source.map_err(|error| (Stage::Convert, error))?;
         *report = Some(artifact_report(&source));
-        let artifact = if installation.id.library.builds_engines() {
+        let artifact = if installation.id.library.builds_engines() && source.kind != ArtifactKind::Engine {
             let engine = self.engine(cell, installation, &source).map_err(|error| (Stage::Build, error))?;
             *report = Some(artifact_report(&engine));
             engine
@@ -207,6 +214,9 @@ impl Lane<'_> {
             let (signature, seconds) = worker.open(&request)?;
             Ok((signature, seconds, worker.layers()?))
         })?;
+        if cell.artifact == ArtifactKind::Engine {
+            self.inputs.shipped.hold(&signature)?;
+        }
         hold_batch(self.inputs.manifest, &mut signature);
         self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
         Ok(())
@@ -290,7 +300,9 @@ fn open_request(
     artifact: &Artifact,
 ) -> OpenRequest {
     let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
-    let batch = artifact.kind.static_batch(cell.id.batch).unwrap_or(largest);
+    // Whoever built an engine that ships need not have thought of the largest.
+    let shipped = (cell.artifact == ArtifactKind::Engine).then_some(cell.id.batch);
+    let batch = artifact.kind.static_batch(cell.id.batch).or(shipped).unwrap_or(largest);
     OpenRequest {
         installation: installation.clone(),
         artifact: artifact.path.clone(),

@@ -94,6 +94,7 @@ impl<'a> Kit<'a> {
             manifest: &workspace.manifest,
             site: &self.site,
             artifacts: &self.artifacts,
+            shipped: &workspace.shipped,
             saturation: &self.saturation,
             fed: self.subject.fed(),
             shelf: Shelf::new(workspace.store.root().to_owned(), ROOM),
@@ -108,11 +109,13 @@ impl<'a> Kit<'a> {
 fn artifacts<'a>(workspace: &Workspace, cells: impl Iterator<Item = &'a PlannedCell>) -> Artifacts {
     let mut wanted: Vec<(ArtifactKind, Option<u32>)> = cells
         .filter(|cell| !matches!(cell.ability, Ability::Nothing(_)))
+        // Engines that ship are one a precision, and none is made.
+        .filter(|cell| cell.artifact != ArtifactKind::Engine)
         .map(|cell| (cell.artifact, cell.artifact.static_batch(cell.id.batch)))
         .collect();
     // The FP32 graph is the measure of every smaller one's size.
     if wanted.iter().any(|(kind, _)| {
-        !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite | ArtifactKind::OnnxFp32 | ArtifactKind::Engine)
+        !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite | ArtifactKind::OnnxFp32)
     }) {
         wanted.push((ArtifactKind::OnnxFp32, None));
     }
@@ -125,9 +128,11 @@ fn artifacts<'a>(workspace: &Workspace, cells: impl Iterator<Item = &'a PlannedC
 pub(super) fn scales(workspace: &Workspace, artifacts: &Artifacts) -> BTreeMap<ArtifactKind, ScaleProof> {
     let made = artifacts.values().filter_map(|made| made.as_ref().ok());
     let unchecked = |error: Error| ScaleProof { unchecked: Some(Unchecked::of(&error)), ..ScaleProof::default() };
+    let shipped = (!workspace.manifest.engines.is_empty()).then(|| (ArtifactKind::Engine, own::unheld()));
     proofs_of_scales(workspace, made)
         .into_iter()
         .map(|(artifact, proof)| (artifact.kind, proof.unwrap_or_else(unchecked)))
+        .chain(shipped)
         .collect()
 }
 

@@ -27,7 +27,7 @@
 //! | `ranges`    | what left the range of half precision, for FP16 cells that failed        |
 //! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
 //! | `brought`, `fed`, `infer` | samples and expected answers from files; those of `explain` and `drill`, and of `infer` |
-//! | `own`       | files of the project's own in place of what would be converted            |
+//! | `own`, `shipped` | files and engines of the project's own in place of what would be made |
 //! | `proof`, `pictures` | what the model itself computes in; samples as pictures for findings   |
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
@@ -78,6 +78,7 @@ pub mod samples;
 mod saturated;
 pub mod scout;
 mod several;
+mod shipped;
 mod standing;
 mod stopped;
 mod stored;

@@ -57,7 +57,7 @@ impl OpenCell {
         };
         let mut artifact = match artifact {
             Some(artifact) => artifact,
-            None => workspace.artifact(cell.artifact, cell.artifact.static_batch(id.batch))?,
+            None => workspace.artifact_of(&cell)?,
         };
         let mut worker = Worker::start(&workspace.program.loading(installation), workspace.limits)?;
         if installation.id.library.builds_engines() && artifact.kind != ArtifactKind::Engine {
@@ -78,6 +78,9 @@ impl OpenCell {
             .open(&request)
             .map_err(|error| damaged::or_damage(&workspace.store, &request.installation.file, error))
             .map_err(|error| workspace.with_its_name(error))?;
+        if cell.artifact == ArtifactKind::Engine {
+            workspace.shipped.hold(&signature)?;
+        }
         execute::hold_batch(&workspace.manifest, &mut signature);
         let pads = workspace.manifest.interface.as_ref().is_some_and(|interface| fills_up(interface, artifact.kind));
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, pads, artifact })
@@ -187,6 +190,10 @@ pub fn build_engine(
     };
     let source = match source {
         Some(source) => source,
+        None if cell.artifact == ArtifactKind::Engine => {
+            return Err(Error::usage(format!("the manifest ships an engine of its own for `{}`", id.precision))
+                .hint("`--onnx FILE` builds another; take `engine` out of `[artifacts]` to build the model's"));
+        }
         None => workspace.artifact(cell.artifact, None)?,
     };
     let site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;

@@ -2,6 +2,7 @@
 
 use super::border::{self, Declared};
 use super::judging::Answered;
+use super::shipped;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::check::scales::{ScaleProof, Unchecked};
@@ -16,10 +17,12 @@ use crate::vocabulary::ArtifactKind;
 
 /// Reads the files that the manifest names, each held to what is fed and looked at.
 ///
+/// What was `carried` here holds them too.
+///
 /// # Errors
 /// As [`Own::read`].
-pub(super) fn read(manifest: &Manifest, declared: Option<&Declared>, store: &Store) -> Result<Vec<Own>> {
-    if manifest.artifacts.is_empty() {
+pub(super) fn read(manifest: &Manifest, declared: Option<&Declared>, store: &Store, carried: bool) -> Result<Vec<Own>> {
+    if manifest.artifacts.is_empty() || carried {
         return Ok(Vec::new());
     }
     let wanted = wanted(manifest, declared)?;
@@ -27,7 +30,7 @@ pub(super) fn read(manifest: &Manifest, declared: Option<&Declared>, store: &Sto
 }
 
 /// The inputs that are fed and the outputs that are looked at.
-fn wanted(manifest: &Manifest, declared: Option<&Declared>) -> Result<Signature> {
+pub(super) fn wanted(manifest: &Manifest, declared: Option<&Declared>) -> Result<Signature> {
     let Some(interface) = &manifest.interface else {
         let (input, output) = (&manifest.input, &manifest.output);
         let spec = |name: &str, sample: Vec<Option<usize>>| TensorSpec {
@@ -56,12 +59,13 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<String> {
             format!("{form} is the project's own `{path}`, as it was carried here: trtgate did not make it")
         }
     };
-    workspace.manifest.artifacts.iter().filter(|brought| runs(brought.form)).map(told).collect()
+    let files = workspace.manifest.artifacts.iter().filter(|brought| runs(brought.form)).map(told);
+    files.chain(shipped::told(workspace, plan)).collect()
 }
 
 /// Whether the cells that start from `kind` run a file of the project's own.
 pub(super) fn is_own(manifest: &Manifest, kind: ArtifactKind) -> bool {
-    manifest.artifacts.iter().any(|own| own.form.stands_for(kind))
+    kind == ArtifactKind::Engine || manifest.artifacts.iter().any(|own| own.form.stands_for(kind))
 }
 
 /// What is said of the scales of a file that was calibrated elsewhere.

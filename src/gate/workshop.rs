@@ -18,6 +18,7 @@ use crate::gate::runs::RawCell;
 use crate::gate::runs::classifier::Samples;
 use crate::gate::runs::shelf::{ROOM, Shelf};
 use crate::gate::samples::LabelledData;
+use crate::gate::shipped::Shipped;
 use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, Manifest};
 use crate::plan::{Filter, PlannedCell, Probes, plan};
@@ -152,10 +153,12 @@ impl Workshop {
             profiles: Vec::new(),
             fixed: false,
         };
+        let shipped = Shipped::read(&self.manifest, None, &self.store);
         let inputs = Inputs {
             manifest: &self.manifest,
             site: &site,
             artifacts: &self.artifacts,
+            shipped: &shipped,
             saturation: &self.saturation,
             fed: &fed,
             shelf: Shelf::new(self.store.root().to_owned(), ROOM),

@@ -24,6 +24,7 @@ use crate::gate::own;
 use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::gate::several;
+use crate::gate::shipped::Shipped;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
@@ -112,6 +113,8 @@ pub struct Workspace {
     bundle: Option<Bundle>,
     /// Files of the project's own, in place of what would be converted.
     own: Vec<Own>,
+    /// Its engines.
+    pub(super) shipped: Shipped,
     /// Whether engines are built from `onnx-plain`.
     engines_need_plain: bool,
     calibration: Mutex<Option<PathBuf>>,
@@ -178,15 +181,14 @@ impl Workspace {
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
         let bundle = bundle.map(|bundle| if options.own_artifacts { bundle } else { bundle.kept_in(&store) });
-        // What was carried here holds the project's own files too.
-        let own = match &bundle {
-            Some(_) => Vec::new(),
-            None => own::read(&manifest, declared.as_ref(), &store)?,
-        };
+        let own = own::read(&manifest, declared.as_ref(), &store, bundle.is_some())?;
         // Artifacts may be all that is here of the model.
         let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
         let stands_for_it = carried.map(|carried| border::Declared::of(&ModelSource::Onnx { path: carried.path }));
         let stands_for_it = stands_for_it.transpose()?;
+        // Engines that ship cannot be changed on purpose.
+        manifest.engines.retain(|_| !options.own_artifacts);
+        let shipped = Shipped::read(&manifest, stands_for_it.as_ref().unwrap_or(&declared).as_ref(), &store);
         let engines_need_plain = stands_for_it
             .as_ref()
             .unwrap_or(&declared)
@@ -226,6 +228,7 @@ impl Workspace {
             declared,
             bundle,
             own,
+            shipped,
             engines_need_plain,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
@@ -246,6 +249,7 @@ impl Workspace {
     ) -> Self {
         let declared = border::Declared::of(&manifest.model.source).unwrap_or_default();
         Self {
+            shipped: Shipped::read(&manifest, declared.as_ref(), &store),
             named: manifest.model.source.clone(),
             manifest,
             model_sha256,
@@ -297,7 +301,7 @@ impl Workspace {
     /// `error` with the model's own name in place of its copy's.
     pub(super) fn with_its_name(&self, error: Error) -> Error {
         let error = pin::named_as(&self.named, &self.manifest.model.source, error);
-        let error = self.own.iter().fold(error, |error, own| own.named_in(error));
+        let error = self.shipped.named_in(self.own.iter().fold(error, |error, own| own.named_in(error)));
         match &self.bundle {
             Some(bundle) => bundle.with_its_names(error),
             None => error,

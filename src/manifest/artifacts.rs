@@ -7,8 +7,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::MatrixRow;
+use super::engines::{self, OwnEngine, RawEngines};
 use super::read::{Source, digest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 
 /// A file of the project's own.
@@ -73,8 +74,26 @@ impl OwnForm {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a file, or { path = \"…\", sha256 = \"…\" }")]
 pub(super) enum RawOwn {
+    File(RawFile),
+    /// Of `engine`: a file a precision.
+    Engines(RawEngines),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawFile {
     Path(PathBuf),
     Pinned(Pinned),
+}
+
+impl RawFile {
+    /// The file, and its digest as it is written.
+    pub(super) fn parts(self) -> (PathBuf, Option<String>) {
+        match self {
+            Self::Path(path) => (path, None),
+            Self::Pinned(Pinned { path, sha256 }) => (path, sha256),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,6 +108,11 @@ pub(super) type RawArtifacts = BTreeMap<Spanned<String>, Spanned<RawOwn>>;
 
 /// Whether the manifest brings what cells of `library` in `precision` start from.
 pub(super) fn brings(raw: &RawArtifacts, library: Library, precision: Precision) -> bool {
+    if engines::runs_them(library)
+        && raw.iter().any(|(key, own)| engines::holds(key.get_ref(), own.get_ref(), precision))
+    {
+        return true;
+    }
     let brought = |form: &OwnForm| raw.keys().any(|key| key.get_ref() == form.as_str());
     let kind = library.source(precision);
     OwnForm::ALL.iter().filter(|form| brought(form)).any(|form| form.precision() == precision && form.stands_for(kind))
@@ -100,14 +124,18 @@ pub(super) fn read(
     raw: RawArtifacts,
     matrix: &[MatrixRow],
     resolve: &dyn Fn(&Path) -> PathBuf,
-) -> Result<Vec<OwnArtifact>> {
-    let mut artifacts = Vec::new();
+) -> Result<(Vec<OwnArtifact>, Vec<OwnEngine>)> {
+    let (mut artifacts, mut shipped) = (Vec::new(), Vec::new());
     for (key, own) in raw {
+        if key.get_ref() == engines::KEY {
+            shipped = engines::read(source, key.span(), own, matrix, resolve)?;
+            continue;
+        }
         let form = OwnForm::ALL.into_iter().find(|form| form.as_str() == key.get_ref()).ok_or_else(|| {
             let known = OwnForm::ALL.map(|form| format!("`{}`", form.as_str())).join(", ");
             source
                 .error(key.span(), format!("`{}` is no artifact of one's own", key.get_ref()))
-                .hint(format!("one of {known}; the FP32 source is `[model] onnx`"))
+                .hint(format!("one of {known}, `engine`; the FP32 source is `[model] onnx`"))
         })?;
         if !matrix.iter().any(|row| form.is_asked(row)) {
             let runtime = if form == OwnForm::TfliteInt8 { "litert" } else { "onnxruntime" };
@@ -119,15 +147,17 @@ pub(super) fn read(
                 .hint(format!("add it under `[matrix.runtimes]`: `{runtime} = [\"{}\"]`", form.precision())));
         }
         let span = own.span();
-        let (path, sha256) = match own.into_inner() {
-            RawOwn::Path(path) => (path, None),
-            RawOwn::Pinned(Pinned { path, sha256 }) => (path, sha256),
-        };
+        let RawOwn::File(file) = own.into_inner() else { return Err(no_file(source, span)) };
+        let (path, sha256) = file.parts();
         let sha256 = sha256.map(|sha256| digest(source, span, &sha256)).transpose()?;
         artifacts.push(OwnArtifact { form, path: resolve(&path), sha256 });
     }
     artifacts.sort_by_key(|own| own.form);
-    Ok(artifacts)
+    Ok((artifacts, shipped))
+}
+
+fn no_file(source: &Source<'_>, span: std::ops::Range<usize>) -> Error {
+    source.error(span, "expected a file, or { path = \"…\", sha256 = \"…\" }")
 }
 
 #[cfg(test)]

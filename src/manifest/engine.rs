@@ -64,6 +64,8 @@ pub(super) fn read(
         candidates: value(&raw.candidates, default.candidates),
         tactic_sources: raw.tactic_sources,
         timing_cache: raw.timing_cache.unwrap_or(default.timing_cache),
+        version_compatible: raw.version_compatible,
+        hardware_compatibility: raw.hardware_compatibility,
         witness: raw.witness,
     };
     shapes::read_profiles(source, raw.profile, &options, batches, interface)?;

@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod edit;
 mod engine;
+pub mod engines;
 pub mod interface;
 mod matrix;
 mod raw;
@@ -38,6 +39,8 @@ pub struct Manifest {
     pub interface: Option<interface::Interface>,
     /// Files of the project's own, gated in place of what would be converted.
     pub artifacts: Vec<artifacts::OwnArtifact>,
+    /// Engine files of the project's own, gated as they are, by precision.
+    pub engines: Vec<engines::OwnEngine>,
     /// The probe set.
     pub probes: Probes,
     /// The calibration set.
@@ -365,6 +368,12 @@ pub struct EngineOptions {
     pub tactic_sources: Option<Vec<String>>,
     /// Timing cache.
     pub timing_cache: TimingCacheMode,
+    /// Whether lean runtimes of later releases of the same major version run it (8.6 and later).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub version_compatible: bool,
+    /// GPUs that it runs on beside the kind that it is built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware_compatibility: Option<HardwareCompatibility>,
     /// Whether a static engine of the same shape is asked beside each dynamic one; changes nothing of the engine itself.
     #[serde(skip)]
     pub witness: bool,
@@ -383,9 +392,19 @@ impl Default for EngineOptions {
             candidates: 1,
             tactic_sources: None,
             timing_cache: TimingCacheMode::Record,
+            version_compatible: false,
+            hardware_compatibility: None,
             witness: false,
         }
     }
+}
+
+/// GPUs of other kinds that an engine runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HardwareCompatibility {
+    /// All from Ampere on (compute capability 8.0).
+    AmperePlus,
 }
 
 /// The number of candidates that changes nothing: left out, so that engines stored before there were any are found.

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::artifacts::RawArtifacts;
 use super::shapes::{RawProfile, RawShapes};
-use super::{CalibrationMethod, Layout, OutputKind, Resize, TimingCacheMode};
+use super::{CalibrationMethod, HardwareCompatibility, Layout, OutputKind, Resize, TimingCacheMode};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -119,6 +119,9 @@ pub(super) struct RawEngine {
     pub(super) candidates: Option<Spanned<u32>>,
     pub(super) tactic_sources: Option<Vec<String>>,
     pub(super) timing_cache: Option<TimingCacheMode>,
+    #[serde(default)]
+    pub(super) version_compatible: bool,
+    pub(super) hardware_compatibility: Option<HardwareCompatibility>,
     #[serde(default)]
     pub(super) witness: bool,
     #[serde(default)]

@@ -197,7 +197,7 @@ where
         });
         matrix.retain(|row| !row.precisions.is_empty());
     }
-    let artifacts = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
+    let (artifacts, engines) = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;
     let mut confident_flips_allowed = Vec::new();
     for (name, allowed) in raw.agreement.confident_flips_allowed {
@@ -226,6 +226,7 @@ where
         output,
         interface,
         artifacts,
+        engines,
         probes,
         calibration,
         snapshots: resolve(raw.paths.snapshots.as_deref().unwrap_or(Path::new("snapshots"))),

@@ -103,7 +103,9 @@ impl Asked<'_> {
                 trials.profiles.push((index, other(self.artifact.clone(), &options)));
             }
         }
-        if workspace.manifest.engine.witness {
+        // A twin of other origin than the engine says nothing about it.
+        let shipped = workspace.manifest.own_engine(id.runtime.library, id.precision).is_some();
+        if workspace.manifest.engine.witness && !shipped {
             trials.twin = Some(static_engine(workspace, id).and_then(|twin| other(twin, &options)));
         }
         Ok(trials)

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::manifest::{EngineOptions, TimingCacheMode};
+use crate::manifest::{EngineOptions, HardwareCompatibility, TimingCacheMode};
 use crate::runtime::Installation;
 use crate::runtime::cuda::{Device, Driver};
 use crate::runtime::tensorrt::calibration::{self, CalibrationRequest};
@@ -355,6 +355,22 @@ fn set_options(config: &Config, library: &Library, options: &EngineOptions) -> R
                 .context(format!("{} takes no optimization level", library.title()))
                 .hint("leave `[engine] optimization-level` out; it exists from TensorRT 8.6 on")
         })?;
+    }
+    let since = |what: &str, key: &str, done: Result<()>| {
+        done.map_err(|error| {
+            error
+                .context(format!("{} builds no {what} engines", library.title()))
+                .hint(format!("leave `[engine] {key}` out; it exists from TensorRT 8.6 on"))
+        })
+    };
+    if options.version_compatible {
+        since("version-compatible", "version-compatible", config.version_compatible())?;
+    }
+    match options.hardware_compatibility {
+        Some(HardwareCompatibility::AmperePlus) => {
+            since("hardware-compatible", "hardware-compatibility", config.ampere_plus())?;
+        }
+        None => {}
     }
     if let Some(iterations) = options.timing_iterations {
         let iterations =

@@ -14,7 +14,7 @@ use crate::files;
 use crate::runtime::cuda::Driver;
 use crate::runtime::tensorrt::result::{PARSER, inspect_version};
 use crate::runtime::tensorrt::sys::{Family, Version};
-use crate::runtime::tensorrt::{capabilities, places};
+use crate::runtime::tensorrt::{capabilities, places, resources};
 use crate::runtime::{Installation, Obstacle, Probe, SearchPaths};
 use crate::vocabulary::{Library, RuntimeId};
 
@@ -179,6 +179,12 @@ impl Machine {
         Self { driver: Driver::load() }
     }
 
+    /// The compute capability of the first GPU.
+    fn capability(&self) -> Option<(u32, u32)> {
+        let driver = self.driver.as_ref().ok()?;
+        driver.device_info(0).ok().map(|device| device.compute_capability)
+    }
+
     /// Why nothing can run on this machine's GPU, or `None`.
     fn run_obstacle(&self, library: Library, title: &str, needed: (u32, u32)) -> Option<Obstacle> {
         let driver = match &self.driver {
@@ -225,7 +231,10 @@ fn installation(candidate: &Candidate, version: &str, told: &Told, machine: &Mac
             Some(Obstacle::unavailable(format!("no ONNX parser stands beside `{}`", candidate.file.display())))
         }
         Library::TensorrtRtx => None,
-        _ => run_obstacle.clone(),
+        _ => run_obstacle.clone().or_else(|| {
+            let capability = machine.capability()?;
+            resources::obstacle(&candidate.file, parsed, capability, &places::loader_search())
+        }),
     };
     Ok(Installation {
         id,

@@ -55,6 +55,11 @@ fn system_folders() -> Vec<PathBuf> {
     folders
 }
 
+/// The folders that the loader looks into for what a library opens by name.
+pub(super) fn loader_search() -> Vec<PathBuf> {
+    loader_path::folders().into_iter().chain(system_folders()).collect()
+}
+
 /// What `LD_LIBRARY_PATH` is to be for a process that loads `installation`: the folders of its own libraries first, so that what
 /// they open by name alone (builder resource, plugins) is of their version, and of the folders of this process's list those
 /// in which no other TensorRT lies. `None` for what is no TensorRT, and where the list stays as it is.

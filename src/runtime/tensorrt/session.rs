@@ -11,7 +11,7 @@ use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::tensorrt::ranges::{self, Held};
 use crate::runtime::tensorrt::result::{Engine, ExecutionContext, Library, Role, Runtime};
 use crate::runtime::tensorrt::slots::{self, Slot};
-use crate::runtime::tensorrt::{capabilities, layers, pipeline};
+use crate::runtime::tensorrt::{capabilities, layers, pipeline, plan_file};
 use crate::runtime::{OpenRequest, Session, border};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
 use crate::timing::TransferCount;
@@ -51,6 +51,7 @@ impl EngineSession {
     pub fn open(request: &OpenRequest) -> Result<Self> {
         let library = Library::open(&request.installation)?;
         let bytes = read_engine(&request.artifact)?;
+        plan_file::check(&request.artifact, &bytes, &request.installation)?;
         let driver =
             open_driver(library).map_err(|error| error.context(format!("{} cannot run here", library.title())))?;
         let device = driver.open(request.options.device)?;

@@ -9,7 +9,7 @@ use crate::runtime::tensorrt::log;
 use crate::runtime::tensorrt::result::object::{Object, c_string, check, enumerator, failure, to_narrow, to_wide};
 use crate::runtime::tensorrt::result::{Calibrator, Library, Network};
 use crate::runtime::tensorrt::sys::{
-    Dims32, Dims64, MEMORY_POOL_WORKSPACE, PROFILE_SELECTORS, PROFILING_DETAILED, Slot,
+    Dims32, Dims64, HARDWARE_AMPERE_PLUS, MEMORY_POOL_WORKSPACE, PROFILE_SELECTORS, PROFILING_DETAILED, Slot,
 };
 
 /// `IBuilder`. Cloning shares it.
@@ -181,6 +181,21 @@ impl Config {
             return Ok(false);
         }
         self.flag(slot, true).map(|()| true)
+    }
+
+    /// Makes the engine one that lean runtimes of later releases of the same major version run (8.6 and later). No copy of this
+    /// release's lean runtime goes into it: it holds no code for the host.
+    pub fn version_compatible(&self) -> Result<()> {
+        let flags = &self.object.library().slots().builder_flag;
+        self.flag(flags.version_compatible, true)?;
+        self.flag(flags.exclude_lean_runtime, true)
+    }
+
+    /// Lets the engine run on every GPU from Ampere on (8.6 and later).
+    pub fn ampere_plus(&self) -> Result<()> {
+        let library = self.object.library();
+        let slot = library.slots().builder_config.set_hardware_compatibility_level;
+        call!(unsafe library, self.object.as_pointer(), slot, (HARDWARE_AMPERE_PLUS => c_int) -> ())
     }
 
     /// Keeps every detail of the layers in the engine, for the inspector.

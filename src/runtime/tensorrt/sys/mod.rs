@@ -277,6 +277,8 @@ pub const PROFILE_SELECTORS: [c_int; 3] = [0, 1, 2];
 pub const PROFILING_DETAILED: c_int = 2;
 /// `LayerInformationFormat::kJSON`.
 pub const LAYER_INFORMATION_JSON: c_int = 1;
+/// `HardwareCompatibilityLevel::kAMPERE_PLUS`.
+pub const HARDWARE_AMPERE_PLUS: c_int = 1;
 /// `MemoryPoolType::kWORKSPACE`.
 pub const MEMORY_POOL_WORKSPACE: c_int = 0;
 /// `TensorIOMode::kINPUT`.

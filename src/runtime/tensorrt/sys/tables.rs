@@ -93,6 +93,8 @@ pub struct BuilderConfigSlots {
     pub set_memory_pool_limit: Slot,
     /// Place of `setBuilderOptimizationLevel`.
     pub set_builder_optimization_level: Slot,
+    /// Place of `setHardwareCompatibilityLevel`.
+    pub set_hardware_compatibility_level: Slot,
 }
 
 /// Places in `VOptimizationProfile`.
@@ -257,6 +259,10 @@ pub struct BuilderFlagSlots {
     pub prefer_precision_constraints: Slot,
     /// Place of `kERROR_ON_TIMING_CACHE_MISS`.
     pub error_on_timing_cache_miss: Slot,
+    /// Place of `kVERSION_COMPATIBLE`.
+    pub version_compatible: Slot,
+    /// Place of `kEXCLUDE_LEAN_RUNTIME`.
+    pub exclude_lean_runtime: Slot,
 }
 
 /// Places in `NetworkDefinitionCreationFlag`.
@@ -353,6 +359,7 @@ pub static FAMILY_8: Slots = Slots {
         get_timing_cache: Slot::at("getTimingCache", 46),
         set_memory_pool_limit: Slot::at("setMemoryPoolLimit", 47),
         set_builder_optimization_level: Slot::since("setBuilderOptimizationLevel", 51, 8, 6),
+        set_hardware_compatibility_level: Slot::since("setHardwareCompatibilityLevel", 53, 8, 6),
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
@@ -429,6 +436,8 @@ pub static FAMILY_8: Slots = Slots {
         tf32: Slot::at("kTF32", 7),
         prefer_precision_constraints: Slot::at("kPREFER_PRECISION_CONSTRAINTS", 11),
         error_on_timing_cache_miss: Slot::absent("kERROR_ON_TIMING_CACHE_MISS"),
+        version_compatible: Slot::since("kVERSION_COMPATIBLE", 15, 8, 6),
+        exclude_lean_runtime: Slot::since("kEXCLUDE_LEAN_RUNTIME", 16, 8, 6),
     },
     network_definition_creation_flag: NetworkDefinitionCreationFlagSlots {
         explicit_batch: Slot::at("kEXPLICIT_BATCH", 0),
@@ -480,6 +489,7 @@ pub static FAMILY_10: Slots = Slots {
         get_timing_cache: Slot::at("getTimingCache", 42),
         set_memory_pool_limit: Slot::at("setMemoryPoolLimit", 43),
         set_builder_optimization_level: Slot::at("setBuilderOptimizationLevel", 47),
+        set_hardware_compatibility_level: Slot::at("setHardwareCompatibilityLevel", 49),
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
@@ -556,6 +566,8 @@ pub static FAMILY_10: Slots = Slots {
         tf32: Slot::at("kTF32", 6),
         prefer_precision_constraints: Slot::at("kPREFER_PRECISION_CONSTRAINTS", 10),
         error_on_timing_cache_miss: Slot::at("kERROR_ON_TIMING_CACHE_MISS", 16),
+        version_compatible: Slot::at("kVERSION_COMPATIBLE", 13),
+        exclude_lean_runtime: Slot::at("kEXCLUDE_LEAN_RUNTIME", 14),
     },
     network_definition_creation_flag: NetworkDefinitionCreationFlagSlots {
         explicit_batch: Slot::at("kEXPLICIT_BATCH", 0),
@@ -607,6 +619,7 @@ pub static FAMILY_11: Slots = Slots {
         get_timing_cache: Slot::at("getTimingCache", 31),
         set_memory_pool_limit: Slot::at("setMemoryPoolLimit", 32),
         set_builder_optimization_level: Slot::at("setBuilderOptimizationLevel", 36),
+        set_hardware_compatibility_level: Slot::at("setHardwareCompatibilityLevel", 38),
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
@@ -683,6 +696,8 @@ pub static FAMILY_11: Slots = Slots {
         tf32: Slot::at("kTF32", 6),
         prefer_precision_constraints: Slot::absent("kPREFER_PRECISION_CONSTRAINTS"),
         error_on_timing_cache_miss: Slot::at("kERROR_ON_TIMING_CACHE_MISS", 15),
+        version_compatible: Slot::at("kVERSION_COMPATIBLE", 12),
+        exclude_lean_runtime: Slot::at("kEXCLUDE_LEAN_RUNTIME", 13),
     },
     network_definition_creation_flag: NetworkDefinitionCreationFlagSlots {
         explicit_batch: Slot::absent("kEXPLICIT_BATCH"),
@@ -734,6 +749,7 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         get_timing_cache: Slot::at("getTimingCache", 31),
         set_memory_pool_limit: Slot::at("setMemoryPoolLimit", 32),
         set_builder_optimization_level: Slot::at("setBuilderOptimizationLevel", 36),
+        set_hardware_compatibility_level: Slot::at("setHardwareCompatibilityLevel", 38),
     },
     optimization_profile: OptimizationProfileSlots {
         set_dimensions: Slot::at("setDimensions", 2),
@@ -810,6 +826,8 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         tf32: Slot::at("kTF32", 6),
         prefer_precision_constraints: Slot::at("kPREFER_PRECISION_CONSTRAINTS", 10),
         error_on_timing_cache_miss: Slot::at("kERROR_ON_TIMING_CACHE_MISS", 16),
+        version_compatible: Slot::at("kVERSION_COMPATIBLE", 13),
+        exclude_lean_runtime: Slot::at("kEXCLUDE_LEAN_RUNTIME", 14),
     },
     network_definition_creation_flag: NetworkDefinitionCreationFlagSlots {
         explicit_batch: Slot::at("kEXPLICIT_BATCH", 0),
