@@ -125,6 +125,10 @@ fn write_text(
             for (what, obstacle) in [("builds", &found.build_obstacle), ("runs", &found.run_obstacle)] {
                 if let Some(obstacle) = obstacle {
                     writeln!(stream, "      {what} nothing here: {}", obstacle.reason)?;
+                    // What keeps a library from running is the machine's, and told with the device.
+                    if what == "builds" && found.run_obstacle.is_none() {
+                        write_obstacle(stream, obstacle)?;
+                    }
                 }
             }
         }
