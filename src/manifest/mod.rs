@@ -368,7 +368,7 @@ pub struct EngineOptions {
     pub tactic_sources: Option<Vec<String>>,
     /// Timing cache.
     pub timing_cache: TimingCacheMode,
-    /// Whether lean runtimes of later releases of the same major version run it (8.6 and later).
+    /// Whether it is version-compatible, with no lean runtime inside (8.6 and later).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub version_compatible: bool,
     /// GPUs that it runs on beside the kind that it is built on.

@@ -68,6 +68,12 @@ const KNOWN: &[Known] = &[
         hint: "build the engine again with this version",
     },
     Known {
+        texts: &["validatecaskklib"],
+        kind: ErrorKind::Invalid,
+        message: "the builder resource beside this TensorRT is not its own: that of another version, or changed",
+        hint: "unpack the whole package of this version into a folder of its own",
+    },
+    Known {
         texts: &["out of memory"],
         kind: ErrorKind::Machine,
         message: "the GPU has not enough free memory",

@@ -2,7 +2,7 @@
 //!
 //! From 8.6 on a file begins with `ftrt`, a zero, and at byte 24 the four numbers of the release that built it (`trtexec
 //! --getPlanVersionOnly` reads the same). Files of TensorRT for RTX begin with `vtrt` and are laid out alike; both have their own
-//! length at byte 16. Older files begin with `ptrt` and the number of their layout, which names no release.
+//! length at byte 16. Those of 8.5 begin with `ptrt` and name no release; their length is that behind these 24 bytes.
 
 use std::path::Path;
 
@@ -38,9 +38,8 @@ impl PlanHeader {
         match (bytes.get(..4)?, word(4)?) {
             (b"vtrt", 0) => versioned(true),
             (b"ftrt", 0) => versioned(false),
-            // Behind tag, layout and length.
-            (b"ptrt" | b"ftrt", _) => {
-                Some(Self { is_rtx: false, version: None, bytes: long(8).and_then(|bytes| bytes.checked_add(16)) })
+            (b"ptrt", 0) => {
+                Some(Self { is_rtx: false, version: None, bytes: long(16).and_then(|bytes| bytes.checked_add(24)) })
             }
             _ => None,
         }
@@ -157,9 +156,10 @@ mod tests {
             assert_eq!(error.message, format!("`m.plan` is cut short: {length} of 64 bytes are there"));
         }
         assert!(checked(&whole[..27]).unwrap_err().message.contains("27 of 28 bytes"));
-        let mut old = file(b"ptrt", 232, 0, [0; 4]);
-        old[8..16].copy_from_slice(&1000_u64.to_le_bytes());
-        assert!(checked(&old).unwrap_err().message.contains("64 of 1016 bytes"));
+        let old = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", "lib.so");
+        let checked = |length| check(Path::new("m.plan"), &file(b"ptrt", 0, length, [0; 4]), &old);
+        assert_eq!(checked(40), Ok(()));
+        assert!(checked(41).unwrap_err().message.contains("64 of 65 bytes"));
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let error = check(Path::new("m"), &rtx, &of("tensorrt@10.6.0", "10.6.0")).unwrap_err();
         assert!(error.to_string().contains("it was built by TensorRT for RTX 1.7.1"), "{error}");
         assert_eq!(check(Path::new("m"), &rtx, &of("tensorrt-rtx@1.7.1", "1.7.1.116")), Ok(()));
-        let old = file(b"ptrt", 232, 0, [0; 4]);
+        let old = file(b"ptrt", 0, 40, [0; 4]);
         assert_eq!(check(Path::new("m"), &old, &of("tensorrt@8.5.3", "8.5.3.1")), Ok(()));
         assert!(check(Path::new("m"), &old, &of("tensorrt@8.6.1", "8.6.1")).is_err());
         // What is not known is for its library to refuse.

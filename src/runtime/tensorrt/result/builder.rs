@@ -183,8 +183,8 @@ impl Config {
         self.flag(slot, true).map(|()| true)
     }
 
-    /// Makes the engine one that lean runtimes of later releases of the same major version run (8.6 and later). No copy of this
-    /// release's lean runtime goes into it: it holds no code for the host.
+    /// Makes the engine version-compatible (8.6 and later): other releases run it by the lean runtime of this one. No copy of that
+    /// goes into it: it holds no code for the host.
     pub fn version_compatible(&self) -> Result<()> {
         let flags = &self.object.library().slots().builder_flag;
         self.flag(flags.version_compatible, true)?;
