@@ -160,6 +160,10 @@ mod tests {
         "1: [stdArchiveReader.cpp::StdArchiveReader::32] Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match)",
         ErrorKind::Invalid
     )]
+    #[case(
+        "[builder.cpp::createCaskKernelLibraryImpl::162] Error Code 2: Internal Error (Assertion validateCaskKLibSize(buffer.size) failed. )",
+        ErrorKind::Invalid
+    )]
     #[case("2: [defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)", ErrorKind::Machine)]
     #[case("10: Could not find any implementation for node Conv_0.", ErrorKind::Failed)]
     fn known_lines_have_words_of_their_own(#[case] line: &str, #[case] kind: ErrorKind) {
