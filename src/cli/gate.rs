@@ -37,7 +37,7 @@ pub struct GateArguments {
     /// Fail with exit code 3 where no baseline is stored for this machine
     #[arg(long, requires = "bench")]
     require_baseline: bool,
-    /// Real labelled data: accuracy is gated too (CIFAR-10 records, npz, CSV, or pictures in a folder a class)
+    /// Real labelled data: accuracy is gated too (CIFAR-10 records, npz, CSV, or pictures in a folder a class; of `[[input]]` an npz or a folder of npy)
     #[arg(long, value_name = "PATH", env = "CIFAR10_DIR")]
     data: Option<PathBuf>,
     /// Write the planned cells as JSON and run nothing

@@ -143,6 +143,8 @@ pub fn run(global: &Global, arguments: &InferArguments) -> Result<u8> {
                 let of_call = start..part.len().min(start + batch as usize);
                 runs.push((vec![fed.samples(of_call.clone())?], vec![answers.samples(of_call)?]));
             }
+        }
+        if writer.is_none() {
             rows.extend(answers.to_samples()?);
         }
         transfers.add(outcome.transfers);

@@ -114,6 +114,22 @@ pub fn read(path: &Path, expected: Option<&Path>, border: &Border) -> Result<Bro
     }
 }
 
+/// The labels of each of `outputs` in `path`, an array `NAME.labels`; `None` where there is none.
+///
+/// # Errors
+/// `Input` where the file holds no arrays by name, or one is damaged.
+pub fn labels(path: &Path, border: &Border, outputs: &[&str]) -> Result<Vec<Option<Tensor>>> {
+    let arrays = match form(path)? {
+        Form::Arrays => arrays(path, border)?,
+        Form::Sets | Form::Polygraphy => {
+            return Err(Error::input(format!("`{}` holds no labels", path.display())).hint(
+                "an npz archive or a folder of npy files: an array an input, and one called `OUTPUT.labels` an output",
+            ));
+        }
+    };
+    outputs.iter().map(|name| arrays.get(&format!("{name}.labels"))).collect()
+}
+
 /// How a path is read.
 enum Form {
     Arrays,

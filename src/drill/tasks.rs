@@ -233,7 +233,13 @@ mod tests {
     use crate::tensor::BatchAxis;
 
     fn gated(name: &str, task: OutputTask) -> GatedOutput {
-        GatedOutput { name: name.to_owned(), task, named: Default::default(), batch_axis: BatchAxis::At(0) }
+        GatedOutput {
+            name: name.to_owned(),
+            task,
+            named: Default::default(),
+            batch_axis: BatchAxis::At(0),
+            accuracy: Default::default(),
+        }
     }
 
     /// Three samples: logits, a map, boxes, and tokens as whole numbers.

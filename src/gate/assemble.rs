@@ -20,6 +20,7 @@ use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
+use crate::gate::proof::Itself;
 use crate::gate::runs::{Again, Outcome, Ran, RawCell};
 use crate::gate::saturated;
 use crate::manifest::Manifest;
@@ -53,6 +54,8 @@ impl Reference {
 pub(crate) struct Context<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) ladder: &'a Ladder,
+    /// The model itself, whose own precisions are asked where a cell's do not prove what was asked.
+    pub(crate) itself: &'a Itself<'a>,
     pub(crate) artifacts: &'a Artifacts,
     pub(crate) reference: &'a Reference,
     /// The reference's leads on ordinary inputs, or why there are none.
@@ -239,10 +242,7 @@ fn judge_cell(
     };
     let of_cell = |tally| accuracy::of_cell(tally, context.labelled, context.manifest, row.accuracy_drop_points);
     let accuracy = ran.accuracy.as_ref().map(of_cell);
-    let proof = ran
-        .layers
-        .as_ref()
-        .map(|layers| super::proof::prove(&context.manifest.model.source, id.precision, layers, row.precision_share));
+    let proof = ran.layers.as_ref().map(|layers| context.itself.prove(id.precision, layers, row.precision_share));
     let mut broken = Vec::new();
     if ran.layers.is_none() {
         broken.push((Check::PrecisionProof, Error::failed("the runtime does not list its layers")));

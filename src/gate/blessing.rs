@@ -51,12 +51,7 @@ impl GoldenBlessing {
     pub fn plan(workspace: &Workspace, reason: &str, data: Option<&Path>) -> Result<Self> {
         let manifest = &workspace.manifest;
         if let Some(interface) = &manifest.interface {
-            if data.is_some() || manifest.data.is_some() {
-                return Err(
-                    Error::usage("models of several inputs are not held to labels yet").hint("leave out `--data`")
-                );
-            }
-            return super::kept::blessing(workspace, interface, reason);
+            return super::kept::blessing(workspace, interface, reason, data);
         }
         // Wrong data is refused before anything runs.
         let data = data.map(Path::to_owned).or_else(|| manifest.data.clone());

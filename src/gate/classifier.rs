@@ -6,6 +6,7 @@ use super::accuracy::{Kept, Labelled, unmet as unmet_accuracy};
 use super::assemble::{Context, Reference};
 use super::kit::Kit;
 use super::natural::Natural;
+use super::proof::Itself;
 use super::runs::Runs;
 use super::runs::classifier::Samples;
 use super::samples::LabelledData;
@@ -88,9 +89,11 @@ impl Classifier {
         reference::refuse_one_batch(workspace, &runs.cells)?;
         let kept = self.kept_accuracy(manifest)?;
         let labelled = Labelled::find(&runs.cells, manifest, kept.as_ref());
+        let itself = Itself::of(&manifest.model.source);
         let context = Context {
             manifest,
             ladder,
+            itself: &itself,
             artifacts: &kit.artifacts,
             reference: &self.standing.reference,
             natural: &self.leads,

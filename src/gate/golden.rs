@@ -113,7 +113,7 @@ fn ask(workspace: &Workspace, mut reference: OpenCell, probes: &ProbeSet) -> Res
 pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     let manifest = &workspace.manifest;
     if let Some(interface) = &manifest.interface {
-        return Ok(crate::gate::kept::blessing(workspace, interface, reason)?.golden);
+        return Ok(crate::gate::kept::blessing(workspace, interface, reason, None)?.golden);
     }
     let probe_set = workspace.probes()?;
     let (outputs, version) = ask(workspace, open_unexamined(workspace)?, &probe_set)?;

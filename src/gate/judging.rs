@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::assemble::{blank, built, is_of_reference, stop, tell_run};
 use super::engine::shape_trials::{self, ShapeTrials};
 use super::execute::stopped_at;
-use super::proof::prove;
+use super::labelled::{self, Scores};
+use super::proof::Itself;
 use super::runs::interface::read;
 use super::runs::shelf::Held;
 use super::runs::{Again, Outcome, Ran, RawCell, Runs};
@@ -19,8 +20,8 @@ use crate::check::values::{ValueLimits, compare, exchanged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::figure::figure;
 use crate::findings::{CellReport, CheckResult, OutputFinding};
+use crate::manifest::Manifest;
 use crate::manifest::interface::{GatedOutput, Interface};
-use crate::manifest::{Manifest, ModelSource};
 use crate::plan::PlannedCell;
 use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::{CellId, Layer, ShapePoint, Stage, Status, Task};
@@ -79,6 +80,11 @@ impl Answered {
         Ok(Self { outputs, again, shapes, layers: ran.layers.clone() })
     }
 
+    /// Everything that is held to the reference.
+    fn all(&mut self) -> impl Iterator<Item = &mut Answers> {
+        self.outputs.iter_mut().chain(&mut self.again).chain(self.shapes.held_to_reference().flatten())
+    }
+
     /// Gives whole numbers the width of the reference's.
     fn widen(&mut self, reference: &[Answers]) {
         for answers in [&mut self.outputs, &mut self.again] {
@@ -99,24 +105,27 @@ pub(super) fn assemble<'a>(
     runs: &'a Runs,
     ladder: &Ladder,
     replay: &str,
-) -> (Vec<CellReport>, References<'a>) {
+) -> (Vec<CellReport>, References<'a>, Vec<CheckResult>) {
     let mut by_shape: BTreeMap<Option<&ShapePoint>, Vec<usize>> = BTreeMap::new();
     for (place, cell) in runs.cells.iter().enumerate() {
         by_shape.entry(cell.planned.id.shape.as_ref()).or_default().push(place);
     }
     let mut reports: BTreeMap<usize, CellReport> = BTreeMap::new();
-    let mut references = References::new();
+    let itself = Itself::of(&manifest.model.source);
+    let (mut references, mut rules) = (References::new(), Vec::new());
     for (shape, places) in by_shape {
         let cells = || places.iter().filter_map(|&place| Some((place, runs.cells.get(place)?)));
         let ran = reference(manifest, several, shape, cells().map(|(_, cell)| cell));
         references.extend(ran.as_ref().ok().map(|ran| (shape.cloned(), &ran.outputs)));
+        let scores = ran.as_ref().ok().and_then(|ran| scores(several, ran));
+        rules.extend(scores.iter().flat_map(|scores| labelled::rules(manifest, several.interface, scores)));
         let reference = ran.and_then(|ran| Answered::of(ran, several.interface)).map(|answered| answered.outputs);
         let reference = reference
             .map_err(|error| Error { kind: ErrorKind::Invalid, ..error.context("the reference did not answer") });
-        let by = By { manifest, several, reference, ladder };
+        let by = By { manifest, several, reference, scores, ladder, itself: &itself };
         reports.extend(cells().map(|(place, cell)| (place, by.judged(cell, replay))));
     }
-    (reports.into_values().collect(), references)
+    (reports.into_values().collect(), references, rules)
 }
 
 /// The reference at `shape`: that of its largest batch which ran.
@@ -145,7 +154,19 @@ struct By<'a> {
     manifest: &'a Manifest,
     several: &'a Several<'a>,
     reference: Result<Vec<Answers>>,
+    /// What its answers to labelled samples are worth.
+    scores: Option<Scores>,
     ladder: &'a Ladder,
+    itself: &'a Itself<'a>,
+}
+
+/// What a cell's answers to labelled samples are worth; `None` where it was not asked.
+fn scores(several: &Several<'_>, ran: &Ran) -> Option<Scores> {
+    let (labelled, held) = several.fed.labelled.as_ref().zip(ran.labelled.as_ref())?;
+    Some(match read(several.interface, held) {
+        Ok(answers) => labelled.scores(several.interface, &answers),
+        Err(error) => labelled.unread(&error),
+    })
 }
 
 impl By<'_> {
@@ -194,10 +215,9 @@ impl By<'_> {
         let asked = Asked { interface: self.several.interface, feeds };
         answered.widen(wanted);
         if own::is_own(self.manifest, cell.planned.artifact) {
-            own::in_types_of(&mut answered, wanted);
+            own::in_types_of(answered.all(), wanted);
         }
-        let source = &self.manifest.model.source;
-        let beside = |answers: &[Answers]| checks(&answered, answers, &asked, self.ladder, id, source);
+        let beside = |answers: &[Answers]| checks(&answered, answers, &asked, self.ladder, id, self.itself);
         let found = beside(wanted).and_then(|(mut checks, findings)| {
             let held = match (expected, golden) {
                 (None, _) => None,
@@ -210,7 +230,14 @@ impl By<'_> {
             Ok((checks, findings))
         });
         match found {
-            Ok((checks, findings)) => {
+            Ok((mut checks, mut findings)) => {
+                if let Some(scores) = scores(self.several, ran) {
+                    let points =
+                        self.ladder.row(id.runtime.library, id.precision).map_or(0.0, |row| row.accuracy_drop_points);
+                    let interface = self.several.interface;
+                    let reference = self.scores.as_ref();
+                    checks.extend(labelled::judge(self.manifest, interface, &scores, reference, points, &mut findings));
+                }
                 let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
                 report.error = worst.map(|found| found.error.clone());
                 let failed = checks.iter().find(|check| check.gating && check.status == Status::Fail);
@@ -244,7 +271,7 @@ pub(super) fn checks(
     asked: &Asked<'_>,
     ladder: &Ladder,
     id: &CellId,
-    source: &ModelSource,
+    itself: &Itself<'_>,
 ) -> Result<(Vec<CheckResult>, Vec<OutputFinding>)> {
     let (interface, samples) = (asked.interface, asked.feeds.batch());
     let row = ladder.row(id.runtime.library, id.precision)?;
@@ -293,7 +320,7 @@ pub(super) fn checks(
     checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
     checks.push(match &ran.layers {
-        Some(layers) => prove(source, id.precision, layers, row.precision_share).result(true),
+        Some(layers) => itself.prove(id.precision, layers, row.precision_share).result(true),
         None => CheckResult {
             name: "precision-proof".to_owned(),
             status: Status::Unavailable,

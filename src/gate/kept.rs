@@ -1,13 +1,17 @@
 //! The golden of a model of several inputs: its samples and what the reference answered them, as they were accepted.
 
+use std::path::Path;
+
 use safetensors::Dtype;
 
 use super::blessing::GoldenBlessing;
 use super::brought;
 use super::golden::{path_of, relative, stored};
 use super::judging::{Answered, Asked, checks};
+use super::labelled::{self, Labelled};
 use super::open::OpenCell;
-use super::runs::interface::Fed;
+use super::proof::Itself;
+use super::runs::interface::{Fed, read};
 use super::runs::shelf::{ROOM, Shelf};
 use super::samples::reference_cell;
 use super::values::plans;
@@ -82,17 +86,23 @@ fn fitted(golden: Golden, interface: &Interface, inputs: &[InputPlan]) -> Result
     Ok(Kept { feeds: Feeds::new(samples, shared)?, answers, origin: golden.origin })
 }
 
-/// What accepting the reference's answers now would change.
+/// What accepting the reference's answers now would change; those to labelled `data` (or the manifest's) are held to its limits.
 ///
 /// # Errors
 /// If the reference does not run, or its model is gated at several shapes, of which no golden is kept yet.
-pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &str) -> Result<GoldenBlessing> {
+pub(super) fn blessing(
+    workspace: &Workspace,
+    interface: &Interface,
+    reason: &str,
+    data: Option<&Path>,
+) -> Result<GoldenBlessing> {
     let manifest = &workspace.manifest;
     if interface.points().len() > 1 {
         return Err(Error::unsupported("goldens of models at several shapes are not kept yet")
             .hint("name one size for each of `[shapes]`, or gate without a golden"));
     }
     let signature = workspace.signature()?;
+    let labelled = Labelled::of(manifest, interface, signature, data)?;
     let inputs = plans(interface, signature, None)?;
     let path = path_of(manifest);
     let old = of(workspace, interface, &inputs);
@@ -102,18 +112,23 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
         _ => (made, expected),
     };
     let cell = reference_cell(manifest);
-    let fed = Fed { workspace, interface, axes: interface.axes(), points: vec![(None, feeds)] };
+    let fed = Fed { workspace, interface, axes: interface.axes(), points: vec![(None, feeds)], labelled };
     let shelf = Shelf::new(workspace.store.root().to_owned(), ROOM);
     let answered = OpenCell::open(workspace, &cell).and_then(|mut open| {
         let ran = open.ask(workspace, &fed, &shelf)?;
-        Ok((Answered::of(&ran, interface)?, open.version().to_owned()))
+        let scores = match (&fed.labelled, &ran.labelled) {
+            (Some(labelled), Some(held)) => labelled.scores(interface, &read(interface, held)?),
+            _ => Vec::new(),
+        };
+        Ok((Answered::of(&ran, interface)?, open.version().to_owned(), labelled::rules(manifest, interface, &scores)))
     });
-    let (ran, version) = answered.map_err(|error| error.context("the reference did not answer"))?;
+    let (ran, version, rules) = answered.map_err(|error| error.context("the reference did not answer"))?;
     let [(_, feeds)] = fed.points.as_slice() else { return Err(Error::input("there is nothing to feed")) };
     let asked = Asked { interface, feeds };
     let ladder = Ladder::built_in()?;
+    let itself = Itself::of(&manifest.model.source);
     let failing = |reference: &[Answers]| -> Result<Vec<String>> {
-        let (checks, _) = checks(&ran, reference, &asked, &ladder, &cell, &manifest.model.source)?;
+        let (checks, _) = checks(&ran, reference, &asked, &ladder, &cell, &itself)?;
         let failing = checks.into_iter().filter(|check| check.gating && check.status == Status::Fail);
         Ok(failing.map(|check| check.detail).collect())
     };
@@ -121,11 +136,18 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     let mut doubts = failing(&ran.outputs)?;
     let count = feeds.batch();
     if let Some(expected) = &expected {
-        let (_, findings) = checks(&ran, &expected.answers, &asked, &ladder, &cell, &manifest.model.source)?;
+        let (_, findings) = checks(&ran, &expected.answers, &asked, &ladder, &cell, &itself)?;
         let held = brought::held(&findings, expected);
         doubts.extend((held.status != Status::Pass).then_some(held.detail));
     }
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = rules.iter().map(|rule| format!("accuracy: {}", rule.detail)).collect();
+    let fails = rules.iter().any(|rule| rule.status == Status::Fail);
+    doubts.extend(rules.into_iter().filter(|rule| rule.status != Status::Pass).map(|rule| rule.detail));
+    if manifest.wants_accuracy() && fed.labelled.is_none() {
+        doubts.push(
+            "the manifest wants accuracy judged, and no labelled data was given: name some with `--data`".to_owned(),
+        );
+    }
     let (mut first, mut changes, mut moved) = (false, true, false);
     match &old {
         Ok(None) => {
@@ -164,7 +186,7 @@ pub(super) fn blessing(workspace: &Workspace, interface: &Interface, reason: &st
     };
     let golden = Golden { origin, outputs: outputs(&ran.outputs, interface)?, probes: probes(feeds)?, accuracy: None };
     golden.check()?;
-    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: false, first })
+    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails, first })
 }
 
 fn outputs(answers: &[Answers], interface: &Interface) -> Result<Vec<Output>> {

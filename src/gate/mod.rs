@@ -17,6 +17,7 @@
 //! | `orphans`   | goldens that no manifest names                                           |
 //! | `standing`  | how the reference stands to the golden                                   |
 //! | `accuracy`  | labelled data: the reference's answers and the cells', also in a blessing |
+//! | `labelled`  | the same of a model of several inputs, an output at a time by its task     |
 //! | `assemble`  | judges what came out                                                     |
 //! | `reference` | opens the reference, and finds what is wrong with it                       |
 //! | `stopped`   | the report of a run that judged nothing                                  |
@@ -60,6 +61,7 @@ pub mod inspect;
 mod judging;
 mod kept;
 mod kit;
+mod labelled;
 mod limits;
 pub mod machine;
 pub mod natural;
@@ -238,7 +240,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Subject::Classifier(classifier) => classifier.check(workspace, &kit, &mut runs, &ladder, &options.replay)?,
         Subject::Several(several) => several.check(manifest, &runs, &ladder, &options.replay),
     };
-    let Found { mut cells, expected, notes, accuracy, images } = found;
+    let Found { mut cells, expected, notes, accuracy, images, rules } = found;
     same::hold(workspace, &mut cells);
     cells.truncate(asked);
     let bench = match &options.timing {
@@ -247,7 +249,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let mut cross = match &kit.subject {
         Subject::Classifier(_) => cross::check(&cells),
-        Subject::Several(_) => Vec::new(),
+        Subject::Several(_) => rules,
     };
     let own = own::told(workspace, &plan);
     let answers = versions::keep(manifest, &kit.subject, &runs, &mut cells)?;
@@ -308,6 +310,8 @@ struct Found<'a> {
     accuracy: Option<AccuracyReport>,
     /// Samples that findings are drawn on.
     images: BTreeMap<usize, ProbeImage>,
+    /// Rules of the labelled data of a model of several inputs.
+    rules: Vec<CheckResult>,
 }
 
 /// What a report says beside its cells.

@@ -1,7 +1,6 @@
 //! Files of the project's own in place of what would be converted: what they have to take and answer, and how they are judged.
 
 use super::border::{self, Declared};
-use super::judging::Answered;
 use super::shipped;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
@@ -76,8 +75,8 @@ pub(super) fn unheld() -> ScaleProof {
 
 /// Floats that a file of the project's own answers in another float type, as the reference has them: half precision widens exactly.
 /// What trtgate converts keeps the model's types, and is held to them.
-pub(super) fn in_types_of(ran: &mut Answered, reference: &[Answers]) {
-    for answers in ran.outputs.iter_mut().chain(&mut ran.again) {
+pub(super) fn in_types_of<'a>(ran: impl IntoIterator<Item = &'a mut Answers>, reference: &[Answers]) {
+    for answers in ran {
         let wanted = reference.iter().find(|wanted| wanted.name() == answers.name()).and_then(Answers::element_type);
         let Some(wanted) = wanted else { continue };
         let widen = |tensor: &mut Tensor| {

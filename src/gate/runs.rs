@@ -76,6 +76,8 @@ pub(crate) struct Ran {
     pub(crate) exact: Option<Held>,
     /// Answers to labelled samples; taken at the largest batch of each file.
     pub(crate) accuracy: Option<Tally>,
+    /// Answers to labelled samples of a model of several inputs; taken at the largest batch only.
+    pub(crate) labelled: Option<Held>,
     /// Answers to the first natural samples; taken at the largest batch only.
     pub(crate) fresh: Result<Option<Vec<usize>>>,
 }

@@ -11,6 +11,7 @@ use super::brought::{self, Expected};
 use super::engine::shape_trials::name_between;
 use super::judging::{self, named_limits};
 use super::kept::{self, Kept};
+use super::labelled::Labelled;
 use super::open::planned;
 use super::runs::Runs;
 use super::runs::interface::Fed;
@@ -62,12 +63,10 @@ impl<'a> Several<'a> {
         plan: &[PlannedCell],
         options: &RunOptions,
     ) -> Result<(Self, Vec<PlannedCell>)> {
-        if options.data.is_some() {
-            return Err(Error::usage("models of several inputs are not held to labels yet").hint("leave out `--data`"));
-        }
         let manifest = &workspace.manifest;
         let signature = workspace.signature()?;
         check_outputs(interface, signature)?;
+        let labelled = Labelled::of(manifest, interface, signature, options.data.as_deref())?;
         let points = interface.points();
         let brought = brought::of(manifest, interface, signature, &points)?;
         let (mut expected, mut unmet) = (brought.expected, Vec::new());
@@ -105,13 +104,13 @@ impl<'a> Several<'a> {
             let place = &expected.place;
             format!("the reference is held to the answers that its authors expect (`{place}`), as to a golden")
         }));
-        let fed = Fed { workspace, interface, axes: interface.axes(), points };
+        let fed = Fed { workspace, interface, axes: interface.axes(), points, labelled };
         Ok((Self { interface, fed, golden, expected, misfit, missing, notes, of_samples, unmet }, beside))
     }
 
     /// Judges what the cells answered.
     pub(super) fn check<'b>(&'b self, manifest: &Manifest, runs: &'b Runs, ladder: &Ladder, replay: &str) -> Found<'b> {
-        let (mut cells, reference) = judging::assemble(manifest, self, runs, ladder, replay);
+        let (mut cells, reference, rules) = judging::assemble(manifest, self, runs, ladder, replay);
         name_between(&mut cells, self.interface);
         // Samples of other shapes have no place in the same pictures.
         let images = match self.fed.points.first() {
@@ -121,7 +120,7 @@ impl<'a> Several<'a> {
             _ => BTreeMap::new(),
         };
         let expected = timing::Expected::Tasks(Tasks { interface: self.interface, fed: &self.fed, reference });
-        Found { cells, expected: Some(expected), images, ..Found::default() }
+        Found { cells, expected: Some(expected), images, rules, ..Found::default() }
     }
 
     /// What the report says beside its cells.
@@ -149,8 +148,13 @@ impl<'a> Several<'a> {
         } else {
             unmet.extend(self.misfit);
         }
-        if manifest.wants_accuracy() {
-            unmet.push("accuracy is required, and models of several inputs are not held to labels yet".to_owned());
+        if manifest.wants_accuracy() && self.fed.labelled.is_none() {
+            let wanted = if manifest.require.accuracy {
+                "`[require] accuracy` is set"
+            } else {
+                "the manifest names limits of accuracy"
+            };
+            unmet.push(format!("{wanted}, and no labelled data was given; name some with `--data`"));
         }
         Conclusion {
             model: ModelReport {

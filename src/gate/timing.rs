@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::findings::{CellReport, Machine};
 use crate::gate::open::OpenCell;
+use crate::gate::proof::Itself;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
@@ -152,7 +153,7 @@ impl<'a> WorkspaceMeasurer<'a> {
         if row.gates(Check::PrecisionProof) {
             let layers = open.layers()?.unwrap_or_default();
             let source = &self.workspace.manifest.model.source;
-            let proof = super::proof::prove(source, cell.precision, &layers, row.precision_share).result(true);
+            let proof = Itself::of(source).prove(cell.precision, &layers, row.precision_share).result(true);
             if proof.status != Status::Pass {
                 return Err(of_it(Error::failed(proof.detail)));
             }

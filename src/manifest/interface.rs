@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::read::Source;
 use super::shapes::{OpenSize, SampleSize, ShapeProfile};
 use super::tasks::{Named, OutputTask, RawTask};
-use super::{Input, Layout, Output, OutputKind};
+use super::{AccuracyLimits, Input, Layout, Output, OutputKind};
 use crate::error::Result;
 use crate::tensor::{BatchAxes, BatchAxis};
 
@@ -139,6 +139,8 @@ pub struct GatedOutput {
     pub named: Named,
     /// The dimension along which its samples lie.
     pub batch_axis: BatchAxis,
+    /// Limits of its figure by labels, in place of those of `[accuracy]`.
+    pub accuracy: AccuracyLimits,
 }
 
 #[derive(Deserialize)]
@@ -346,7 +348,11 @@ fn read(
             return Err(source.error(raw.name.span(), format!("output `{name}` is gated twice")));
         }
         let (task, named) = raw.read(source)?;
-        gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name, task, named });
+        let accuracy = super::read::accuracy(source, &raw.accuracy)?;
+        if let Some(limit) = raw.accuracy.first().filter(|_| !task.task().is_labelled()) {
+            return Err(source.error(limit, format!("labels say nothing of the task `{}`", task.task())));
+        }
+        gated.push(GatedOutput { batch_axis: axis_of(raw.batch_axis.as_ref()), name, task, named, accuracy });
     }
     Ok(Interface { inputs: fed, outputs: gated, shapes: Vec::new(), profiles: Vec::new() })
 }

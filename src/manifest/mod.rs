@@ -104,8 +104,18 @@ impl Manifest {
     }
 
     /// Whether labelled data has to have been judged: limits that were named and not looked at are no pass.
-    pub const fn wants_accuracy(&self) -> bool {
-        self.require.accuracy || self.accuracy.floor.is_some() || self.accuracy.drop.is_some()
+    pub fn wants_accuracy(&self) -> bool {
+        let outputs = self.interface.iter().flat_map(|interface| &interface.outputs);
+        let mut limits = outputs.map(|output| output.accuracy).chain([self.accuracy]);
+        self.require.accuracy || limits.any(|limits| limits != AccuracyLimits::default())
+    }
+
+    /// The limits of an output's figure by labels: its own, else those of `[accuracy]`.
+    pub fn accuracy_of(&self, output: &interface::GatedOutput) -> AccuracyLimits {
+        AccuracyLimits {
+            floor: output.accuracy.floor.or(self.accuracy.floor),
+            drop: output.accuracy.drop.or(self.accuracy.drop),
+        }
     }
 }
 

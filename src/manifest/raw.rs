@@ -144,6 +144,13 @@ pub(super) struct RawAccuracy {
     pub(super) drop: Option<Spanned<f64>>,
 }
 
+impl RawAccuracy {
+    /// Where the first limit stands that is named.
+    pub(super) fn first(&self) -> Option<std::ops::Range<usize>> {
+        self.floor.as_ref().or(self.drop.as_ref()).map(Spanned::span)
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct RawRequire {

@@ -256,7 +256,7 @@ where
     })
 }
 
-fn accuracy(source: &Source<'_>, raw: &RawAccuracy) -> Result<AccuracyLimits> {
+pub(super) fn accuracy(source: &Source<'_>, raw: &RawAccuracy) -> Result<AccuracyLimits> {
     let share = |given: &Option<Spanned<f64>>, what: &str, sound: fn(f64) -> bool| match given {
         Some(given) if !sound(*given.get_ref()) => Err(source.error(given.span(), what)),
         given => Ok(given.as_ref().map(|given| *given.get_ref())),

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::OutputKind;
 use super::interface::RawBatchAxis;
+use super::raw::RawAccuracy;
 use super::read::Source;
 use crate::error::{Error, Result};
 use crate::vocabulary::{Precision, Task};
@@ -157,6 +158,8 @@ pub(super) struct RawTask {
     nms: Option<Spanned<f64>>,
     blank: Option<Spanned<i64>>,
     end: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) accuracy: RawAccuracy,
     #[serde(default)]
     tolerance: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<f64>>>,
 }

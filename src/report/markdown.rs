@@ -242,7 +242,7 @@ fn accuracy(page: &mut Page, report: &Report) {
     let reference = reference.map(|rule| format!("- {} {}\n", sign(rule.status), outside(&rule.detail)));
     let cells = layout::accuracies(report);
     let cells = cells.iter().map(|cell| format!("- {}: {}\n", code(&cell.about), outside(cell.text)));
-    let rows: Vec<String> = reference.into_iter().chain(cells).collect();
+    let rows: Vec<String> = reference.chain(cells).collect();
     if !rows.is_empty() {
         page.push_rows("\n### Accuracy on labelled data\n\n", &rows, "\n", "accuracy");
     }

@@ -28,6 +28,16 @@ pub enum Task {
 names!(Task, "task", Values => "values", Classification => "classification", Scores => "scores",
     Embedding => "embedding", Map => "map", Boxes => "boxes", Tokens => "tokens");
 
+impl Task {
+    /// Whether labels say what its answers are worth.
+    pub const fn is_labelled(self) -> bool {
+        match self {
+            Self::Classification | Self::Scores | Self::Map | Self::Boxes | Self::Tokens => true,
+            Self::Values | Self::Embedding => false,
+        }
+    }
+}
+
 /// A limit of a task: its name in `tolerances.toml` and in a manifest, and the range that it may lie in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {

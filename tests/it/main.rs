@@ -50,6 +50,7 @@ mod identity;
 mod init;
 /// What may import what.
 mod kept;
+mod labelled;
 mod layers;
 /// What is said of models that are broken, of machines that lack something, and how to run a cell again.
 mod messages;

@@ -59,6 +59,22 @@ fn files_of_ones_own_are_gated_as_they_ship() {
     assert_eq!(litert, [Status::Unsupported, Status::Pass], "{}", run.shown());
 }
 
+/// Halves at the border are the reference's floats under the clock, too.
+#[test]
+fn a_file_that_answers_in_halves_is_measured() {
+    let context = context();
+    let manifest = MANIFEST
+        .replace("int8 = \"int8.onnx\"\ntflite-int8 = \"batch_4_int8.tflite\"\n", "")
+        .replace("\"fp32\", \"fp16\", \"int8\"", "\"fp32\", \"fp16\"")
+        .replace("litert = [\"int8\"]\n", "");
+    std::fs::write(context.path("gate.toml"), manifest).unwrap();
+    let timed = ["--batch", "4", "--duration", "0.2", "--repetitions", "2", "--json", "report.json"];
+    let run = context.run(&[&["gate", "--bench"][..], &timed].concat());
+    let measured = crate::context::report(&context.path("report.json"));
+    let half = measured.cells.iter().find(|cell| cell.precision == Precision::Fp16).unwrap();
+    assert!(half.status == Status::Pass && half.timing.is_some(), "{}", run.shown());
+}
+
 #[test]
 fn a_file_that_is_not_what_it_stands_for_fails() {
     let context = context();

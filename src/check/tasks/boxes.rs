@@ -6,6 +6,7 @@
 //! tie and the other side chose the other. Any other is a fault.
 
 mod matching;
+pub(super) mod precision;
 mod read;
 
 use super::{Found, Given};

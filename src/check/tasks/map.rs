@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labelled::largest;
 use super::rows::{Change, Rows, alone, along, judge};
 use super::{Found, Given, broken, distance, shown};
 use crate::check::agreement::answer;
@@ -142,6 +143,19 @@ pub(super) fn compare(given: &Given<'_>, map: &MapTask) -> Result<Found> {
 /// Whether the output has one score a place.
 fn single(map: &MapTask, reference: &Tensor) -> bool {
     reference.shape.get(map.axis) == Some(&1)
+}
+
+/// The class of every place on one side: the largest score's, 1 or 0 where there is one score a place, or as it stands.
+pub(super) fn classes(map: &MapTask, tensor: &Tensor) -> Result<Vec<i64>> {
+    if !tensor.element_type().is_float() {
+        return Ok(tensor.values.to_f64().into_iter().map(|value| value as i64).collect());
+    }
+    if single(map, tensor) {
+        // The first of the two classes is that it is so.
+        let rows = alone(&tensor.floats(), map.kind);
+        return Ok(rows.chunks_exact(2).map(|row| i64::from(answer(row) == 0)).collect());
+    }
+    largest(tensor, map.axis)
 }
 
 /// The places of both sides as rows.

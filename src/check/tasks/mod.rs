@@ -8,6 +8,7 @@
 //! | `map`            | the class of each place, the overlap of each class, the noise of the scores    |
 //! | `boxes`          | the same set of boxes, in any order, classes and scores with them              |
 //! | `tokens`         | the same sequences; of scores a step, the leads too                            |
+//! | `labelled`       | what answers are worth by labels, a figure a task                             |
 //!
 //! An answer that changed where the reference was not sure of it (near a tie, near a threshold) is *borderline*, counted and no
 //! fault by itself; one that it was sure of is *confident*. Where the reference itself answers every sample alike, nothing was
@@ -16,6 +17,7 @@
 mod boxes;
 mod classification;
 mod embedding;
+pub mod labelled;
 mod limits;
 mod map;
 mod rows;

@@ -23,7 +23,13 @@ fn noise(seed: usize) -> f32 {
 }
 
 fn output(task: OutputTask) -> GatedOutput {
-    GatedOutput { name: "y".to_owned(), task, named: Named::new(), batch_axis: BatchAxis::default() }
+    GatedOutput {
+        name: "y".to_owned(),
+        task,
+        named: Named::new(),
+        batch_axis: BatchAxis::default(),
+        accuracy: Default::default(),
+    }
 }
 
 fn limits(task: &OutputTask, precision: Precision) -> TaskLimits {

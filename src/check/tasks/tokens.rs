@@ -3,6 +3,7 @@
 //! Of scores, each step is a classifier's answer, and a step near a tie may change. The sequences that they decode to are
 //! held to each other by the least number of tokens to insert, drop or replace.
 
+use super::labelled::largest;
 use super::rows::{Rows, along, judge};
 use super::{Found, Given, broken, distance, shown, still};
 use crate::check::agreement::answer;
@@ -38,6 +39,21 @@ fn decoded(tokens: &[i64], task: &TokensTask) -> Vec<i64> {
     read.dedup();
     read.retain(|&token| token != blank);
     read
+}
+
+/// What each sample says on one side.
+///
+/// # Errors
+/// `Failed`, where scores have no classes.
+pub(super) fn sequences(task: &TokensTask, tensor: &Tensor) -> Result<Vec<Vec<i64>>> {
+    let tokens = if tensor.element_type().is_float() {
+        largest(tensor, task.axis.unwrap_or_else(|| tensor.shape.len().saturating_sub(1)))?
+    } else {
+        tensor.values.to_f64().into_iter().map(|value| value as i64).collect()
+    };
+    let samples = tensor.batch();
+    let steps = tokens.len().checked_div(samples).unwrap_or(0).max(1);
+    Ok(tokens.chunks(steps).map(|sample| decoded(sample, task)).collect())
 }
 
 impl Sequences {

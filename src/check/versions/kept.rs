@@ -15,6 +15,7 @@ use crate::check::leads::NaturalLeads;
 use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::findings::versions::{AnswerSet, KeptAnswers, KeptOutput};
+use crate::manifest::AccuracyLimits;
 use crate::manifest::interface::GatedOutput;
 use crate::manifest::tasks::OutputTask;
 use crate::tensor::{BatchAxis, Tensor, Values, element_count};
@@ -87,6 +88,7 @@ impl Compared {
             task: self.task.clone(),
             named: named.collect(),
             batch_axis: BatchAxis::default(),
+            accuracy: AccuracyLimits::default(),
         }
     }
 }

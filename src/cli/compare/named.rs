@@ -81,6 +81,7 @@ pub(super) fn compare(reference: &Path, actual: &Path, arguments: &CompareArgume
             task: OutputTask::Values,
             named: std::collections::BTreeMap::new(),
             batch_axis: BatchAxis::default(),
+            accuracy: Default::default(),
         };
         let samples = wanted.samples()?.len();
         let given = Given { output: &output, reference: &one, actual: &other, samples, batch: None, limits: &limits };

@@ -33,9 +33,11 @@ impl Judging {
     }
 
     fn assemble(&self, raw: &[RawCell]) -> (Vec<CellReport>, Option<Tensor>) {
+        let itself = Itself::of(&self.workshop.manifest.model.source);
         let context = Context {
             manifest: &self.workshop.manifest,
             ladder: &self.workshop.ladder,
+            itself: &itself,
             artifacts: &self.workshop.artifacts,
             reference: &self.reference,
             natural: &self.natural,

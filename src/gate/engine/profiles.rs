@@ -4,6 +4,7 @@
 use crate::data::feeds::{self, InputPlan};
 use crate::error::Result;
 use crate::gate::border::{Declared, told};
+use crate::gate::brought;
 use crate::gate::values;
 use crate::gate::workspace::Workspace;
 use crate::manifest::Manifest;
@@ -61,7 +62,7 @@ fn ranges(
     let (least, opt, most) = (plans(0)?, plans(1)?, plans(2)?);
     // What has no batch is run sample by sample.
     let batches = if interface.axes().one_by_one() { [1; 3] } else { profile.batch };
-    let decisive = few_numbers(manifest, interface, &opt)?;
+    let decisive = few_numbers(manifest, interface, signature, &opt)?;
     let one = |((least, opt), most): ((&InputPlan, &InputPlan), &InputPlan)| {
         let spec = signature.inputs.iter().find(|input| input.name == opt.name);
         let fed = interface.inputs.iter().find(|fed| fed.name == opt.name);
@@ -89,7 +90,12 @@ fn batch_axis(fed: &FedInput) -> Option<usize> {
 }
 
 /// The values of inputs that may decide shapes: few whole numbers without a batch. All that are fed are held.
-fn few_numbers(manifest: &Manifest, interface: &Interface, plans: &[InputPlan]) -> Result<Vec<InputRange>> {
+fn few_numbers(
+    manifest: &Manifest,
+    interface: &Interface,
+    signature: &Signature,
+    plans: &[InputPlan],
+) -> Result<Vec<InputRange>> {
     let without_batch = |plan: &&InputPlan| {
         let fed = interface.inputs.iter().find(|fed| fed.name == plan.name);
         fed.is_some_and(|fed| batch_axis(fed).is_none()) && plan.sample.len() <= 1 && !plan.element_type.is_float()
@@ -98,7 +104,11 @@ fn few_numbers(manifest: &Manifest, interface: &Interface, plans: &[InputPlan]) 
         return Ok(Vec::new());
     }
     let one_by_one = interface.axes().one_by_one();
-    let feeds = feeds::make(plans, manifest.probes.seed, if one_by_one { manifest.probes.count } else { 1 })?;
+    let feeds = match &manifest.probes.data {
+        // Those that are brought are what is fed.
+        Some(_) => brought::of_one(manifest, interface, signature, None)?.0,
+        None => feeds::make(plans, manifest.probes.seed, if one_by_one { manifest.probes.count } else { 1 })?,
+    };
     let range = |plan: &InputPlan| {
         let shared = feeds.shared().iter().find(|tensor| tensor.name == plan.name);
         if let Some(shared) = shared {
@@ -191,6 +201,27 @@ mod tests {
         assert_eq!(fixed, [vec![2, 1, 3], vec![5, 1, 3], vec![5, 1, 3]]);
         let without = one("\"none\"", &[None, Some(3)], "[matrix]\nbatches = [1]");
         assert_eq!(without, [vec![2, 3], vec![5, 3], vec![5, 3]]);
+    }
+
+    /// Numbers that are brought are those of the profile, whatever `values` would make.
+    #[test]
+    fn numbers_that_are_brought_are_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("samples.npz");
+        let array = |shape: Vec<usize>, values: Vec<i64>| {
+            let tensor = Tensor::new("", shape, crate::tensor::Values::Int64(values)).unwrap();
+            crate::data::arrays::encode(&tensor).unwrap()
+        };
+        let (sizes, ids) = (array(vec![2], vec![3, 11]), array(vec![2, 4], (0..8).collect()));
+        std::fs::write(&data, crate::data::zip::pack(&[("sizes.npy", &sizes), ("ids.npy", &ids)]).unwrap()).unwrap();
+        let inputs = "[[input]]\nname = \"ids\"\nvalues = { integers = [0, 9] }\n\
+                      [[input]]\nname = \"sizes\"\nshared = true\nvalues = { constant = 7 }";
+        let manifest = manifest(inputs, &format!("[probes]\ndata = \"{}\"", data.display()));
+        let specs =
+            vec![spec("ids", ElementType::Int64, &[None, Some(4)]), spec("sizes", ElementType::Int64, &[Some(2)])];
+        let found = all(&manifest, specs);
+        let values = found[0].iter().find(|range| range.name == "sizes").unwrap().values.clone();
+        assert_eq!(values, Some([vec![3, 11], vec![3, 11], vec![3, 11]]));
     }
 
     /// What is fed sample by sample is held whole.

@@ -41,10 +41,14 @@ pub(in crate::gate) struct ShapeTrials {
 impl ShapeTrials {
     /// Gives whole numbers the width of the reference's.
     pub(in crate::gate) fn widen(&mut self, reference: &[Answers]) {
-        let others = self.profiles.iter_mut().map(|(_, answers)| answers).chain(&mut self.twin);
-        for answers in others.flatten() {
+        for answers in self.held_to_reference() {
             *answers = widened(std::mem::take(answers), reference);
         }
+    }
+
+    /// What is held to the reference: the answers of each profile, and of a static twin.
+    pub(in crate::gate) fn held_to_reference(&mut self) -> impl Iterator<Item = &mut Vec<Answers>> {
+        self.profiles.iter_mut().map(|(_, answers)| answers).chain(&mut self.twin).flatten()
     }
 }
 

@@ -62,6 +62,7 @@ impl Feeding for Samples {
             outputs: shelf.hold(run.outputs)?,
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,
+            labelled: None,
             layers: None,
             again: trials.map(Again::Rows),
             instruction_set: worker.instruction_set().cloned(),

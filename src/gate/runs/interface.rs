@@ -6,6 +6,7 @@ use crate::check::apart::{Answers, other_order};
 use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
 use crate::gate::engine::shape_trials::{self, Between};
+use crate::gate::labelled::Labelled;
 use crate::gate::open::OpenCell;
 use crate::gate::workspace::Workspace;
 use crate::manifest::interface::Interface;
@@ -21,6 +22,8 @@ pub(crate) struct Fed<'a> {
     pub(crate) axes: BatchAxes,
     /// The samples of each point of open shapes; of one of none where there is one shape.
     pub(crate) points: Vec<(Option<ShapePoint>, Feeds)>,
+    /// Labelled samples, which cells of the largest batch answer too.
+    pub(crate) labelled: Option<Labelled>,
 }
 
 impl Fed<'_> {
@@ -73,6 +76,14 @@ impl Feeding for Fed<'_> {
     fn ask(&self, worker: &mut Worker, asked: &Asked<'_>, shelf: &Shelf) -> Result<Ran> {
         let id = &asked.cell.id;
         let run = worker.run_laid_out(self.samples(id)?, id.batch as usize, asked.pad, &self.axes)?;
+        let labelled = match &self.labelled {
+            Some(labelled) if asked.largest => {
+                let ran = worker.run_laid_out(&labelled.feeds, id.batch as usize, asked.pad, &self.axes);
+                let ran = ran.map_err(|error| error.context("the labelled samples were not answered"))?;
+                Some(shelf.hold(ran.outputs)?)
+            }
+            _ => None,
+        };
         let again = self.again(worker, asked, &run.outputs, shelf);
         if worker.is_dead() {
             return Err(again.err().unwrap_or_else(|| Error::failed("the worker has ended")));
@@ -86,6 +97,7 @@ impl Feeding for Fed<'_> {
             instruction_set: worker.instruction_set().cloned(),
             exact: None,
             accuracy: None,
+            labelled,
             fresh: Ok(None),
         })
     }

@@ -12,6 +12,7 @@ use crate::check::tasks::{self, Given};
 use crate::error::{Error, Result};
 use crate::gate::assemble::confident_allowed;
 use crate::gate::judging::limits;
+use crate::gate::own;
 use crate::gate::runs::interface::{Fed, answers, read};
 use crate::gate::runs::shelf::Held;
 use crate::manifest::Manifest;
@@ -135,7 +136,12 @@ impl Tasks<'_> {
         }
         let again: Vec<usize> = (0..samples).map(|sample| sample % have).collect();
         let reference = known.iter().map(|one| one.pick(&again)).collect::<Result<Vec<_>>>()?;
-        let actual = widened(actual, &reference);
+        let mut actual = widened(actual, &reference);
+        // A file of the project's own may answer in another float type, under the clock as before it.
+        let kind = cell.runtime.library.source(cell.precision);
+        if own::is_own(&self.fed.workspace.manifest, kind) {
+            own::in_types_of(&mut actual, &reference);
+        }
         for output in &self.interface.outputs {
             let limits = limits(output, ladder, cell)?;
             let given = Given {

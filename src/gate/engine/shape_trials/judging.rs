@@ -295,6 +295,25 @@ mod tests {
         (checks, findings)
     }
 
+    /// A file of the project's own answers in halves in every profile and as a twin, and is held to the reference's floats.
+    #[test]
+    fn other_floats_are_held_in_the_references_type() {
+        let halves = || {
+            let mut all = answers(&RIGHT);
+            for one in &mut all {
+                if let Answers::Rows(rows) = one {
+                    rows.values = rows.values.to_float(crate::tensor::ElementType::Float16).unwrap();
+                }
+            }
+            all
+        };
+        let mut trials =
+            ShapeTrials { profiles: vec![(1, Ok(halves()))], twin: Some(Ok(halves())), ..ShapeTrials::default() };
+        crate::gate::own::in_types_of(trials.held_to_reference().flatten(), &answers(&RIGHT));
+        let held: Vec<&Vec<Answers>> = trials.held_to_reference().map(|answers| &*answers).collect();
+        assert_eq!(held, [&answers(&RIGHT), &answers(&RIGHT)]);
+    }
+
     fn trial(again: &[f32], fresh: Option<&[f32]>) -> ShapeTrials {
         let after = After {
             shape: "`h=8`".to_owned(),
