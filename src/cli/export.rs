@@ -94,9 +94,11 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
 
 /// What is to be made: everything that the manifest's cells start from, or the kinds asked for.
 fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result<Vec<(ArtifactKind, Option<u32>)>> {
-    if let Some(kind) = only.iter().find(|kind| matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Engine)) {
-        return Err(Error::usage(format!("`{kind}` is not made by `trtgate export`"))
-            .hint("engines are made by `trtgate build`, a SavedModel by the framework that trained it"));
+    let is_source = |kind: ArtifactKind| matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite);
+    if let Some(kind) = only.iter().find(|kind| is_source(**kind) || **kind == ArtifactKind::Engine) {
+        return Err(Error::usage(format!("`{kind}` is not made by `trtgate export`")).hint(
+            "engines are made by `trtgate build`, a SavedModel or a TFLite file in floats by the framework that trained it",
+        ));
     }
     let has_litert = manifest.matrix.iter().any(|row| row.library == Library::Litert);
     let batches = if batches.is_empty() { &manifest.batches } else { batches };
@@ -104,8 +106,8 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
     for &kind in ArtifactKind::ALL {
         let asked = if only.is_empty() { kind.static_batch(1).is_none() || has_litert } else { only.contains(&kind) };
         match kind {
-            ArtifactKind::SavedModel | ArtifactKind::Engine => {}
-            _ if !asked => {}
+            ArtifactKind::Engine => {}
+            _ if is_source(kind) || !asked => {}
             _ => {
                 wanted.extend(batches.iter().map(|&batch| (kind, kind.static_batch(batch))));
                 wanted.dedup();
