@@ -113,6 +113,16 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     take(&mut Source::open(path)?, most)
 }
 
+/// The first `count` bytes of the file at `path`, or as many as it has.
+///
+/// # Errors
+/// Those of [`Source::open`].
+pub fn beginning(path: &Path, count: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Source::open(path)?.take(count).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// As [`read`], of text.
 ///
 /// # Errors

@@ -108,6 +108,16 @@ impl ArtifactKind {
         }
     }
 
+    /// Whether it is the model as it was given, in a form that no converter makes.
+    pub const fn is_given(self) -> bool {
+        matches!(self, Self::SavedModel | Self::Tflite)
+    }
+
+    /// Whether it is a TFLite file.
+    pub const fn is_tflite(self) -> bool {
+        matches!(self, Self::Tflite | Self::TfliteInt8)
+    }
+
     /// Whether it is made of a model whose source is `source`.
     pub const fn comes_of(self, source: Self) -> bool {
         match self {

@@ -23,6 +23,7 @@ pub use spec::{Signature, TensorSpec, element_count, shape_text};
 pub(crate) use values::each;
 pub use values::{Element, Values};
 
+use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 
 /// A named tensor, row-major, its elements in the type that the runtime has.
@@ -45,6 +46,12 @@ impl Tensor {
         self.values.extend(&other.values)?;
         self.shape.iter_mut().take(1).for_each(|rows| *rows += other.batch());
         Ok(())
+    }
+
+    /// Name, type, shape and a digest of the values, one line: equal of tensors that are equal bit by bit, and of no others.
+    pub fn identity(&self) -> String {
+        let values = digest_bytes(&self.values.encode());
+        format!("{:?} {} {:?} {values}", self.name, self.element_type(), self.shape)
     }
 
     /// A tensor; an error if `values` does not fill `shape`.

@@ -186,6 +186,11 @@ impl RuntimeId {
         Self { library, version: library.versioned().then(|| version.into()) }
     }
 
+    /// Its version; empty where it has none.
+    pub fn version_text(&self) -> &str {
+        self.version.as_deref().unwrap_or_default()
+    }
+
     /// Whether this selector (`tensorrt@10`, `onnxruntime`) names `other`: the same library, and each version part
     /// given equal to the other's.
     pub fn selects(&self, other: &Self) -> bool {

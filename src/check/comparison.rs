@@ -259,6 +259,12 @@ pub(crate) fn decides(check: &CheckResult) -> bool {
     check.gating && check.status != Status::Pass
 }
 
+/// Whether `check` stands between the cell and a pass, and nothing else does.
+pub(crate) fn decides_alone(checks: &[CheckResult], check: Check) -> bool {
+    let mut deciding = checks.iter().filter(|found| decides(found));
+    deciding.next().is_some_and(|found| found.name == check.as_str()) && deciding.next().is_none()
+}
+
 /// The status that checks give together.
 pub(crate) fn status(checks: &[CheckResult]) -> Status {
     let deciding = || checks.iter().filter(|check| decides(check));

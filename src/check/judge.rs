@@ -1,7 +1,9 @@
 //! One cell judged: every check made, the status decided by those that gate, the most telling reason first.
 
 use crate::check::accuracy;
-use crate::check::comparison::{Comparison, OF_OUTPUTS, Terms, compare, decides, reason as outputs_reason, status};
+use crate::check::comparison::{
+    Comparison, OF_OUTPUTS, Terms, compare, decides, decides_alone, reason as outputs_reason, status,
+};
 use crate::check::determinism::Determinism;
 use crate::check::diagnose::{diagnose, without_pattern};
 use crate::check::invariance::Invariance;
@@ -168,14 +170,10 @@ pub fn judge(inputs: &Inputs<'_>) -> CellJudgement {
 /// Lets a count on ordinary samples decide where nothing is wrong with the outputs but the loss that the probes' errors come to, and
 /// says so: that loss is an estimate, and where errors are larger near boundaries it says too much.
 fn outweigh(checks: &mut [CheckResult], leads: &LeadFigures, cost: &Cost) -> Option<String> {
-    let loss = Check::Loss.as_str();
-    if checks.iter().any(|check| decides(check) && check.name != loss) {
+    if !decides_alone(checks, Check::Loss) || !cost.outweighs(leads.loss, leads.loss_allowed) {
         return None;
     }
-    let found = checks.iter_mut().find(|check| check.name == loss && decides(check))?;
-    if !cost.outweighs(leads.loss, leads.loss_allowed) {
-        return None;
-    }
+    let found = checks.iter_mut().find(|check| check.name == Check::Loss.as_str())?;
     found.status = Status::Pass;
     found.detail = format!("{}; {}", found.detail, cost.outweighing());
     Some(found.detail.clone())

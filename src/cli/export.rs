@@ -94,8 +94,8 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
 
 /// What is to be made: everything that the manifest's cells start from, or the kinds asked for.
 fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result<Vec<(ArtifactKind, Option<u32>)>> {
-    let is_source = |kind: ArtifactKind| matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite);
-    if let Some(kind) = only.iter().find(|kind| is_source(**kind) || **kind == ArtifactKind::Engine) {
+    let is_made = |kind: ArtifactKind| !kind.is_given() && kind != ArtifactKind::Engine;
+    if let Some(kind) = only.iter().find(|kind| !is_made(**kind)) {
         return Err(Error::usage(format!("`{kind}` is not made by `trtgate export`")).hint(
             "engines are made by `trtgate build`, a SavedModel or a TFLite file in floats by the framework that trained it",
         ));
@@ -105,13 +105,9 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
     let mut wanted = Vec::new();
     for &kind in ArtifactKind::ALL {
         let asked = if only.is_empty() { kind.static_batch(1).is_none() || has_litert } else { only.contains(&kind) };
-        match kind {
-            ArtifactKind::Engine => {}
-            _ if is_source(kind) || !asked => {}
-            _ => {
-                wanted.extend(batches.iter().map(|&batch| (kind, kind.static_batch(batch))));
-                wanted.dedup();
-            }
+        if asked && is_made(kind) {
+            wanted.extend(batches.iter().map(|&batch| (kind, kind.static_batch(batch))));
+            wanted.dedup();
         }
     }
     Ok(wanted)

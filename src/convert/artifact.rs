@@ -38,27 +38,28 @@ pub struct Artifact {
 /// The model as the manifest names it; an ONNX file is checked.
 pub fn source(manifest: &Manifest) -> Result<Artifact> {
     let (kind, path) = (manifest.model.source.kind(), manifest.model.source.path());
-    let (sha256, bytes) = if kind == ArtifactKind::SavedModel {
+    let sha256 = if kind == ArtifactKind::SavedModel {
         if !path.join("saved_model.pb").is_file() {
             return Err(Error::input(format!("`{}` is not a SavedModel: it has no `saved_model.pb`", path.display())));
         }
-        (digest_directory(path)?, bytes_under(path)?)
+        digest_directory(path)?
     } else {
         if kind == ArtifactKind::OnnxFp32 {
             onnx::read(path)?;
         }
-        let bytes = std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
-        (digest_file(path)?, bytes)
+        digest_file(path)?
     };
+    let bytes = bytes_at(path)?;
     Ok(Artifact { kind, path: path.to_owned(), sha256, bytes, build_seconds: 0.0, cached: true })
 }
 
-/// Bytes of all files under a folder.
-pub(crate) fn bytes_under(folder: &Path) -> Result<u64> {
-    crate::digest::files_under(folder)?
-        .iter()
-        .map(|(_, path)| Ok(std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len()))
-        .sum()
+/// Bytes of a file, or of all files under a folder.
+pub(crate) fn bytes_at(path: &Path) -> Result<u64> {
+    let bytes = |path: &Path| Ok(std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len());
+    match path.is_dir() {
+        true => crate::digest::files_under(path)?.iter().map(|(_, file)| bytes(file)).sum(),
+        false => bytes(path),
+    }
 }
 
 /// The artifact `kind` of the model, made now if the store does not have it.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::Artifact;
-use super::artifact::bytes_under;
+use super::artifact::bytes_at;
 use super::pin;
 use super::store::Store;
 use crate::atomic;
@@ -109,11 +109,7 @@ impl Bundle {
             if artifact.kind == ArtifactKind::SavedModel {
                 continue;
             }
-            let ending = if matches!(artifact.kind, ArtifactKind::Tflite | ArtifactKind::TfliteInt8) {
-                "tflite"
-            } else {
-                "onnx"
-            };
+            let ending = if artifact.kind.is_tflite() { "tflite" } else { "onnx" };
             let file = match batch {
                 Some(batch) => format!("{model}.{}.batch-{batch}.{ending}", artifact.kind),
                 None => format!("{model}.{}.{ending}", artifact.kind),
@@ -254,19 +250,13 @@ impl Bundle {
                 .hint("export it on the machine that converts, with `trtgate export --output`")
         })?;
         let path = self.verified(entry)?;
-        let bytes = match path.is_dir() {
-            true => bytes_under(&path)?,
-            false => fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len(),
-        };
+        let bytes = bytes_at(&path)?;
         if bytes != entry.bytes {
             return Err(Error::input(format!("`{}` differs from the list of artifacts", path.display()))
                 .cause(format!("listed with {} bytes, found {bytes}", entry.bytes))
                 .hint("export them again with `trtgate export --output`"));
         }
-        let is_onnx = !matches!(
-            kind,
-            ArtifactKind::SavedModel | ArtifactKind::Tflite | ArtifactKind::TfliteInt8 | ArtifactKind::Engine
-        );
+        let is_onnx = !kind.is_tflite() && !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Engine);
         if is_onnx && onnx::has_values_elsewhere(&path)? {
             return Err(Error::input(format!("`{}` keeps values in another file", path.display()))
                 .cause("the list of artifacts does not cover that file")

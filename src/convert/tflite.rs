@@ -196,7 +196,17 @@ mod tests {
 
     use super::*;
 
-    const TINY: &[u8] = include_bytes!("../../tests/fixtures/tiny/batch_4_int8.tflite");
+    pub(super) const TINY: &[u8] = include_bytes!("../../tests/fixtures/tiny/batch_4_int8.tflite");
+
+    /// The small model with the byte at `index` changed.
+    pub(super) fn changed(index: prop::sample::Index, byte: u8) -> Vec<u8> {
+        let mut bytes = TINY.to_vec();
+        let index = index.index(bytes.len());
+        if let Some(place) = bytes.get_mut(index) {
+            *place = byte;
+        }
+        bytes
+    }
 
     #[test]
     fn the_structure_of_a_small_model() {
@@ -221,12 +231,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_changed_byte_never_makes_the_reader_panic(index in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = TINY.to_vec();
-            let index = index.index(bytes.len());
-            if let Some(place) = bytes.get_mut(index) {
-                *place = byte;
-            }
-            let _ = structure(&bytes);
+            let _ = structure(&changed(index, byte));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Engines that show more and more of the tensors, as the search asks for them.
+//! The measuring of a walk: all tensors at once, and of engines those that the search asks for, by engines that show more and more.
 
 use super::capture::Walk;
 use super::report::TensorRow;
@@ -7,9 +7,20 @@ use super::wanted;
 use crate::convert::Artifact;
 use crate::error::Result;
 use crate::gate::Workspace;
+use crate::gate::inside::graph::{Counterparts, Step};
 use crate::plan::PlannedCell;
 
-/// A walk whose side of the cell is engines.
+/// Whether the tensors of `cell` are searched: an engine that shows some takes a builder long.
+fn is_searched(cell: &PlannedCell) -> bool {
+    cell.id.runtime.library.builds_engines()
+}
+
+/// What the side of `cell` shows from the start: all that can be shown; of an engine, which comes as it is gated, nothing more.
+pub(super) fn shown_at_first(cell: &PlannedCell, steps: &[Step], counterparts: &Counterparts) -> Vec<String> {
+    if is_searched(cell) { Vec::new() } else { wanted(steps, counterparts) }
+}
+
+/// A walk, whose tensors are searched where the side of the cell is engines.
 pub(super) struct Engines<'a> {
     pub(super) walk: Walk<'a>,
     pub(super) workspace: &'a Workspace,
@@ -21,12 +32,16 @@ pub(super) struct Engines<'a> {
 }
 
 impl Engines<'_> {
-    /// Searches for the first tensor outside, from `rows` of what the engine shows as it is gated.
+    /// Every row, as far as it was measured.
     ///
     /// # Errors
     /// Those of building and running.
-    pub(super) fn search(mut self, rows: &mut [TensorRow]) -> Result<()> {
-        search::search(&mut self, rows)
+    pub(super) fn rows(mut self) -> Result<Vec<TensorRow>> {
+        let mut rows = self.walk.measure()?;
+        if is_searched(self.cell) {
+            search::search(&mut self, &mut rows)?;
+        }
+        Ok(rows)
     }
 
     fn tensors_of(&self, indices: &[usize]) -> Vec<String> {

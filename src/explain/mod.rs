@@ -105,9 +105,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
     let probes = probes(workspace, options.probes)?;
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names_of(&steps, 1))?;
-    // Of an engine, the one that is gated comes first: a builder takes long, and its tensors are searched.
-    let searched = cell.id.runtime.library.builds_engines();
-    let names = if searched { Vec::new() } else { wanted(&steps, &counterparts) };
+    let names = engines::shown_at_first(&cell, &steps, &counterparts);
     let mut actual = Side::of_cell(workspace, &cell, &artifact, &names, &mut notes)?;
     let constants = constants::compare(&fp32_model, &model);
     let ranges = if counterparts.pairs.is_empty() {
@@ -147,7 +145,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         judge::judge(&steps, rows, floors)
     };
     let detail = |text: &str| progress.detail(text);
-    let mut walk = capture::Walk {
+    let walk = capture::Walk {
         steps: &steps,
         counterparts: &counterparts,
         expected: &mut expected,
@@ -155,18 +153,10 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         probes: &fed,
         detail: &detail,
     };
-    let mut rows = walk.measure()?;
-    if searched {
-        let engines = engines::Engines {
-            walk,
-            workspace,
-            cell: &cell,
-            artifact: &artifact,
-            notes: &mut notes,
-            firsts: &|rows: &mut [TensorRow]| first(rows).map(|found| found.index).into_iter().collect(),
-        };
-        engines.search(&mut rows)?;
-    }
+    let firsts = |rows: &mut [TensorRow]| first(rows).map(|found| found.index).into_iter().collect();
+    let engines =
+        engines::Engines { walk, workspace, cell: &cell, artifact: &artifact, notes: &mut notes, firsts: &firsts };
+    let mut rows = engines.rows()?;
     let found = first(&mut rows);
     progress.finish();
     Ok(Explanation {
@@ -235,7 +225,7 @@ fn planned_versions(workspace: &Workspace, id: &CellId) -> Result<Vec<CellId>> {
         .filter(|cell| matches!(cell.ability, Ability::Run))
         .map(|cell| cell.id.runtime.clone())
         .collect();
-    runtimes.sort_by_cached_key(|runtime| version_numbers(runtime.version.as_deref().unwrap_or_default()));
+    runtimes.sort_by_cached_key(|runtime| version_numbers(runtime.version_text()));
     runtimes.dedup();
     if runtimes.len() < 2 {
         let mut error = Error::usage(format!(

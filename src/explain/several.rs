@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::judge::{self, Floors};
 use super::output::Verdict;
 use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
-use super::{ExplainOptions, as_gated, capture, constants_of, engines, explainable, hidden, names_of, wanted};
+use super::{ExplainOptions, as_gated, capture, constants_of, engines, explainable, hidden, names_of};
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;
 use crate::error::{Error, Result};
@@ -51,8 +51,7 @@ pub(super) fn explain(
     let samples = feeds.samples((0..count).map(|index| index * total / count))?;
     let names = names_of(&steps, inputs.len());
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names)?;
-    let searched = cell.id.runtime.library.builds_engines();
-    let wanted = if searched { Vec::new() } else { wanted(&steps, &counterparts) };
+    let wanted = engines::shown_at_first(&cell, &steps, &counterparts);
     let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted, &mut notes)?;
     let stored = constants::compare(&fp32_model, &model);
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
@@ -75,7 +74,7 @@ pub(super) fn explain(
         each.collect()
     };
     let detail = |text: &str| progress.detail(text);
-    let mut walk = capture::Walk {
+    let walk = capture::Walk {
         steps: &steps,
         counterparts: &counterparts,
         expected: &mut expected,
@@ -83,14 +82,11 @@ pub(super) fn explain(
         probes: &samples,
         detail: &detail,
     };
-    let mut rows = walk.measure()?;
-    if searched {
-        let firsts =
-            |rows: &mut [TensorRow]| judged(rows).into_iter().flatten().map(|found| found.index).collect::<Vec<_>>();
-        let engines =
-            engines::Engines { walk, workspace, cell: &cell, artifact: &artifact, notes: &mut notes, firsts: &firsts };
-        engines.search(&mut rows)?;
-    }
+    let firsts =
+        |rows: &mut [TensorRow]| judged(rows).into_iter().flatten().map(|found| found.index).collect::<Vec<_>>();
+    let engines =
+        engines::Engines { walk, workspace, cell: &cell, artifact: &artifact, notes: &mut notes, firsts: &firsts };
+    let mut rows = engines.rows()?;
     let found = judged(&mut rows);
     let mut outputs = Vec::new();
     let mut output_floor_db = 0.0_f64;

@@ -10,7 +10,6 @@ use crate::check::judge::{self, CellJudgement, Evidence};
 use crate::check::ladder::{Check, Ladder, Row, scatter};
 use crate::check::leads::NaturalLeads;
 use crate::check::legs::{self, By, Link};
-use crate::check::ordinary::Cost;
 use crate::check::pair::select_output;
 use crate::check::precision::SizeWitness;
 use crate::check::saturation::Saturation;
@@ -273,9 +272,7 @@ fn judge_cell(
         }
     }
     let counted = match (&ran.fresh, context.fresh) {
-        (Ok(Some(answers)), Some(natural)) if !natural.of_probes => {
-            Cost::of(answers, &natural.answers, &natural.answer_leads, by.natural.typical)
-        }
+        (Ok(Some(answers)), Some(natural)) if !natural.of_probes => natural.cost(answers, by.natural.typical),
         _ => None,
     };
     let inputs = judge::Inputs {
@@ -326,8 +323,8 @@ fn judge_cell(
             report.fresh = report.agreement.as_ref().map(counts);
         }
         Ok(answers) => {
-            let asked = answers.as_ref().zip(context.fresh);
-            report.fresh = asked.and_then(|(answers, natural)| agree(answers, &natural.answers));
+            report.fresh =
+                answers.as_ref().zip(context.fresh).and_then(|(answers, natural)| agree(answers, &natural.answers));
             if let Some(cost) = counted {
                 let check = cost.check(row.limits.loss);
                 if check.status == Status::Fail && report.status == Status::Pass {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::check::comparison::decides;
+use crate::check::comparison::decides_alone;
 use crate::check::ladder::Check;
 use crate::check::ordinary::{Cost, ENOUGH, OUTWEIGHED};
 use crate::check::rule::WARN_SHARE;
@@ -103,18 +103,16 @@ fn is_near(raw: &RawCell, report: &CellReport, natural: &Natural, manifest: &Man
                 || cost(answers, natural).is_some_and(|cost| cost.may_exceed(leads.loss_allowed))
         }
         (Status::Fail, _) => {
-            let mut deciding = report.checks.iter().filter(|check| decides(check));
             wanted >= ENOUGH
                 && leads.loss <= leads.loss_allowed * OUTWEIGHED
-                && deciding.next().is_some_and(|check| check.name == Check::Loss.as_str())
-                && deciding.next().is_none()
+                && decides_alone(&report.checks, Check::Loss)
         }
         _ => false,
     }
 }
 
 fn cost(answers: &[usize], natural: &Natural) -> Option<Cost> {
-    Cost::of(answers, &natural.answers, &natural.answer_leads, natural.leads.typical)
+    natural.cost(answers, natural.leads.typical)
 }
 
 fn answer(workspace: &Workspace, id: &CellId, known: &Natural, allowed: f64, answers: &mut Vec<usize>) -> Result<bool> {

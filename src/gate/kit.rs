@@ -114,10 +114,7 @@ fn artifacts<'a>(workspace: &Workspace, cells: impl Iterator<Item = &'a PlannedC
         .map(|cell| (cell.artifact, cell.artifact.static_batch(cell.id.batch)))
         .collect();
     // The FP32 graph is the measure of every smaller one's size.
-    if wanted
-        .iter()
-        .any(|(kind, _)| !matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite | ArtifactKind::OnnxFp32))
-    {
+    if wanted.iter().any(|(kind, _)| !kind.is_given() && *kind != ArtifactKind::OnnxFp32) {
         wanted.push((ArtifactKind::OnnxFp32, None));
     }
     wanted.sort();

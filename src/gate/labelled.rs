@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::brought::border;
 use crate::check::apart::Answers;
-use crate::check::ladder::Check;
 use crate::check::tasks::labelled::{self, Scored};
 use crate::data::brought;
 use crate::error::{Error, ErrorKind, Result};
@@ -142,6 +141,5 @@ pub(super) fn rules(manifest: &Manifest, interface: &Interface, reference: &Scor
 }
 
 fn unmade(name: &str, status: Status, error: &Error) -> CheckResult {
-    let detail = format!("output `{name}`: by labels: {error}");
-    CheckResult { name: Check::Accuracy.as_str().to_owned(), status, gating: true, detail }
+    labelled::check(status, format!("output `{name}`: by labels: {error}"))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::check::leads::{LEAST_SAMPLES, Lead, NaturalLeads, kind_of};
+use crate::check::ordinary::Cost;
 use crate::data::probes::NaturalSamples;
 use crate::error::{Error, Result};
 use crate::files;
@@ -89,6 +90,11 @@ impl Natural {
         }
         let samples = NaturalSamples::new(manifest)?;
         samples.tensor(0..self.fresh(samples.sample_len()) as u64).map(Some)
+    }
+
+    /// What a cell's `answers` to the first of them cost, by the `typical` lead.
+    pub(super) fn cost(&self, answers: &[usize], typical: f64) -> Option<Cost> {
+        Cost::of(answers, &self.answers, &self.answer_leads, typical)
     }
 
     /// How many of them there are, samples of so many values.

@@ -19,11 +19,7 @@ struct Part<'a> {
 /// The plan by runtime; nothing is run for it.
 pub fn outline(plan: &[PlannedCell]) -> String {
     let mut runtimes: Vec<&RuntimeId> = Vec::new();
-    for cell in plan {
-        if !runtimes.contains(&&cell.id.runtime) {
-            runtimes.push(&cell.id.runtime);
-        }
-    }
+    plan.iter().for_each(|cell| add(&mut runtimes, &cell.id.runtime));
     let mut text = String::new();
     for runtime in runtimes {
         let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| cell.id.runtime == *runtime).collect();
@@ -64,6 +60,13 @@ pub fn outline(plan: &[PlannedCell]) -> String {
     text
 }
 
+/// Adds `item` behind the others, unless it is there.
+fn add<T: PartialEq>(items: &mut Vec<T>, item: T) {
+    if !items.contains(&item) {
+        items.push(item);
+    }
+}
+
 fn parts<'a>(cells: &[&'a PlannedCell]) -> Vec<Part<'a>> {
     let mut parts: Vec<Part<'a>> = Vec::new();
     for cell in cells {
@@ -80,14 +83,9 @@ fn parts<'a>(cells: &[&'a PlannedCell]) -> Vec<Part<'a>> {
         });
         let Some(part) = parts.get_mut(place) else { continue };
         part.cells += 1;
-        if !part.precisions.contains(&cell.id.precision) {
-            part.precisions.push(cell.id.precision);
-        }
-        if !part.batches.contains(&cell.id.batch) {
-            part.batches.push(cell.id.batch);
-        }
-        let shape = cell.id.shape.as_ref().map(ToString::to_string);
-        part.shapes.extend(shape.filter(|shape| !part.shapes.contains(shape)).into_iter().collect::<Vec<_>>());
+        add(&mut part.precisions, cell.id.precision);
+        add(&mut part.batches, cell.id.batch);
+        cell.id.shape.iter().for_each(|shape| add(&mut part.shapes, shape.to_string()));
     }
     parts
 }

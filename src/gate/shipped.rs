@@ -18,12 +18,11 @@ use crate::runtime::tensorrt::plan_file;
 use crate::tensor::Signature;
 use crate::vocabulary::{ArtifactKind, Precision};
 
-/// The engines that ship, by the precision that each is held to.
+/// The engines that ship.
 #[derive(Default)]
 pub(crate) struct Shipped {
-    engines: BTreeMap<Precision, Result<Artifact>>,
-    /// Their files as the manifest names them.
-    named: BTreeMap<Precision, PathBuf>,
+    /// The file as the manifest names it, and its copy, by the precision that each is held to.
+    engines: BTreeMap<Precision, (PathBuf, Result<Artifact>)>,
     /// The inputs that are fed and the outputs that are looked at; read where there are engines.
     wanted: Option<Result<Signature>>,
 }
@@ -31,11 +30,10 @@ pub(crate) struct Shipped {
 impl Shipped {
     /// Reads what the manifest names. What is wrong with one file is for its cells to tell: others can be judged.
     pub(super) fn read(manifest: &Manifest, declared: Option<&Declared>, store: &Store) -> Self {
-        let engines: BTreeMap<_, _> =
-            manifest.engines.iter().map(|engine| (engine.precision, keep_engine(engine, store))).collect();
-        let named = manifest.engines.iter().map(|engine| (engine.precision, engine.path.clone())).collect();
+        let kept = |engine: &OwnEngine| (engine.precision, (engine.path.clone(), keep_engine(engine, store)));
+        let engines: BTreeMap<_, _> = manifest.engines.iter().map(kept).collect();
         let wanted = (!engines.is_empty()).then(|| own::wanted(manifest, declared));
-        Self { engines, named, wanted }
+        Self { engines, wanted }
     }
 
     /// The engine that a cell of `precision` runs.
@@ -43,7 +41,7 @@ impl Shipped {
     /// # Errors
     /// Why its file cannot be used; that there is none, for a library that builds none.
     pub(crate) fn engine(&self, precision: Precision) -> Result<Artifact> {
-        self.engines.get(&precision).cloned().unwrap_or_else(|| {
+        self.engines.get(&precision).map(|(_, kept)| kept.clone()).unwrap_or_else(|| {
             Err(Error::unsupported("the lean runtime runs engines that another TensorRT built, and there is none")
                 .hint(format!("name one: `engine = {{ {precision} = \"model.plan\" }}` under `[artifacts]`")))
         })
@@ -51,10 +49,9 @@ impl Shipped {
 
     /// `error` with the files' own names wherever it names their copies.
     pub(super) fn named_in(&self, error: Error) -> Error {
-        let kept = |precision: &Precision| Some(self.engines.get(precision)?.as_ref().ok()?.path.as_path());
-        self.named.iter().fold(error, |error, (precision, named)| match kept(precision) {
-            Some(kept) => renamed(kept, named, error),
-            None => error,
+        self.engines.values().fold(error, |error, (named, kept)| match kept {
+            Ok(kept) => renamed(&kept.path, named, error),
+            Err(_) => error,
         })
     }
 

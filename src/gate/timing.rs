@@ -292,7 +292,7 @@ impl<'a> Timing<'a> {
         let told = match self.streams {
             Streams::Count(_) => BTreeMap::new(),
             Streams::Auto => {
-                measurer.profiles = self.streams.profiles();
+                measurer.profiles = sweep::LARGEST;
                 sweep::sweep(&mut cells, &mut measurer, &mut |text| step.detail(text))
             }
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::check::scales::ScaleProof;
-use crate::convert::artifact::bytes_under;
+use crate::convert::artifact::bytes_at;
 use crate::convert::bundle::Bundle;
 use crate::convert::environment;
 use crate::convert::own::Own;
@@ -356,7 +356,7 @@ impl Workspace {
     }
 
     fn make(&self, kind: ArtifactKind, batch: Option<u32>) -> Result<Artifact> {
-        if matches!(kind, ArtifactKind::SavedModel | ArtifactKind::Tflite) {
+        if kind.is_given() {
             return self.source_artifact(kind);
         }
         if let Some(bundle) = &self.bundle {
@@ -397,14 +397,12 @@ impl Workspace {
     fn source_artifact(&self, kind: ArtifactKind) -> Result<Artifact> {
         let source = &self.manifest.model.source;
         if source.kind() != kind {
-            return Err(Error::unsupported(format!("the model's source is `{}`; it has no `{kind}`", source.kind())));
+            let wanted = if kind == ArtifactKind::SavedModel { "SavedModel" } else { "TFLite file" };
+            let format = source.format();
+            return Err(Error::unsupported(format!("the model's source is {format}; it has no {wanted}")));
         }
-        let path = source.path();
-        let bytes = match source {
-            ModelSource::SavedModel { .. } => bytes_under(path)?,
-            _ => std::fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len(),
-        };
-        let (path, sha256) = (path.to_owned(), self.model_sha256.clone());
+        let (path, sha256) = (source.path().to_owned(), self.model_sha256.clone());
+        let bytes = bytes_at(&path)?;
         Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
     }
 

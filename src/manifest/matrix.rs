@@ -46,11 +46,7 @@ pub(super) fn read(
         let known = library.facts().precisions;
         let there = |precision: &Precision| is_there(library, *precision, origin, own);
         if !known.is_empty() && !known.iter().any(there) {
-            let format = match origin {
-                ModelSource::SavedModel { .. } => "a SavedModel",
-                ModelSource::Onnx { .. } => "ONNX",
-                ModelSource::Tflite { .. } => "TFLite",
-            };
+            let format = origin.format();
             let error =
                 source.error(name.span(), format!("`{library}` needs a SavedModel, and this model is {format}"));
             return Err(match library {

@@ -158,6 +158,15 @@ impl ModelSource {
         }
     }
 
+    /// The format's name, for people.
+    pub const fn format(&self) -> &'static str {
+        match self {
+            Self::SavedModel { .. } => "SavedModel",
+            Self::Onnx { .. } => "ONNX",
+            Self::Tflite { .. } => "TFLite",
+        }
+    }
+
     /// The library whose answers are the reference: that of the model's own format.
     pub const fn reference(&self) -> Library {
         match self {

@@ -353,8 +353,7 @@ impl BaselineStore {
 
 /// The numbers of a runtime's version, the major first.
 fn numbers(runtime: &RuntimeId) -> Vec<u32> {
-    let version = runtime.version.as_deref().unwrap_or_default();
-    version.split('.').map_while(|part| part.parse().ok()).collect()
+    runtime.version_text().split('.').map_while(|part| part.parse().ok()).collect()
 }
 
 /// Writes the series to a temporary file, makes it durable, and renames it into place.

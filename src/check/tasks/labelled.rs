@@ -207,8 +207,7 @@ pub fn judge(
         detail.push_str(&format!(": {:.2} points less, {:.2} allowed", 100.0 * lost, 100.0 * allowed));
         status = Status::Fail;
     }
-    status = floor(cell, limits, &mut detail).unwrap_or(status);
-    CheckResult { name: Check::Accuracy.as_str().to_owned(), status, gating: true, detail }
+    check(floor(cell, limits, &mut detail).unwrap_or(status), detail)
 }
 
 /// The rule of the reference itself: its figure and the floor.
@@ -219,7 +218,11 @@ pub fn judge_reference(name: &str, reference: &Scored, limits: &AccuracyLimits) 
         detail.push_str(&format!("; the labels are refused: {refused}"));
         status = Status::Invalid;
     }
-    status = floor(reference, limits, &mut detail).unwrap_or(status);
+    check(floor(reference, limits, &mut detail).unwrap_or(status), detail)
+}
+
+/// The check of labels, as it ended.
+pub(crate) fn check(status: Status, detail: String) -> CheckResult {
     CheckResult { name: Check::Accuracy.as_str().to_owned(), status, gating: true, detail }
 }
 

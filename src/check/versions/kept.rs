@@ -159,13 +159,10 @@ fn tensors(answers: &Answers) -> &[Tensor] {
 
 /// Digest of the answers to what was asked, and how many bytes they are.
 fn digest_of(asked: &str, outputs: &[Answers]) -> (String, usize) {
-    let mut bytes = 0;
-    let mut lines = vec![asked.to_owned()];
-    for tensor in outputs.iter().flat_map(tensors) {
-        let values = tensor.values.encode();
-        bytes += values.len();
-        lines.push(format!("{:?} {} {:?} {}", tensor.name, tensor.element_type(), tensor.shape, digest_bytes(&values)));
-    }
+    let width = |tensor: &Tensor| tensor.element_type().bytes().unwrap_or(0);
+    let bytes = outputs.iter().flat_map(tensors).map(|tensor| tensor.values.len() * width(tensor)).sum();
+    let lines = outputs.iter().flat_map(tensors).map(Tensor::identity);
+    let lines: Vec<String> = std::iter::once(asked.to_owned()).chain(lines).collect();
     (digest_bytes(lines.join("\n").as_bytes()), bytes)
 }
 

@@ -41,7 +41,7 @@ pub fn compare(report: &Report) -> Vec<VersionRow> {
     }
     let by = report.answers.as_ref().map(By::of);
     let row = |((library, precision, shape, batch), mut cells): (Place<'_>, Vec<&CellReport>)| {
-        cells.sort_by_cached_key(|cell| version_numbers(cell.runtime.version.as_deref().unwrap_or_default()));
+        cells.sort_by_cached_key(|cell| version_numbers(cell.runtime.version_text()));
         cells.dedup_by_key(|cell| &cell.runtime);
         // A version that got nowhere is told by its cell.
         cells.retain(|cell| has_figures(cell));
@@ -64,7 +64,7 @@ fn has_figures(cell: &CellReport) -> bool {
 
 fn figures(cells: &[&CellReport], report: &Report) -> Vec<VersionFigures> {
     let bytes = |cell: &CellReport| cell.artifact.as_ref().map(|artifact| artifact.bytes);
-    let smallest = cells.iter().find_map(|cell| bytes(cell)).filter(|&bytes| bytes > 0);
+    let oldest = cells.iter().find_map(|cell| bytes(cell)).filter(|&bytes| bytes > 0);
     let first = cells.iter().find_map(|cell| Some((cell.timing.as_ref()?, gpu(cell, report))));
     let figures = |cell: &&CellReport| {
         let gpu = gpu(cell, report);
@@ -73,10 +73,10 @@ fn figures(cells: &[&CellReport], report: &Report) -> Vec<VersionFigures> {
         };
         let speed = cell.timing.as_ref().map(TimingSummary::typical_samples_per_second);
         VersionFigures {
-            version: cell.runtime.version.clone().unwrap_or_default(),
+            version: cell.runtime.version_text().to_owned(),
             status: cell.status,
             bytes: bytes(cell),
-            size_ratio: bytes(cell).zip(smallest).map(|(own, first)| own as f64 / first as f64),
+            size_ratio: bytes(cell).zip(oldest).map(|(own, first)| own as f64 / first as f64),
             build_seconds: cell
                 .artifact
                 .as_ref()
@@ -124,11 +124,10 @@ fn pairs(cells: &[&CellReport], kept: Option<&KeptAnswers>, by: Option<&By>) -> 
 }
 
 fn pair(older: &CellReport, newer: &CellReport, kept: Option<&KeptAnswers>, by: Option<&By>) -> VersionPair {
-    let version = |cell: &CellReport| cell.runtime.version.clone().unwrap_or_default();
-    let not_compared = |why: &str| pair::not_compared(&version(older), &version(newer), why);
+    let not_compared = |why: &str| pair::not_compared(older.runtime.version_text(), newer.runtime.version_text(), why);
     let silent = |cell: &CellReport| match cell.answers {
         // Of a program that kept none, or of a cell that did not get so far.
-        None => Some(format!("there are no answers of {}", version(cell))),
+        None => Some(format!("there are no answers of {}", cell.runtime.version_text())),
         Some(_) => None,
     };
     if let Some(why) = silent(older).or_else(|| silent(newer)) {

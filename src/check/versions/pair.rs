@@ -24,17 +24,6 @@ pub(super) struct Side<'a> {
 
 /// The newer version held to the older one, by the limits that each has beside the reference.
 pub(super) fn compare(terms: &Terms, ladder: &Ladder, older: Side<'_>, newer: Side<'_>) -> Result<VersionPair> {
-    let version = |side: Side<'_>| side.cell.runtime.version.clone().unwrap_or_default();
-    let blank = VersionPair {
-        older: version(older),
-        newer: version(newer),
-        status: Status::Unavailable,
-        detail: String::new(),
-        equal: older.digest == newer.digest,
-        samples: 0,
-        of: older.set.samples,
-        outputs: Vec::new(),
-    };
     if older.set.asked != newer.set.asked || older.set.samples != newer.set.samples {
         return Err(Error::invalid("they were asked other samples"));
     }
@@ -50,7 +39,16 @@ pub(super) fn compare(terms: &Terms, ladder: &Ladder, older: Side<'_>, newer: Si
     let held = Held { terms, ladder, cell: newer.cell, before: &before, after: &after, places: &places };
     let outputs = held.outputs()?;
     let status = if outputs.iter().any(|output| output.status == Status::Fail) { Status::Fail } else { Status::Pass };
-    let pair = VersionPair { status, samples: places.len(), outputs, ..blank };
+    let pair = VersionPair {
+        older: older.cell.runtime.version_text().to_owned(),
+        newer: newer.cell.runtime.version_text().to_owned(),
+        status,
+        detail: String::new(),
+        equal: older.digest == newer.digest,
+        samples: places.len(),
+        of: older.set.samples,
+        outputs,
+    };
     Ok(VersionPair { detail: sentence(&pair), ..pair })
 }
 

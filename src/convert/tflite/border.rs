@@ -126,9 +126,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::convert::tflite::tests::{TINY, changed};
     use crate::error::ErrorKind;
-
-    const TINY: &[u8] = include_bytes!("../../../tests/fixtures/tiny/batch_4_int8.tflite");
 
     #[test]
     fn integers_are_no_source() {
@@ -141,12 +140,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_changed_byte_never_makes_the_reader_panic(index in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = TINY.to_vec();
-            let index = index.index(bytes.len());
-            if let Some(place) = bytes.get_mut(index) {
-                *place = byte;
-            }
-            let _ = border(&bytes);
+            let _ = border(&changed(index, byte));
         }
     }
 }

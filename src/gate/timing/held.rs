@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::apart::Answers;
-use crate::check::apart::widened;
+use crate::check::apart::{Answers, widened};
 use crate::check::comparison::{Terms, compare};
 use crate::check::ladder::{Ladder, Row};
 use crate::check::leads::NaturalLeads;

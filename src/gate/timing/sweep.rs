@@ -10,7 +10,9 @@ use crate::timing::contract::TimingContract;
 use crate::vocabulary::CellId;
 
 /// Contexts that a sweep tries.
-const COUNTS: [usize; 4] = [1, 2, 4, 8];
+const COUNTS: [usize; 4] = [1, 2, 4, LARGEST];
+/// The most of them: an engine with so many profiles serves a whole sweep.
+pub(super) const LARGEST: usize = 8;
 
 /// Most contexts at once.
 const MOST: usize = 64;
@@ -36,14 +38,6 @@ impl Streams {
         match self {
             Self::Count(count) => count,
             Self::Auto => 1,
-        }
-    }
-
-    /// Profiles that an engine needs for every number of contexts that may be asked of it: one engine serves a whole sweep.
-    pub(super) fn profiles(self) -> usize {
-        match self {
-            Self::Count(count) => count,
-            Self::Auto => COUNTS.into_iter().max().unwrap_or(1),
         }
     }
 }

@@ -31,7 +31,7 @@ fn the_models_own_file_is_held_to_its_digest() {
     let error = workspace.artifact(ArtifactKind::SavedModel, None).unwrap_err();
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (ErrorKind::Unsupported, "the model's source is `onnx-fp32`; it has no `savedmodel`")
+        (ErrorKind::Unsupported, "the model's source is ONNX; it has no SavedModel")
     );
 }
 

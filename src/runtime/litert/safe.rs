@@ -34,7 +34,7 @@ pub(super) struct LitertSession {
 
 impl LitertSession {
     pub(super) fn open(request: &OpenRequest) -> Result<Self> {
-        if !matches!(request.kind, ArtifactKind::Tflite | ArtifactKind::TfliteInt8) {
+        if !request.kind.is_tflite() {
             return Err(Error::unsupported(format!("litert runs TFLite files, not `{}`", request.kind)));
         }
         let artifact = &request.artifact;

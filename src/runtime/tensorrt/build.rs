@@ -341,6 +341,13 @@ fn set_precision(config: &Config, network: &Network, family: Family, precision: 
 /// Sets what the manifest asks for; returns the tactic sources that had to be left out.
 fn set_options(config: &Config, library: &Library, options: &EngineOptions) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
+    let since = |lacks: &str, key: &str, done: Result<()>| {
+        done.map_err(|error| {
+            error
+                .context(format!("{} {lacks}", library.title()))
+                .hint(format!("leave `[engine] {key}` out; it exists from TensorRT 8.6 on"))
+        })
+    };
     config.detailed_layers()?;
     if options.workspace_mebibytes > 0 {
         let bytes = options.workspace_mebibytes.checked_mul(1 << 20).and_then(|bytes| usize::try_from(bytes).ok());
@@ -350,27 +357,13 @@ fn set_options(config: &Config, library: &Library, options: &EngineOptions) -> R
     }
     if let Some(level) = options.optimization_level {
         let level = i32::try_from(level).map_err(|_| Error::usage("the optimization level is out of range"))?;
-        config.optimization_level(level).map_err(|error| {
-            error
-                .context(format!("{} takes no optimization level", library.title()))
-                .hint("leave `[engine] optimization-level` out; it exists from TensorRT 8.6 on")
-        })?;
+        since("takes no optimization level", "optimization-level", config.optimization_level(level))?;
     }
-    let since = |what: &str, key: &str, done: Result<()>| {
-        done.map_err(|error| {
-            error
-                .context(format!("{} builds no {what} engines", library.title()))
-                .hint(format!("leave `[engine] {key}` out; it exists from TensorRT 8.6 on"))
-        })
-    };
     if options.version_compatible {
-        since("version-compatible", "version-compatible", config.version_compatible())?;
+        since("builds no version-compatible engines", "version-compatible", config.version_compatible())?;
     }
-    match options.hardware_compatibility {
-        Some(HardwareCompatibility::AmperePlus) => {
-            since("hardware-compatible", "hardware-compatibility", config.ampere_plus())?;
-        }
-        None => {}
+    if let Some(HardwareCompatibility::AmperePlus) = options.hardware_compatibility {
+        since("builds no hardware-compatible engines", "hardware-compatibility", config.ampere_plus())?;
     }
     if let Some(iterations) = options.timing_iterations {
         let iterations =

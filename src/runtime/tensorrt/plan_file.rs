@@ -79,7 +79,7 @@ impl PlanHeader {
 
 /// The beginning of the file at `path`, where it is an engine.
 pub fn begins(path: &Path) -> Option<PlanHeader> {
-    PlanHeader::read(&files::read(path, files::MODEL).ok()?)
+    PlanHeader::read(&files::beginning(path, BYTES as u64).ok()?)
 }
 
 /// Holds the bytes of the engine at `path` to their own beginning, before a library reads them.

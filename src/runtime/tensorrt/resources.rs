@@ -20,18 +20,20 @@ pub(super) fn obstacle(
     loader: &[PathBuf],
 ) -> Option<Obstacle> {
     let ending = format!(".so.{version}");
-    let folders = file.parent().into_iter().chain(loader.iter().map(PathBuf::as_path));
-    let names = folders.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut kinds: Vec<String> =
-        names.filter_map(|name| Some(name.strip_prefix(NAME)?.strip_suffix(&ending)?.to_owned())).collect();
-    kinds.sort();
-    kinds.dedup();
     // A file without a kind is for all; those of one generation of GPUs may serve each other.
     let serves = |kind: &String| kind.is_empty() || generation(kind) == Some(major);
-    if kinds.iter().any(serves) {
-        return None;
+    let mut kinds: Vec<String> = Vec::new();
+    // The loader's folders hold thousands of files: nearly always the library's own settles it.
+    for folder in file.parent().into_iter().chain(loader.iter().map(PathBuf::as_path)) {
+        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        kinds.extend(names.filter_map(|name| Some(name.strip_prefix(NAME)?.strip_suffix(&ending)?.to_owned())));
+        if kinds.iter().any(serves) {
+            return None;
+        }
     }
+    kinds.sort();
+    kinds.dedup();
     let wanted = if kinds.is_empty() { format!("{NAME}{ending}") } else { format!("{NAME}_sm{major}{minor}{ending}") };
     let there = match kinds.is_empty() {
         true => "there is none".to_owned(),
