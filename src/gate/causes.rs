@@ -16,9 +16,6 @@ use crate::findings::CellReport;
 use crate::tensor::Tensor;
 use crate::vocabulary::{CellId, Precision, Stage, Status};
 
-/// Share of the squared change that may be left under a reading that explains it, of eight bits: their own noise stays.
-const LEFT_OF_INT8: f64 = 0.1;
-
 /// Adds to every cell that failed what explains it, where it is found. What hinders looking changes nothing.
 pub(super) fn explain(
     workspace: &Workspace,
@@ -74,11 +71,11 @@ fn read_otherwise(
         if !known.contains_key(&kind) {
             let mut open = OpenCell::open(workspace, &id)?;
             let mut run = |input: &Tensor| select_output(open.run(input)?.outputs, &manifest.output.name);
-            let left = match id.precision {
-                Precision::Int8 | Precision::Int8Calibrated => LEFT_OF_INT8,
-                _ => reading::LEFT,
+            let noise = match id.precision {
+                Precision::Int8 | Precision::Int8Calibrated => reading::Noise::EightBits,
+                _ => reading::Noise::Floats,
             };
-            let found = reading::explaining(manifest, probe_set, (&wanted, judged_by.row_len()), left, &mut run)?;
+            let found = reading::explaining(manifest, probe_set, (&wanted, judged_by.row_len()), noise, &mut run)?;
             known.insert(kind.clone(), found);
         }
         if let Some(Some(reading)) = known.get(&kind) {

@@ -277,7 +277,7 @@ pub(crate) fn name_reading(
     let mut run = |input: &Tensor| select_output(reference.run(input)?.outputs, &manifest.output.name);
     let Some(wanted) = golden.values() else { return Ok(()) };
     let wanted = (&*wanted, golden.row_len());
-    if let Some(reading) = reading::explaining(manifest, probes, wanted, reading::LEFT, &mut run)? {
+    if let Some(reading) = reading::explaining(manifest, probes, wanted, reading::Noise::Floats, &mut run)? {
         moved.finding =
             Some(format!("other preprocessing: read with {reading}, the probes are answered as the golden says"));
     }

@@ -3,7 +3,7 @@
 use super::figures;
 use crate::findings::Report;
 use crate::findings::versions::{OutputDifference, VersionFigures, VersionPair, VersionRow};
-use crate::vocabulary::{Library, version_numbers};
+use crate::vocabulary::{Library, Status, version_numbers};
 
 /// What is judged and what is shown.
 pub(super) const READING: &str = "judged is each version by itself, against the reference; shown is each beside the oldest, by the same limits: a pair that both pass and that lies further apart than them is told across cells";
@@ -16,7 +16,8 @@ pub(super) struct OfLibrary<'report> {
     pub(super) rows: Vec<&'report VersionRow>,
 }
 
-/// The libraries of which several versions stand in the report.
+/// The libraries of which several versions stand in the report, and one at least has run: sizes of engines that nothing ran stand with
+/// their cells.
 pub(super) fn libraries(report: &Report) -> Vec<OfLibrary<'_>> {
     let mut libraries: Vec<OfLibrary<'_>> = Vec::new();
     for row in &report.versions {
@@ -32,6 +33,7 @@ pub(super) fn libraries(report: &Report) -> Vec<OfLibrary<'_>> {
         }
         known.rows.push(row);
     }
+    libraries.retain(OfLibrary::any_ran);
     for known in &mut libraries {
         known.versions.sort_by_cached_key(|version| version_numbers(version));
     }
@@ -39,6 +41,12 @@ pub(super) fn libraries(report: &Report) -> Vec<OfLibrary<'_>> {
 }
 
 impl<'report> OfLibrary<'report> {
+    /// Whether a cell of any version ran.
+    fn any_ran(&self) -> bool {
+        let ran = |figures: &VersionFigures| matches!(figures.status, Status::Pass | Status::Fail);
+        self.rows.iter().any(|row| row.versions.iter().any(ran))
+    }
+
     /// The rows at the largest batch of each precision and shape.
     pub(super) fn largest(&self) -> Vec<&'report VersionRow> {
         let larger = |row: &&VersionRow| {
@@ -56,7 +64,7 @@ impl<'report> OfLibrary<'report> {
         let worst = pairs.filter(|(_, pair)| !pair.equal).filter_map(|(row, pair)| Some((row, pair, pair.worst()?)));
         worst.min_by(|one, other| {
             let key = |(_, pair, output): &(&VersionRow, &VersionPair, &OutputDifference)| {
-                (pair.status != crate::vocabulary::Status::Fail, output.sqnr_db)
+                (pair.status != Status::Fail, output.sqnr_db)
             };
             let (one, other) = (key(one), key(other));
             one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
@@ -121,4 +129,21 @@ pub(super) fn furthest(of: &OfLibrary<'_>, report: &Report) -> Option<String> {
         figures::decibels(output.sqnr_db),
         place.unwrap_or_default()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::versions::versions;
+
+    #[test]
+    fn versions_that_were_built_and_not_run_are_no_table() {
+        let mut report = versions();
+        assert_eq!(libraries(&report).len(), 1);
+        let all = report.versions.iter_mut().flat_map(|row| &mut row.versions);
+        all.for_each(|figures| figures.status = Status::Unavailable);
+        assert!(libraries(&report).is_empty());
+        report.versions[0].versions[0].status = Status::Fail;
+        assert_eq!(libraries(&report).len(), 1, "one that failed has run");
+    }
 }
