@@ -31,6 +31,7 @@ pub mod processor;
 pub mod progress;
 pub mod report;
 pub mod runtime;
+pub mod serve;
 pub mod suite;
 pub mod tensor;
 pub mod timing;

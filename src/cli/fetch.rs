@@ -1,4 +1,4 @@
-//! `trtgate fetch` and `trtgate pack`: a complete TensorRT into the cache, and out of it into parts.
+//! `trtgate fetch` and `trtgate pack`: a complete TensorRT, or Triton, into the cache, and a TensorRT out of it into parts.
 
 use std::io::{BufRead, IsTerminal, Write as _};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::fetch::{self, Fetched, Source};
 use crate::process::ProcessLimits;
 use crate::progress::{self, Progress};
+use crate::serve;
 
 /// Arguments of `trtgate fetch`.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ pub struct PackArguments {
 
 #[derive(Debug, Args)]
 struct Wanted {
-    /// What: `tensorrt@10.6`
+    /// What: `tensorrt@10.6`, or `triton`
     #[arg(value_name = "LIBRARY@VERSION")]
     library: String,
     /// The package, carried here: nothing is downloaded
@@ -60,8 +61,11 @@ struct Wanted {
 /// Runs `trtgate fetch`; returns the exit code.
 pub fn run(global: &Global, arguments: &FetchArguments) -> Result<u8> {
     let progress = progress::standard(global.quiet, global.verbose);
-    let (_, fetched) = arguments.wanted.fetch(&*progress)?;
-    output::data(&fetched.folder.display().to_string())?;
+    let folder = match arguments.wanted.library.as_str() {
+        serve::ENVIRONMENT => arguments.wanted.triton(&*progress)?,
+        _ => arguments.wanted.fetch(&*progress)?.1.folder,
+    };
+    output::data(&folder.display().to_string())?;
     Ok(EXIT_PASS)
 }
 
@@ -76,9 +80,26 @@ pub fn pack(global: &Global, arguments: &PackArguments) -> Result<u8> {
 }
 
 impl Wanted {
+    fn store(&self) -> Result<Store> {
+        Ok(Store::open(None)?.limiting(self.limits.overrides().over(ProcessLimits::default())))
+    }
+
+    /// Brings Triton, whose licences ask for no answer.
+    fn triton(&self, progress: &dyn Progress) -> Result<PathBuf> {
+        if self.from.is_some() || self.compute.is_some() {
+            return Err(Error::usage("`triton` is brought by pip, as it is")
+                .hint("leave out `--from` and `--compute`; a machine without a network takes the cache of another"));
+        }
+        let store = self.store()?;
+        if !serve::is_here(&store) {
+            progress.note(&serve::told());
+        }
+        serve::fetch(&store, progress)
+    }
+
     fn fetch(&self, progress: &dyn Progress) -> Result<(Store, Fetched)> {
         let source = fetch::find(&self.library)?;
-        let store = Store::open(None)?.limiting(self.limits.overrides().over(ProcessLimits::default()));
+        let store = self.store()?;
         // What is here was accepted when it came.
         if let Some(fetched) = fetch::kept(&store, &source, self.compute) {
             progress.note(&format!("`{}` is in the cache", fetched.name));

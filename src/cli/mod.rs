@@ -24,6 +24,7 @@ mod merge;
 pub mod output;
 mod report;
 mod selection;
+mod serve;
 mod suite;
 
 use std::path::PathBuf;
@@ -117,10 +118,12 @@ pub enum Command {
     Suite(suite::SuiteArguments),
     /// Show what the cache holds and why, and clear it
     Cache(cache::CacheArguments),
-    /// Bring a complete TensorRT of a version into the cache, once its licence is accepted
+    /// Bring a complete TensorRT of a version into the cache, once its licence is accepted; or Triton
     Fetch(fetch::FetchArguments),
     /// Pack a complete TensorRT into parts for a machine without a network
     Pack(fetch::PackArguments),
+    /// Start the Triton that `fetch` brought on a model repository, for this machine alone
+    Serve(serve::ServeArguments),
     /// Find the first tensor that went wrong
     Explain(explain::ExplainArguments),
     /// Print completions for a shell
@@ -173,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Cache(command) => cache::run(global, command),
         Command::Fetch(command) => fetch::run(global, command),
         Command::Pack(command) => fetch::pack(global, command),
+        Command::Serve(command) => serve::run(global, command),
         Command::Explain(command) => explain::run(global, command),
         Command::Completions(command) => completions::run(global, command),
         Command::Man(command) => man::run(global, command),

@@ -5,6 +5,7 @@
 //! | `export` | an interpreter with TensorFlow, tf2onnx, ONNX Runtime, LiteRT | converting; their shared libraries also run the cells |
 //! | `tensorrt-rtx-1.7`, `tensorrt-rtx-1.4` | the shared libraries of TensorRT for RTX | building engines with no GPU |
 //! | `tensorrt-lean-10`, `tensorrt-lean-11` | TensorRT's lean runtimes | running engines |
+//! | `triton` | the Triton server, with an interpreter for its models | serving a model repository on this machine (`trtgate serve`) |
 //!
 //! Beside these lie libraries that the user had fetched (`libraries`).
 //!
@@ -48,33 +49,52 @@ struct Lock {
     megabytes: u32,
     /// Whether it gets an interpreter of its own; otherwise its packages only hold libraries.
     interpreter: bool,
+    /// The newest Python that all its packages have wheels for.
+    newest: (u32, u32),
 }
 
 const LOCKS: &[Lock] = &[
-    Lock { name: EXPORT, text: include_str!("../../ci/requirements/export.txt"), megabytes: 350, interpreter: true },
+    Lock {
+        name: EXPORT,
+        text: include_str!("../../ci/requirements/export.txt"),
+        megabytes: 350,
+        interpreter: true,
+        newest: (3, 13),
+    },
+    Lock {
+        name: "triton",
+        text: include_str!("../../ci/requirements/triton.txt"),
+        megabytes: 100,
+        interpreter: true,
+        newest: (3, 12),
+    },
     Lock {
         name: "tensorrt-rtx-1.7",
         text: include_str!("../../ci/requirements/tensorrt-rtx-1.7.txt"),
         megabytes: 90,
         interpreter: false,
+        newest: (3, 13),
     },
     Lock {
         name: "tensorrt-rtx-1.4",
         text: include_str!("../../ci/requirements/tensorrt-rtx-1.4.txt"),
         megabytes: 90,
         interpreter: false,
+        newest: (3, 13),
     },
     Lock {
         name: "tensorrt-lean-10",
         text: include_str!("../../ci/requirements/tensorrt-lean-10.txt"),
         megabytes: 46,
         interpreter: false,
+        newest: (3, 13),
     },
     Lock {
         name: "tensorrt-lean-11",
         text: include_str!("../../ci/requirements/tensorrt-lean-11.txt"),
         megabytes: 46,
         interpreter: false,
+        newest: (3, 13),
     },
 ];
 
@@ -303,7 +323,7 @@ fn install_anew(
 /// # Errors
 /// Why not, and how to get one.
 pub fn can_be_made(limits: &ProcessLimits) -> Result<()> {
-    interpreter::find(limits).map(|_| ())
+    interpreter::find(limits, (3, 13)).map(|_| ())
 }
 
 /// Keeps an environment that is there from being cleared away while this process lives.
@@ -367,7 +387,7 @@ fn make(store: &Store, directory: &Path, lock: &Lock, progress: &dyn Progress, s
     let requirements = directory.join("requirements.txt");
     std::fs::write(&requirements, lock.text).map_err(|error| Error::io("write", &requirements, error))?;
     Ok(if lock.interpreter {
-        let base = interpreter::find(limits)?;
+        let base = interpreter::find(limits, lock.newest)?;
         let pip = interpreter::environment(&base, directory, limits, progress, step)?;
         install(pip, &requirements, lock, limits, progress, step)?;
         Marker { python: Some("bin/python".into()), site_packages: base.site_packages(), origin: None }
@@ -417,7 +437,7 @@ fn install(
         error.kind = ErrorKind::Missing;
         if stopped {
             error
-        } else if lock.interpreter {
+        } else if lock.name == EXPORT {
             error.hint(format!("it needs the network once; or name an interpreter that has the packages of `ci/requirements/{}.in` in `{PYTHON_VARIABLE}`", lock.name))
         } else {
             error.hint("it needs the network once")

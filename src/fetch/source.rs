@@ -83,7 +83,7 @@ pub fn find(wanted: &str) -> Result<Source> {
     let sources = sources()?;
     let known = || {
         let known: Vec<String> = sources.iter().map(|source| format!("tensorrt@{}", source.version)).collect();
-        format!("one of: {}", known.join(", "))
+        format!("one of: {}, triton", known.join(", "))
     };
     let version = wanted
         .strip_prefix("tensorrt@")

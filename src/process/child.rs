@@ -1,6 +1,7 @@
 //! A process that runs, with its group.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,16 @@ pub(crate) struct Child {
     /// Readable once the process has ended; absent on kernels and emulators without it.
     watch: Option<OwnedFd>,
     ended: Option<Ending>,
+    /// The start of the paths of files that it leaves.
+    leaves: Option<PathBuf>,
 }
 
 impl Child {
-    pub(super) fn of(child: std::process::Child) -> std::io::Result<Self> {
+    pub(super) fn of(child: std::process::Child, leaves: Option<PathBuf>) -> std::io::Result<Self> {
         let group = spawn::pid(&child).ok_or_else(|| std::io::Error::other("the process has no id"))?;
         // Old kernels and emulators do without.
         let watch = pidfd_open(group, PidfdFlags::empty()).ok();
-        Ok(Self { child, group, watch, ended: None })
+        Ok(Self { child, group, watch, ended: None, leaves })
     }
 
     /// Its standard input, output and error, where they are pipes and not taken yet.
@@ -54,6 +57,9 @@ impl Child {
             Ok(Some(_)) | Err(_) => {}
         }
         self.signal(Signal::KILL);
+        if let Some(start) = &self.leaves {
+            sweep(start);
+        }
         spawn::forget(self.group);
         let ending = match self.child.try_wait() {
             Ok(Some(status)) => of_status(status),
@@ -121,6 +127,16 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Removes the files whose paths begin with `start`. What cannot be removed is left: nothing is told of a process that has ended.
+fn sweep(start: &Path) {
+    let (Some(folder), Some(name)) = (start.parent(), start.file_name()) else { return };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

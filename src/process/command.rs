@@ -21,6 +21,7 @@ pub(crate) struct Command {
     shows_errors: bool,
     minds_its_parent: bool,
     memory_mebibytes: Option<u64>,
+    leaves: Option<PathBuf>,
 }
 
 impl Command {
@@ -36,6 +37,7 @@ impl Command {
             shows_errors: false,
             minds_its_parent: false,
             memory_mebibytes: None,
+            leaves: None,
         }
     }
 
@@ -93,6 +95,12 @@ impl Command {
         self
     }
 
+    /// Files whose paths begin with `start` are its own: they are removed once it has ended, however it ended.
+    pub(crate) fn sweeping(mut self, start: PathBuf) -> Self {
+        self.leaves = Some(start);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -113,7 +121,7 @@ impl Command {
         if !self.minds_its_parent {
             kernel::die_with_parent(&mut command);
         }
-        Child::of(spawn::spawn(command, !self.minds_its_parent)?)
+        Child::of(spawn::spawn(command, !self.minds_its_parent, self.leaves.clone())?, self.leaves.clone())
     }
 }
 

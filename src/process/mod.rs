@@ -5,6 +5,7 @@
 //! |---|---|
 //! | it does not outlive trtgate | its parent's death kills it ([`crate::runtime::kernel`]), and so does a signal that ends trtgate ([`stop`]) |
 //! | nor does what it starts | a process group of its own, killed when the process ends, is ended or is dropped, and by [`guard`] where trtgate is killed |
+//! | nor what they leave in shared memory | files by the start of their paths, removed by whoever ends the group |
 //! | it gets what it needs | an environment by allowlist, absolute folders in `PATH` and `LD_LIBRARY_PATH`, no descriptors but its streams |
 //! | it ends | limits on time and output; SIGTERM, a grace period, then SIGKILL; no wait without a limit, on a pipe neither |
 //! | it says why | [`Ending`]: timed out after …, died by signal …, exited with code … |

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 struct Job {
     command: Command,
     guarded: bool,
+    leaves: Option<PathBuf>,
     answer: Sender<io::Result<Child>>,
 }
 
@@ -24,8 +26,8 @@ struct Job {
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Starts `command`, which must ask for a process group of its own; the group is known until [`forget`]. What starts others is
-/// `guarded`.
-pub(super) fn spawn(command: Command, guarded: bool) -> io::Result<Child> {
+/// `guarded`, with the start of the paths of files that it `leaves`.
+pub(super) fn spawn(command: Command, guarded: bool, leaves: Option<PathBuf>) -> io::Result<Child> {
     static STARTER: OnceLock<Sender<Job>> = OnceLock::new();
     let gone = || io::Error::other("the thread that starts processes is gone");
     let starter = match STARTER.get() {
@@ -37,7 +39,7 @@ pub(super) fn spawn(command: Command, guarded: bool) -> io::Result<Child> {
         }
     };
     let (answer, started) = channel();
-    starter.send(Job { command, guarded, answer }).map_err(|_| gone())?;
+    starter.send(Job { command, guarded, leaves, answer }).map_err(|_| gone())?;
     started.recv().map_err(|_| gone())?
 }
 
@@ -50,7 +52,7 @@ fn start(mut job: Job) {
     {
         groups.insert(group);
         if job.guarded {
-            guard::add(group);
+            guard::add(group, job.leaves.as_deref());
         }
     }
     drop(groups);

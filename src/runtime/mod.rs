@@ -20,6 +20,7 @@ pub mod padding;
 pub(crate) mod symbols;
 pub mod tensorflow;
 pub mod tensorrt;
+pub(crate) mod triton;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

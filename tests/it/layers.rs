@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill", "suite", "fetch"],
+    &["explain", "drill", "suite", "fetch", "serve"],
     &["cli"],
     &["fuzzing", "main"],
 ];

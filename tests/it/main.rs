@@ -71,6 +71,8 @@ mod saved_models;
 mod scoreboard;
 /// Another model, gated by what `init` writes.
 mod second_model;
+/// The real Triton as a fixture.
+mod serve;
 mod several_sources;
 /// A slower model under the same name.
 mod slower;
@@ -87,3 +89,5 @@ mod tensors;
 mod tidy;
 /// The scripts that decide whether goldens, baselines and files may land.
 mod tidy_policies;
+/// Model repositories for the real Triton.
+mod triton;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::convert::environment::{Environment, Lock};
+use crate::convert::environment::{EXPORT, Environment, Lock};
 use crate::convert::store::{Store, create_directory};
 use crate::convert::tool;
 use crate::digest::digest_bytes;
@@ -36,7 +36,7 @@ struct Remembered {
 /// The interpreter that the user named for `lock`, if any.
 pub(super) fn interpreter(lock: &Lock) -> Option<PathBuf> {
     let named = std::env::var_os(PYTHON_VARIABLE).filter(|value| !value.is_empty())?;
-    lock.interpreter.then(|| PathBuf::from(named))
+    (lock.name == EXPORT).then(|| PathBuf::from(named))
 }
 
 /// Describes `python`; the answer is kept in the store, and asked again once the interpreter or its packages change.

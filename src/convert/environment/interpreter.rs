@@ -9,8 +9,8 @@ use crate::files;
 use crate::process::{Command, ProcessLimits};
 use crate::progress::{Progress, Step};
 
-/// Versions for which every package of the lock file has a wheel.
-const VERSIONS: std::ops::RangeInclusive<(u32, u32)> = (3, 11)..=(3, 13);
+/// The oldest Python for which every package of the lock files has a wheel.
+const OLDEST: (u32, u32) = (3, 11);
 
 /// Programs to try, in this order.
 const PROGRAMS: [&str; 4] = ["python3", "python3.13", "python3.12", "python3.11"];
@@ -32,16 +32,16 @@ impl Interpreter {
     }
 }
 
-/// The first interpreter on `PATH` of a version that the lock file has wheels for.
-pub(super) fn find(limits: &ProcessLimits) -> Result<Interpreter> {
-    choose(PROGRAMS.iter().map(|program| (*program, version(program, limits))))
+/// The first interpreter on `PATH` of a version that a lock file has wheels for, `newest` the last of them.
+pub(super) fn find(limits: &ProcessLimits, newest: (u32, u32)) -> Result<Interpreter> {
+    choose(PROGRAMS.iter().map(|program| (*program, version(program, limits))), newest)
 }
 
-fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>) -> Result<Interpreter> {
+fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>, newest: (u32, u32)) -> Result<Interpreter> {
     let mut others = Vec::new();
     for (program, version) in found {
         match version {
-            Some(version) if VERSIONS.contains(&version) => {
+            Some(version) if (OLDEST..=newest).contains(&version) => {
                 return Ok(Interpreter { program: program.into(), version });
             }
             Some((major, minor)) => others.push(format!("`{program}` is Python {major}.{minor}")),
@@ -54,9 +54,10 @@ fn choose<'a>(found: impl Iterator<Item = (&'a str, Option<(u32, u32)>)>) -> Res
         // The system's own package would give the same version again.
         "install one beside it, such as `python3.12` with `python3.12-venv`, where the system has the package, or with `uv python install 3.12`"
     };
+    let wanted = if newest >= (3, 13) { "Python 3.11, 3.12 or 3.13" } else { "Python 3.11 or 3.12" };
     let error = Error::missing(match others.as_slice() {
-        [] => "no Python 3.11, 3.12 or 3.13 on `PATH`".to_owned(),
-        _ => format!("no Python 3.11, 3.12 or 3.13 on `PATH` ({})", others.join(", ")),
+        [] => format!("no {wanted} on `PATH`"),
+        _ => format!("no {wanted} on `PATH` ({})", others.join(", ")),
     });
     Err(error.hint(format!("{how}, or name an interpreter that has TensorFlow in `{PYTHON_VARIABLE}`")))
 }
@@ -155,20 +156,22 @@ mod tests {
     #[test]
     fn the_first_interpreter_with_wheels_is_taken() {
         let found = [("python3", Some((3, 14))), ("python3.13", None), ("python3.12", Some((3, 12)))];
-        let chosen = choose(found.into_iter()).unwrap();
+        let chosen = choose(found.into_iter(), (3, 13)).unwrap();
         assert_eq!(chosen, Interpreter { program: "python3.12".into(), version: (3, 12) });
         assert_eq!(chosen.site_packages(), Path::new("lib/python3.12/site-packages"));
+        let error = choose([("python3", Some((3, 13)))].into_iter(), (3, 12)).unwrap_err();
+        assert_eq!(error.message, "no Python 3.11 or 3.12 on `PATH` (`python3` is Python 3.13)");
     }
 
     #[test]
     fn no_interpreter_says_what_was_found_and_what_to_do() {
-        let error = choose([("python3", Some((3, 9))), ("python3.13", None)].into_iter()).unwrap_err();
+        let error = choose([("python3", Some((3, 9))), ("python3.13", None)].into_iter(), (3, 13)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Missing);
         insta::assert_snapshot!(format!("{error}\n{}", error.hint.as_deref().unwrap()), @r"
         no Python 3.11, 3.12 or 3.13 on `PATH` (`python3` is Python 3.9)
         install one beside it, such as `python3.12` with `python3.12-venv`, where the system has the package, or with `uv python install 3.12`, or name an interpreter that has TensorFlow in `TRTGATE_PYTHON`
         ");
-        let none = choose([("python3", None)].into_iter()).unwrap_err();
+        let none = choose([("python3", None)].into_iter(), (3, 13)).unwrap_err();
         assert!(none.hint.unwrap().contains("`apt install python3 python3-venv`"));
     }
 }

@@ -96,7 +96,7 @@ fn an_unknown_name_lists_the_known_ones() {
     let (_folder, store) = store();
     let error = ensure_in(&store, "tensorrt", &Quiet).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);
-    insta::assert_snapshot!(error.hint.unwrap(), @"one of: `export` `tensorrt-rtx-1.7` `tensorrt-rtx-1.4` `tensorrt-lean-10` `tensorrt-lean-11`");
+    insta::assert_snapshot!(error.hint.unwrap(), @"one of: `export` `triton` `tensorrt-rtx-1.7` `tensorrt-rtx-1.4` `tensorrt-lean-10` `tensorrt-lean-11`");
 }
 
 #[test]
