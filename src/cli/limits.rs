@@ -32,7 +32,13 @@ pub struct LimitArguments {
     /// Most memory of a converter or a worker, MiB [default: none]
     #[arg(long, help_heading = HEADING, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     memory_limit: Option<u64>,
+    /// Engines built at once on a card [default: 1]; on a machine without one, as many as it has memory and processors for
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=MOST_BUILDS))]
+    builds: Option<usize>,
 }
+
+/// Engines that may be built at once.
+const MOST_BUILDS: u64 = 64;
 
 impl LimitArguments {
     /// All of them, for another process of trtgate.
@@ -44,6 +50,7 @@ impl LimitArguments {
             ("--probe-limit", self.probe_limit),
             ("--lock-limit", self.lock_limit),
             ("--memory-limit", self.memory_limit),
+            ("--builds", self.builds.map(|builds| builds as u64)),
         ];
         let given = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.flat_map(|(name, value)| [name.into(), value.to_string().into()])
@@ -58,6 +65,7 @@ impl LimitArguments {
             probe_seconds: self.probe_limit,
             lock_seconds: self.lock_limit,
             memory_mebibytes: self.memory_limit,
+            builds: self.builds,
         }
     }
 }

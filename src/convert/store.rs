@@ -11,6 +11,7 @@
 //! gone, and is swept away; that holds across containers too, where process ids would not.
 
 mod lock;
+mod past;
 pub(super) mod removal;
 pub(super) mod uses;
 
@@ -32,6 +33,7 @@ use crate::progress::{Progress, Quiet};
 
 pub(crate) use lock::lock_file;
 use lock::open_lock;
+pub(crate) use past::Made;
 
 /// Name of the record in every entry.
 const RECORD: &str = "entry.json";

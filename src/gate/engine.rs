@@ -1,5 +1,6 @@
 //! Engines, built once for everything that can change them, and kept in the store.
 
+pub(super) mod past;
 pub(super) mod profiles;
 pub(super) mod shape_trials;
 
@@ -14,10 +15,12 @@ use crate::manifest::{EngineOptions, TimingCacheMode};
 use crate::runtime::Installation;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest, InputRange};
-use crate::vocabulary::{ArtifactKind, Precision};
+use crate::vocabulary::{ArtifactKind, Library, Precision};
 
 /// File name of an engine in its entry; its metadata stands beside it.
 const ENGINE: &str = "model.engine";
+/// The kind of its entry.
+const KIND: &str = "engine";
 
 /// Where engines are built: the machine, the store, the manifest's options.
 pub(crate) struct Site<'a> {
@@ -60,16 +63,7 @@ pub(crate) fn engine(
     source: &Artifact,
     build: &mut Build<'_>,
 ) -> Result<Artifact> {
-    let calibration = match precision {
-        Precision::Int8Calibrated => Some(
-            site.calibration
-                .clone()
-                .ok_or_else(|| Error::failed("calibration samples were not made for the engine"))?,
-        ),
-        _ => None,
-    };
-    let samples = calibration.as_ref().map(|samples| digest_file(samples)).transpose()?;
-    let key = key(site, installation, precision, source, samples.as_deref())?;
+    let (key, calibration) = asked(site, installation, precision, source)?;
     let entry = site.store.get_or_make(&key, |folder| {
         let request = BuildRequest {
             installation: installation.clone(),
@@ -103,6 +97,41 @@ pub(crate) fn engine(
     })
 }
 
+/// Whether the store seems to have the engine; it is held to its digests when it is taken.
+pub(crate) fn is_kept(site: &Site<'_>, installation: &Installation, precision: Precision, source: &Artifact) -> bool {
+    asked(site, installation, precision, source).is_ok_and(|(key, _)| site.store.may_have(&key))
+}
+
+/// The timing cache that a build of the engine fills, where it fills one: builds with the same go one after the other.
+pub(crate) fn fills(
+    site: &Site<'_>,
+    installation: &Installation,
+    precision: Precision,
+    source: &Artifact,
+) -> Option<PathBuf> {
+    let times = installation.id.library != Library::TensorrtRtx;
+    timing_cache(site, installation, source, precision).ok().flatten().filter(|_| times)
+}
+
+/// The key of an engine, and the calibration samples that it needs.
+fn asked(
+    site: &Site<'_>,
+    installation: &Installation,
+    precision: Precision,
+    source: &Artifact,
+) -> Result<(Key, Option<PathBuf>)> {
+    let calibration = match precision {
+        Precision::Int8Calibrated => Some(
+            site.calibration
+                .clone()
+                .ok_or_else(|| Error::failed("calibration samples were not made for the engine"))?,
+        ),
+        _ => None,
+    };
+    let samples = calibration.as_ref().map(|samples| digest_file(samples)).transpose()?;
+    Ok((key(site, installation, precision, source, samples.as_deref())?, calibration))
+}
+
 /// Everything that can change an engine; `calibration` is the digest of its samples.
 fn key(
     site: &Site<'_>,
@@ -111,7 +140,7 @@ fn key(
     source: &Artifact,
     calibration: Option<&str>,
 ) -> Result<Key> {
-    let key = Key::new("engine")
+    let key = Key::new(KIND)
         .with("trtgate", env!("CARGO_PKG_VERSION"))
         .with("onnx", &source.sha256)
         .with("runtime", &installation.id)

@@ -1,31 +1,38 @@
 //! Runs the planned cells in worker processes and collects what came out, unjudged.
 //!
-//! The cells of one lane share a worker, the cells of one precision share a loaded session. Lanes run side by side as far as the
-//! machine has processors for them.
+//! The cells of one lane share a worker, the cells of one precision share a loaded session. What is built and what runs, and when, a
+//! board says (`schedule`): builds side by side as far as their card allows, the cells of an engine while others are built.
+
+mod lane;
+mod schedule;
+mod told;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::check::judge::status_of;
 use crate::check::saturation::Saturation;
 use crate::convert::Artifact;
-use crate::error::{Error, ErrorKind, Result};
-use crate::findings::{ArtifactReport, CellSeconds};
+use crate::error::{ErrorKind, Result};
+use crate::findings::ArtifactReport;
 use crate::libraries::BatchSupport;
 use crate::manifest::Manifest;
-use crate::plan::{Ability, PlannedCell};
-use crate::processor::InstructionSet;
+use crate::plan::PlannedCell;
+use crate::progress::Step;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::Signature;
-use crate::vocabulary::{ArtifactKind, Layer, Library, Precision, RuntimeId, Stage, Status};
-use crate::worker::{Limits, Worker, WorkerProgram};
+use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Stage, Status};
+use crate::worker::{Limits, WorkerProgram};
 
-use super::engine::{self, Site};
-use super::runs::shelf::{Held, Shelf};
-use super::runs::{Asked, Feeding, Outcome, Ran, RawCell, Runs};
+use super::engine::Site;
+use super::engine::past::Past;
+use super::machine;
+use super::runs::shelf::Shelf;
+use super::runs::{Feeding, RawCell, Runs};
 use super::shipped::Shipped;
-use crate::progress::Step;
+use lane::{Lane, Pool};
+use schedule::{Board, Job, Kind, Room};
+use told::Watch;
 
 /// Portable artifacts by kind and, for static ones, batch; or why they could not be made.
 pub(crate) type Artifacts = BTreeMap<(ArtifactKind, Option<u32>), Result<Artifact>>;
@@ -45,6 +52,25 @@ pub(crate) struct Inputs<'a> {
     pub(crate) program: &'a WorkerProgram,
     pub(crate) limits: Limits,
     pub(crate) step: Mutex<Box<dyn Step>>,
+    /// How builds share the machine.
+    pub(crate) builds: Builds,
+}
+
+/// How builds share the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Builds {
+    /// At once on a card, or without one; what fits if absent.
+    pub(crate) at_once: Option<usize>,
+    /// Whether a card that builds does nothing else: what is built is to be timed.
+    pub(crate) undisturbed: bool,
+}
+
+impl Inputs<'_> {
+    fn room(&self) -> Room {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cards = usize::from(self.site.device.is_some());
+        Room::of(cores, machine::free_memory(), cards, self.builds)
+    }
 }
 
 /// Runs every cell of `plan`; the results come in the plan's order.
@@ -55,232 +81,85 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Runs {
             keys.push(key);
         }
     }
-    let next = Mutex::new(keys.iter());
+    let (past, pool, watch) = (Past::new(inputs.site), Pool::default(), Watch::default());
+    let mut lanes = Vec::with_capacity(keys.len());
+    let mut jobs = Vec::new();
+    for key in &keys {
+        let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| lane_of(cell) == *key).collect();
+        let lane = Lane::new(cells, inputs, (&pool, &past, &watch));
+        jobs.extend(lane.jobs(jobs.len()).into_iter().map(|job| (job, lanes.len())));
+        lanes.push(Mutex::new(lane));
+    }
+    let room = inputs.room();
+    let (jobs, lane_of_job): (Vec<Job>, Vec<usize>) = jobs.into_iter().unzip();
+    let kinds: Vec<Kind> = jobs.iter().map(|job| job.kind).collect();
+    let board = (Mutex::new(Board::new(jobs, room)), Condvar::new());
     let results: Mutex<Vec<RawCell>> = Mutex::new(Vec::with_capacity(plan.len()));
-    let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(1, 4);
-    std::thread::scope(|scope| {
-        for _ in 0..lanes.min(keys.len()) {
-            scope.spawn(|| {
-                loop {
-                    let key = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(key) = key else { return };
-                    let cells: Vec<&PlannedCell> = plan.iter().filter(|cell| lane_of(cell) == *key).collect();
-                    let done = run_lane(&cells, inputs);
+    let work = || {
+        while let Some(turn) = Turn::next(&board) {
+            let Some(lane) = lane_of_job.get(turn.index).and_then(|lane| lanes.get(*lane)) else { continue };
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            match kinds.get(turn.index) {
+                Some(Kind::Build) => lane.build(turn.card),
+                _ => {
+                    let done = lane.run(turn.card);
                     results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
                 }
-            });
+            }
         }
+    };
+    let waiting = || board.0.lock().unwrap_or_else(PoisonError::into_inner).builds_waiting();
+    watch.while_working(&inputs.step, &waiting, || {
+        std::thread::scope(|scope| {
+            for _ in 0..room.jobs.min(kinds.len()) {
+                scope.spawn(work);
+            }
+        });
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|cell| plan.iter().position(|planned| planned.id == cell.planned.id));
     Runs { cells: results }
 }
 
-/// What runs one after another: the cells of a runtime, or those of one of its precisions.
+/// A job that has begun; it ends when this is dropped, however it went.
+struct Turn<'a> {
+    board: &'a (Mutex<Board>, Condvar),
+    index: usize,
+    card: Option<usize>,
+}
+
+impl<'a> Turn<'a> {
+    /// The next job, waited for; `None` when all have begun.
+    fn next(board: &'a (Mutex<Board>, Condvar)) -> Option<Self> {
+        let mut jobs = board.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some((index, card)) = jobs.begin() {
+                return Some(Self { board, index, card });
+            }
+            if jobs.is_empty() {
+                return None;
+            }
+            jobs = board.1.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.board.0.lock().unwrap_or_else(PoisonError::into_inner).end(self.index);
+        self.board.1.notify_all();
+    }
+}
+
+/// What belongs together: the cells of a runtime, or those of one of its precisions.
 type LaneKey = (RuntimeId, Option<Precision>);
 
-/// The lane of a cell. ONNX Runtime's sessions share nothing but the processor, and FP16 takes several times as long as FP32; what
-/// builds on a device, or loads for long, keeps to one worker.
+/// The lane of a cell. Engines are built apart and run apart, one a precision. ONNX Runtime's sessions share nothing but the processor,
+/// and FP16 takes several times as long as FP32; what loads for long keeps to one worker.
 fn lane_of(cell: &PlannedCell) -> LaneKey {
-    let alone = cell.id.runtime.library == Library::Onnxruntime;
+    let library = cell.id.runtime.library;
+    let alone = library == Library::Onnxruntime || library.on_gpu();
     (cell.id.runtime.clone(), alone.then_some(cell.id.precision))
-}
-
-/// Runs the cells of one lane, one after another, in one worker as long as it lives.
-fn run_lane<'a>(cells: &[&'a PlannedCell], inputs: &'a Inputs<'a>) -> Vec<RawCell> {
-    let mut largest = BTreeMap::new();
-    for cell in cells {
-        let batch = largest.entry(cell.id.precision).or_insert(0);
-        *batch = cell.id.batch.max(*batch);
-    }
-    let mut lane = Lane {
-        inputs,
-        installation: cells.iter().find_map(|cell| cell.installation.as_ref()),
-        worker: None,
-        open: None,
-        engines: BTreeMap::new(),
-        largest,
-        deaths: BTreeMap::new(),
-    };
-    cells
-        .iter()
-        .map(|cell| {
-            inputs.step.lock().unwrap_or_else(PoisonError::into_inner).detail(&cell.id.to_string());
-            lane.run(cell)
-        })
-        .collect()
-}
-
-/// The state of one lane's run.
-struct Lane<'a> {
-    inputs: &'a Inputs<'a>,
-    /// What its cells are run by.
-    installation: Option<&'a Installation>,
-    worker: Option<Worker>,
-    open: Option<OpenSession>,
-    /// Engines made or refused, by precision.
-    engines: BTreeMap<Precision, Result<Artifact>>,
-    /// The largest batch that is run, by precision.
-    largest: BTreeMap<Precision, u32>,
-    /// How often a worker died, by precision.
-    deaths: BTreeMap<Precision, usize>,
-}
-
-struct OpenSession {
-    path: PathBuf,
-    signature: Signature,
-    load_seconds: f64,
-    layers: Option<Vec<Layer>>,
-}
-
-impl Lane<'_> {
-    fn run(&mut self, cell: &PlannedCell) -> RawCell {
-        let mut artifact = None;
-        let outcome = self.stages(cell, &mut artifact);
-        let outcome = outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped {
-            status: stopped_at(stage, error.kind),
-            stage,
-            error,
-        });
-        RawCell { planned: cell.clone(), artifact, outcome }
-    }
-
-    /// Convert, build, load, run; an error carries the stage it happened in.
-    fn stages(
-        &mut self,
-        cell: &PlannedCell,
-        report: &mut Option<ArtifactReport>,
-    ) -> std::result::Result<Outcome, (Stage, Error)> {
-        let stopped = |obstacle: &crate::runtime::Obstacle| {
-            let mut error = Error::new(obstacle.error_kind(), obstacle.reason.clone());
-            error.causes.clone_from(&obstacle.tried);
-            error.hint.clone_from(&obstacle.hint);
-            error
-        };
-        if let Ability::Nothing(obstacle) = &cell.ability {
-            return Ok(Outcome::Stopped { status: obstacle.status, stage: Stage::Load, error: stopped(obstacle) });
-        }
-        let Some(installation) = &cell.installation else {
-            return Err((Stage::Load, Error::missing("the runtime is not on this machine")));
-        };
-        let source = match cell.artifact {
-            ArtifactKind::Engine => self.inputs.shipped.engine(cell.id.precision),
-            kind => self
-                .inputs
-                .artifacts
-                .get(&(kind, kind.static_batch(cell.id.batch)))
-                .map_or_else(|| Err(Error::failed("the artifact was not planned")), Clone::clone),
-        };
-        let source = source.map_err(|error| (Stage::Convert, error))?;
-        *report = Some(artifact_report(&source));
-        let artifact = if installation.id.library.builds_engines() && source.kind != ArtifactKind::Engine {
-            let engine = self.engine(cell, installation, &source).map_err(|error| (Stage::Build, error))?;
-            *report = Some(artifact_report(&engine));
-            engine
-        } else {
-            source
-        };
-        if let Ability::BuildOnly(obstacle) = &cell.ability {
-            return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
-        }
-        self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
-        let mut ran = self.ask(cell, &artifact).map_err(|error| (Stage::Run, error))?;
-        ran.exact = self.exact(cell, &ran, &artifact, installation);
-        Ok(Outcome::Ran(Box::new(ran)))
-    }
-
-    fn engine(&mut self, cell: &PlannedCell, installation: &Installation, source: &Artifact) -> Result<Artifact> {
-        let precision = cell.id.precision;
-        if let Some(made) = self.engines.get(&precision) {
-            return made.clone().map(|artifact| Artifact { build_seconds: 0.0, cached: true, ..artifact });
-        }
-        let inputs = self.inputs;
-        let made = engine::engine(inputs.site, installation, precision, source, &mut |request| {
-            self.with_worker(precision, |worker| worker.build(request))
-        });
-        self.open = None;
-        self.engines.insert(precision, made.clone());
-        made
-    }
-
-    fn load(&mut self, cell: &PlannedCell, installation: &Installation, artifact: &Artifact) -> Result<()> {
-        let shares = self.inputs.fed.shares_sessions();
-        if self.open.as_ref().is_some_and(|open| open.path == artifact.path && shares) {
-            return Ok(());
-        }
-        self.open = None;
-        let request = open_request(self.inputs.manifest, cell, installation, artifact);
-        let (mut signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
-            let (signature, seconds) = worker.open(&request)?;
-            Ok((signature, seconds, worker.layers()?))
-        })?;
-        if cell.artifact == ArtifactKind::Engine {
-            self.inputs.shipped.hold(&signature)?;
-        }
-        hold_batch(self.inputs.manifest, &mut signature);
-        self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
-        Ok(())
-    }
-
-    fn ask(&mut self, cell: &PlannedCell, artifact: &Artifact) -> Result<Ran> {
-        let inputs = self.inputs;
-        let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
-        let asked = Asked {
-            cell,
-            artifact,
-            pad: inputs.fed.pads(&open.signature, artifact.kind),
-            largest: self.largest.get(&cell.id.precision) == Some(&cell.id.batch),
-            limit: inputs.limits.request,
-            manifest: inputs.manifest,
-        };
-        let (load, layers) = (open.load_seconds, open.layers.clone());
-        let ran = self.with_worker(cell.id.precision, |worker| inputs.fed.ask(worker, &asked, &inputs.shelf))?;
-        Ok(Ran { seconds: CellSeconds { load, ..ran.seconds }, layers, ..ran })
-    }
-
-    /// The outputs of the cell with exact products, from a session of their own, where the processor saturates and the
-    /// artifact is not proven to be safe from it. Evidence for the cause of a failure; what goes wrong here decides nothing.
-    fn exact(&self, cell: &PlannedCell, ran: &Ran, artifact: &Artifact, installation: &Installation) -> Option<Held> {
-        let narrow = ran.instruction_set.as_ref().is_some_and(InstructionSet::sums_pairs_in_16_bits);
-        let proven = self.inputs.saturation.get(&artifact.kind).is_none_or(Saturation::is_proven);
-        if !narrow || proven || cell.id.runtime.library != Library::Onnxruntime {
-            return None;
-        }
-        let request = open_request(self.inputs.manifest, cell, installation, artifact);
-        let options = SessionOptions { exact_products: true, ..request.options.clone() };
-        let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
-        let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
-        let fed = self.inputs.fed;
-        let outputs = fed.probes(&mut worker, &cell.id, fed.pads(&signature, artifact.kind)).ok()?;
-        self.inputs.shelf.hold(outputs).ok()
-    }
-
-    /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
-    /// started a third time for it.
-    fn with_worker<T>(&mut self, precision: Precision, ask: impl FnOnce(&mut Worker) -> Result<T>) -> Result<T> {
-        if self.deaths.get(&precision).is_some_and(|&deaths| deaths >= 2) {
-            return Err(Error::failed("the worker died twice before this cell, so it was not started again")
-                .hint("the cells before this one say how it died"));
-        }
-        let mut worker = match self.worker.take() {
-            Some(worker) => worker,
-            None => {
-                // The cells of a lane are of one installation.
-                let program = self
-                    .installation
-                    .map_or_else(|| self.inputs.program.clone(), |own| self.inputs.program.loading(own));
-                Worker::start(&program, self.inputs.limits)?
-            }
-        };
-        let answer = ask(&mut worker);
-        if worker.is_dead() {
-            *self.deaths.entry(precision).or_default() += 1;
-            self.open = None;
-        } else {
-            self.worker = Some(worker);
-        }
-        answer
-    }
 }
 
 /// The status of a cell that stopped at `stage`. What cannot be here or cannot work was found out by the plan; an artifact

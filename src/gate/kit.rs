@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::classifier::Classifier;
-use super::execute::{Artifacts, Inputs};
+use super::execute::{Artifacts, Builds, Inputs};
 use super::runs::Feeding;
 use super::runs::shelf::{ROOM, Shelf};
 use super::several::Several;
@@ -28,7 +28,7 @@ pub(super) struct Kit<'a> {
     pub(super) saturation: BTreeMap<ArtifactKind, Saturation>,
     /// The scales of those that are quantised; looked at while the cells run.
     pub(super) scales: BTreeMap<ArtifactKind, ScaleProof>,
-    /// Where and how engines are built of them. A lane builds its own: a build takes minutes, in which other lanes run.
+    /// Where and how engines are built of them, while other cells run: a build takes minutes.
     pub(super) site: engine::Site<'a>,
     /// Cells that run beside the plan's, which are compared with them.
     pub(super) beside: Vec<PlannedCell>,
@@ -88,8 +88,8 @@ impl<'a> Kit<'a> {
         })
     }
 
-    /// What the run reads.
-    pub(super) fn inputs<'b>(&'b self, workspace: &'b Workspace, step: Box<dyn Step>) -> Inputs<'b> {
+    /// What the run reads, of which cells are timed afterwards or not.
+    pub(super) fn inputs<'b>(&'b self, workspace: &'b Workspace, step: Box<dyn Step>, is_timed: bool) -> Inputs<'b> {
         Inputs {
             manifest: &workspace.manifest,
             site: &self.site,
@@ -101,6 +101,7 @@ impl<'a> Kit<'a> {
             program: &workspace.program,
             limits: workspace.limits,
             step: Mutex::new(step),
+            builds: Builds { at_once: workspace.builds, undisturbed: is_timed },
         }
     }
 }

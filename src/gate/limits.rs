@@ -20,6 +20,8 @@ pub struct LimitOverrides {
     pub lock_seconds: Option<u64>,
     /// Most memory of a converter or a worker.
     pub memory_mebibytes: Option<u64>,
+    /// Engines built at once on a card, or on a machine without one.
+    pub builds: Option<usize>,
 }
 
 impl LimitOverrides {

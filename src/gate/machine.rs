@@ -13,7 +13,7 @@ pub fn machine() -> Machine {
         cpu: cpu_model(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         instruction_set: Some(InstructionSet::here()),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+        memory_bytes: memory_bytes("MemTotal:"),
         gpu: None,
         compute_capability: None,
         driver: None,
@@ -31,11 +31,20 @@ fn cpu_model(cpuinfo: &str) -> String {
         .unwrap_or_default()
 }
 
-/// `MemTotal` in the text of `/proc/meminfo`, bytes.
-fn memory_bytes(meminfo: &str) -> u64 {
+/// Memory that could be had now, bytes; 0 where the system does not say.
+pub(super) fn free_memory() -> u64 {
+    memory_bytes("MemAvailable:")
+}
+
+fn memory_bytes(name: &str) -> u64 {
+    bytes_in(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), name)
+}
+
+/// What is called `name` in the text of `/proc/meminfo`, bytes.
+fn bytes_in(meminfo: &str, name: &str) -> u64 {
     meminfo
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes << 10)
 }
@@ -61,7 +70,8 @@ mod tests {
     #[test]
     fn proc_files_are_read_by_their_first_entry() {
         assert_eq!(cpu_model("processor\t: 0\nmodel name\t: Fast CPU @ 3\nmodel name\t: Other\n"), "Fast CPU @ 3");
-        assert_eq!(memory_bytes("MemTotal:       1024 kB\nMemFree: 1 kB\n"), 1 << 20);
-        assert_eq!((cpu_model(""), memory_bytes("MemTotal:")), (String::new(), 0));
+        let text = "MemTotal:       1024 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\n";
+        assert_eq!((bytes_in(text, "MemTotal:"), bytes_in(text, "MemAvailable:")), (1 << 20, 2 << 10));
+        assert_eq!((cpu_model(""), bytes_in("MemTotal:", "MemTotal:")), (String::new(), 0));
     }
 }

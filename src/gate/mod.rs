@@ -231,8 +231,10 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let mut kit = Kit::prepare(workspace, &plan, options)?;
     plan.append(&mut kit.beside);
     let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
-    let (mut runs, scales) =
-        both(|| execute::execute(&plan, &kit.inputs(workspace, step)), || kit::scales(workspace, &kit.artifacts));
+    let (mut runs, scales) = both(
+        || execute::execute(&plan, &kit.inputs(workspace, step, options.timing.is_some())),
+        || kit::scales(workspace, &kit.artifacts),
+    );
     kit.scales = scales;
     damaged::explain(&workspace.store, &mut runs.cells);
     runs.cells.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));

@@ -13,7 +13,7 @@ use crate::convert::store::Store;
 use crate::digest::digest_file;
 use crate::error::Result;
 use crate::gate::engine::Site;
-use crate::gate::execute::{Artifacts, Inputs, execute};
+use crate::gate::execute::{Artifacts, Builds, Inputs, execute};
 use crate::gate::runs::RawCell;
 use crate::gate::runs::classifier::Samples;
 use crate::gate::runs::shelf::{ROOM, Shelf};
@@ -105,6 +105,8 @@ pub(crate) struct Workshop {
     pub(crate) fresh: Option<Tensor>,
     pub(crate) ladder: Ladder,
     pub(crate) limits: Limits,
+    /// Engines built at once.
+    pub(crate) builds: Option<usize>,
 }
 
 impl Workshop {
@@ -136,6 +138,7 @@ impl Workshop {
             fresh: None,
             ladder: Ladder::built_in().unwrap(),
             limits: Limits::default(),
+            builds: None,
             folder,
         }
     }
@@ -165,6 +168,7 @@ impl Workshop {
             program: &program,
             limits: self.limits,
             step: Mutex::new(Quiet.begin("")),
+            builds: Builds { at_once: self.builds, undisturbed: false },
         };
         execute(&self.plan, &inputs).cells
     }

@@ -18,7 +18,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::border;
 use crate::gate::discover::{self, Discovery};
 use crate::gate::golden;
-use crate::gate::limits::LimitOverrides;
 use crate::gate::natural::{self, Natural};
 use crate::gate::own;
 use crate::gate::reference::Fault;
@@ -28,64 +27,13 @@ use crate::gate::shipped::Shipped;
 use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
-use crate::progress::{Progress, Quiet};
+use crate::progress::Progress;
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
 
-/// Where a workspace looks and what it may do.
-#[derive(Clone)]
-pub struct Options {
-    /// The manifest.
-    pub manifest: PathBuf,
-    /// Root of the store; the default if absent.
-    pub cache: Option<PathBuf>,
-    /// Artifacts made elsewhere by `trtgate export --output`; nothing is converted then.
-    pub artifacts: Option<PathBuf>,
-    /// Whether those are this process's own, and used where they lie; else they are copied into the store first.
-    pub own_artifacts: bool,
-    /// Files or folders in which libraries are looked for first.
-    pub search: Vec<PathBuf>,
-    /// Whether missing Python environments may be installed.
-    pub install: bool,
-    /// Overrides the manifest's limits.
-    pub limits: LimitOverrides,
-    /// Overrides the manifest's threads inside one operator.
-    pub intra_threads: Option<usize>,
-    /// Overrides the manifest's threads across operators.
-    pub inter_threads: Option<usize>,
-    /// Accepts a model whose digest is not the manifest's.
-    pub trust: bool,
-    /// Whether the manifest may be of several inputs and outputs; commands that know one input refuse it.
-    pub several: bool,
-    /// Makes new probes where the manifest names no file, instead of keeping those of the golden.
-    pub fresh_probes: bool,
-    /// The program that runs workers.
-    pub program: WorkerProgram,
-    /// Where progress goes.
-    pub progress: Arc<dyn Progress>,
-}
+mod options;
 
-impl Options {
-    /// The defaults for a manifest: the default store, installing allowed, silent.
-    pub fn new(manifest: PathBuf, program: WorkerProgram) -> Self {
-        Self {
-            manifest,
-            cache: None,
-            artifacts: None,
-            own_artifacts: false,
-            search: Vec::new(),
-            install: true,
-            limits: LimitOverrides::default(),
-            intra_threads: None,
-            inter_threads: None,
-            trust: false,
-            several: false,
-            fresh_probes: false,
-            program,
-            progress: Arc::new(Quiet),
-        }
-    }
-}
+pub use options::Options;
 
 /// The opened workspace.
 pub struct Workspace {
@@ -103,6 +51,8 @@ pub struct Workspace {
     pub program: WorkerProgram,
     /// Their limits.
     pub limits: Limits,
+    /// Engines built at once on a card, or on a machine without one; what fits if absent.
+    pub(super) builds: Option<usize>,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
     pub(super) fresh_probes: bool,
@@ -222,6 +172,7 @@ impl Workspace {
             discovery,
             program: options.program.clone(),
             limits,
+            builds: options.limits.builds,
             progress: Arc::clone(&options.progress),
             fresh_probes: options.fresh_probes,
             planted: options.own_artifacts,
@@ -263,7 +214,8 @@ impl Workspace {
             },
             program,
             limits: Limits::default(),
-            progress: Arc::new(Quiet),
+            builds: None,
+            progress: Arc::new(crate::progress::Quiet),
             fresh_probes: false,
             planted: false,
             declared,

@@ -1,16 +1,18 @@
 //! Workers that die, hang or talk nonsense: what each costs, and what it does not.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rstest::rstest;
 
 use super::tests::{ran, told};
-use super::*;
+use crate::error::Error;
 use crate::gate::workshop::{PROBES, Workshop, samples, sound};
-use crate::worker::Reply;
+use crate::vocabulary::Precision;
 use crate::worker::fake::{Fakes, Step};
+use crate::worker::{Reply, Request};
 
 #[test]
 fn a_worker_that_cannot_be_started_judges_nothing() {
@@ -61,16 +63,45 @@ fn two_deaths_end_a_precision_and_not_the_others() {
     let mut third = workshop.plan[1].clone();
     third.id.batch = 8;
     workshop.plan.insert(2, third);
-    let deaths = AtomicUsize::new(0);
-    let (raw, fakes) = workshop.scripted(move |call| match call.name() {
-        "build" => Step::Build,
-        "open" if deaths.fetch_add(1, Ordering::SeqCst) < 2 => Step::Die("exited with code 3"),
+    let (raw, fakes) = workshop.scripted(move |call| match call.request {
+        Request::Build(_) => Step::Build,
+        Request::Open(request) if request.precision == Precision::Fp32 => Step::Die("exited with code 3"),
         _ => Step::Serve,
     });
     let died = "fail at load: cannot load the artifact: the worker exited with code 3 after 0.0 s";
     let given_up = "fail at load: the worker died twice before this cell, so it was not started again";
     assert_eq!(raw.iter().map(told).collect::<Vec<_>>(), [died, died, given_up, "ran", "ran"]);
-    assert_eq!((fakes.started(), fakes.alive()), (3, 0));
+    // One builds, and cells that run meanwhile have another.
+    assert!((3..=4).contains(&fakes.started()), "{}", fakes.started());
+    assert_eq!(fakes.alive(), 0);
+}
+
+/// A builder that dies takes its own engine with it. The others are built, once each, and their cells run.
+#[rstest]
+#[case::shortest(Precision::Fp32)]
+#[case::longest(Precision::Int8)]
+#[case::between(Precision::Tf32)]
+fn a_death_in_a_build_costs_no_other_engine(#[case] broken: Precision) {
+    let workshop = Workshop::new("tensorrt = [\"fp32\", \"tf32\", \"int8\"]");
+    let builds = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&builds);
+    let (raw, fakes) = workshop.scripted(move |call| match call.request {
+        Request::Build(request) => {
+            seen.lock().unwrap().push(request.precision);
+            if request.precision == broken { Step::Die("died by signal 11") } else { Step::Build }
+        }
+        _ => Step::Serve,
+    });
+    // The longest first; one that died is not tried again for its second batch.
+    assert_eq!(*builds.lock().unwrap(), [Precision::Int8, Precision::Tf32, Precision::Fp32]);
+    for cell in &raw {
+        let expected = match cell.planned.id.precision == broken {
+            true => "fail at build: cannot build the engine: the worker died by signal 11 after 0.0 s",
+            false => "ran",
+        };
+        assert_eq!(told(cell), expected, "{}", cell.planned.id);
+    }
+    assert_eq!(fakes.alive(), 0);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Error;
+use crate::gate::runs::Outcome;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, sound};
 use crate::worker::Reply;
 use crate::worker::fake::{Fakes, Step};

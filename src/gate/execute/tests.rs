@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,12 +10,14 @@ use super::*;
 use crate::check::agreement::answer;
 use crate::check::determinism::Determinism;
 use crate::check::invariance::Invariance;
-use crate::gate::runs::Again;
+use crate::error::Error;
+use crate::gate::runs::{Again, Outcome, Ran};
 use crate::gate::samples::LabelledData;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session};
+use crate::plan::Ability;
 use crate::runtime::{Obstacle, Session};
-use crate::worker::Reply;
 use crate::worker::fake::{Fakes, Step};
+use crate::worker::{Reply, Request};
 
 /// Every kind of error at every stage a cell can stop at. Nothing passes; what an artifact's own runtime refuses is a
 /// failure; what the machine refuses, and what there is nothing valid to hold to, judges nothing.
@@ -102,8 +105,37 @@ fn every_planned_cell_comes_back_once_in_the_plans_order_with_its_answers() {
         };
         assert_eq!(cell.artifact.as_ref().unwrap().kind, kind);
     }
-    // A lane for each runtime, and for each precision of ONNX Runtime.
-    assert_eq!((fakes.started(), fakes.alive(), fakes.waited()), (6, 0, Duration::ZERO));
+    // A worker for each runtime and each precision of ONNX Runtime; one more where cells run while another engine is built.
+    assert!((6..=7).contains(&fakes.started()), "{}", fakes.started());
+    assert_eq!((fakes.alive(), fakes.waited()), (0, Duration::ZERO));
+}
+
+/// The cells of an engine do not wait for the next one, which is built meanwhile.
+#[test]
+fn cells_run_while_another_engine_is_built() {
+    if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
+        return;
+    }
+    let workshop = Workshop::new("tensorrt = [\"fp32\", \"int8\"]");
+    let (ran, runs) = std::sync::mpsc::channel();
+    let runs = std::sync::Arc::new(Mutex::new(runs));
+    let (raw, _) = workshop.scripted(move |call| match call.request {
+        Request::Build(request) if request.precision == Precision::Fp32 => {
+            let (request, runs) = (request.clone(), std::sync::Arc::clone(&runs));
+            Step::Spoil(Box::new(move |reply, _| {
+                let waited = runs.lock().unwrap().recv_timeout(Duration::from_secs(60));
+                assert!(waited.is_ok(), "no cell ran while this was built");
+                *reply = Reply::Built(Box::new(crate::worker::fake::built(&request).unwrap()));
+            }))
+        }
+        Request::Build(_) => Step::Build,
+        Request::Run { .. } => {
+            let _ = ran.send(());
+            Step::Serve
+        }
+        _ => Step::Serve,
+    });
+    assert!(raw.iter().all(|cell| told(cell) == "ran"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn what_a_run_sets_stands_in_place_of_the_manifests() {
         probe_seconds: Some(4),
         lock_seconds: Some(5),
         memory_mebibytes: Some(6),
+        builds: Some(7),
     };
     let expected = ProcessLimits {
         probe: seconds(4),

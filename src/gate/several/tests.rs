@@ -155,9 +155,11 @@ fn sound_cells_pass_in_shared_workers_and_sessions() {
             .iter()
             .all(|(id, status, reference)| { *status == Status::Pass && *reference == id.starts_with("onnxruntime") })
     );
-    // A lane for each runtime; a session for each cell, that saw no other shape before it answered.
+    // A worker for each runtime, and one where cells run while another engine is built; a session for each cell, that saw no other
+    // shape before it answered.
     let count = |fakes: &Arc<Fakes>, name: &str| fakes.seen().iter().filter(|(_, asked)| *asked == name).count();
-    assert_eq!((fakes.started(), count(&fakes, "open"), count(&fakes, "build")), (2, 12, 2));
+    assert_eq!((count(&fakes, "open"), count(&fakes, "build")), (12, 2));
+    assert!((2..=3).contains(&fakes.started()), "{}", fakes.started());
     let cell = &report.cells[0];
     assert_eq!(cell.replay, "trtgate gate --runtime onnxruntime --precision fp32 --batch 1 --shape length=3");
     assert_eq!((cell.version.as_deref(), cell.outputs.len()), (Some("10.11.0"), 1));
@@ -166,7 +168,8 @@ fn sound_cells_pass_in_shared_workers_and_sessions() {
     let fakes = sound();
     let report = Project::new(BOTH, ONE_SHAPE).gate(&fakes, &RunOptions::default());
     assert_eq!((report.verdict, report.cells.len()), (Verdict::Pass, 6));
-    assert_eq!((fakes.started(), count(&fakes, "open")), (2, 3));
+    assert_eq!(count(&fakes, "open"), 3);
+    assert!((2..=3).contains(&fakes.started()), "{}", fakes.started());
 }
 
 /// What a conversion changes fails its cells, and no others.
@@ -266,7 +269,9 @@ fn deaths_are_counted_over_the_cells_of_a_precision() {
     let died = AtomicUsize::new(0);
     let once = Fakes::of(opening(|_, feeds| answers(feeds)), move |call: &Call<'_>| match call.request {
         Request::Open(request)
-            if request.installation.id.library == Library::Tensorrt && died.fetch_add(1, Ordering::SeqCst) == 0 =>
+            if request.installation.id.library == Library::Tensorrt
+                && request.precision == crate::vocabulary::Precision::Fp32
+                && died.fetch_add(1, Ordering::SeqCst) == 0 =>
         {
             Step::Die("died by signal 11")
         }
@@ -363,7 +368,7 @@ proptest! {
         let plan = workspace.plan(&Filter::default()).unwrap();
         let kit = Kit::prepare(&workspace, &plan, &RunOptions::default()).unwrap();
         prop_assert!(kit.beside.is_empty());
-        let runs = execute(&plan, &kit.inputs(&workspace, Quiet.begin("")));
+        let runs = execute(&plan, &kit.inputs(&workspace, Quiet.begin(""), false));
 
         let planned: Vec<_> = plan.iter().map(|cell| cell.id.clone()).collect();
         let ran: Vec<_> = runs.cells.iter().map(|cell| cell.planned.id.clone()).collect();

@@ -1,0 +1,377 @@
+//! The cells of a runtime or of one of its precisions: their engine, their session, their answers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::schedule::{Job, Kind};
+use super::told::Watch;
+use super::{Inputs, artifact_report, hold_batch, open_request, stopped_at};
+use crate::check::saturation::Saturation;
+use crate::convert::Artifact;
+use crate::error::{Error, Result};
+use crate::findings::{ArtifactReport, CellSeconds};
+use crate::gate::engine;
+use crate::gate::engine::past::{Past, usual};
+use crate::gate::runs::shelf::Held;
+use crate::gate::runs::{Asked, Outcome, Ran, RawCell};
+use crate::plan::{Ability, PlannedCell};
+use crate::processor::InstructionSet;
+use crate::runtime::{Installation, OpenRequest, SessionOptions};
+use crate::tensor::Signature;
+use crate::vocabulary::{ArtifactKind, Layer, Library, Precision, RuntimeId, Stage};
+use crate::worker::Worker;
+
+/// Workers that have nothing to do, of one library on one card: who built has the builder loaded, which takes seconds.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Mutex<BTreeMap<Place, Vec<Idle>>>,
+    /// Engines that are still to be built, and lanes that have not ended, by library.
+    left: Mutex<BTreeMap<RuntimeId, (usize, usize)>>,
+}
+
+/// A library and its card.
+type Place = (RuntimeId, Option<usize>);
+
+/// A worker, and whether it has a builder loaded.
+type Idle = (bool, Worker);
+
+impl Pool {
+    /// Counts a lane, and whether it builds.
+    fn expect(&self, runtime: &RuntimeId, builds: bool) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let (engines, lanes) = left.entry(runtime.clone()).or_default();
+        *engines += usize::from(builds);
+        *lanes += 1;
+    }
+
+    /// A worker, if one is idle. Cells take none with a builder as long as that will be needed.
+    fn take(&self, runtime: &RuntimeId, card: Option<usize>, kind: Kind) -> Option<Worker> {
+        let to_build = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let (engines, _) = left.entry(runtime.clone()).or_default();
+            *engines -= usize::from(kind == Kind::Build).min(*engines);
+            *engines
+        };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = idle.get_mut(&(runtime.clone(), card))?;
+        let fitting = workers.iter().position(|(builder, _)| *builder == (kind == Kind::Build));
+        let any = (kind == Kind::Build || to_build == 0).then_some(0).filter(|_| !workers.is_empty());
+        fitting.or(any).map(|place| workers.swap_remove(place).1)
+    }
+
+    /// Takes back what lives, which built now or before where `builder` says so; when no lane of the library is left, all end.
+    fn give(&self, runtime: &RuntimeId, card: Option<usize>, worker: Option<Idle>, is_over: bool) {
+        let lanes = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let (_, lanes) = left.entry(runtime.clone()).or_default();
+            *lanes -= usize::from(is_over).min(*lanes);
+            *lanes
+        };
+        let mut ended = Vec::new();
+        {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.entry((runtime.clone(), card)).or_default().extend(worker);
+            if lanes == 0 {
+                idle.iter_mut().filter(|((own, _), _)| own == runtime).for_each(|(_, own)| ended.append(own));
+            }
+        }
+        // A worker takes a moment to end: nobody waits for it with the pool in hand.
+        drop(ended);
+    }
+}
+
+/// The state of one lane's run.
+pub(super) struct Lane<'a> {
+    inputs: &'a Inputs<'a>,
+    pool: &'a Pool,
+    past: &'a Past<'a>,
+    watch: &'a Watch,
+    cells: Vec<&'a PlannedCell>,
+    /// What its cells are run by.
+    installation: Option<&'a Installation>,
+    worker: Option<Worker>,
+    open: Option<OpenSession>,
+    /// Its engine, made or refused.
+    engine: Option<Result<Artifact>>,
+    /// Whether a cell was told how long that took.
+    is_told: bool,
+    /// The largest batch that is run, by precision.
+    largest: BTreeMap<Precision, u32>,
+    /// How often a worker died, by precision.
+    deaths: BTreeMap<Precision, usize>,
+}
+
+struct OpenSession {
+    path: PathBuf,
+    signature: Signature,
+    load_seconds: f64,
+    layers: Option<Vec<Layer>>,
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn new(
+        cells: Vec<&'a PlannedCell>,
+        inputs: &'a Inputs<'a>,
+        (pool, past, watch): (&'a Pool, &'a Past<'a>, &'a Watch),
+    ) -> Self {
+        let mut largest = BTreeMap::new();
+        for cell in &cells {
+            let batch = largest.entry(cell.id.precision).or_insert(0);
+            *batch = cell.id.batch.max(*batch);
+        }
+        let installation = cells.iter().find_map(|cell| cell.installation.as_ref());
+        let lane = Self {
+            inputs,
+            pool,
+            past,
+            watch,
+            cells,
+            installation,
+            worker: None,
+            open: None,
+            engine: None,
+            is_told: false,
+            largest,
+            deaths: BTreeMap::new(),
+        };
+        if let Some(runtime) = lane.pooled() {
+            pool.expect(&runtime, lane.to_build().is_some());
+        }
+        lane
+    }
+
+    /// The cell whose engine is built, with what it is built by and from, where there is one to build.
+    fn to_build(&self) -> Option<(&'a PlannedCell, &'a Installation, Artifact)> {
+        let cell = self.cells.iter().find(|cell| !matches!(cell.ability, Ability::Nothing(_)))?;
+        let installation = cell.installation.as_ref()?;
+        let builds = installation.id.library.builds_engines() && cell.artifact != ArtifactKind::Engine;
+        let source = self.source(cell).ok().filter(|source| builds && source.kind != ArtifactKind::Engine)?;
+        Some((cell, installation, source))
+    }
+
+    /// The library whose workers this lane shares with others: those of engines.
+    fn pooled(&self) -> Option<RuntimeId> {
+        let runtime = &self.cells.first()?.id.runtime;
+        runtime.library.on_gpu().then(|| runtime.clone())
+    }
+
+    /// What this lane is in the schedule, where `first` jobs are before it: a build and then its cells, or its cells.
+    pub(super) fn jobs(&self, first: usize) -> Vec<Job> {
+        let Some(runtime) = self.pooled() else {
+            return vec![Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None }];
+        };
+        let run = |after| Job {
+            kind: Kind::Run,
+            seconds: 0.1 * self.cells.len() as f64,
+            after,
+            alone: Some(runtime.to_string()),
+        };
+        let Some((cell, installation, source)) = self.to_build() else { return vec![run(None)] };
+        let (site, precision) = (self.inputs.site, cell.id.precision);
+        let seconds = match engine::is_kept(site, installation, precision, &source) {
+            true => 0.0,
+            false => {
+                self.past.seconds(installation, precision, &source).unwrap_or_else(|| usual(installation, precision))
+            }
+        };
+        let cache = engine::fills(site, installation, precision, &source);
+        let alone = cache.map(|cache| cache.display().to_string());
+        vec![Job { kind: Kind::Build, seconds, after: None, alone }, run(Some(first))]
+    }
+
+    /// Builds the engine, on `card`; what goes wrong is told by the cells.
+    pub(super) fn build(&mut self, card: Option<usize>) {
+        let Some((cell, installation, source)) = self.to_build() else { return };
+        self.worker = self.pool.take(&cell.id.runtime, card, Kind::Build);
+        self.engine = Some(self.built(cell.id.precision, installation, &source));
+        let worker = self.worker.take().map(|worker| (true, worker));
+        self.pool.give(&cell.id.runtime, card, worker, false);
+    }
+
+    /// Runs the cells, one after another, in one worker as long as it lives, on `card`.
+    pub(super) fn run(&mut self, card: Option<usize>) -> Vec<RawCell> {
+        let pooled = self.pooled();
+        if let Some(runtime) = &pooled {
+            self.worker = self.pool.take(runtime, card, Kind::Run);
+        }
+        let cells = self.cells.clone();
+        let done = cells.into_iter().map(|cell| {
+            self.inputs.step.lock().unwrap_or_else(PoisonError::into_inner).detail(&cell.id.to_string());
+            self.cell(cell)
+        });
+        let done = done.collect();
+        let worker = self.worker.take();
+        self.open = None;
+        if let Some(runtime) = &pooled {
+            self.pool.give(runtime, card, worker.map(|worker| (false, worker)), true);
+        }
+        done
+    }
+
+    fn cell(&mut self, cell: &PlannedCell) -> RawCell {
+        let mut artifact = None;
+        let outcome = self.stages(cell, &mut artifact);
+        let outcome = outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped {
+            status: stopped_at(stage, error.kind),
+            stage,
+            error,
+        });
+        RawCell { planned: cell.clone(), artifact, outcome }
+    }
+
+    /// Convert, build, load, run; an error carries the stage it happened in.
+    fn stages(
+        &mut self,
+        cell: &PlannedCell,
+        report: &mut Option<ArtifactReport>,
+    ) -> std::result::Result<Outcome, (Stage, Error)> {
+        let stopped = |obstacle: &crate::runtime::Obstacle| {
+            let mut error = Error::new(obstacle.error_kind(), obstacle.reason.clone());
+            error.causes.clone_from(&obstacle.tried);
+            error.hint.clone_from(&obstacle.hint);
+            error
+        };
+        if let Ability::Nothing(obstacle) = &cell.ability {
+            return Ok(Outcome::Stopped { status: obstacle.status, stage: Stage::Load, error: stopped(obstacle) });
+        }
+        let Some(installation) = &cell.installation else {
+            return Err((Stage::Load, Error::missing("the runtime is not on this machine")));
+        };
+        let source = self.source(cell).map_err(|error| (Stage::Convert, error))?;
+        *report = Some(artifact_report(&source));
+        let artifact = if installation.id.library.builds_engines() && source.kind != ArtifactKind::Engine {
+            let engine = self.engine(cell, installation, &source).map_err(|error| (Stage::Build, error))?;
+            *report = Some(artifact_report(&engine));
+            engine
+        } else {
+            source
+        };
+        if let Ability::BuildOnly(obstacle) = &cell.ability {
+            return Ok(Outcome::Built { status: obstacle.status, error: stopped(obstacle) });
+        }
+        self.load(cell, installation, &artifact).map_err(|error| (Stage::Load, error))?;
+        let mut ran = self.ask(cell, &artifact).map_err(|error| (Stage::Run, error))?;
+        ran.exact = self.exact(cell, &ran, &artifact, installation);
+        Ok(Outcome::Ran(Box::new(ran)))
+    }
+
+    /// What a cell starts from.
+    fn source(&self, cell: &PlannedCell) -> Result<Artifact> {
+        match cell.artifact {
+            ArtifactKind::Engine => self.inputs.shipped.engine(cell.id.precision),
+            kind => self
+                .inputs
+                .artifacts
+                .get(&(kind, kind.static_batch(cell.id.batch)))
+                .map_or_else(|| Err(Error::failed("the artifact was not planned")), Clone::clone),
+        }
+    }
+
+    /// The engine of the lane, as the first cell that asks for it is told, or the next.
+    fn engine(&mut self, cell: &PlannedCell, installation: &Installation, source: &Artifact) -> Result<Artifact> {
+        if self.engine.is_none() {
+            self.engine = Some(self.built(cell.id.precision, installation, source));
+        } else if self.is_told {
+            let again = |artifact: Artifact| Artifact { build_seconds: 0.0, cached: true, ..artifact };
+            return self
+                .engine
+                .clone()
+                .map_or_else(|| Err(Error::failed("no engine was built")), |made| made.map(again));
+        }
+        self.is_told = true;
+        self.engine.clone().unwrap_or_else(|| Err(Error::failed("no engine was built")))
+    }
+
+    fn built(&mut self, precision: Precision, installation: &Installation, source: &Artifact) -> Result<Artifact> {
+        let inputs = self.inputs;
+        let estimate = self.past.seconds(installation, precision, source);
+        let is_warm = engine::fills(inputs.site, installation, precision, source).is_some_and(|cache| cache.exists());
+        let name = format!("{}/{precision}", installation.id);
+        let made = engine::engine(inputs.site, installation, precision, source, &mut |request| {
+            let _underway = self.watch.begin(&name, estimate, is_warm);
+            self.with_worker(precision, |worker| worker.build(request))
+        });
+        self.open = None;
+        made
+    }
+
+    fn load(&mut self, cell: &PlannedCell, installation: &Installation, artifact: &Artifact) -> Result<()> {
+        let shares = self.inputs.fed.shares_sessions();
+        if self.open.as_ref().is_some_and(|open| open.path == artifact.path && shares) {
+            return Ok(());
+        }
+        self.open = None;
+        let request = open_request(self.inputs.manifest, cell, installation, artifact);
+        let (mut signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
+            let (signature, seconds) = worker.open(&request)?;
+            Ok((signature, seconds, worker.layers()?))
+        })?;
+        if cell.artifact == ArtifactKind::Engine {
+            self.inputs.shipped.hold(&signature)?;
+        }
+        hold_batch(self.inputs.manifest, &mut signature);
+        self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
+        Ok(())
+    }
+
+    fn ask(&mut self, cell: &PlannedCell, artifact: &Artifact) -> Result<Ran> {
+        let inputs = self.inputs;
+        let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
+        let asked = Asked {
+            cell,
+            artifact,
+            pad: inputs.fed.pads(&open.signature, artifact.kind),
+            largest: self.largest.get(&cell.id.precision) == Some(&cell.id.batch),
+            limit: inputs.limits.request,
+            manifest: inputs.manifest,
+        };
+        let (load, layers) = (open.load_seconds, open.layers.clone());
+        let ran = self.with_worker(cell.id.precision, |worker| inputs.fed.ask(worker, &asked, &inputs.shelf))?;
+        Ok(Ran { seconds: CellSeconds { load, ..ran.seconds }, layers, ..ran })
+    }
+
+    /// The outputs of the cell with exact products, from a session of their own, where the processor saturates and the
+    /// artifact is not proven to be safe from it. Evidence for the cause of a failure; what goes wrong here decides nothing.
+    fn exact(&self, cell: &PlannedCell, ran: &Ran, artifact: &Artifact, installation: &Installation) -> Option<Held> {
+        let narrow = ran.instruction_set.as_ref().is_some_and(InstructionSet::sums_pairs_in_16_bits);
+        let proven = self.inputs.saturation.get(&artifact.kind).is_none_or(Saturation::is_proven);
+        if !narrow || proven || cell.id.runtime.library != Library::Onnxruntime {
+            return None;
+        }
+        let request = open_request(self.inputs.manifest, cell, installation, artifact);
+        let options = SessionOptions { exact_products: true, ..request.options.clone() };
+        let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
+        let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;
+        let fed = self.inputs.fed;
+        let outputs = fed.probes(&mut worker, &cell.id, fed.pads(&signature, artifact.kind)).ok()?;
+        self.inputs.shelf.hold(outputs).ok()
+    }
+
+    /// Asks the lane's worker, starting one if there is none; a worker that died twice on a precision is not
+    /// started a third time for it.
+    fn with_worker<T>(&mut self, precision: Precision, ask: impl FnOnce(&mut Worker) -> Result<T>) -> Result<T> {
+        if self.deaths.get(&precision).is_some_and(|&deaths| deaths >= 2) {
+            return Err(Error::failed("the worker died twice before this cell, so it was not started again")
+                .hint("the cells before this one say how it died"));
+        }
+        let mut worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => {
+                // The cells of a lane are of one installation.
+                let program = self
+                    .installation
+                    .map_or_else(|| self.inputs.program.clone(), |own| self.inputs.program.loading(own));
+                Worker::start(&program, self.inputs.limits)?
+            }
+        };
+        let answer = ask(&mut worker);
+        if worker.is_dead() {
+            *self.deaths.entry(precision).or_default() += 1;
+            self.open = None;
+        } else {
+            self.worker = Some(worker);
+        }
+        answer
+    }
+}
