@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tflite", run: models::tflite },
     Target { name: "thresholds", run: records::thresholds },
     Target { name: "tolerances", run: records::tolerances },
+    Target { name: "triton-config", run: models::triton_config },
     Target { name: "worker-replies", run: records::worker_replies },
     Target { name: "worker-requests", run: records::worker_requests },
 ];

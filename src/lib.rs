@@ -30,6 +30,7 @@ pub mod process;
 pub mod processor;
 pub mod progress;
 pub mod report;
+pub mod repository;
 pub mod runtime;
 pub mod serve;
 pub mod suite;

@@ -26,6 +26,7 @@ mod report;
 mod selection;
 mod serve;
 mod suite;
+mod triton;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -116,6 +117,8 @@ pub enum Command {
     Drill(drill::DrillArguments),
     /// Run suites of small models with the outputs that their authors expect
     Suite(suite::SuiteArguments),
+    /// Say what a Triton server refuses of a model repository, and what it gets wrong
+    Triton(triton::TritonArguments),
     /// Show what the cache holds and why, and clear it
     Cache(cache::CacheArguments),
     /// Bring a complete TensorRT of a version into the cache, once its licence is accepted; or Triton
@@ -173,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Merge(command) => merge::run(global, command),
         Command::Drill(command) => drill::run(global, command),
         Command::Suite(command) => suite::run(global, command),
+        Command::Triton(command) => triton::run(global, command),
         Command::Cache(command) => cache::run(global, command),
         Command::Fetch(command) => fetch::run(global, command),
         Command::Pack(command) => fetch::pack(global, command),

@@ -1,5 +1,7 @@
 //! Models: ONNX graphs with their walkers, values in other files, SavedModels, TFLite.
 
+use std::path::Path;
+
 use super::on_file;
 use crate::check::saturation::Saturation;
 use crate::convert::pin::Reading;
@@ -7,6 +9,7 @@ use crate::convert::tflite as lite;
 use crate::explain;
 use crate::manifest::ModelSource;
 use crate::onnx;
+use crate::repository::{self, Verdict};
 use crate::runtime::{onnxruntime, tensorflow};
 
 /// Everything that walks a graph.
@@ -66,4 +69,21 @@ pub(super) fn saved_model(bytes: &[u8]) -> bool {
 pub(super) fn tflite(bytes: &[u8]) -> bool {
     let _ = lite::border::border(bytes);
     lite::structure(bytes).is_ok_and(|structure| !structure.to_string().is_empty())
+}
+
+/// A model's configuration, alone and beside a file: read, held to every rule, and what is found written in every form.
+pub(super) fn triton_config(bytes: &[u8]) -> bool {
+    on_file("repository/m/config.pbtxt", bytes, |path| {
+        let Some(repository) = path.parent().and_then(Path::parent) else { return false };
+        let options = repository::Options { server: "25.06".parse().ok(), no_gpu: true };
+        let Ok(checked) = repository::check(repository, &options) else { return false };
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+        for place in checked.findings.iter().filter_map(|finding| finding.place) {
+            assert!((1..=lines).contains(&place.line) && place.end_line >= place.line, "{place:?} of {lines} lines");
+        }
+        assert!(!checked.table(false).is_empty() && repository::sarif(&checked).is_ok());
+        assert!(serde_json::to_string(&checked).is_ok());
+        // Its text is sound where nothing stands between it and the rules about files.
+        !checked.findings.iter().any(|finding| finding.place.is_some() && finding.verdict == Verdict::Refused)
+    })
 }

@@ -15,6 +15,7 @@ use crate::gate::natural::Natural;
 use crate::onnx::samples::{around, graph, holding, model, node, value, with};
 use crate::onnx::{Function, OperatorSet, StringEntry, TensorData};
 use crate::report::sample;
+use crate::repository;
 use crate::runtime::tensorrt::metadata;
 
 /// A target's name, the input's name, the input.
@@ -116,6 +117,7 @@ fn records() -> Vec<Seed> {
             "record",
             planted(3, "libnet.so.1,sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0,3\n\"a,b.py\",,\n"),
         ),
+        ("triton-config", "all", repository::tests::whole().into_bytes()),
         ("inspector", "layers", inspector.as_bytes().to_vec()),
         (
             "baseline",

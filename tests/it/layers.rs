@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["data", "report"],
     &["runtime"],
     // Judging: pure functions of what came out.
-    &["check"],
+    &["check", "repository"],
     &["measure"],
     // Making and running.
     &["convert", "worker"],
