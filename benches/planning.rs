@@ -28,6 +28,7 @@ fn probe(versions: usize) -> Probe {
                 companions: Default::default(),
                 build_obstacle: None,
                 run_obstacle: None,
+                served: None,
             }
         })
         .collect();

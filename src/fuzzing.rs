@@ -49,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "records", run: arrays::records },
     Target { name: "report", run: records::report },
     Target { name: "saved-model", run: models::saved_model },
+    Target { name: "served-answer", run: records::served_answer },
+    Target { name: "served-model", run: records::served_model },
     Target { name: "store", run: records::store },
     Target { name: "tflite", run: models::tflite },
     Target { name: "thresholds", run: records::thresholds },

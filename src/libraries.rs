@@ -15,6 +15,8 @@ pub enum Device {
     Cpu,
     /// An NVIDIA GPU.
     Gpu,
+    /// Whatever a server has.
+    Server,
 }
 
 /// Which batches one artifact serves.
@@ -53,6 +55,8 @@ impl Library {
             Self::TensorrtRtx => Facts { precisions: &[Fp32, Tf32, Fp16, Int8], ..gpu },
             // It runs engines that others built, and is asked for nothing by itself.
             Self::TensorrtLean => Facts { builds_engines: false, ..gpu },
+            // What `[serve]` says is served; nothing is asked for without it.
+            Self::Triton => Facts { device: Device::Server, precisions: Precision::ALL, ..cpu },
         }
     }
 
@@ -65,6 +69,7 @@ impl Library {
                 _ => ArtifactKind::TfliteInt8,
             },
             Self::TensorrtLean => ArtifactKind::Engine,
+            Self::Triton => ArtifactKind::Served,
             Self::Onnxruntime | Self::Tensorrt | Self::TensorrtRtx => match precision {
                 Precision::Fp16 => ArtifactKind::OnnxFp16,
                 // Processors have integer kernels for other Q/DQ pairs than TensorRT.
@@ -87,6 +92,11 @@ impl Library {
         matches!(self.facts().device, Device::Gpu)
     }
 
+    /// Whether the library is a server somewhere, which a manifest has to name.
+    pub const fn is_served(self) -> bool {
+        matches!(self.facts().device, Device::Server)
+    }
+
     /// Whether the library builds an engine from a portable artifact before it runs.
     pub const fn builds_engines(self) -> bool {
         self.facts().builds_engines
@@ -104,13 +114,14 @@ impl ArtifactKind {
             | Self::OnnxFp16
             | Self::OnnxInt8
             | Self::OnnxInt8Cpu
-            | Self::Engine => BatchSupport::Dynamic,
+            | Self::Engine
+            | Self::Served => BatchSupport::Dynamic,
         }
     }
 
-    /// Whether it is the model as it was given, in a form that no converter makes.
+    /// Whether it is there as it was given, in a form that no converter makes.
     pub const fn is_given(self) -> bool {
-        matches!(self, Self::SavedModel | Self::Tflite)
+        matches!(self, Self::SavedModel | Self::Tflite | Self::Served)
     }
 
     /// Whether it is a TFLite file.
@@ -124,9 +135,13 @@ impl ArtifactKind {
             Self::SavedModel => matches!(source, Self::SavedModel),
             Self::Tflite => matches!(source, Self::Tflite),
             Self::TfliteInt8 => matches!(source, Self::SavedModel),
-            Self::OnnxFp32 | Self::OnnxPlain | Self::OnnxFp16 | Self::OnnxInt8 | Self::OnnxInt8Cpu | Self::Engine => {
-                true
-            }
+            Self::OnnxFp32
+            | Self::OnnxPlain
+            | Self::OnnxFp16
+            | Self::OnnxInt8
+            | Self::OnnxInt8Cpu
+            | Self::Engine
+            | Self::Served => true,
         }
     }
 
@@ -155,6 +170,7 @@ mod tests {
     #[case("tensorrt", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
     #[case("tensorrt-rtx", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
     #[case("tensorrt-lean", Device::Gpu, "engine engine engine engine engine engine")]
+    #[case("triton", Device::Server, "served served served served served served")]
     fn a_row_says_where_and_from_what(#[case] library: Library, #[case] device: Device, #[case] sources: &str) {
         let found: Vec<&str> = Precision::ALL.iter().map(|&precision| library.source(precision).as_str()).collect();
         assert_eq!(found.join(" "), sources);

@@ -93,7 +93,7 @@ pub fn plan(manifest: &Manifest, probes: &Probes, filter: &Filter) -> Result<Vec
                     }
                     let shipped = manifest.own_engine(row.library, precision).is_some();
                     let artifact = if shipped { ArtifactKind::Engine } else { row.library.source(precision) };
-                    let ability = ability(&target, precision, shipped);
+                    let ability = too_large(&target, batch).unwrap_or_else(|| ability(&target, precision, shipped));
                     cells.push(PlannedCell { id, artifact, installation: target.installation.cloned(), ability });
                 }
             }
@@ -153,6 +153,14 @@ fn targets<'a>(library: Library, probe: Option<&'a Probe>, filter: &Filter) -> V
         targets.push(Target { id: RuntimeId::unversioned(library), installation: None, obstacle: Some(missing()) });
     }
     targets
+}
+
+/// What keeps a served model from a batch that its server says it does not take: no request is sent.
+fn too_large(target: &Target<'_>, batch: u32) -> Option<Ability> {
+    let installation = target.installation.filter(|installation| installation.run_obstacle.is_none())?;
+    let largest = installation.served.as_ref()?.largest_batch.filter(|&largest| batch > largest)?;
+    let reason = format!("the server takes batches of up to {largest} (`max_batch_size`)");
+    Some(Ability::Nothing(Obstacle::unsupported(reason)))
 }
 
 /// How far a cell of `target` can get; one that runs an engine that `shipped` needs nothing that builds.

@@ -95,9 +95,11 @@ pub enum ArtifactKind {
     TfliteInt8,
     /// TensorRT engine.
     Engine,
+    /// Whatever a server answers with.
+    Served,
 }
 names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxPlain => "onnx-plain",
-    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", Tflite => "tflite", TfliteInt8 => "tflite-int8", Engine => "engine");
+    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", Tflite => "tflite", TfliteInt8 => "tflite-int8", Engine => "engine", Served => "served");
 
 /// A library that executes artifacts, without its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,9 +116,11 @@ pub enum Library {
     TensorrtRtx,
     /// TensorRT lean runtime: runs version-compatible engines, builds none.
     TensorrtLean,
+    /// A server of KServe's protocol, such as Triton, behind which is any of the others.
+    Triton,
 }
 names!(Library, "runtime", Tensorflow => "tensorflow", Onnxruntime => "onnxruntime", Litert => "litert",
-    Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean");
+    Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean", Triton => "triton");
 
 /// How a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -42,6 +42,7 @@ impl fmt::Display for Point {
             ArtifactKind::Tflite => "TFLite",
             ArtifactKind::TfliteInt8 => "TFLite INT8",
             ArtifactKind::Engine => return write!(formatter, "engine ({}, {})", self.library, self.precision),
+            ArtifactKind::Served => return write!(formatter, "as served ({})", self.precision),
         };
         formatter.pad(name)
     }
@@ -71,6 +72,9 @@ pub fn chain(source: ArtifactKind, library: Library, precision: Precision) -> Ve
             }
             if library.on_gpu() {
                 chain.push(point(library, precision, ArtifactKind::Engine));
+            }
+            if library.is_served() {
+                chain.push(point(library, precision, ArtifactKind::Served));
             }
         }
     }

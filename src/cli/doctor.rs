@@ -114,14 +114,17 @@ fn write_text(
     for (library, probe) in &discovery.probes {
         for found in &probe.found {
             let family = found.family.as_ref().map_or_else(String::new, |family| format!(", family {family}"));
+            let told = found.served.iter().flat_map(|served| &served.notes);
             let damage = found.run_obstacle.as_ref().filter(|obstacle| obstacle.status == Status::Invalid);
             if let Some(damage) = damage {
                 writeln!(stream, "  \x1b[31m✗\x1b[0m {:<22} {}", found.id.to_string(), damage.reason)?;
                 write_obstacle(stream, damage)?;
+                told.into_iter().try_for_each(|note| writeln!(stream, "      {note}"))?;
                 continue;
             }
             writeln!(stream, "  \x1b[32m✓\x1b[0m {:<22} {}{family}", found.id.to_string(), found.version)?;
             writeln!(stream, "      {}", found.file.display())?;
+            told.into_iter().try_for_each(|note| writeln!(stream, "      {note}"))?;
             for (what, obstacle) in [("builds", &found.build_obstacle), ("runs", &found.run_obstacle)] {
                 if let Some(obstacle) = obstacle {
                     writeln!(stream, "      {what} nothing here: {}", obstacle.reason)?;

@@ -98,6 +98,7 @@ pub fn artifact(
             tflite_int8::convert(&work, &work.saved_model(kind)?, batch, samples)
         }
         ArtifactKind::Engine => Err(Error::usage("an `engine` is built by its own TensorRT, not converted")),
+        ArtifactKind::Served => Err(Error::usage("what is `served` is at its server, not converted")),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::measure::thresholds::Thresholds;
 use crate::report::{dashboards, file, html, junit, markdown, merge, terminal};
 use crate::runtime::tensorrt::layers;
 use crate::runtime::tensorrt::metadata::EngineMetadata;
+use crate::runtime::triton;
 use crate::vocabulary::ArtifactKind;
 use crate::worker;
 
@@ -119,6 +120,21 @@ pub(super) fn baseline(bytes: &[u8]) -> bool {
         }
         true
     })
+}
+
+/// An answer of a model server: two bytes with the length of its head, or `0xffff` for one in JSON alone, and its body.
+pub(super) fn served_answer(bytes: &[u8]) -> bool {
+    let Some((&head, body)) = bytes.split_first_chunk::<2>() else { return false };
+    let head = match u16::from_le_bytes(head) {
+        u16::MAX => None,
+        head => Some(usize::from(head)),
+    };
+    triton::session::read_answer(body, head)
+}
+
+/// What a model server says of a model and of its configuration.
+pub(super) fn served_model(bytes: &[u8]) -> bool {
+    triton::read_metadata(bytes)
 }
 
 pub(super) fn artifacts(bytes: &[u8]) -> bool {

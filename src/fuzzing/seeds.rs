@@ -23,7 +23,23 @@ pub(super) type Seed = (&'static str, &'static str, Vec<u8>);
 
 /// Those that the program's own formats change with.
 pub(super) fn made() -> Vec<Seed> {
-    [texts(), records(), arrays(), models(), frames()].concat()
+    [texts(), records(), arrays(), models(), frames(), served()].concat()
+}
+
+/// Answers as the real servers gave them: Triton's in binary, MLServer's in JSON, what a model and a configuration are told by.
+fn served() -> Vec<Seed> {
+    let head = br#"{"id":"r1","model_name":"m","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}"#;
+    let binary =
+        [&(head.len() as u16).to_le_bytes(), head.as_slice(), &1.5_f32.to_le_bytes(), &(-2.0_f32).to_le_bytes()];
+    let json = br#"{"id":"r1","model_name":"m","model_version":"1","parameters":{},"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[[1.5,-2.0]]}]}"#;
+    let model = br#"{"name":"m","versions":["1"],"platform":"onnxruntime_onnx","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2]}]}"#;
+    let configuration = br#"{"name":"m","platform":"","backend":"onnxruntime","version_policy":{"latest":{"num_versions":1}},"max_batch_size":8,"input":[],"output":[],"dynamic_batching":{"preferred_batch_size":[8],"max_queue_delay_microseconds":100},"instance_group":[{"name":"m_0","kind":"KIND_CPU","count":1}],"parameters":{"trtgate.model-sha256":{"string_value":"ab"}}}"#;
+    vec![
+        ("served-answer", "triton", binary.concat()),
+        ("served-answer", "mlserver", [&[0xff, 0xff], json.as_slice()].concat()),
+        ("served-model", "model", model.to_vec()),
+        ("served-model", "configuration", configuration.to_vec()),
+    ]
 }
 
 fn texts() -> Vec<Seed> {

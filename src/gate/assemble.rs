@@ -22,6 +22,7 @@ use crate::gate::natural::{LOOK_AT_RANGE, Natural};
 use crate::gate::proof::Itself;
 use crate::gate::runs::{Again, Outcome, Ran, RawCell};
 use crate::gate::saturated;
+use crate::libraries::Device;
 use crate::manifest::Manifest;
 use crate::plan::PlannedCell;
 use crate::tensor::Tensor;
@@ -364,7 +365,8 @@ fn judge_cell(
 pub(super) fn tell_run(cell: &PlannedCell, ran: &Ran, report: &mut CellReport) {
     report.seconds = Some(ran.seconds);
     report.emulated = emulated(cell).map(str::to_owned);
-    report.instruction_set = ran.instruction_set.clone().filter(|_| !cell.id.runtime.library.on_gpu());
+    report.instruction_set =
+        ran.instruction_set.clone().filter(|_| cell.id.runtime.library.facts().device == Device::Cpu);
     report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
 }
 
@@ -413,7 +415,8 @@ fn size_witness(cell: &RawCell, context: &Context<'_>, row: &Row) -> Result<Opti
         }
         Some(Err(_)) | None => return Ok(None),
     };
-    let bytes = cell.artifact.as_ref().map(|artifact| artifact.bytes).filter(|_| fp32.bytes >= LEAST_TELLING_BYTES);
+    let bytes = cell.artifact.as_ref().map(|artifact| artifact.bytes);
+    let bytes = bytes.filter(|&bytes| bytes > 0 && fp32.bytes >= LEAST_TELLING_BYTES);
     Ok(bytes.map(|bytes| SizeWitness { bytes, fp32_bytes: fp32.bytes, band: row.size_ratio }))
 }
 

@@ -6,6 +6,7 @@ use crate::convert::environment::{self, Environment};
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::damaged;
+use crate::gate::served;
 use crate::libraries::FETCHED;
 use crate::manifest::Manifest;
 use crate::plan::Probes;
@@ -83,6 +84,10 @@ pub fn discover(
                 let all = tensorrt.clone().unwrap_or_default();
                 of_library(all, library, &paths)
             }
+            Library::Triton => match manifest.and_then(|manifest| manifest.serve.as_ref()) {
+                Some(endpoint) => served::probe(endpoint, program, limits)?,
+                None => continue,
+            },
             _ => runtime::driver(library)?.probe(&paths),
         };
         probes.push((library, probe));

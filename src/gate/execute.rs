@@ -204,6 +204,7 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         signature: manifest.model.source.signature().to_owned(),
         emulate_half: true,
         // What has no batch may have any size, that of no element too.
+        endpoint: manifest.serve.clone().map(Box::new),
         inner_tensors: manifest.interface.as_ref().is_some_and(|interface| interface.axes().one_by_one()),
         ..SessionOptions::default()
     }

@@ -29,6 +29,7 @@
 //! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
 //! | `brought`, `fed`, `infer` | samples and expected answers from files; those of `explain` and `drill`, and of `infer` |
 //! | `own`, `shipped` | files and engines of the project's own in place of what would be made |
+//! | `served`    | the endpoint that the manifest names, held to the model                     |
 //! | `proof`, `pictures` | what the model itself computes in; samples as pictures for findings   |
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
@@ -79,6 +80,7 @@ mod same;
 pub mod samples;
 mod saturated;
 pub mod scout;
+mod served;
 mod several;
 mod shipped;
 mod standing;
@@ -253,7 +255,8 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         Subject::Classifier(_) => cross::check(&cells),
         Subject::Several(_) => rules,
     };
-    let own = own::told(workspace, &plan);
+    let mut own = own::told(workspace, &plan);
+    own.extend(served::told(workspace, &plan, &kit.artifacts));
     let answers = versions::keep(manifest, &kit.subject, &runs, &mut cells)?;
     let told = match kit.subject {
         Subject::Classifier(classifier) => classifier.conclude(workspace, options, &cells, (own, notes), accuracy)?,

@@ -81,6 +81,7 @@ impl OpenCell {
         if cell.artifact == ArtifactKind::Engine {
             workspace.shipped.hold(&signature)?;
         }
+        super::served::hold_still(installation, &signature)?;
         execute::hold_batch(&workspace.manifest, &mut signature);
         let pads = workspace.manifest.interface.as_ref().is_some_and(|interface| fills_up(interface, artifact.kind));
         Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, pads, artifact })

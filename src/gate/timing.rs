@@ -308,7 +308,7 @@ impl<'a> Timing<'a> {
 
 /// The artifact of a cell, as baselines know it.
 fn record(report: &CellReport) -> Option<ArtifactRecord> {
-    report.artifact.as_ref().map(|artifact| ArtifactRecord {
+    report.artifact.as_ref().filter(|artifact| artifact.bytes > 0).map(|artifact| ArtifactRecord {
         kind: artifact.kind,
         sha256: artifact.sha256.clone(),
         bytes: artifact.bytes,

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::check::scales::ScaleProof;
-use crate::convert::artifact::bytes_at;
 use crate::convert::bundle::Bundle;
 use crate::convert::environment;
 use crate::convert::own::Own;
@@ -22,6 +21,7 @@ use crate::gate::natural::{self, Natural};
 use crate::gate::own;
 use crate::gate::reference::Fault;
 use crate::gate::samples;
+use crate::gate::served;
 use crate::gate::several;
 use crate::gate::shipped::Shipped;
 use crate::manifest::{Manifest, ModelSource};
@@ -155,22 +155,25 @@ impl Workspace {
             ..Limits::default()
         };
         let install = options.install && bundle.is_none();
-        let discovery = discover::discover(
+        let program = served::with_token(options.program.clone(), &manifest);
+        let mut discovery = discover::discover(
             Some(&manifest),
             &store,
             &options.search,
             install,
-            &options.program,
+            &program,
             limits,
             &*options.progress,
         )?;
+        let declared_here = stands_for_it.as_ref().unwrap_or(&declared).as_ref();
+        served::hold(&mut discovery.probes, &manifest, declared_here, &model_sha256);
         Ok(Self {
             manifest,
             named,
             model_sha256,
             store,
             discovery,
-            program: options.program.clone(),
+            program,
             limits,
             builds: options.limits.builds,
             progress: Arc::clone(&options.progress),
@@ -344,18 +347,6 @@ impl Workspace {
         }
         Err(Error::machine(format!("the copy of the model in `{}` was changed", self.store.root().display()))
             .hint("nothing but trtgate may write there; run it again"))
-    }
-
-    fn source_artifact(&self, kind: ArtifactKind) -> Result<Artifact> {
-        let source = &self.manifest.model.source;
-        if source.kind() != kind {
-            let wanted = if kind == ArtifactKind::SavedModel { "SavedModel" } else { "TFLite file" };
-            let format = source.format();
-            return Err(Error::unsupported(format!("the model's source is {format}; it has no {wanted}")));
-        }
-        let (path, sha256) = (source.path().to_owned(), self.model_sha256.clone());
-        let bytes = bytes_at(&path)?;
-        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
     }
 
     /// Probes that the stored golden keeps, unless new ones are asked for.

@@ -19,7 +19,8 @@ fn default_matrix(origin: &ModelSource, own: &RawArtifacts) -> Vec<MatrixRow> {
             precisions: asked.filter(|&precision| is_there(library, precision, origin, own)).collect(),
         }
     };
-    Library::ALL.iter().map(row).filter(|row| !row.precisions.is_empty()).collect()
+    let here = Library::ALL.iter().filter(|library| !library.is_served());
+    here.map(row).filter(|row| !row.precisions.is_empty()).collect()
 }
 
 /// Whether there is anything that a cell of `library` in `precision` can start from.
@@ -43,6 +44,11 @@ pub(super) fn read(
     let mut rows = Vec::new();
     for (name, words) in raw {
         let library: Library = name.get_ref().parse().map_err(|error| pointed(source, name.span(), error))?;
+        if library.is_served() {
+            return Err(source
+                .error(name.span(), format!("`{library}` is a server: `[serve]` asks for it"))
+                .hint("take it out of `[matrix.runtimes]`; `precision` under `[serve]` says what it is held to"));
+        }
         let known = library.facts().precisions;
         let there = |precision: &Precision| is_there(library, *precision, origin, own);
         if !known.is_empty() && !known.iter().any(there) {

@@ -8,6 +8,7 @@ pub mod interface;
 mod matrix;
 mod raw;
 mod read;
+pub mod serve;
 pub mod shapes;
 pub mod tasks;
 #[cfg(test)]
@@ -41,6 +42,8 @@ pub struct Manifest {
     pub artifacts: Vec<artifacts::OwnArtifact>,
     /// Engine files of the project's own, gated as they are, by precision.
     pub engines: Vec<engines::OwnEngine>,
+    /// Where the model is served, where that is gated too.
+    pub serve: Option<serve::Endpoint>,
     /// The probe set.
     pub probes: Probes,
     /// The calibration set.

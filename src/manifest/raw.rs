@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::artifacts::RawArtifacts;
+use super::serve::RawServe;
 use super::shapes::{RawProfile, RawShapes};
 use super::{CalibrationMethod, HardwareCompatibility, Layout, OutputKind, Resize, TimingCacheMode};
 
@@ -21,6 +22,7 @@ pub(super) struct Raw<I = RawInput, O = RawOutput> {
     pub(super) shapes: RawShapes,
     #[serde(default)]
     pub(super) artifacts: RawArtifacts,
+    pub(super) serve: Option<RawServe>,
     #[serde(default)]
     pub(super) probes: RawProbes,
     #[serde(default)]

@@ -12,6 +12,7 @@ use super::engine;
 use super::interface::{self, Interface, RawFedInput};
 use super::matrix;
 use super::raw::{Raw, RawAccuracy, RawInput, RawModel, RawOutput, RawRequire};
+use super::serve;
 use super::shapes;
 use super::tasks::RawTask;
 use super::{
@@ -197,6 +198,10 @@ where
         });
         matrix.retain(|row| !row.precisions.is_empty());
     }
+    let serve = raw.serve.map(|raw| serve::read(source, raw, &model.name)).transpose()?;
+    if let Some(endpoint) = &serve {
+        matrix.push(MatrixRow { library: Library::Triton, precisions: vec![endpoint.precision] });
+    }
     let (artifacts, engines) = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;
     let mut confident_flips_allowed = Vec::new();
@@ -227,6 +232,7 @@ where
         interface,
         artifacts,
         engines,
+        serve,
         probes,
         calibration,
         snapshots: resolve(raw.paths.snapshots.as_deref().unwrap_or(Path::new("snapshots"))),

@@ -339,8 +339,11 @@ fn matrix(page: &mut Page, report: &Report) {
     let rows: Vec<String> = layout::groups(report.cells.iter().filter(ran))
         .iter()
         .map(|group| {
-            let size =
-                group.artifacts().first().map_or_else(|| "–".to_owned(), |artifact| figures::bytes(artifact.bytes));
+            let size = group
+                .artifacts()
+                .first()
+                .filter(|artifact| artifact.bytes > 0)
+                .map_or_else(|| "–".to_owned(), |artifact| figures::bytes(artifact.bytes));
             let cells: Vec<String> = batches
                 .iter()
                 .map(|&batch| format!(" {} |", group.batch(batch).map_or_else(String::new, matrix_cell)))

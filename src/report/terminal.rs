@@ -174,6 +174,7 @@ impl Page {
         let artifacts = group.artifacts();
         let right = match artifacts.as_slice() {
             [] => String::new(),
+            [only] if only.bytes == 0 => only.kind.to_string(),
             [only] => format!("{}  {}", only.kind, figures::bytes(only.bytes)),
             [first, ..] => {
                 let sizes = artifacts.iter().map(|artifact| artifact.bytes);

@@ -7,6 +7,7 @@
 //! | `onnxruntime` | ONNX Runtime       | `ort`, at run time          | ort   | ort      | yes    |
 //! | `litert`      | LiteRT C API       | `libloading`                | yes   | yes      | yes    |
 //! | `tensorrt`    | TensorRT, RTX, lean| `libloading`, our own tables| yes   | yes      | yes    |
+//! | `triton`      | a model server     | nothing: it is asked by HTTP| –     | –        | yes    |
 //!
 //! Nothing is linked: a library that is not here is an [`Obstacle`] that names what was tried.
 
@@ -20,7 +21,7 @@ pub mod padding;
 pub(crate) mod symbols;
 pub mod tensorflow;
 pub mod tensorrt;
-pub(crate) mod triton;
+pub mod triton;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Result};
+use crate::manifest::serve::Endpoint;
 use crate::tensor::{Feeds, Signature, Tensor};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
@@ -89,6 +91,9 @@ pub struct Installation {
     pub build_obstacle: Option<Obstacle>,
     /// Why samples cannot be run here, if so.
     pub run_obstacle: Option<Obstacle>,
+    /// Of a model server: what it says of the model.
+    #[serde(default)]
+    pub served: Option<Box<triton::ServedModel>>,
 }
 
 impl Installation {
@@ -102,6 +107,7 @@ impl Installation {
             companions: BTreeMap::new(),
             build_obstacle: None,
             run_obstacle: None,
+            served: None,
         }
     }
 }
@@ -172,6 +178,9 @@ pub struct SessionOptions {
     /// [`crate::onnx::products`].
     #[serde(default)]
     pub exact_products: bool,
+    /// Where a served model is.
+    #[serde(default)]
+    pub endpoint: Option<Box<Endpoint>>,
 }
 
 impl Default for SessionOptions {
@@ -187,6 +196,7 @@ impl Default for SessionOptions {
             inner_tensors: false,
             profile: None,
             exact_products: false,
+            endpoint: None,
         }
     }
 }
@@ -228,8 +238,8 @@ pub trait Session {
 }
 
 /// Every driver, in the order of the chain.
-pub fn drivers() -> [&'static dyn Runtime; 4] {
-    [&tensorflow::Tensorflow, &onnxruntime::Onnxruntime, &litert::Litert, &tensorrt::Tensorrt]
+pub fn drivers() -> [&'static dyn Runtime; 5] {
+    [&tensorflow::Tensorflow, &onnxruntime::Onnxruntime, &litert::Litert, &tensorrt::Tensorrt, &triton::Triton]
 }
 
 /// The driver of `library`.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::link::{Heard, Link, ProcessLink};
 use super::{Extent, FeedsHeader, Reply, Request};
 use crate::error::{Error, Result};
+use crate::manifest::serve::Endpoint;
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::places;
@@ -143,6 +144,19 @@ impl Worker {
     pub fn probe(&mut self, library: Library, paths: &SearchPaths) -> Result<Probe> {
         let request = Request::Probe { library, paths: paths.clone() };
         match self.ask("look for the library", &request, &[], self.limits.request)? {
+            (Reply::Probe(probe), _) => Ok(probe),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Looks at a served model.
+    pub(crate) fn look(&mut self, endpoint: &Endpoint) -> Result<Probe> {
+        match self.ask(
+            "look at the served model",
+            &Request::Look(Box::new(endpoint.clone())),
+            &[],
+            self.limits.request,
+        )? {
             (Reply::Probe(probe), _) => Ok(probe),
             (other, _) => Err(unexpected(&other)),
         }

@@ -65,7 +65,7 @@ impl Call<'_> {
     /// The request's name: `open`, `run`, `layers`, `measure`, `build`, …
     pub(crate) fn name(&self) -> &'static str {
         match self.request {
-            Request::Probe { .. } => "probe",
+            Request::Probe { .. } | Request::Look(_) => "probe",
             Request::Device { .. } => "device",
             Request::Open(_) => "open",
             Request::Run { .. } => "run",

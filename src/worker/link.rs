@@ -246,6 +246,7 @@ mod tests {
             companions: std::collections::BTreeMap::new(),
             build_obstacle: None,
             run_obstacle: None,
+            served: None,
         };
         let program = folder.path().join("program");
         let program = WorkerProgram { libraries: None, ..WorkerProgram::of(program) }.loading(&installation);

@@ -25,6 +25,7 @@ pub(crate) use survey::Extent;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::manifest::serve::Endpoint;
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::{OpenRequest, Probe, SearchPaths};
@@ -42,6 +43,8 @@ use crate::vocabulary::Library;
 pub(crate) enum Request {
     /// Look for a library, loading it where its file does not tell its version.
     Probe { library: Library, paths: SearchPaths },
+    /// Look at a served model.
+    Look(Box<Endpoint>),
     /// Say which GPU is here.
     Device { index: usize },
     /// Load an artifact; replaces the session before it.
@@ -125,7 +128,12 @@ impl Message for Request {
     fn tensors(&self) -> &[TensorHeader] {
         match self {
             Self::Run { feeds, .. } | Self::Survey { feeds, .. } | Self::Measure { feeds, .. } => &feeds.tensors,
-            Self::Probe { .. } | Self::Device { .. } | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
+            Self::Probe { .. }
+            | Self::Look(_)
+            | Self::Device { .. }
+            | Self::Open(_)
+            | Self::Layers
+            | Self::Build(_) => &[],
         }
     }
 }

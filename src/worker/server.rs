@@ -90,6 +90,10 @@ impl State {
                 self.faults.before("probe");
                 Ok((Reply::Probe(runtime::probe_here(library, &paths)), Vec::new()))
             }
+            Request::Look(endpoint) => {
+                self.faults.before("probe");
+                Ok((Reply::Probe(runtime::triton::look(&endpoint)), Vec::new()))
+            }
             Request::Device { index } => {
                 let device = runtime::cuda::Driver::load()?.device_info(index)?;
                 Ok((Reply::Device(device), Vec::new()))

@@ -73,6 +73,10 @@ mod scoreboard;
 mod second_model;
 /// The real Triton as a fixture.
 mod serve;
+/// Models as servers answer with them.
+mod served;
+/// Small graphs for them.
+mod served_graph;
 mod several_sources;
 /// A slower model under the same name.
 mod slower;

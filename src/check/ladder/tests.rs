@@ -29,13 +29,14 @@ source = "because"
 fn the_built_in_ladder_serves_every_combination_of_the_matrix() {
     let ladder = Ladder::built_in().unwrap();
     use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
-    let matrix: [(Library, &[Precision]); 6] = [
+    let matrix: [(Library, &[Precision]); 7] = [
         (Library::Tensorflow, &[Fp32]),
         (Library::Onnxruntime, &[Fp32, Fp16, Int8]),
         (Library::Litert, &[Int8]),
         (Library::Tensorrt, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
         (Library::TensorrtRtx, &[Fp32, Tf32, Fp16, Int8]),
         (Library::TensorrtLean, &[Fp32, Tf32, Fp16, Int8]),
+        (Library::Triton, &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated]),
     ];
     for (library, precisions) in matrix {
         for &precision in precisions {

@@ -15,6 +15,7 @@ use crate::gate::engine;
 use crate::gate::engine::past::{Past, usual};
 use crate::gate::runs::shelf::Held;
 use crate::gate::runs::{Asked, Outcome, Ran, RawCell};
+use crate::gate::served;
 use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
@@ -310,6 +311,7 @@ impl<'a> Lane<'a> {
         if cell.artifact == ArtifactKind::Engine {
             self.inputs.shipped.hold(&signature)?;
         }
+        served::hold_still(installation, &signature)?;
         hold_batch(self.inputs.manifest, &mut signature);
         self.open = Some(OpenSession { path: artifact.path.clone(), signature, load_seconds, layers });
         Ok(())

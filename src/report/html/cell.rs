@@ -152,7 +152,8 @@ fn facts(cell: &CellReport) -> Markup {
             @if let Some(emulated) = &cell.emulated { (fact("Emulated", html! { (one_line(emulated)) })) }
             @if let Some(artifact) = &cell.artifact {
                 (fact("Artifact", html! {
-                    (artifact.kind) ", " (figures::bytes(artifact.bytes))
+                    (artifact.kind)
+                    @if artifact.bytes > 0 { ", " (figures::bytes(artifact.bytes)) }
                     @if artifact.cached { ", from the store" } @else if artifact.build_seconds > 0.0 { ", made in " (figures::seconds(artifact.build_seconds)) }
                 }))
                 (fact("Artifact sha256", html! { code { (figures::short_digest(&one_line(&artifact.sha256))) } }))

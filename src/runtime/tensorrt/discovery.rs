@@ -244,6 +244,7 @@ fn installation(candidate: &Candidate, version: &str, told: &Told, machine: &Mac
         companions,
         build_obstacle,
         run_obstacle,
+        served: None,
     })
 }
 

@@ -1,17 +1,25 @@
 //! Requests to one server over HTTP: kept connections, no proxy, no redirect, an end in time and size whatever the server does.
+//!
+//! The client writes the head of a request at once. This matters: a Triton 2.51 that gets the first line in pieces may answer for a
+//! path that is a letter longer.
 
 use std::time::Duration;
 
+use super::wire::short;
 use crate::error::{Error, Result};
 
 /// Most bytes of an answer's head.
 const HEAD: usize = 64 << 10;
+/// The length of the JSON in front of binary tensors.
+const HEAD_LENGTH: &str = "Inference-Header-Content-Length";
 
 /// A client of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
+    /// `Bearer …`.
+    token: Option<String>,
 }
 
 /// What a server answered.
@@ -21,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body.
     pub(crate) body: Vec<u8>,
+    /// Bytes of the body that are JSON, where tensors follow in binary.
+    pub(super) head: Option<usize>,
 }
 
 impl Client {
@@ -35,7 +45,12 @@ impl Client {
             .max_response_header_size(HEAD)
             .user_agent("trtgate")
             .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned() }
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: None }
+    }
+
+    /// The same client with a bearer token.
+    pub(super) fn with_token(self, token: &str) -> Self {
+        Self { token: Some(format!("Bearer {token}")), ..self }
     }
 
     /// Asks for `path`; the body may have `most` bytes.
@@ -44,21 +59,95 @@ impl Client {
     /// `Missing` where nobody takes the connection, `Invalid` for what is no answer, or none within the limits.
     pub(crate) fn get(&self, path: &str, most: u64) -> Result<Answer> {
         let url = format!("{}{path}", self.base);
-        let mut response = self.agent.get(&url).call().map_err(|error| told(&url, error))?;
-        let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(|error| told(&url, error))?;
-        Ok(Answer { status: response.status().as_u16(), body })
+        let mut request = self.agent.get(&url);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", token);
+        }
+        read(&url, request.call(), most)
     }
+
+    /// Sends `body`, whose first `head` bytes are JSON where tensors follow, to `path`; the answer's body may have `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) fn post(&self, path: &str, body: &[u8], head: Option<usize>, most: u64) -> Result<Answer> {
+        let url = format!("{}{path}", self.base);
+        let kind = if head.is_some() { "application/octet-stream" } else { "application/json" };
+        let mut request = self.agent.post(&url).header("Content-Type", kind);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", token);
+        }
+        if let Some(head) = head {
+            request = request.header(HEAD_LENGTH, head.to_string());
+        }
+        read(&url, request.send(body), most)
+    }
+}
+
+impl Answer {
+    /// The body of an answer of status 200.
+    ///
+    /// # Errors
+    /// `Invalid`, with the server's own words.
+    pub(super) fn good(self, what: &str) -> Result<Self> {
+        match self.status {
+            200 => Ok(self),
+            status => Err(Error::invalid(format!("{what}: the server answers {status}{}", self.words()))),
+        }
+    }
+
+    /// What the server says of an error: `{"error": "…"}`, or the start of whatever it sent.
+    fn words(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            #[serde(alias = "detail", alias = "message")]
+            error: String,
+        }
+        let said = serde_json::from_slice::<Said>(&self.body).map(|said| said.error);
+        let text =
+            said.unwrap_or_else(|_| String::from_utf8_lossy(self.body.get(..2000).unwrap_or(&self.body)).into_owned());
+        let text = short(text.trim());
+        let meaning = match self.status {
+            300..=399 => " (a redirect, which is not followed)",
+            401 | 403 => " (`[serve] token-variable` names the variable that holds a token)",
+            _ => "",
+        };
+        if text.is_empty() { meaning.to_owned() } else { format!("{meaning}: {text}") }
+    }
+}
+
+fn read(
+    url: &str,
+    outcome: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    most: u64,
+) -> Result<Answer> {
+    let mut response = outcome.map_err(|error| told(url, error))?;
+    let head = match response.headers().get(HEAD_LENGTH) {
+        Some(value) => {
+            let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+            let wrong = || Error::invalid(format!("the answer of `{url}` has a wrong `{HEAD_LENGTH}`"));
+            Some(length.ok_or_else(wrong)?)
+        }
+        None => None,
+    };
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(_) => {
+            Error::invalid(format!("the answer of `{url}` is longer than the {most} bytes that it may have"))
+        }
+        error => told(url, error),
+    })?;
+    Ok(Answer { status, body, head })
 }
 
 /// What went wrong with a request for `url`.
 fn told(url: &str, error: ureq::Error) -> Error {
+    let nobody = || Error::missing(format!("nobody answers at `{url}`"));
     match error {
-        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => {
-            Error::missing(format!("nobody answers at `{url}`"))
-        }
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Error::missing(format!("nobody answers at `{url}`")).because(error)
-        }
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => nobody(),
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => nobody().because(error),
+        ureq::Error::Timeout(_) => Error::invalid(format!("no whole answer from `{url}` within the limit"))
+            .hint("`[serve] timeout-seconds` sets the limit"),
         error => Error::invalid(format!("no answer from `{url}`")).because(error),
     }
 }

@@ -1,7 +1,191 @@
-//! Models as a server answers with them, by the KServe protocol version 2 (Triton and its kin).
+//! Models as a server answers with them, by KServe's protocol version 2 (Triton and its kin).
 //!
 //! | module | does |
 //! |---|---|
 //! | `http` | requests to one server, each within limits of time and size |
+//! | `metadata` | what a server says of itself, of a model and of its configuration |
+//! | `wire` | requests and answers as bytes |
+//! | `session` | the [`Session`]: a batch a request, each answer held to its request and to the metadata |
+//!
+//! A server's core need not check what its backends answer, so everything that can be checked is. Nothing here is loaded; it runs in
+//! a worker like any other runtime, whose limits hold whatever a server sends.
 
 pub(crate) mod http;
+pub(crate) mod metadata;
+pub(crate) mod session;
+mod wire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use metadata::ServedModel;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::serve::Endpoint;
+use crate::runtime::{Installation, Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
+use crate::vocabulary::{Library, RuntimeId, Status};
+use http::{Answer, Client};
+use metadata::{Configuration, Model, Server};
+
+/// Most bytes of what a server says of itself or of a model.
+pub(super) const METADATA: u64 = 4 << 20;
+/// Longest wait for what a server says of itself where an answer may take longer.
+const LOOK: Duration = Duration::from_secs(10);
+/// What a server is called that does not tell its version.
+const UNKNOWN_VERSION: &str = "unknown";
+
+/// The driver.
+pub struct Triton;
+
+impl Runtime for Triton {
+    fn library(&self) -> Library {
+        Library::Triton
+    }
+
+    fn probe(&self, _paths: &SearchPaths) -> Probe {
+        Probe {
+            found: Vec::new(),
+            missing: Some(Obstacle {
+                hint: Some("`[serve] url` in the manifest names a server".to_owned()),
+                ..Obstacle::unavailable("no server is named")
+            }),
+        }
+    }
+
+    fn open(&self, request: &OpenRequest) -> Result<Box<dyn Session>> {
+        Ok(Box::new(session::ServedSession::open(request)?))
+    }
+}
+
+/// The client of `endpoint`, with its token.
+///
+/// # Errors
+/// `Missing` where the variable that the manifest names does not hold one.
+fn client(endpoint: &Endpoint) -> Result<Client> {
+    let client = Client::new(&endpoint.url, session::limit(endpoint));
+    let Some(variable) = &endpoint.token_variable else { return Ok(client) };
+    let token = std::env::var(variable).ok().filter(|token| !token.is_empty());
+    let sound = token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()));
+    let token = sound.ok_or_else(|| {
+        Error::missing(format!("the variable `{variable}` holds no token")).hint("`[serve] token-variable` names it")
+    })?;
+    Ok(client.with_token(&token))
+}
+
+/// The model's path below the server.
+fn model_path(endpoint: &Endpoint) -> String {
+    let version = endpoint.version.as_ref().map_or_else(String::new, |version| format!("/versions/{version}"));
+    format!("/v2/models/{}{version}", endpoint.model)
+}
+
+/// Looks at the model that `endpoint` names, without asking it anything.
+pub fn look(endpoint: &Endpoint) -> Probe {
+    // What is asked here is answered at once or not at all.
+    let quick = Endpoint { timeout_seconds: endpoint.timeout_seconds.min(LOOK.as_secs()), ..endpoint.clone() };
+    match client(&quick).and_then(|client| found(&client, endpoint)) {
+        Ok(installation) => Probe { found: vec![installation], missing: None },
+        Err(error) if error.kind == ErrorKind::Missing => {
+            let mut obstacle = Obstacle::unavailable(error.message);
+            obstacle.tried = error.causes;
+            obstacle.hint = error.hint.or_else(|| Some("start it, or correct `[serve] url`".to_owned()));
+            Probe { found: Vec::new(), missing: Some(obstacle) }
+        }
+        Err(error) => Probe { found: vec![damaged(endpoint, UNKNOWN_VERSION, &error)], missing: None },
+    }
+}
+
+/// A server that is there, and of which nothing can be gated.
+pub fn damaged(endpoint: &Endpoint, version: &str, error: &Error) -> Installation {
+    let status = if error.kind == ErrorKind::Unsupported { Status::Unsupported } else { Status::Invalid };
+    let obstacle = Obstacle { status, reason: error.to_string(), tried: Vec::new(), hint: error.hint.clone() };
+    Installation { run_obstacle: Some(obstacle), ..installation(endpoint, version) }
+}
+
+fn installation(endpoint: &Endpoint, version: &str) -> Installation {
+    let place = PathBuf::from(endpoint.place());
+    Installation::plain(RuntimeId::unversioned(Library::Triton), version, place)
+}
+
+/// Asks the server for itself, and for the model.
+///
+/// # Errors
+/// `Missing` where nobody answers; others where what answers is no server of the protocol.
+fn found(client: &Client, endpoint: &Endpoint) -> Result<Installation> {
+    let server = client.get("/v2", METADATA)?.good("`/v2`")?;
+    let server: Server = metadata::read(&server.body, "what the server says of itself")?;
+    let version = server.version.as_deref().map_or_else(|| UNKNOWN_VERSION.to_owned(), wire::short);
+    let mut served = ServedModel::default();
+    let name = server.name.as_deref().map_or_else(|| "a server without a name".to_owned(), wire::short);
+    served.notes.push(format!(
+        "{name}, live: {}, ready: {}",
+        said(client, "/v2/health/live"),
+        said(client, "/v2/health/ready")
+    ));
+    match model(client, endpoint, &mut served) {
+        Ok(()) => Ok(Installation { served: Some(Box::new(served)), ..installation(endpoint, &version) }),
+        Err(error) => {
+            let error = error.context(format!("the model `{}` cannot be gated", endpoint.model));
+            Ok(Installation { served: Some(Box::new(served)), ..damaged(endpoint, &version, &error) })
+        }
+    }
+}
+
+/// Reads what a server says of a model and of its configuration; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_metadata(bytes: &[u8]) -> bool {
+    let mut served = ServedModel::default();
+    let configured = metadata::read::<Configuration>(bytes, "it").map(|configuration| {
+        served.configured(&configuration);
+        configuration.obstacle()
+    });
+    let declared = metadata::read::<Model>(bytes, "it").and_then(|model| model.signature());
+    declared.is_ok() || configured.is_ok_and(|_| served.largest_batch.is_some())
+}
+
+/// Whether a server says `yes`.
+fn said(client: &Client, path: &str) -> &'static str {
+    match client.get(path, METADATA) {
+        Ok(Answer { status: 200, .. }) => "yes",
+        Ok(_) => "no",
+        Err(_) => "no answer",
+    }
+}
+
+fn model(client: &Client, endpoint: &Endpoint, served: &mut ServedModel) -> Result<()> {
+    let path = model_path(endpoint);
+    // An unknown model is told by its metadata, a loading one by both.
+    let model = client.get(&path, METADATA)?.good("its metadata")?;
+    let ready = client.get(&format!("{path}/ready"), METADATA)?;
+    if ready.status != 200 {
+        ready.good("it is not ready")?;
+    }
+    let model: Model = metadata::read(&model.body, "its metadata")?;
+    if model.name != endpoint.model {
+        return Err(Error::invalid(format!("the server calls it `{}`", wire::short(&model.name))));
+    }
+    let versions = model.versions.clone().unwrap_or_default();
+    let platform = model.platform.as_deref().filter(|platform| !platform.is_empty()).unwrap_or("not named");
+    let which =
+        endpoint.version.as_ref().map_or_else(|| "none asked for".to_owned(), |version| format!("{version} asked for"));
+    let listed: Vec<String> = versions.iter().map(|version| wire::short(version)).collect();
+    let listed = if listed.is_empty() { "none told".to_owned() } else { listed.join(", ") };
+    served.notes.push(format!(
+        "model {}, platform {}, versions {listed} ({which})",
+        endpoint.model,
+        wire::short(platform)
+    ));
+    served.signature = Some(model.signature()?);
+    let configuration = client.get(&format!("{path}/config"), METADATA)?;
+    if configuration.status == 200 {
+        let configuration: Configuration = metadata::read(&configuration.body, "its configuration")?;
+        served.configured(&configuration);
+        if let Some(obstacle) = configuration.obstacle() {
+            return Err(Error::unsupported(obstacle));
+        }
+    } else {
+        served
+            .notes
+            .push("the server tells no configuration: the largest batch and the merging are not known".to_owned());
+    }
+    Ok(())
+}

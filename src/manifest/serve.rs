@@ -1,0 +1,219 @@
+//! `[serve]`: where the model is served, and what the answers are held to.
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::LONGEST_SECONDS;
+use super::read::{Source, pointed};
+use crate::error::Result;
+use crate::vocabulary::Precision;
+
+/// Longest wait for one answer where nothing else is said, seconds.
+const TIMEOUT_SECONDS: u64 = 30;
+
+/// A model behind a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The server: `http://host:port`, with a path in front of `/v2` where a proxy has one.
+    pub url: String,
+    /// The model's name there.
+    pub model: String,
+    /// Its version; the server's choice if absent.
+    pub version: Option<String>,
+    /// How it is asked.
+    pub protocol: Protocol,
+    /// The precision that its answers are held to.
+    pub precision: Precision,
+    /// The variable that holds the bearer token, where the server asks for one.
+    pub token_variable: Option<String>,
+    /// Longest wait for one answer, seconds.
+    pub timeout_seconds: u64,
+}
+
+/// How a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// KServe's protocol version 2 over HTTP, tensors in binary where the server takes it.
+    Http,
+}
+
+impl Endpoint {
+    /// Where the model is, as a reader may look it up.
+    pub fn place(&self) -> String {
+        let version = self.version.as_ref().map_or_else(String::new, |version| format!("/versions/{version}"));
+        format!("{}/v2/models/{}{version}", self.url, self.model)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawServe {
+    url: Spanned<String>,
+    model: Option<Spanned<String>>,
+    version: Option<Spanned<String>>,
+    protocol: Option<Spanned<String>>,
+    precision: Option<Spanned<String>>,
+    token_variable: Option<Spanned<String>>,
+    timeout_seconds: Option<Spanned<u64>>,
+}
+
+/// The endpoint, of the model that the manifest calls `name`.
+///
+/// # Errors
+/// With the place of what is no address, no name or no number.
+pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<Endpoint> {
+    let url = url(source, &raw.url)?;
+    let model = match &raw.model {
+        Some(given) if !is_segment(given.get_ref()) => {
+            return Err(source.error(given.span(), format!("`{}` is no name of a served model", given.get_ref())));
+        }
+        Some(given) => given.get_ref().clone(),
+        None => name.to_owned(),
+    };
+    let version = match raw.version {
+        Some(given) if !given.get_ref().bytes().all(|byte| byte.is_ascii_digit()) || given.get_ref().is_empty() => {
+            return Err(source
+                .error(given.span(), format!("`{}` is no version of a served model", given.get_ref()))
+                .hint("versions are whole numbers, written as text: `version = \"1\"`"));
+        }
+        given => given.map(Spanned::into_inner),
+    };
+    if let Some(protocol) = raw.protocol.as_ref().filter(|protocol| protocol.get_ref() != "http") {
+        return Err(source
+            .error(protocol.span(), format!("`{}` is no protocol that servers are asked by", protocol.get_ref()))
+            .hint("`http` is"));
+    }
+    let precision = match &raw.precision {
+        Some(given) => given.get_ref().parse().map_err(|error| pointed(source, given.span(), error))?,
+        None => Precision::Fp32,
+    };
+    let token_variable = match raw.token_variable {
+        Some(given) if !is_variable(given.get_ref()) => {
+            return Err(source
+                .error(given.span(), "not the name of a variable")
+                .hint("the token itself stands in the environment, never in a manifest"));
+        }
+        given => given.map(Spanned::into_inner),
+    };
+    let timeout_seconds = match raw.timeout_seconds {
+        Some(given) if !(1..=LONGEST_SECONDS).contains(given.get_ref()) => {
+            return Err(source.error(given.span(), "a wait is a second at least and a year at most"));
+        }
+        given => given.map_or(TIMEOUT_SECONDS, Spanned::into_inner),
+    };
+    Ok(Endpoint { url, model, version, protocol: Protocol::Http, precision, token_variable, timeout_seconds })
+}
+
+/// The address without a slash at its end.
+fn url(source: &Source<'_>, given: &Spanned<String>) -> Result<String> {
+    let text = given.get_ref().trim_end_matches('/');
+    let wrong = |what: &str| source.error(given.span(), what.to_owned());
+    let rest = match (text.strip_prefix("http://"), text.starts_with("https://")) {
+        (Some(rest), _) => rest,
+        (None, true) => {
+            return Err(wrong("this program speaks no TLS")
+                .hint("name a tunnel to the server on this machine: `url = \"http://127.0.0.1:8000\"`"));
+        }
+        (None, false) => return Err(wrong("not an address").hint("write `url = \"http://host:8000\"`")),
+    };
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    if host.is_empty() || !host.bytes().all(of_host) {
+        return Err(
+            wrong("not a host with its port").hint("write `url = \"http://host:8000\"`; a token has a key of its own")
+        );
+    }
+    if !path.is_empty() && !path.split('/').all(is_segment) {
+        return Err(wrong("not a path").hint("it stands in front of `/v2`: no query, no `..`"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether `text` can stand in a path as it is.
+fn is_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !text.is_empty() && text != "." && text != ".." && text.bytes().all(plain)
+}
+
+fn is_variable(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::manifest::Manifest;
+    use crate::vocabulary::Library;
+
+    fn manifest(serve: &str, runtimes: &str) -> Result<Manifest> {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\n[serve]\n{serve}\n{runtimes}"
+        );
+        Manifest::parse(&text, Path::new("gate.toml"))
+    }
+
+    #[test]
+    fn an_endpoint_is_a_row_of_the_matrix_in_its_own_precision() {
+        let whole = manifest(
+            "url = \"http://host:8000/\"\nmodel = \"net\"\nversion = \"2\"\nprotocol = \"http\"\nprecision = \"fp16\"\n\
+             token-variable = \"TOKEN\"\ntimeout-seconds = 5",
+            "",
+        )
+        .unwrap();
+        let expected = Endpoint {
+            url: "http://host:8000".to_owned(),
+            model: "net".to_owned(),
+            version: Some("2".to_owned()),
+            protocol: Protocol::Http,
+            precision: Precision::Fp16,
+            token_variable: Some("TOKEN".to_owned()),
+            timeout_seconds: 5,
+        };
+        assert_eq!(whole.serve.as_ref(), Some(&expected));
+        assert_eq!(expected.place(), "http://host:8000/v2/models/net/versions/2");
+        let row = whole.matrix.last().unwrap();
+        assert_eq!((row.library, row.precisions.as_slice()), (Library::Triton, &[Precision::Fp16][..]));
+        // Beside runtimes that are named, and of a model of several inputs.
+        let named = manifest("url = \"http://h\"", "[matrix.runtimes]\nonnxruntime = [\"fp32\"]").unwrap();
+        let rows: Vec<Library> = named.matrix.iter().map(|row| row.library).collect();
+        assert_eq!(rows, [Library::Onnxruntime, Library::Triton]);
+        let place = named.serve.unwrap().place();
+        assert_eq!(place, "http://h/v2/models/m");
+    }
+
+    #[rstest]
+    #[case("url = \"host:8000\"", "", "not an address")]
+    #[case("url = \"https://host\"", "", "speaks no TLS")]
+    #[case("url = \"http://user:secret@host\"", "", "not a host")]
+    #[case("url = \"http://host/a?b\"", "", "not a path")]
+    #[case("url = \"http://host/../a\"", "", "not a path")]
+    #[case("model = \"m\"", "", "missing field `url`")]
+    #[case("url = \"http://h\"\nmodel = \"a/b\"", "", "is no name of a served model")]
+    #[case("url = \"http://h\"\nversion = \"v1\"", "", "is no version of a served model")]
+    #[case("url = \"http://h\"\nprotocol = \"udp\"", "", "is no protocol")]
+    #[case("url = \"http://h\"\nprecision = \"fp8\"", "", "unknown precision `fp8`")]
+    #[case("url = \"http://h\"\ntoken-variable = \"Bearer x\"", "", "not the name of a variable")]
+    #[case("url = \"http://h\"\ntimeout-seconds = 0", "", "a second at least")]
+    #[case("url = \"http://h\"\nhost = \"x\"", "", "unknown field `host`")]
+    #[case("url = \"http://h\"", "[matrix.runtimes]\ntriton = [\"fp32\"]", "`[serve]` asks for it")]
+    fn what_is_wrong_is_pointed_at(#[case] serve: &str, #[case] runtimes: &str, #[case] words: &str) {
+        let error = manifest(serve, runtimes).unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+
+    #[test]
+    fn without_an_endpoint_nothing_served_is_asked_for() {
+        let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\n";
+        let manifest = Manifest::parse(text, Path::new("gate.toml")).unwrap();
+        assert!(manifest.serve.is_none() && manifest.matrix.iter().all(|row| row.library != Library::Triton));
+    }
+}

@@ -1,0 +1,328 @@
+//! A served model as a [`Session`]: each batch is a request, and nothing of an answer is believed that the protocol lets be checked.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::http::Client;
+use super::metadata::{self, Model};
+use super::wire::{self, Asked, Body, Reply, short};
+use super::{METADATA, client, model_path};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::serve::Endpoint;
+use crate::runtime::border;
+use crate::runtime::{OpenRequest, Session};
+use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
+use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::host;
+
+/// Bytes of an answer beside its tensors: the head, and the words of an error.
+const BESIDE: u64 = 1 << 20;
+/// Most bytes of an answer whose sizes the model leaves open.
+const OPEN: u64 = 256 << 20;
+/// How much larger than expected an answer may be and still be read, so that it can be said what is wrong with it: doubles in the
+/// place of halves.
+const WIDER: u64 = 4;
+/// The most that JSON takes for a byte of a tensor: seventeen digits, a point, an exponent and a comma for four.
+const JSON: u64 = 7;
+
+/// How tensors go to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// In binary: the server says that it takes it, or took it.
+    Binary,
+    /// In binary, at first: the server does not say.
+    Unknown,
+    /// In JSON, since the server took no binary.
+    Json,
+}
+
+/// An endpoint that is asked.
+pub(super) struct ServedSession {
+    client: Client,
+    endpoint: Endpoint,
+    path: String,
+    signature: Signature,
+    versions: Vec<String>,
+    /// The version that answered first, where none was asked for.
+    answered: Option<String>,
+    form: Form,
+    sent: u64,
+}
+
+impl ServedSession {
+    pub(super) fn open(request: &OpenRequest) -> Result<Self> {
+        let endpoint = request.options.endpoint.as_deref().cloned();
+        let endpoint = endpoint.ok_or_else(|| Error::usage("no `[serve]` says where the model is served"))?;
+        let client = client(&endpoint)?;
+        let here = |error: Error| error.context(format!("the model served at `{}`", endpoint.place()));
+        let server = client.get("/v2", METADATA).and_then(|answer| answer.good("`/v2`")).map_err(here)?;
+        let server: metadata::Server = metadata::read(&server.body, "what the server says of itself").map_err(here)?;
+        let model = client
+            .get(&model_path(&endpoint), METADATA)
+            .and_then(|answer| answer.good("its metadata"))
+            .and_then(|answer| metadata::read::<Model>(&answer.body, "its metadata"))
+            .map_err(here)?;
+        let declared = model.signature().map_err(here)?;
+        let selected = border::select_outputs(&declared.outputs, &request.options.outputs)
+            .map_err(|error| here(Error { kind: ErrorKind::Invalid, ..error }))?;
+        let outputs = selected.into_iter().filter_map(|index| declared.outputs.get(index).cloned()).collect();
+        let says = |extensions: &Vec<String>| extensions.iter().any(|name| name == "binary_tensor_data");
+        let form = if server.extensions.as_ref().is_some_and(says) { Form::Binary } else { Form::Unknown };
+        Ok(Self {
+            path: format!("{}/infer", model_path(&endpoint)),
+            client,
+            signature: Signature { inputs: declared.inputs, outputs },
+            versions: model.versions.unwrap_or_default(),
+            answered: None,
+            endpoint,
+            form,
+            sent: 0,
+        })
+    }
+
+    /// Sends one request in the form that the server takes, finding it out where it does not say.
+    fn ask(&mut self, asked: &Asked<'_>, batch: Option<usize>) -> Result<Reply> {
+        let most = most_bytes(&self.signature.outputs, asked.inputs, batch);
+        let most_json = most.saturating_mul(JSON).min(wire::MOST_JSON as u64);
+        if self.form == Form::Json {
+            return self.send(&asked.in_json()?, most_json);
+        }
+        let binary = self.send(&asked.in_binary()?, most);
+        match (self.form, binary) {
+            (Form::Unknown, Err(refused)) if refused.kind == ErrorKind::Invalid => {
+                let beside = |error: Error| {
+                    error
+                        .cause(format!("in binary: {refused}"))
+                        .hint("the server does not say that it takes tensors in binary; JSON carries no half precision and no NaN")
+                };
+                let reply = asked.in_json().and_then(|body| self.send(&body, most_json)).map_err(beside)?;
+                self.form = Form::Json;
+                Ok(reply)
+            }
+            (_, outcome) => {
+                let reply = outcome?;
+                self.form = Form::Binary;
+                Ok(reply)
+            }
+        }
+    }
+
+    fn send(&self, body: &Body, most: u64) -> Result<Reply> {
+        let answer = self.client.post(&self.path, &body.bytes, body.head, most)?;
+        let answer = answer.good("the request is refused")?;
+        wire::read(&answer.body, answer.head)
+    }
+
+    /// Holds an answer to its request and to the model's metadata; the tensors in the order of the signature.
+    fn hold(&mut self, reply: Reply, id: &str, batch: Option<usize>) -> Result<Vec<Tensor>> {
+        let other = |what: &str, wanted: &str, found: Option<&str>| {
+            let found = found.map_or_else(|| "none".to_owned(), |found| format!("`{}`", short(found)));
+            Error::invalid(format!("the answer is of {what} {found}, and `{wanted}` was asked"))
+        };
+        if reply.id.as_deref() != Some(id) {
+            return Err(other("the request", id, reply.id.as_deref()));
+        }
+        if reply.model.as_deref() != Some(self.endpoint.model.as_str()) {
+            return Err(other("the model", &self.endpoint.model, reply.model.as_deref()));
+        }
+        self.hold_version(reply.version.as_deref().filter(|version| !version.is_empty()))?;
+        let mut found = reply.outputs;
+        let mut outputs = Vec::with_capacity(self.signature.outputs.len());
+        for spec in &self.signature.outputs {
+            let place = found.iter().position(|output| output.name == spec.name);
+            let Some(place) = place else {
+                let names: Vec<String> = found.iter().map(|output| format!("`{}`", short(&output.name))).collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                return Err(Error::invalid(format!(
+                    "the answer has no output `{}`, its outputs are {names}",
+                    spec.name
+                )));
+            };
+            let output = found.swap_remove(place);
+            spec.check(&output).map_err(|error| {
+                Error { kind: ErrorKind::Invalid, ..error }.context("the answer contradicts the model's metadata")
+            })?;
+            // What both sides leave open is the batch.
+            if let (Some(batch), Some(None), Some(rows)) = (batch, spec.shape.first(), output.shape.first())
+                && *rows != batch
+            {
+                return Err(Error::invalid(format!(
+                    "output `{}` has {rows} rows, and {batch} samples were asked",
+                    spec.name
+                )));
+            }
+            outputs.push(output);
+        }
+        if let Some(stranger) = found.first() {
+            return Err(Error::invalid(format!(
+                "the answer has an output `{}` that was not asked",
+                short(&stranger.name)
+            )));
+        }
+        Ok(outputs)
+    }
+
+    /// Holds the version that answered to the one that was asked, or to one that the server has and that answered before.
+    fn hold_version(&mut self, found: Option<&str>) -> Result<()> {
+        let wrong = |what: String| Err(Error::invalid(what));
+        let told = || found.map_or_else(|| "one that is not told".to_owned(), |found| format!("`{}`", short(found)));
+        if let Some(wanted) = &self.endpoint.version {
+            return match found == Some(wanted.as_str()) {
+                true => Ok(()),
+                false => wrong(format!("the answer is of version {}, and version `{wanted}` was asked", told())),
+            };
+        }
+        // Some servers have no versions.
+        let Some(version) = found else {
+            return match self.versions.is_empty() && self.answered.is_none() {
+                true => Ok(()),
+                false => wrong(format!("the answer is of version {}", told())),
+            };
+        };
+        if !self.versions.is_empty() && self.versions.iter().all(|known| known != version) {
+            return wrong(format!(
+                "the answer is of version {}, which is none of the model's {:?}",
+                told(),
+                self.versions
+            ));
+        }
+        match self.answered.get_or_insert_with(|| version.to_owned()) {
+            first if first == version => Ok(()),
+            first => wrong(format!("version `{first}` answered first, and now version {}", told())),
+        }
+    }
+
+    /// The samples of what is fed, where the model leaves their number open.
+    fn open_batch(&self, inputs: &[Cow<'_, Tensor>]) -> Option<usize> {
+        let open = |input: &Cow<'_, Tensor>| {
+            let spec = self.signature.inputs.iter().find(|spec| spec.name == input.name)?;
+            spec.shape.first()?.is_none().then(|| input.batch())
+        };
+        let mut open = inputs.iter().map(open).collect::<Option<Vec<_>>>()?.into_iter();
+        let first = open.next()?;
+        open.all(|other| other == first).then_some(first)
+    }
+}
+
+/// The most bytes that an answer may have.
+fn most_bytes(outputs: &[TensorSpec], inputs: &[Cow<'_, Tensor>], batch: Option<usize>) -> u64 {
+    let bytes = |spec: &TensorSpec| {
+        let first = spec.shape.first().map(|size| size.or(batch));
+        let rest = spec.shape.iter().skip(1).copied();
+        let shape = first.into_iter().chain(rest).collect::<Option<Vec<_>>>()?;
+        Some(element_count(&shape)? as u64 * spec.element_type.bytes()? as u64)
+    };
+    let expected = outputs.iter().map(bytes).sum::<Option<u64>>();
+    // An identity of what was sent is no surprise.
+    let sent: u64 = inputs.iter().map(|input| input.values.len() as u64).sum();
+    expected.map_or(OPEN, |expected| expected.saturating_mul(WIDER)).max(sent.min(OPEN)).saturating_add(BESIDE)
+}
+
+impl Session for ServedSession {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+        let inputs = self.signature.inputs.clone();
+        let bound = border::bind(&inputs, feeds)?;
+        let batch = self.open_batch(&bound);
+        let outputs = self.signature.outputs.clone();
+        self.sent += 1;
+        let id = format!("trtgate-{}", self.sent);
+        let place = self.endpoint.place();
+        let asked = Asked { id: &id, inputs: &bound, outputs: &outputs };
+        self.ask(&asked, batch).and_then(|reply| self.hold(reply, &id, batch)).map_err(|error| {
+            // A server that is gone in the middle of a cell is no server that was never there.
+            let kind = if error.kind == ErrorKind::Missing { ErrorKind::Invalid } else { error.kind };
+            Error { kind, ..error }.context(format!("the model served at `{place}` did not answer as it should"))
+        })
+    }
+
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        host::measure(batches, contract, &mut |feeds| self.run(feeds))
+    }
+}
+
+/// Longest wait for one answer of `endpoint`.
+pub(super) const fn limit(endpoint: &Endpoint) -> Duration {
+    Duration::from_secs(endpoint.timeout_seconds)
+}
+
+/// Reads an answer as a session does and holds it to a model of one input and one output; for `fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
+    let spec = |name: &str| TensorSpec {
+        name: name.to_owned(),
+        element_type: crate::tensor::ElementType::Float32,
+        shape: vec![None, Some(2)],
+    };
+    let endpoint = Endpoint {
+        url: "http://h".to_owned(),
+        model: "m".to_owned(),
+        version: None,
+        protocol: crate::manifest::serve::Protocol::Http,
+        precision: crate::vocabulary::Precision::Fp32,
+        token_variable: None,
+        timeout_seconds: 1,
+    };
+    let mut session = ServedSession {
+        client: Client::new("http://h", Duration::from_secs(1)),
+        path: String::new(),
+        signature: Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] },
+        versions: vec!["1".to_owned()],
+        answered: None,
+        endpoint,
+        form: Form::Binary,
+        sent: 0,
+    };
+    let Ok(reply) = wire::read(body, head) else { return false };
+    let Ok(outputs) = session.hold(reply, "r1", Some(1)) else { return false };
+    assert_eq!(outputs.iter().map(|output| output.values.len()).collect::<Vec<_>>(), [2], "an answer of another size");
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    fn spec(shape: &[Option<usize>]) -> TensorSpec {
+        TensorSpec { name: "y".to_owned(), element_type: crate::tensor::ElementType::Float32, shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn an_answer_may_have_so_many_bytes_as_are_expected_and_some_more() {
+        let input = Tensor::float32("x", vec![8, 4], vec![0.0; 32]).unwrap();
+        let inputs = [Cow::Borrowed(&input)];
+        assert_eq!(most_bytes(&[spec(&[None, Some(10)])], &inputs, Some(8)), 8 * 10 * 4 * WIDER + BESIDE);
+        assert_eq!(most_bytes(&[spec(&[None, None])], &inputs, Some(8)), OPEN + BESIDE);
+        assert_eq!(most_bytes(&[spec(&[Some(usize::MAX), Some(9)])], &inputs, None), OPEN + BESIDE);
+    }
+
+    #[rstest]
+    #[case::sound(["r1", "m", "1", "y", "FP32", "[1,2]"], 8, true)]
+    #[case::another_request(["r2", "m", "1", "y", "FP32", "[1,2]"], 8, false)]
+    #[case::another_model(["r1", "n", "1", "y", "FP32", "[1,2]"], 8, false)]
+    #[case::another_version(["r1", "m", "2", "y", "FP32", "[1,2]"], 8, false)]
+    #[case::no_version(["r1", "m", "", "y", "FP32", "[1,2]"], 8, false)]
+    #[case::another_output(["r1", "m", "1", "z", "FP32", "[1,2]"], 8, false)]
+    #[case::doubles(["r1", "m", "1", "y", "FP64", "[1,2]"], 16, false)]
+    #[case::another_shape(["r1", "m", "1", "y", "FP32", "[1,3]"], 12, false)]
+    #[case::another_rank(["r1", "m", "1", "y", "FP32", "[2]"], 8, false)]
+    #[case::another_batch(["r1", "m", "1", "y", "FP32", "[2,2]"], 16, false)]
+    #[case::nothing(["r1", "m", "1", "y", "FP32", "[0,2]"], 0, false)]
+    fn an_answer_is_held_to_its_request_and_to_the_metadata(
+        #[case] words: [&str; 6],
+        #[case] bytes: usize,
+        #[case] sound: bool,
+    ) {
+        let [id, model, version, name, datatype, shape] = words;
+        let head = format!(
+            r#"{{"id":"{id}","model_name":"{model}","model_version":"{version}","outputs":[{{"name":"{name}","datatype":"{datatype}","shape":{shape},"parameters":{{"binary_data_size":{bytes}}}}}]}}"#
+        );
+        assert_eq!(read_answer(&[head.as_bytes(), &vec![0; bytes]].concat(), Some(head.len())), sound);
+    }
+}
