@@ -39,20 +39,24 @@ pub struct Facts {
     pub builds_engines: bool,
     /// Precisions that it is asked for where the manifest names none; of a library on the processor, all that it has.
     pub precisions: &'static [Precision],
+    /// Those that it runs where the project brings the file: trtgate makes none.
+    pub brought: &'static [Precision],
 }
 
 impl Library {
     /// The library's row.
     pub const fn facts(self) -> Facts {
-        use Precision::{Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
-        let cpu = Facts { device: Device::Cpu, versioned: false, builds_engines: false, precisions: &[] };
+        use Precision::{Fp8, Fp16, Fp16Flag, Fp32, Int8, Int8Calibrated, Tf32};
+        let cpu = Facts { device: Device::Cpu, versioned: false, builds_engines: false, precisions: &[], brought: &[] };
         let gpu = Facts { device: Device::Gpu, versioned: true, builds_engines: true, ..cpu };
         match self {
             Self::Tensorflow => Facts { precisions: &[Fp32], ..cpu },
-            Self::Onnxruntime => Facts { precisions: &[Fp32, Fp16, Int8], ..cpu },
+            Self::Onnxruntime => Facts { precisions: &[Fp32, Fp16, Int8], brought: &[Fp8], ..cpu },
             Self::Litert => Facts { precisions: &[Fp32, Int8], ..cpu },
-            Self::Tensorrt => Facts { precisions: &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated], ..gpu },
-            Self::TensorrtRtx => Facts { precisions: &[Fp32, Tf32, Fp16, Int8], ..gpu },
+            Self::Tensorrt => {
+                Facts { precisions: &[Fp32, Tf32, Fp16, Fp16Flag, Int8, Int8Calibrated], brought: &[Fp8], ..gpu }
+            }
+            Self::TensorrtRtx => Facts { precisions: &[Fp32, Tf32, Fp16, Int8], brought: &[Fp8], ..gpu },
             // It runs engines that others built, and is asked for nothing by itself.
             Self::TensorrtLean => Facts { builds_engines: false, ..gpu },
             // What `[serve]` says is served; nothing is asked for without it.
@@ -75,11 +79,18 @@ impl Library {
                 // Processors have integer kernels for other Q/DQ pairs than TensorRT.
                 Precision::Int8 if matches!(self, Self::Onnxruntime) => ArtifactKind::OnnxInt8Cpu,
                 Precision::Int8 => ArtifactKind::OnnxInt8,
+                Precision::Fp8 => ArtifactKind::OnnxFp8,
                 Precision::Fp32 | Precision::Tf32 | Precision::Fp16Flag | Precision::Int8Calibrated => {
                     ArtifactKind::OnnxFp32
                 }
             },
         }
+    }
+
+    /// Every precision that the library runs, made here or brought.
+    pub fn runs(self) -> impl Iterator<Item = Precision> {
+        let facts = self.facts();
+        facts.precisions.iter().chain(facts.brought).copied()
     }
 
     /// Whether several versions of the library are told apart by name (`tensorrt@8.5.3`).
@@ -113,6 +124,7 @@ impl ArtifactKind {
             | Self::OnnxPlain
             | Self::OnnxFp16
             | Self::OnnxInt8
+            | Self::OnnxFp8
             | Self::OnnxInt8Cpu
             | Self::Engine
             | Self::Served => BatchSupport::Dynamic,
@@ -135,6 +147,8 @@ impl ArtifactKind {
             Self::SavedModel => matches!(source, Self::SavedModel),
             Self::Tflite => matches!(source, Self::Tflite),
             Self::TfliteInt8 => matches!(source, Self::SavedModel),
+            // No converter here makes it.
+            Self::OnnxFp8 => false,
             Self::OnnxFp32
             | Self::OnnxPlain
             | Self::OnnxFp16
@@ -164,13 +178,13 @@ mod tests {
     use crate::runtime::{Installation, driver, supports};
 
     #[rstest]
-    #[case("tensorflow", Device::Cpu, "savedmodel savedmodel savedmodel savedmodel savedmodel savedmodel")]
-    #[case("onnxruntime", Device::Cpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8-cpu onnx-fp32")]
-    #[case("litert", Device::Cpu, "tflite tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8")]
-    #[case("tensorrt", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
-    #[case("tensorrt-rtx", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32")]
-    #[case("tensorrt-lean", Device::Gpu, "engine engine engine engine engine engine")]
-    #[case("triton", Device::Server, "served served served served served served")]
+    #[case("tensorflow", Device::Cpu, "savedmodel savedmodel savedmodel savedmodel savedmodel savedmodel savedmodel")]
+    #[case("onnxruntime", Device::Cpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8-cpu onnx-fp32 onnx-fp8")]
+    #[case("litert", Device::Cpu, "tflite tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8 tflite-int8")]
+    #[case("tensorrt", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32 onnx-fp8")]
+    #[case("tensorrt-rtx", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32 onnx-fp8")]
+    #[case("tensorrt-lean", Device::Gpu, "engine engine engine engine engine engine engine")]
+    #[case("triton", Device::Server, "served served served served served served served")]
     fn a_row_says_where_and_from_what(#[case] library: Library, #[case] device: Device, #[case] sources: &str) {
         let found: Vec<&str> = Precision::ALL.iter().map(|&precision| library.source(precision).as_str()).collect();
         assert_eq!(found.join(" "), sources);
@@ -185,7 +199,7 @@ mod tests {
         let ladder = Ladder::built_in().unwrap();
         for &library in Library::ALL {
             assert!(driver(library).is_ok(), "{library}");
-            for &precision in library.facts().precisions {
+            for precision in library.runs() {
                 assert!(ladder.row(library, precision).is_ok(), "{library} {precision}");
             }
         }
@@ -197,7 +211,7 @@ mod tests {
             let installation = Installation::plain(crate::vocabulary::RuntimeId::unversioned(library), "1", "");
             for &precision in Precision::ALL {
                 let able = supports(&installation, precision).is_ok();
-                assert_eq!(able, library.facts().precisions.contains(&precision), "{library} {precision}");
+                assert_eq!(able, library.runs().any(|known| known == precision), "{library} {precision}");
             }
         }
     }

@@ -38,7 +38,7 @@ pub use messages::{
 };
 pub use numbers::numbers;
 pub use values::{read_tensor, tensor};
-pub use widen::widen;
+pub use widen::{holds_halves, widen};
 
 /// Operators that do the heavy work, which a proof of precision counts.
 pub const COMPUTE: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];

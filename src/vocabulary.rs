@@ -70,9 +70,11 @@ pub enum Precision {
     Int8,
     /// 8-bit integers by TensorRT's entropy calibrator from the FP32 graph (TensorRT 8 and 10 only).
     Int8Calibrated,
+    /// 8-bit floats (E4M3) from a graph with explicit Q/DQ pairs that the project made itself (`[artifacts] fp8`).
+    Fp8,
 }
 names!(Precision, "precision", Fp32 => "fp32", Tf32 => "tf32", Fp16 => "fp16", Fp16Flag => "fp16-flag",
-    Int8 => "int8", Int8Calibrated => "int8-calibrated");
+    Int8 => "int8", Int8Calibrated => "int8-calibrated", Fp8 => "fp8");
 
 /// One form of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +91,8 @@ pub enum ArtifactKind {
     OnnxInt8,
     /// The same with weights stored as INT8 and UINT8 activations, whose convolutions run as integer kernels on CPUs.
     OnnxInt8Cpu,
+    /// ONNX with explicit Q/DQ pairs of 8-bit floats, the project's own.
+    OnnxFp8,
     /// TFLite in floats, the model's own source, of one batch.
     Tflite,
     /// TFLite, full integer, one static model a batch size.
@@ -99,7 +103,7 @@ pub enum ArtifactKind {
     Served,
 }
 names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-fp32", OnnxPlain => "onnx-plain",
-    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", Tflite => "tflite", TfliteInt8 => "tflite-int8", Engine => "engine", Served => "served");
+    OnnxFp16 => "onnx-fp16",    OnnxInt8 => "onnx-int8", OnnxInt8Cpu => "onnx-int8-cpu", OnnxFp8 => "onnx-fp8", Tflite => "tflite", TfliteInt8 => "tflite-int8", Engine => "engine", Served => "served");
 
 /// A library that executes artifacts, without its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

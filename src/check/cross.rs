@@ -29,7 +29,7 @@ pub fn ratios(cells: &[CellReport]) -> Vec<Ratio> {
 }
 
 /// What is expected of a pair of precisions of one runtime: the second smaller, and on a GPU faster, than the first.
-const STEPS: [(Precision, Precision); 7] = [
+const STEPS: [(Precision, Precision); 9] = [
     (Precision::Fp32, Precision::Fp16),
     (Precision::Fp32, Precision::Fp16Flag),
     (Precision::Fp32, Precision::Int8),
@@ -37,6 +37,8 @@ const STEPS: [(Precision, Precision); 7] = [
     (Precision::Fp16, Precision::Int8),
     (Precision::Fp16Flag, Precision::Int8Calibrated),
     (Precision::Fp32, Precision::Tf32),
+    (Precision::Fp32, Precision::Fp8),
+    (Precision::Fp16, Precision::Fp8),
 ];
 
 /// Makes the rules over all cells: `size-order`, `speed-order`, `batch-order`. None gates.

@@ -39,6 +39,7 @@ impl fmt::Display for Point {
             ArtifactKind::OnnxFp32 | ArtifactKind::OnnxPlain => "ONNX FP32",
             ArtifactKind::OnnxFp16 => "ONNX FP16",
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => "ONNX INT8",
+            ArtifactKind::OnnxFp8 => "ONNX FP8",
             ArtifactKind::Tflite => "TFLite",
             ArtifactKind::TfliteInt8 => "TFLite INT8",
             ArtifactKind::Engine => return write!(formatter, "engine ({}, {})", self.library, self.precision),

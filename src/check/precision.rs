@@ -233,6 +233,7 @@ impl Delivered {
             Precision::Tf32 => matches!(self, Self::Fp32 | Self::Tf32),
             Precision::Fp16 | Precision::Fp16Flag => self == Self::Fp16,
             Precision::Int8 | Precision::Int8Calibrated => self == Self::Int8,
+            Precision::Fp8 => self == Self::Fp8,
         }
     }
 

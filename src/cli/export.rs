@@ -101,10 +101,16 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
         ));
     }
     let has_litert = manifest.matrix.iter().any(|row| row.library == Library::Litert);
+    let brought = |kind: ArtifactKind| manifest.artifacts.iter().any(|own| own.form.stands_for(kind));
     let batches = if batches.is_empty() { &manifest.batches } else { batches };
     let mut wanted = Vec::new();
     for &kind in ArtifactKind::ALL {
-        let asked = if only.is_empty() { kind.static_batch(1).is_none() || has_litert } else { only.contains(&kind) };
+        let asked = match only {
+            // No converter makes a file of 8-bit floats.
+            [] if kind == ArtifactKind::OnnxFp8 => brought(kind),
+            [] => kind.static_batch(1).is_none() || has_litert,
+            only => only.contains(&kind),
+        };
         if asked && is_made(kind) {
             wanted.extend(batches.iter().map(|&batch| (kind, kind.static_batch(batch))));
             wanted.dedup();
@@ -138,10 +144,11 @@ mod tests {
     use super::*;
 
     fn manifest(source: &str) -> Manifest {
+        let own = if source.contains("[artifacts]") { ", \"fp8\"" } else { "" };
         let text = format!(
             "schema = 1\n[model]\nname = \"m\"\n{source}\n[input]\nname = \"x\"\nshape = [8]\nlayout = \"flat\"\n\
              [output]\nname = \"y\"\nclasses = 2\nkind = \"logits\"\n[matrix]\nbatches = [1, 8]\n\
-             [matrix.runtimes]\nonnxruntime = [\"fp32\"]\nlitert = [\"int8\"]\n"
+             [matrix.runtimes]\nonnxruntime = [\"fp32\"{own}]\nlitert = [\"int8\"]\n"
         );
         Manifest::parse(&text, Path::new("gate.toml")).unwrap()
     }
@@ -160,6 +167,8 @@ mod tests {
         let saved_model = "saved-model = \"model\"";
         assert_eq!(names(saved_model, &[], &[]), [&onnx[..], &["tflite-int8@1", "tflite-int8@8"]].concat());
         assert_eq!(names(saved_model, &[ArtifactKind::TfliteInt8], &[32]), ["tflite-int8@32"]);
+        let brought = "saved-model = \"model\"\n[artifacts]\nfp8 = \"net.onnx\"";
+        assert!(names(brought, &[], &[]).contains(&"onnx-fp8".to_owned()));
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub fn artifact(
     match kind {
         ArtifactKind::SavedModel => work.saved_model(kind),
         ArtifactKind::Tflite => Err(Error::usage("a `tflite` source is the model's own, not converted")),
+        ArtifactKind::OnnxFp8 => Err(Error::unsupported("no converter here writes 8-bit floats")
+            .hint("name a file of your own: `fp8` under `[artifacts]`, as ModelOpt and other quantisers write it")),
         ArtifactKind::OnnxFp32 => work.onnx_fp32(),
         ArtifactKind::OnnxPlain => work.onnx_plain(),
         ArtifactKind::OnnxFp16 => onnx_fp16::convert(&work, &work.onnx_plain()?),

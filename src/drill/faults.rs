@@ -113,6 +113,7 @@ pub const fn artifact_of(precision: Precision) -> ArtifactKind {
         Precision::Fp32 | Precision::Tf32 => ArtifactKind::OnnxFp32,
         Precision::Fp16 | Precision::Fp16Flag => ArtifactKind::OnnxFp16,
         Precision::Int8 | Precision::Int8Calibrated => ArtifactKind::OnnxInt8Cpu,
+        Precision::Fp8 => ArtifactKind::OnnxFp8,
     }
 }
 

@@ -373,8 +373,14 @@ pub(super) fn tell_run(cell: &PlannedCell, ran: &Ran, report: &mut CellReport) {
 /// How the answers of a cell are computed where its runtime has no arithmetic of its precision; see
 /// [`SessionOptions::emulate_half`](crate::runtime::SessionOptions::emulate_half).
 fn emulated(cell: &PlannedCell) -> Option<&'static str> {
-    let half = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
-    half.then_some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
+    match cell.artifact {
+        _ if cell.id.runtime.library != Library::Onnxruntime => None,
+        ArtifactKind::OnnxFp16 => {
+            Some("every half-precision tensor is rounded as it would be stored; the kernels compute in fp32")
+        }
+        ArtifactKind::OnnxFp8 => Some("8-bit floats are rounded as the graph's pairs say; the kernels compute in fp32"),
+        _ => None,
+    }
 }
 
 /// Says of the reference's own cell that the model contradicts itself, where that is what it failed for.

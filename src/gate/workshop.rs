@@ -68,6 +68,7 @@ pub(crate) fn session(
     let precision = match request.precision {
         Precision::Fp16 | Precision::Fp16Flag => "fp16",
         Precision::Int8 | Precision::Int8Calibrated => "int8",
+        Precision::Fp8 => "fp8",
         Precision::Fp32 | Precision::Tf32 => "fp32",
     };
     let session = FakeSession::new(("x", &[VALUES]), ("y", CLASSES), Some(precision), answer);

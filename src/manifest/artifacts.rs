@@ -30,18 +30,21 @@ pub enum OwnForm {
     Fp16,
     /// An ONNX file with Q/DQ pairs of 8-bit integers, for every runtime that reads ONNX.
     Int8,
+    /// An ONNX file with Q/DQ pairs of 8-bit floats (E4M3), for every runtime that reads ONNX.
+    Fp8,
     /// A TFLite file of integers, of one batch.
     TfliteInt8,
 }
 
 impl OwnForm {
-    const ALL: [Self; 3] = [Self::Fp16, Self::Int8, Self::TfliteInt8];
+    const ALL: [Self; 4] = [Self::Fp16, Self::Int8, Self::Fp8, Self::TfliteInt8];
 
     /// Its key in the manifest.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fp16 => "fp16",
             Self::Int8 => "int8",
+            Self::Fp8 => "fp8",
             Self::TfliteInt8 => "tflite-int8",
         }
     }
@@ -51,6 +54,7 @@ impl OwnForm {
         match self {
             Self::Fp16 => Precision::Fp16,
             Self::Int8 | Self::TfliteInt8 => Precision::Int8,
+            Self::Fp8 => Precision::Fp8,
         }
     }
 
@@ -59,6 +63,7 @@ impl OwnForm {
         match self {
             Self::Fp16 => matches!(kind, ArtifactKind::OnnxFp16),
             Self::Int8 => matches!(kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu),
+            Self::Fp8 => matches!(kind, ArtifactKind::OnnxFp8),
             Self::TfliteInt8 => matches!(kind, ArtifactKind::TfliteInt8),
         }
     }
@@ -184,6 +189,7 @@ mod tests {
     #[case("fp16 = \"a.onnx\"", "", false, &["fp16 project/a.onnx"])]
     #[case("int8 = { path = \"q.onnx\" }\nfp16 = \"a.onnx\"", "", false, &["fp16 project/a.onnx", "int8 project/q.onnx"])]
     #[case("int8 = \"q.onnx\"", "[matrix.runtimes]\nonnxruntime = [\"fp32\", \"int8\"]", true, &["int8 project/q.onnx"])]
+    #[case("fp8 = \"f.onnx\"", "", false, &["fp8 project/f.onnx"])]
     #[case("tflite-int8 = \"m.tflite\"", "[matrix.runtimes]\nlitert = [\"int8\"]", false, &["tflite-int8 project/m.tflite"])]
     fn files_of_ones_own_are_read(
         #[case] artifacts: &str,
@@ -210,10 +216,13 @@ mod tests {
         assert_eq!(row(of("fp16 = \"q.onnx\""), Library::Onnxruntime).unwrap(), [Precision::Fp32, Precision::Fp16]);
         assert_eq!(row(of("tflite-int8 = \"m.tflite\""), Library::Litert).unwrap(), [Precision::Int8]);
         assert_eq!(row(of("fp16 = \"q.onnx\""), Library::Litert), None);
+        let eight = row(of("fp8 = \"f.onnx\""), Library::Onnxruntime).unwrap();
+        assert_eq!(eight, [Precision::Fp32, Precision::Fp16, Precision::Fp8]);
     }
 
     #[rstest]
     #[case("fp32 = \"a.onnx\"", "", "`fp32` is no artifact of one's own")]
+    #[case("", "[matrix.runtimes]\nonnxruntime = [\"fp32\", \"fp8\"]", "nothing makes `onnx-fp8` of it")]
     #[case("fp16 = 3", "", "expected a file, or { path")]
     #[case("fp16 = { path = \"a.onnx\", sha256 = \"12\" }", "", "a sha256 is 64 hexadecimal digits")]
     #[case("fp16 = { path = \"a.onnx\", digest = \"12\" }", "", "expected a file, or { path")]

@@ -13,11 +13,8 @@ use crate::vocabulary::{Library, Precision};
 /// The precisions each library is asked for where the manifest names none.
 fn default_matrix(origin: &ModelSource, own: &RawArtifacts) -> Vec<MatrixRow> {
     let row = |&library: &Library| {
-        let asked = library.facts().precisions.iter().copied();
-        MatrixRow {
-            library,
-            precisions: asked.filter(|&precision| is_there(library, precision, origin, own)).collect(),
-        }
+        let there = |&precision: &Precision| is_there(library, precision, origin, own);
+        MatrixRow { library, precisions: library.runs().filter(there).collect() }
     };
     let here = Library::ALL.iter().filter(|library| !library.is_served());
     here.map(row).filter(|row| !row.precisions.is_empty()).collect()
@@ -49,7 +46,7 @@ pub(super) fn read(
                 .error(name.span(), format!("`{library}` is a server: `[serve]` asks for it"))
                 .hint("take it out of `[matrix.runtimes]`; `precision` under `[serve]` says what it is held to"));
         }
-        let known = library.facts().precisions;
+        let known: Vec<Precision> = library.runs().collect();
         let there = |precision: &Precision| is_there(library, *precision, origin, own);
         if !known.is_empty() && !known.iter().any(there) {
             let format = origin.format();
@@ -71,9 +68,13 @@ pub(super) fn read(
             }
             if known.contains(&precision) && !there(&precision) {
                 let kind = library.source(precision);
-                return Err(source
-                    .error(word.span(), format!("`{library}` has no `{precision}` of this model: nothing makes `{kind}` of it"))
-                    .hint("`fp32` of `litert` is a model in `tflite`, its `int8` comes of a SavedModel or under `[artifacts]`"));
+                let hint = if library.facts().brought.contains(&precision) {
+                    "name a file of your own: `fp8` under `[artifacts]`, as ModelOpt and other quantisers write it"
+                } else {
+                    "`fp32` of `litert` is a model in `tflite`, its `int8` comes of a SavedModel or under `[artifacts]`"
+                };
+                let message = format!("`{library}` has no `{precision}` of this model: nothing makes `{kind}` of it");
+                return Err(source.error(word.span(), message).hint(hint));
             }
             precisions.push(precision);
         }

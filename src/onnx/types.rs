@@ -30,6 +30,10 @@ pub mod data_type {
     pub const DOUBLE: i32 = 11;
     /// 16-bit float with the exponent of a 32-bit one.
     pub const BFLOAT16: i32 = 16;
+    /// 8-bit floats of 4 bits of exponent and 3 of mantissa, no infinity.
+    pub const FLOAT8_E4M3FN: i32 = 17;
+    /// 8-bit floats of 5 bits of exponent and 2 of mantissa.
+    pub const FLOAT8_E5M2: i32 = 19;
 }
 
 /// What a name stands for.

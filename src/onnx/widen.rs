@@ -50,6 +50,30 @@ pub fn widen(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(model.encode_to_vec())
 }
 
+/// Whether `model` holds halves: stored, fed, or cast to, in its graph, the graphs inside of its nodes and its functions.
+pub fn holds_halves(model: &Model) -> bool {
+    let functions = model.functions.iter().flat_map(|function| &function.node);
+    model.graph.as_ref().is_some_and(graph_holds_halves) || functions.into_iter().any(node_holds_halves)
+}
+
+fn graph_holds_halves(graph: &Graph) -> bool {
+    let half = |kind: &Type| kind.tensor_type.as_ref().is_some_and(|tensor| tensor.elem_type == data_type::FLOAT16);
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    graph.initializer.iter().chain(sparse).any(|stored| stored.data_type == data_type::FLOAT16)
+        || graph.input.iter().any(|value| value.kind.as_ref().is_some_and(half))
+        || graph.node.iter().any(node_holds_halves)
+}
+
+fn node_holds_halves(node: &Node) -> bool {
+    node.attribute.iter().any(|attribute| {
+        let named = TYPE_ATTRIBUTES.contains(&attribute.name.as_str()) && attribute.i == i64::from(data_type::FLOAT16);
+        let stored = attribute.t.iter().map(|stored| &**stored).chain(&attribute.tensors);
+        named
+            || stored.into_iter().any(|stored| stored.data_type == data_type::FLOAT16)
+            || super::types::graphs(attribute).any(graph_holds_halves)
+    })
+}
+
 /// The model's FLOAT16 inputs, and what those that read them read instead.
 fn inputs(graph: &Graph) -> BTreeMap<String, String> {
     let half = |kind: &Type| kind.tensor_type.as_ref().is_some_and(|tensor| tensor.elem_type == data_type::FLOAT16);

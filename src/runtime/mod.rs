@@ -275,11 +275,10 @@ pub fn supports(installation: &Installation, precision: Precision) -> std::resul
     if library.on_gpu() {
         return tensorrt::capabilities::supports(installation, precision);
     }
-    let able = library.facts().precisions;
-    if able.contains(&precision) {
+    if library.runs().any(|able| able == precision) {
         Ok(())
     } else {
-        let names: Vec<&str> = able.iter().map(|precision| precision.as_str()).collect();
+        let names: Vec<&str> = library.runs().map(Precision::as_str).collect();
         Err(Obstacle::unsupported(format!("`{library}` has no `{precision}`; it runs {}", names.join(", "))))
     }
 }

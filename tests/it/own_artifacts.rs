@@ -31,7 +31,7 @@ litert = ["int8"]
 
 fn context() -> Context {
     let context = Context::new();
-    for file in ["fp32.onnx", "fp16.onnx", "fp16_border.onnx", "int8.onnx", "batch_4_int8.tflite"] {
+    for file in ["fp32.onnx", "fp16.onnx", "fp16_border.onnx", "int8.onnx", "fp8.onnx", "batch_4_int8.tflite"] {
         let kept = std::env::current_dir().unwrap().join("tests/fixtures/tiny").join(file);
         std::fs::copy(kept, context.path(file)).unwrap();
     }
@@ -141,4 +141,55 @@ fn a_classifiers_own_files_are_gated_too() {
     assert_eq!((scales.status, scales.gating), (Status::Unavailable, false));
     assert!(scales.detail.ends_with("it is the project's own file, calibrated elsewhere"), "{}", scales.detail);
     assert!(report.notes.join("\n").contains("int8 is the project's own `int8.onnx`"), "{:?}", report.notes);
+}
+
+/// ModelOpt's form: scales of 1/448 of the largest magnitude, weights stored as 8-bit floats. No converter here makes one.
+#[test]
+fn eight_bit_floats_are_gated_where_the_project_brings_them() {
+    let context = context();
+    let of = |file: &str| {
+        MANIFEST
+            .replace("fp16 = \"fp16_border.onnx\"\nint8 = \"int8.onnx\"\ntflite-int8 = \"batch_4_int8.tflite\"", file)
+            .replace("\"fp32\", \"fp16\", \"int8\"", "\"fp32\", \"fp8\"")
+            .replace("litert = [\"int8\"]\n", "")
+            .replace("int8 = { sqnr-db", "fp8 = { sqnr-db")
+    };
+    let cell = |report: &trtgate::findings::Report| {
+        report.cells.iter().find(|cell| (cell.precision, cell.batch) == (Precision::Fp8, 4)).unwrap().clone()
+    };
+    let (run, report) = gate(&context, &of("fp8 = \"fp8.onnx\""), None);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    assert!(report.notes.join("\n").contains("fp8 is the project's own `fp8.onnx`"), "{:?}", report.notes);
+    let sound = cell(&report);
+    let proof = sound.checks.iter().find(|check| check.name == "precision-proof").unwrap();
+    assert!(proof.status == Status::Pass && proof.detail.contains("3 of 3 compute layers are fp8"), "{proof:?}");
+    assert!(sound.emulated.unwrap().contains("8-bit floats"));
+
+    // Integers under its name: the answers are right, the precision is not.
+    let (run, report) = gate(&context, &of("fp8 = \"int8.onnx\""), None);
+    assert_eq!((run.code, cell(&report).status), (1, Status::Fail), "{}", run.shown());
+    assert!(cell(&report).reason.unwrap().contains("fp8 was asked"), "{}", run.shown());
+
+    // One scale is twice what it should be, where the values are taken back only.
+    let mut model = trtgate::onnx::read(&context.path("fp8.onnx")).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let name = graph.node.iter().find(|node| node.op_type == "Conv").unwrap().input[0].clone();
+    let maker = graph.node.iter_mut().find(|node| node.output.contains(&name)).unwrap();
+    let mut doubled = graph.initializer.iter().find(|tensor| tensor.name == maker.input[1]).unwrap().clone();
+    doubled.name = "doubled".to_owned();
+    maker.input[1] = "doubled".to_owned();
+    let bytes = doubled.raw_data.take().unwrap();
+    let scale = 2.0 * f32::from_le_bytes(bytes[..4].try_into().unwrap());
+    doubled.raw_data = Some(scale.to_le_bytes().to_vec().into());
+    graph.initializer.push(doubled);
+    std::fs::write(context.path("doubled.onnx"), prost::Message::encode_to_vec(&model)).unwrap();
+    let (run, report) = gate(&context, &of("fp8 = \"doubled.onnx\""), None);
+    assert_eq!((run.code, cell(&report).status), (1, Status::Fail), "{}", run.shown());
+
+    std::fs::write(context.path("gate.toml"), of("")).unwrap();
+    let run = context.run(&["gate"]);
+    assert_eq!(run.code, 2, "{}", run.shown());
+    assert!(
+        run.shown().contains("nothing makes `onnx-fp8` of it") && run.shown().contains("`fp8` under `[artifacts]`")
+    );
 }

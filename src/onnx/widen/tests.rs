@@ -111,3 +111,14 @@ fn what_cannot_be_told_is_refused() {
     assert_eq!(error.message, "`trees` of operator `TreeEnsemble` makes `y`, whose element type cannot be told");
     assert!(widen(b"\x0a\xff\xff").is_err() && widen(b"").is_err());
 }
+
+#[test]
+fn halves_are_found_wherever_a_graph_may_hold_them() {
+    let of = |nodes: Vec<Node>| model(graph(vec![value("x", Some(FLOAT))], nodes, vec![value("y", Some(FLOAT))]));
+    assert!(!holds_halves(&of(vec![cast(FLOAT, "x", "f"), node("Relu", "f", "y")])));
+    assert!(holds_halves(&of(vec![cast(FLOAT16, "x", "h"), cast(FLOAT, "h", "y")])));
+    assert!(holds_halves(&model(graph(vec![value("x", Some(FLOAT16))], vec![], vec![]))));
+    let mut stored = of(vec![node("DequantizeLinear", "q s", "y")]);
+    stored.graph.as_mut().unwrap().initializer.push(halves("s", &[0.1]));
+    assert!(holds_halves(&stored));
+}

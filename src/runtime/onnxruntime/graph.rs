@@ -150,16 +150,19 @@ fn original_name(node: &Node) -> &str {
     }
 }
 
-/// The precision that the graph asks of a node: `int8` between Q/DQ pairs, otherwise the type of its tensors.
+/// The precision that the graph asks of a node: `int8` or `fp8` between Q/DQ pairs of such elements, otherwise the type of its tensors.
 fn declared(node: &Node, place: &Place<'_>) -> Option<&'static str> {
     let dequantized = |input: &String| {
-        place.maker(input).is_some_and(|maker| {
-            let source = maker.input.first().and_then(|source| place.element(source));
-            maker.op_type == "DequantizeLinear" && matches!(source, Some(data_type::INT8 | data_type::UINT8))
-        })
+        let maker = place.maker(input).filter(|maker| maker.op_type == "DequantizeLinear")?;
+        match maker.input.first().and_then(|source| place.element(source))? {
+            data_type::INT8 | data_type::UINT8 => Some("int8"),
+            data_type::FLOAT8_E4M3FN | data_type::FLOAT8_E5M2 => Some("fp8"),
+            _ => None,
+        }
     };
-    let operands = node.input.get(..2).is_some_and(|operands| operands.iter().all(dequantized));
-    if operands { Some("int8") } else { precision(node, place) }
+    let operands = node.input.get(..2).unwrap_or_default();
+    let (first, second) = (operands.first().and_then(dequantized), operands.get(1).and_then(dequantized));
+    first.filter(|_| first == second).or_else(|| precision(node, place))
 }
 
 /// Whether a node is a convolution or matrix product, fused or not.
@@ -299,6 +302,32 @@ mod tests {
         assert_eq!(found[1].as_deref(), Some("int8"));
         assert_eq!(found[3].as_deref(), Some("fp32"));
         assert_eq!(found[5].as_deref(), Some("int8"));
+    }
+
+    #[rstest]
+    #[case(data_type::INT8, data_type::INT8, "int8")]
+    #[case(data_type::FLOAT8_E4M3FN, data_type::FLOAT8_E4M3FN, "fp8")]
+    #[case(data_type::FLOAT8_E5M2, data_type::FLOAT8_E4M3FN, "fp8")]
+    #[case(data_type::FLOAT8_E4M3FN, data_type::INT8, "fp32")]
+    fn what_the_graph_asks_of_a_product_is_the_type_behind_both_pairs(
+        #[case] fed: i32,
+        #[case] weights: i32,
+        #[case] expected: &str,
+    ) {
+        let graph = Graph {
+            node: vec![
+                node("QuantizeLinear", "x s z", "q"),
+                node("DequantizeLinear", "q s z", "f"),
+                node("DequantizeLinear", "w s", "v"),
+                node("Conv", "f v", "y"),
+            ],
+            initializer: vec![stored("s", data_type::FLOAT), stored("z", fed), stored("w", weights)],
+            input: vec![of_type("x", data_type::FLOAT)],
+            ..Graph::default()
+        };
+        let layers = layers(encode(graph.clone()), encode(graph)).unwrap();
+        let asked = layers.iter().find(|layer| layer.name == "y").unwrap();
+        assert_eq!(asked.declared.as_deref(), Some(expected));
     }
 
     #[test]

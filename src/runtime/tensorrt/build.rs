@@ -318,7 +318,8 @@ fn set_precision(config: &Config, network: &Network, family: Family, precision: 
         return Ok(flags);
     }
     match precision {
-        Precision::Fp32 | Precision::Tf32 => {}
+        // 8-bit floats are built in strongly typed networks alone (`capabilities`).
+        Precision::Fp32 | Precision::Tf32 | Precision::Fp8 => {}
         Precision::Fp16Flag => {
             config.fp16()?;
             flags.push("kFP16".to_owned());

@@ -24,6 +24,12 @@ pub fn build_obstacle(family: Family, precision: Precision) -> Option<Obstacle> 
         )),
 
         (Family::Eight | Family::Ten | Family::Eleven, Precision::Int8) => None,
+
+        // Strong typing, which takes the types of the graph, and 8-bit floats among them came with 10 (8.6 had the type alone).
+        (Family::Ten | Family::Eleven, Precision::Fp8) => None,
+        (Family::Eight | Family::RtxOneThree, Precision::Fp8) => {
+            Some(unsupported("this release reads no Q/DQ pairs of 8-bit floats", "use TensorRT 10 or newer"))
+        }
         // Seen with 1.4.0: its compiler's type check knows no INT8 convolution (`CHECK(dtype == myelinTypeFloat || …)`).
         (Family::RtxOneThree, Precision::Int8) => {
             Some(unsupported("TensorRT for RTX 1.3 and 1.4 compile no INT8 convolutions", "use TensorRT for RTX 1.7"))

@@ -135,7 +135,7 @@ fn tolerance(precision: Precision) -> f32 {
     match precision {
         Precision::Fp32 => 1e-4,
         Precision::Tf32 | Precision::Fp16 | Precision::Fp16Flag => 1e-2,
-        Precision::Int8 | Precision::Int8Calibrated => 2e-1,
+        Precision::Int8 | Precision::Int8Calibrated | Precision::Fp8 => 2e-1,
     }
 }
 
