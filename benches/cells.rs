@@ -63,7 +63,7 @@ fn try_cells(criterion: &mut Criterion) -> Result<()> {
                     Some(open) => open,
                     // Cells that criterion's filter leaves out are never loaded.
                     none => none.insert(
-                        OpenCell::open_to_measure(&workspace, &cell.id, 1).unwrap_or_else(|error| refuse(&error)),
+                        OpenCell::open_to_measure(&workspace, &cell.id, 1, None).unwrap_or_else(|error| refuse(&error)),
                     ),
                 };
                 let contract = TimingContract { warm_up_milliseconds: 0, iterations: batches, ..contract.clone() };

@@ -7,6 +7,7 @@ mod machine;
 mod non_finite;
 mod outputs;
 pub mod ranges;
+mod replicas;
 pub mod shown;
 pub mod verdict;
 pub mod versions;
@@ -26,8 +27,9 @@ use versions::{KeptAnswers, VersionRow};
 pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
-pub use machine::{Machine, Shard};
+pub use machine::{Gpu, Machine, Shard};
 pub use outputs::{OutputFigure, OutputFinding};
+pub use replicas::Replicas;
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.report/v1";
@@ -175,6 +177,12 @@ pub struct CellReport {
     /// Instruction set of the processor that the cell ran on, as its own process says; absent where it ran on a GPU or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction_set: Option<InstructionSet>,
+    /// Number of the GPU that the cell was run on ([`Gpu::index`]); of a merged report, in its shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<usize>,
+    /// Its throughput as several replicas, a GPU each, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
     /// The artifact that was run.
     pub artifact: Option<ArtifactReport>,
     /// What the cell costs on ordinary inputs, by the leads of the reference's answers: what its outputs are judged by.
@@ -250,6 +258,8 @@ impl CellReport {
             hint: None,
             replay: replay.into(),
             instruction_set: None,
+            gpu: None,
+            replicas: None,
             artifact: None,
             leads: None,
             fresh: None,

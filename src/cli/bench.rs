@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
+use crate::cli::selection::{DeviceArguments, Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output, report};
 use crate::error::{Error, Result};
 use crate::gate::timing::Streams;
@@ -37,6 +37,8 @@ pub struct BenchArguments {
     #[arg(long, value_name = "N", default_value_t = 12, requires = "against")]
     pairs: usize,
     #[command(flatten)]
+    devices: DeviceArguments,
+    #[command(flatten)]
     workspace: WorkspaceArguments,
     #[command(flatten)]
     render: RenderOptions,
@@ -50,6 +52,10 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
             return Err(Error::usage("`--against` compares two programs with as many contexts each")
                 .hint("name the number: `--streams 4`"));
         }
+        if arguments.devices.devices.is_some() {
+            return Err(Error::usage("`--against` compares two programs on the first GPU")
+                .hint("`CUDA_VISIBLE_DEVICES` makes another the first"));
+        }
         if let Some(absent) = arguments.against.as_ref().filter(|path| !path.is_file()) {
             return Err(Error::usage(format!("`--against {}`: there is no such program", absent.display())));
         }
@@ -57,6 +63,7 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
     arguments.render.check()?;
     let mut options = arguments.workspace.options(global)?;
     options.several = true;
+    options.devices.clone_from(&arguments.devices.devices);
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);

@@ -11,7 +11,7 @@ use crate::convert::environment::{self, Checked};
 use crate::convert::store::Store;
 use crate::error::Result;
 use crate::gate::discover::{Discovery, discover};
-use crate::gate::{Workspace, machine};
+use crate::gate::{Workspace, devices, machine};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::process::ProcessLimits;
 use crate::runtime::Obstacle;
@@ -86,6 +86,13 @@ fn write_text(
                 "  GPU: {}, compute capability {major}.{minor}, {memory:.0} GiB, driver {driver}, CUDA up to {cuda_major}.{cuda_minor}",
                 device.name
             )?;
+            for device in &discovery.devices {
+                let memory = device.memory_bytes as f64 / f64::from(1 << 30);
+                writeln!(stream, "    {}: {}, {}, {memory:.0} GiB", device.ordinal, device.name, device.uuid)?;
+            }
+            for remark in devices::remarks(&discovery.devices, devices::visible_devices().as_deref()) {
+                writeln!(stream, "    {remark}")?;
+            }
         }
         Err(error) => writeln!(stream, "  GPU: none ({})", error.message)?,
     }
@@ -230,6 +237,7 @@ fn write_json(
         "schema": "trtgate.doctor/v1",
         "machine": machine::machine(),
         "device": discovery.device.as_ref().ok(),
+        "devices": discovery.devices,
         "runtimes": runtimes,
         "cells": cells,
         "environments": checked,

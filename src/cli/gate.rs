@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::selection::{Selection, WorkspaceArguments, word};
+use crate::cli::selection::{DeviceArguments, Selection, WorkspaceArguments, word};
 use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output, report};
 use crate::console;
 use crate::error::{Error, Result};
@@ -20,6 +20,8 @@ use crate::vocabulary::{RuntimeId, Status};
 pub struct GateArguments {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    devices: DeviceArguments,
     #[command(flatten)]
     workspace: WorkspaceArguments,
     /// A runtime that must run here, such as `onnxruntime` or `tensorrt@8.5` (repeatable, or comma-separated in
@@ -56,6 +58,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
     let mut options = arguments.workspace.options(global)?;
     options.several = true;
+    options.devices.clone_from(&arguments.devices.devices);
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);

@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::cli::limits::LimitArguments;
 use crate::error::{Error, Result};
 use crate::gate::Options;
+use crate::gate::devices::Devices;
 use crate::gate::timing::{Streams, TimingOptions};
 use crate::manifest::MOST_THREADS;
 use crate::plan::Filter;
@@ -143,6 +144,14 @@ impl WorkspaceArguments {
             ..Options::new(global.manifest.clone(), program)
         })
     }
+}
+
+/// Which GPUs are used.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceArguments {
+    /// GPUs that cells are spread over, which must answer alike: `all`, or numbers such as `0,1` [default: the first]
+    #[arg(long, value_name = "GPUS", value_parser = word::<Devices>)]
+    pub devices: Option<Devices>,
 }
 
 /// Timing modes by name.

@@ -47,6 +47,31 @@ pub struct Machine {
     pub driver: Option<String>,
     /// Highest CUDA version that the driver offers, `13.0`.
     pub cuda: Option<String>,
+    /// The GPUs that were used, where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Gpu>,
+    /// `CUDA_VISIBLE_DEVICES`, where it was set and there is a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_devices: Option<String>,
     /// This program's version.
     pub trtgate: String,
+}
+
+/// A GPU that was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its number among the visible ones, which cells are named by.
+    pub index: usize,
+    /// Model.
+    pub name: String,
+    /// `GPU-…`, or `MIG-…` of a slice of a card.
+    pub uuid: String,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// Whether it is a slice of a card.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_slice: bool,
+    /// Processes that used it before the run, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }

@@ -194,10 +194,14 @@ impl Outputs {
 pub(super) fn blank(cell: &RawCell, replay: &str) -> CellReport {
     let CellId { runtime, precision, batch, shape } = &cell.planned.id;
     let at = shape.as_ref().map(|shape| format!(" --shape {shape}")).unwrap_or_default();
-    let replay = format!("trtgate gate{replay} --runtime {runtime} --precision {precision} --batch {batch}{at}");
+    let gpus: Vec<String> =
+        cell.gpu.into_iter().chain(cell.elsewhere.iter().map(|other| other.gpu)).map(|gpu| gpu.to_string()).collect();
+    let on = if gpus.iter().any(|gpu| gpu != "0") { format!(" --devices {}", gpus.join(",")) } else { String::new() };
+    let replay = format!("trtgate gate{replay} --runtime {runtime} --precision {precision} --batch {batch}{at}{on}");
     CellReport {
         version: cell.planned.installation.as_ref().map(|installation| installation.version.clone()),
         artifact: cell.artifact.clone(),
+        gpu: cell.gpu,
         ..CellReport::new(&cell.planned.id, replay)
     }
 }

@@ -27,8 +27,10 @@ pub struct Discovery {
     pub paths: SearchPaths,
     /// Libraries found or missed, in the order of the chain.
     pub probes: Probes,
-    /// The GPU, or why there is none.
+    /// The GPU that is used, the first of them, or why there is none.
     pub device: std::result::Result<DeviceInfo, Error>,
+    /// Every GPU that is visible, in the order of their numbers.
+    pub devices: Vec<DeviceInfo>,
 }
 
 /// Looks for everything, in workers with `limits`; installs the environments that the manifest needs first, if `install` allows it.
@@ -116,8 +118,11 @@ pub fn discover(
     for (name, error) in damages.iter().filter(|(name, _)| name != environment::EXPORT) {
         damaged::spoil(&mut probes, name, search, error);
     }
-    let device = find_device(program, limits);
-    Ok(Discovery { environment, environment_error, paths, probes, device })
+    let (device, devices) = match find_devices(program, limits) {
+        Ok(devices) => (devices.first().cloned().ok_or_else(|| Error::missing("no GPU is visible")), devices),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    Ok(Discovery { environment, environment_error, paths, probes, device, devices })
 }
 
 fn export_environment(store: &Store, install: bool, progress: &dyn Progress) -> Result<Option<Environment>> {
@@ -168,14 +173,14 @@ fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram, limits: Limits) 
 }
 
 /// The first GPU, asked in a worker: the driver's start is slow and takes memory.
-fn find_device(program: &WorkerProgram, limits: Limits) -> Result<DeviceInfo> {
+fn find_devices(program: &WorkerProgram, limits: Limits) -> Result<Vec<DeviceInfo>> {
     let traces = ["/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/nvgpu", "/dev/dxg"];
     if !traces.iter().any(|trace| Path::new(trace).exists()) {
         return Err(Error::missing("no NVIDIA GPU is visible on this machine")
             .cause(format!("none of {} is here", traces.join(", ")))
             .hint("in a container, start it with `--gpus all`"));
     }
-    Worker::start(program, limits)?.device(0)
+    Worker::start(program, limits)?.devices()
 }
 
 /// The part of a probe that is about one library.

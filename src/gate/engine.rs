@@ -255,6 +255,8 @@ mod tests {
                 compute_capability: (9, 0),
                 driver_version: Some("570".to_owned()),
                 ordinal: 0,
+                uuid: String::new(),
+                others: Vec::new(),
                 memory_bytes: 1,
                 multiprocessors: 1,
                 copy_engines: 1,

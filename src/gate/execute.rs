@@ -21,14 +21,14 @@ use crate::plan::PlannedCell;
 use crate::progress::Step;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::Signature;
-use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Stage, Status};
+use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, RuntimeId, Stage, Status};
 use crate::worker::{Limits, WorkerProgram};
 
 use super::engine::Site;
 use super::engine::past::Past;
 use super::machine;
 use super::runs::shelf::Shelf;
-use super::runs::{Feeding, RawCell, Runs};
+use super::runs::{Elsewhere, Feeding, RawCell, Runs};
 use super::shipped::Shipped;
 use lane::{Lane, Pool};
 use schedule::{Board, Job, Kind, Room};
@@ -54,6 +54,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) step: Mutex<Box<dyn Step>>,
     /// How builds share the machine.
     pub(crate) builds: Builds,
+    /// The GPUs that cells are spread over, by number; none where there is none.
+    pub(crate) cards: Vec<usize>,
 }
 
 /// How builds share the machine.
@@ -68,8 +70,7 @@ pub(crate) struct Builds {
 impl Inputs<'_> {
     fn room(&self) -> Room {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cards = usize::from(self.site.device.is_some());
-        Room::of(cores, machine::free_memory(), cards, self.builds)
+        Room::of(cores, machine::free_memory(), self.cards.len(), self.builds)
     }
 }
 
@@ -95,12 +96,17 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Runs {
     let kinds: Vec<Kind> = jobs.iter().map(|job| job.kind).collect();
     let board = (Mutex::new(Board::new(jobs, room)), Condvar::new());
     let results: Mutex<Vec<RawCell>> = Mutex::new(Vec::with_capacity(plan.len()));
+    let elsewhere: Mutex<Vec<(CellId, Elsewhere)>> = Mutex::default();
     let work = || {
         while let Some(turn) = Turn::next(&board) {
             let Some(lane) = lane_of_job.get(turn.index).and_then(|lane| lanes.get(*lane)) else { continue };
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
             match kinds.get(turn.index) {
                 Some(Kind::Build) => lane.build(turn.card),
+                Some(Kind::Again) => {
+                    let done = lane.run_again(turn.card);
+                    elsewhere.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+                }
                 _ => {
                     let done = lane.run(turn.card);
                     results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
@@ -117,6 +123,11 @@ pub(crate) fn execute(plan: &[PlannedCell], inputs: &Inputs<'_>) -> Runs {
         });
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (id, answers) in elsewhere.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(cell) = results.iter_mut().find(|cell| cell.planned.id == id) {
+            cell.elsewhere.push(answers);
+        }
+    }
     results.sort_by_key(|cell| plan.iter().position(|planned| planned.id == cell.planned.id));
     Runs { cells: results }
 }
@@ -171,12 +182,13 @@ pub(super) const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
     }
 }
 
-/// How the session that a cell shares with others is opened.
+/// How the session that a cell shares with others is opened, on the GPU `device` where it runs on one.
 fn open_request(
     manifest: &Manifest,
     cell: &PlannedCell,
     installation: &Installation,
     artifact: &Artifact,
+    device: usize,
 ) -> OpenRequest {
     let largest = manifest.batches.last().copied().unwrap_or(cell.id.batch);
     // Whoever built an engine that ships need not have thought of the largest.
@@ -188,7 +200,7 @@ fn open_request(
         kind: artifact.kind,
         precision: cell.id.precision,
         batch: batch as usize,
-        options: session_options(manifest),
+        options: SessionOptions { device, ..session_options(manifest) },
     }
 }
 

@@ -102,6 +102,7 @@ impl<'a> Kit<'a> {
             limits: workspace.limits,
             step: Mutex::new(step),
             builds: Builds { at_once: workspace.builds, undisturbed: is_timed },
+            cards: workspace.cards.iter().map(|card| card.ordinal).collect(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::devices;
 use crate::findings::Machine;
 use crate::processor::InstructionSet;
 
@@ -18,6 +19,8 @@ pub fn machine() -> Machine {
         compute_capability: None,
         driver: None,
         cuda: None,
+        gpus: Vec::new(),
+        visible_devices: None,
         trtgate: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -59,6 +62,8 @@ pub(crate) fn machine_of(workspace: &super::Workspace) -> Machine {
         machine.driver.clone_from(&device.driver_version);
         let (major, minor) = device.cuda_version;
         machine.cuda = Some(format!("{major}.{minor}"));
+        machine.gpus = devices::reported(&workspace.cards);
+        machine.visible_devices = devices::visible_devices();
     }
     machine
 }

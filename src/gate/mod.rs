@@ -4,6 +4,7 @@
 //! |-------------|--------------------------------------------------------------------------|
 //! | `workspace` | the manifest, the store, what is here, the artifacts                     |
 //! | `border`    | the manifest's input and output against those of the model               |
+//! | `devices`   | which GPUs are used; `cards`: whether they answer alike                      |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
 //! | `damaged`   | environments that are not what was installed                             |
 //! | `samples`   | probes, calibration samples, labelled data                               |
@@ -47,10 +48,12 @@ mod blessing;
 mod border;
 mod brought;
 mod calibrated;
+mod cards;
 mod causes;
 mod classifier;
 mod closer;
 mod damaged;
+pub mod devices;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;
@@ -246,6 +249,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let Found { mut cells, expected, notes, accuracy, images, rules } = found;
     same::hold(workspace, &mut cells);
+    let of_cards = cards::hold(&runs.cells, &mut cells);
     cells.truncate(asked);
     let bench = match &options.timing {
         Some(timing) => Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?),
@@ -271,7 +275,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
         reasons: Vec::new(),
-        notes: told.notes,
+        notes: told.notes.into_iter().chain(of_cards).chain(workspace.of_devices()).collect(),
         model: told.model,
         machine: machine_of(workspace),
         started,
@@ -343,7 +347,8 @@ fn measure(
     cells: &mut [CellReport],
 ) -> Result<Bench> {
     let timing = Timing::new(workspace, options)?;
-    let bench = timing.run(&timing.cells(cells, options), &Timing::built(cells), expected)?;
+    let gpus = cells.iter().filter_map(|cell| Some((cell.id(), cell.gpu?))).collect();
+    let bench = timing.run(&timing.cells(cells, options), &gpus, &Timing::built(cells), expected)?;
     for measured in &bench.cells {
         if let Some(cell) = cells.iter_mut().find(|cell| cell.id() == measured.cell.id) {
             measured.write_to(cell);

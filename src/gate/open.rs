@@ -7,6 +7,7 @@ use crate::gate::runs::{Asked, Feeding, Ran};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
 use crate::plan::{Ability, Filter, PlannedCell};
+use crate::runtime::tensorrt::BuildRequest;
 use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
 use crate::tensor::{BatchAxes, Feed, Feeds, Signature, Tensor};
 use crate::timing::contract::{Measurement, TimingContract};
@@ -36,11 +37,11 @@ impl OpenCell {
         Self::open_with(workspace, id, None, &execute::session_options(&workspace.manifest), 1)
     }
 
-    /// As [`OpenCell::open`], to be measured: the artifact as it is shipped, nothing emulated, and an engine that has a
-    /// profile for each of `streams` execution contexts.
-    pub fn open_to_measure(workspace: &Workspace, id: &CellId, streams: usize) -> Result<Self> {
+    /// As [`OpenCell::open`], to be measured: the artifact as it is shipped, nothing emulated, an engine that has a
+    /// profile for each of `streams` execution contexts, and on the GPU of number `device`; on the first of the workspace if absent.
+    pub fn open_to_measure(workspace: &Workspace, id: &CellId, streams: usize, device: Option<usize>) -> Result<Self> {
         let options = SessionOptions { emulate_half: false, ..execute::session_options(&workspace.manifest) };
-        Self::open_with(workspace, id, None, &options, streams)
+        Self::open_on(workspace, id, None, &options, (streams, device))
     }
 
     /// As [`OpenCell::open`], with another artifact than the cell's own, and other options.
@@ -51,6 +52,17 @@ impl OpenCell {
         options: &SessionOptions,
         streams: usize,
     ) -> Result<Self> {
+        Self::open_on(workspace, id, artifact, options, (streams, None))
+    }
+
+    fn open_on(
+        workspace: &Workspace,
+        id: &CellId,
+        artifact: Option<crate::convert::Artifact>,
+        options: &SessionOptions,
+        (streams, device): (usize, Option<usize>),
+    ) -> Result<Self> {
+        let device = device.or_else(|| workspace.cards.first().map(|card| card.ordinal)).unwrap_or(options.device);
         let cell = planned(workspace, id)?;
         let Some(installation) = &cell.installation else {
             return Err(Error::missing(format!("`{}` is not on this machine", id.runtime)));
@@ -63,8 +75,9 @@ impl OpenCell {
         if installation.id.library.builds_engines() && artifact.kind != ArtifactKind::Engine {
             let mut site = engine::Site::of(workspace, id.precision == Precision::Int8Calibrated)?;
             site.options.profiles = site.options.profiles.max(u32::try_from(streams).unwrap_or(1));
-            artifact =
-                engine::engine(&site, installation, id.precision, &artifact, &mut |request| worker.build(request))?;
+            artifact = engine::engine(&site, installation, id.precision, &artifact, &mut |request| {
+                worker.build(&BuildRequest { device, ..request.clone() })
+            })?;
         }
         let request = OpenRequest {
             installation: installation.clone(),
@@ -72,7 +85,7 @@ impl OpenCell {
             kind: artifact.kind,
             precision: id.precision,
             batch: id.batch as usize,
-            options: options.clone(),
+            options: SessionOptions { device, ..options.clone() },
         };
         let (mut signature, _) = worker
             .open(&request)

@@ -38,7 +38,19 @@ pub(crate) struct Runs {
 pub(crate) struct RawCell {
     pub(crate) planned: PlannedCell,
     pub(crate) artifact: Option<ArtifactReport>,
+    /// Number of the GPU that it was given to.
+    pub(crate) gpu: Option<usize>,
     pub(crate) outcome: Outcome,
+    /// What the same engine answered on the other GPUs.
+    pub(crate) elsewhere: Vec<Elsewhere>,
+}
+
+/// The answers of a cell's engine to its samples on another GPU.
+pub(crate) struct Elsewhere {
+    /// Its number.
+    pub(crate) gpu: usize,
+    /// Twice, so that what changes from run to run is not laid to the card.
+    pub(crate) answers: Result<[Held; 2]>,
 }
 
 impl RawCell {

@@ -19,6 +19,7 @@ use crate::timing::contract::{Measurement, TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Status};
 
 mod held;
+mod replicas;
 mod sweep;
 
 pub use held::{Expected, Scores, Tasks};
@@ -76,6 +77,8 @@ pub struct WorkspaceMeasurer<'a> {
     judged: BTreeSet<(CellId, String)>,
     /// Profiles that an engine has at least: one serves every number of contexts that is tried.
     profiles: usize,
+    /// Numbers of the GPUs of cells.
+    gpus: BTreeMap<CellId, usize>,
 }
 
 impl<'a> WorkspaceMeasurer<'a> {
@@ -104,7 +107,14 @@ impl<'a> WorkspaceMeasurer<'a> {
                 .filter_map(|cell| Some((cell.id.clone(), cell.artifact.as_ref()?.sha256.clone())))
                 .collect(),
             profiles: 1,
+            gpus: BTreeMap::new(),
         })
+    }
+
+    /// Contexts that the engine of a cell has to serve.
+    fn streams(&self, cell: &CellId, contract: &TimingContract) -> usize {
+        let profiles = if cell.runtime.library.on_gpu() { self.profiles } else { 1 };
+        contract.streams.max(profiles)
     }
 
     /// What a cell is fed, and where its samples lie.
@@ -176,8 +186,8 @@ fn in_turn(feeds: &Feeds, batch: usize) -> Result<Feeds> {
 impl CellMeasurer for WorkspaceMeasurer<'_> {
     fn measure(&mut self, cell: &CellId, contract: &TimingContract, _fresh_process: bool) -> Result<Measurement> {
         // Every measurement has a worker of its own: a warm process would hide what a fresh one pays.
-        let profiles = if cell.runtime.library.on_gpu() { self.profiles } else { 1 };
-        let mut open = OpenCell::open_to_measure(self.workspace, cell, contract.streams.max(profiles))?;
+        let gpu = self.gpus.get(cell).copied();
+        let mut open = OpenCell::open_to_measure(self.workspace, cell, self.streams(cell, contract), gpu)?;
         self.judge(cell, &mut open)?;
         let (feeds, axes) = self.samples(cell)?;
         let measurement = open.measure_laid_out(&feeds, &axes, contract)?;
@@ -280,12 +290,19 @@ impl<'a> Timing<'a> {
         built
     }
 
-    /// Measures and judges `cells`, and the sizes of what was `built` for others.
+    /// Measures and judges `cells`, each on the GPU that `gpus` says, and the sizes of what was `built` for others.
     ///
     /// # Errors
     /// If a baseline cannot be read.
-    pub fn run(&self, cells: &[BenchCell], built: &[BuiltArtifact], expected: Option<Expected<'_>>) -> Result<Bench> {
+    pub fn run(
+        &self,
+        cells: &[BenchCell],
+        gpus: &BTreeMap<CellId, usize>,
+        built: &[BuiltArtifact],
+        expected: Option<Expected<'_>>,
+    ) -> Result<Bench> {
         let mut measurer = WorkspaceMeasurer::new(self.workspace, cells, expected)?;
+        measurer.gpus.clone_from(gpus);
         let progress = Arc::clone(&self.workspace.progress);
         let step = progress.begin(&format!("measuring {}", plural(cells.len(), "cell")));
         let mut cells = cells.to_vec();
@@ -299,6 +316,9 @@ impl<'a> Timing<'a> {
         let mut bench = bench::run(&cells, &self.context(), &mut measurer, &mut |text| step.detail(text))?;
         for cell in &mut bench.cells {
             cell.notes.extend(told.get(&cell.cell.id).cloned());
+        }
+        if self.workspace.cards.len() > 1 {
+            replicas::measure(&mut bench, &measurer, &mut |text| step.detail(text));
         }
         bench.sizes = bench::sizes(built, &self.context());
         step.finish();

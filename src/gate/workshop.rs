@@ -108,6 +108,8 @@ pub(crate) struct Workshop {
     pub(crate) limits: Limits,
     /// Engines built at once.
     pub(crate) builds: Option<usize>,
+    /// Numbers of its GPUs.
+    pub(crate) cards: Vec<usize>,
 }
 
 impl Workshop {
@@ -140,6 +142,7 @@ impl Workshop {
             ladder: Ladder::built_in().unwrap(),
             limits: Limits::default(),
             builds: None,
+            cards: Vec::new(),
             folder,
         }
     }
@@ -170,6 +173,7 @@ impl Workshop {
             limits: self.limits,
             step: Mutex::new(Quiet.begin("")),
             builds: Builds { at_once: self.builds, undisturbed: false },
+            cards: self.cards.clone(),
         };
         execute(&self.plan, &inputs).cells
     }

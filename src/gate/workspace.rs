@@ -15,6 +15,7 @@ use crate::convert::{self, Artifact};
 use crate::data::ProbeSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::border;
+use crate::gate::devices;
 use crate::gate::discover::{self, Discovery};
 use crate::gate::golden;
 use crate::gate::natural::{self, Natural};
@@ -28,6 +29,7 @@ use crate::manifest::{Manifest, ModelSource};
 use crate::plan::{Filter, PlannedCell, plan};
 use crate::process::stop;
 use crate::progress::Progress;
+use crate::runtime::cuda::DeviceInfo;
 use crate::vocabulary::ArtifactKind;
 use crate::worker::{Limits, WorkerProgram};
 
@@ -47,6 +49,8 @@ pub struct Workspace {
     pub store: Store,
     /// What is on this machine.
     pub discovery: Discovery,
+    /// The GPUs that cells are spread over, all of one model; none where there is none.
+    pub(super) cards: Vec<DeviceInfo>,
     /// The program that runs workers.
     pub program: WorkerProgram,
     /// Their limits.
@@ -167,7 +171,12 @@ impl Workspace {
         )?;
         let declared_here = stands_for_it.as_ref().unwrap_or(&declared).as_ref();
         served::hold(&mut discovery.probes, &manifest, declared_here, &model_sha256);
+        let cards = devices::chosen(&discovery.devices, options.devices.as_ref())?;
+        if let Some(first) = cards.first() {
+            discovery.device = Ok(first.clone());
+        }
         Ok(Self {
+            cards,
             manifest,
             named,
             model_sha256,
@@ -214,7 +223,9 @@ impl Workspace {
                 paths: crate::runtime::SearchPaths::default(),
                 probes,
                 device: Err(Error::missing("no GPU")),
+                devices: Vec::new(),
             },
+            cards: Vec::new(),
             program,
             limits: Limits::default(),
             builds: None,
@@ -231,6 +242,11 @@ impl Workspace {
             reference_fault: Mutex::new(None),
             failed: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// What a reader of this machine's GPUs has to know.
+    pub(super) fn of_devices(&self) -> Vec<String> {
+        devices::remarks(&self.cards, devices::visible_devices().as_deref())
     }
 
     /// The cells that `filter` wants, in the order of the chain.

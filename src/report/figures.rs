@@ -1,6 +1,6 @@
 //! How numbers and names are written in every rendered form of the report.
 
-use crate::findings::Machine;
+use crate::findings::{Gpu, Machine};
 
 /// A processor with its instruction set, where that is known: `AMD EPYC (avx512+avx512-vnni)`.
 pub(super) fn processor(machine: &Machine) -> String {
@@ -8,6 +8,22 @@ pub(super) fn processor(machine: &Machine) -> String {
         Some(set) => format!("{} ({set})", machine.cpu),
         None => machine.cpu.clone(),
     }
+}
+
+/// The GPUs of a machine, `2 × NVIDIA H100 80GB HBM3`; none without one.
+pub(crate) fn gpus(machine: &Machine) -> Option<String> {
+    let name = machine.gpu.as_ref()?;
+    Some(if machine.gpus.len() > 1 { format!("{} × {name}", machine.gpus.len()) } else { name.clone() })
+}
+
+/// A GPU by its UUID, its memory and who else used it.
+pub(crate) fn gpu(gpu: &Gpu) -> String {
+    let slice = if gpu.is_slice { ", a slice of a card" } else { "" };
+    let others = match gpu.others.as_slice() {
+        [] => String::new(),
+        others => format!(", used by others too: {}", others.join(", ")),
+    };
+    format!("{}, {}{slice}{others}", gpu.uuid, bytes(gpu.memory_bytes))
 }
 
 /// Bytes in decimal units with one decimal: `4.5 MB`.

@@ -159,6 +159,11 @@ fn figures(cell: &CellReport) -> Vec<(&'static str, String)> {
     if let Some(timing) = &cell.timing {
         figures.push(("samples-per-second", timing.samples_per_second.to_string()));
     }
+    figures.extend(cell.gpu.map(|gpu| ("gpu", gpu.to_string())));
+    if let Some(replicas) = &cell.replicas {
+        figures.push(("replicas", replicas.each.len().to_string()));
+        figures.push(("replicas-samples-per-second", replicas.sum().to_string()));
+    }
     figures
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::findings::leads::{points, rough};
 use crate::findings::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
+use crate::report::text::one_line;
 use crate::vocabulary::{CellId, Precision, RuntimeId, ShapePoint, Status};
 
 /// The cells of one runtime and precision, in the report's order.
@@ -27,6 +28,23 @@ impl<'report> Group<'report> {
             Some(version) if self.runtime.version.is_none() => format!("{} {version}", self.runtime),
             _ => self.runtime.to_string(),
         }
+    }
+
+    /// Where its cells ran, where a reader cannot know: another instruction set than the machine's (an emulated worker, another
+    /// machine of a merged report), one of several GPUs.
+    pub(super) fn place(&self, report: &Report) -> String {
+        let mut sets = self.cells.iter().filter_map(|cell| cell.instruction_set.as_ref());
+        let set = sets.find(|set| Some(*set) != report.machine.instruction_set.as_ref());
+        let set = set.map_or_else(String::new, |set| format!(" · on {}", one_line(set.as_str())));
+        let gpu = self.gpu(report).map_or_else(String::new, |gpu| format!(" · GPU {gpu}"));
+        set + &gpu
+    }
+
+    /// The number of the GPU that its cells ran on, where there were several.
+    pub(super) fn gpu(&self, report: &Report) -> Option<usize> {
+        let machines = std::iter::once(&report.machine).chain(report.shards.iter().map(|shard| &shard.machine));
+        let several = machines.into_iter().any(|machine| machine.gpus.len() > 1);
+        self.cells.iter().find_map(|cell| cell.gpu).filter(|_| several)
     }
 
     /// The precision, and whether the cells' answers are emulated in it: `fp16 (emulated)`.

@@ -4,7 +4,7 @@ mod versions;
 
 use crate::findings::leads::points;
 use crate::findings::verdict;
-use crate::findings::{CellReport, GoldenStanding, LeadFigures, Report};
+use crate::findings::{CellReport, GoldenStanding, Gpu, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Counts};
 use crate::report::markdown_text::{escape, escape_code};
@@ -108,7 +108,7 @@ fn head(report: &Report) -> String {
     let counts = Counts::of(&report.cells).sentence();
     let mut text = format!("## {sign} trtgate: {} {word}\n\n", code(&report.model.name));
     text.push_str(&format!("**{counts}** in {}", figures::seconds(report.wall_seconds)));
-    let gpu = report.machine.gpu.as_deref().map_or_else(|| "no GPU".to_owned(), outside);
+    let gpu = figures::gpus(&report.machine).as_deref().map_or_else(|| "no GPU".to_owned(), outside);
     text.push_str(&format!(" · {} · {gpu}", outside(&figures::processor(&report.machine))));
     if !report.shards.is_empty() {
         text.push_str(&format!(" · merged from {} reports", report.shards.len()));
@@ -348,7 +348,8 @@ fn matrix(page: &mut Page, report: &Report) {
                 .iter()
                 .map(|&batch| format!(" {} |", group.batch(batch).map_or_else(String::new, matrix_cell)))
                 .collect();
-            format!("| {} | {} | {size} |{}\n", code(&group.runtime_name()), group.precision_name(), cells.concat())
+            let on = group.gpu(report).map_or_else(String::new, |gpu| format!(", GPU {gpu}"));
+            format!("| {} | {}{on} | {size} |{}\n", code(&group.runtime_name()), group.precision_name(), cells.concat())
         })
         .collect();
     if !rows.is_empty() {
@@ -420,6 +421,9 @@ fn environment(page: &mut Page, report: &Report) {
             known(&machine.cuda)
         ));
     }
+    let named = |gpu: &Gpu| format!("- GPU {}: {}\n", gpu.index, outside(&figures::gpu(gpu)));
+    rows.extend(machine.gpus.iter().map(named));
+    rows.extend(machine.visible_devices.as_ref().map(|visible| format!("- CUDA_VISIBLE_DEVICES {}\n", code(visible))));
     rows.push(format!("- trtgate {}, started {}\n", outside(&machine.trtgate), outside(&report.started)));
     if !report.command.is_empty() {
         rows.push(format!("- command {}\n", code(&report.command)));

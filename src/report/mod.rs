@@ -44,6 +44,53 @@ mod versions;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{html, junit, markdown, sample, terminal};
+    use crate::findings::{Gpu, Replicas, Report};
+
+    /// Every form names the cards, the card of a cell, and what replicas reached.
+    #[test]
+    fn several_gpus_are_shown_in_every_form() {
+        let mut report = sample::passing();
+        let gpu = |index: usize| Gpu {
+            index,
+            name: "NVIDIA H100".to_owned(),
+            uuid: format!("GPU-{index}<b>"),
+            memory_bytes: 85_000_000_000,
+            is_slice: index == 1,
+            others: vec!["process 77 with 2.0 GB".to_owned()],
+        };
+        report.machine.gpu = Some("NVIDIA H100".to_owned());
+        let one = terminal::render(&report, terminal::Style::default());
+        assert!(one.contains(", NVIDIA H100") || one.contains("· NVIDIA H100"), "{one}");
+        report.machine.gpus = vec![gpu(0), gpu(1)];
+        report.machine.visible_devices = Some("3,4".to_owned());
+        let replicas = Replicas { gpus: vec![0, 1], each: vec![350.0, 340.0], alone: 350.0 };
+        for cell in report.cells.iter_mut().filter(|cell| cell.runtime.library.on_gpu()) {
+            cell.gpu = Some(1);
+            cell.replicas = Some(replicas.clone());
+            cell.notes.push(replicas.sentence());
+        }
+        let text = terminal::render(&report, terminal::Style::default());
+        assert!(text.contains("2 × NVIDIA H100") && text.contains(" · GPU 1"), "{text}");
+        let text = markdown::render(&report);
+        assert!(text.contains("2 × NVIDIA H100") && text.contains(", GPU 1 |"), "{text}");
+        assert!(
+            text.contains("- GPU 0: GPU-0") && text.contains("a slice of a card") && text.contains("process 77"),
+            "{text}"
+        );
+        let page = html::render(&report);
+        assert!(page.contains("2 × NVIDIA H100") && page.contains("GPU-1&lt;b&gt;") && page.contains("number 1"));
+        assert!(page.contains("1.971 × one alone") && page.contains("CUDA_VISIBLE_DEVICES"));
+        let junit = junit::render(&report).unwrap();
+        assert!(
+            junit.contains("name=\"gpu\" value=\"1\"")
+                && junit.contains("name=\"replicas-samples-per-second\" value=\"690\"")
+        );
+        // JSON keeps it all, and reports that were made before are read as ever.
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
+        let before = serde_json::to_value(sample::passing()).unwrap();
+        assert!(before["machine"].get("gpus").is_none() && before["cells"][0].get("gpu").is_none());
+    }
 
     #[test]
     fn a_reference_is_called_one_wherever_it_is_shown() {

@@ -115,7 +115,7 @@ impl Page {
         parts.push(one_line(&report.started));
         let name = self.paint(BOLD, &shortened(&report.model.name, 40));
         self.line(&format!("{name}  {}", self.paint(DIM, &parts.join(" · "))));
-        let device = match &machine.gpu {
+        let device = match &figures::gpus(machine) {
             Some(gpu) => match &machine.driver {
                 Some(driver) => format!("{}, driver {}", one_line(gpu), one_line(driver)),
                 None => one_line(gpu),
@@ -165,12 +165,7 @@ impl Page {
     }
 
     fn group_head(&mut self, group: &Group<'_>, report: &Report) {
-        let mut left = format!("{} · {}", group.runtime_name(), group.precision_name());
-        // An emulated worker, or another machine of a merged report.
-        let mut sets = group.cells.iter().filter_map(|cell| cell.instruction_set.as_ref());
-        if let Some(set) = sets.find(|set| Some(*set) != report.machine.instruction_set.as_ref()) {
-            left.push_str(&format!(" · on {}", one_line(set.as_str())));
-        }
+        let left = format!("{} · {}{}", group.runtime_name(), group.precision_name(), group.place(report));
         let artifacts = group.artifacts();
         let right = match artifacts.as_slice() {
             [] => String::new(),

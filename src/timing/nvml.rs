@@ -1,9 +1,13 @@
 //! The state of a GPU beside a measurement, read through NVML. Nothing on the card is ever set.
 
+use std::fmt;
+
 use nvml_wrapper::Nvml;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -31,11 +35,42 @@ pub struct DeviceState {
     pub memory_used_bytes: Option<u64>,
     /// Processes computing on the device, this one among them.
     pub compute_processes: Option<u32>,
+    /// Processes that compute on the device beside this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherProcess>,
     /// Why the clocks are below their highest (NVML's clocks event reasons), `sw-power-cap`; empty when nothing holds
     /// them down.
     pub throttle_reasons: Option<Vec<String>>,
     /// Driver version, `580.95.05`.
     pub driver_version: Option<String>,
+}
+
+/// A process that uses a device, none of trtgate's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherProcess {
+    /// Its number, as the driver counts it: in a container that of the host.
+    pub process: u32,
+    /// Device memory that it holds, bytes, where the driver tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+impl fmt::Display for OtherProcess {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "process {}", self.process)?;
+        self.memory_bytes.map_or(Ok(()), |bytes| write!(formatter, " with {:.1} GB", bytes as f64 / 1e9))
+    }
+}
+
+/// Those of `all` that are not this process, number `own`, which is one of them if `is_among` says so. In a container numbers are
+/// those of the host: then one of them is this process, whichever.
+fn beside(mut all: Vec<OtherProcess>, own: u32, is_among: bool) -> Vec<OtherProcess> {
+    match all.iter().position(|other| other.process == own) {
+        Some(place) => drop(all.remove(place)),
+        None if is_among => drop(all.pop()),
+        None => {}
+    }
+    all
 }
 
 /// Names of the reasons, and whether each slows a busy GPU down against its owner's will.
@@ -69,6 +104,7 @@ fn reason_names(reasons: ThrottleReasons) -> Vec<String> {
 pub struct Monitor {
     nvml: Nvml,
     pci_bus_id: String,
+    is_slice: bool,
 }
 
 impl Monitor {
@@ -84,7 +120,31 @@ impl Monitor {
         let nvml = Nvml::init().map_err(|source| explain("cannot open NVML", source))?;
         nvml.device_by_pci_bus_id(pci_bus_id)
             .map_err(|source| explain(&format!("NVML does not know the device at `{pci_bus_id}`"), source))?;
-        Ok(Self { nvml, pci_bus_id: pci_bus_id.to_owned() })
+        Ok(Self { nvml, pci_bus_id: pci_bus_id.to_owned(), is_slice: false })
+    }
+
+    /// The same for a slice of the card, of which the card's processes say nothing.
+    #[must_use]
+    pub fn of_slice(self, is_slice: bool) -> Self {
+        Self { is_slice, ..self }
+    }
+
+    /// Processes that compute on the device, without this one, which does so too if `is_among` says so; none where that is not
+    /// told.
+    pub fn others(&self, is_among: bool) -> Vec<OtherProcess> {
+        if self.is_slice {
+            return Vec::new();
+        }
+        let running = self.nvml.device_by_pci_bus_id(self.pci_bus_id.as_str());
+        let running = running.and_then(|device| device.running_compute_processes()).unwrap_or_default();
+        let other = |process: ProcessInfo| OtherProcess {
+            process: process.pid,
+            memory_bytes: match process.used_gpu_memory {
+                UsedGpuMemory::Used(bytes) => Some(bytes),
+                UsedGpuMemory::Unavailable => None,
+            },
+        };
+        beside(running.into_iter().map(other).collect(), std::process::id(), is_among)
     }
 
     /// Reads the device's state now; takes some milliseconds, so never inside a timed region.
@@ -110,6 +170,7 @@ impl Monitor {
             memory_utilization_percent: utilization.as_ref().map(|rates| rates.memory),
             memory_used_bytes: device.memory_info().ok().map(|memory| memory.used),
             compute_processes: device.running_compute_processes_count().ok(),
+            others: self.others(true),
             throttle_reasons: device.current_throttle_reasons().ok().map(reason_names),
             driver_version: self.nvml.sys_driver_version().ok(),
         })
@@ -149,6 +210,21 @@ mod tests {
         assert_eq!(state.throttle_reasons.as_deref().unwrap().len(), 3);
         assert_eq!(state.throttled_by(), vec!["sw-power-cap", "hw-thermal-slowdown"]);
         assert!(DeviceState::default().throttled_by().is_empty());
+    }
+
+    #[test]
+    fn this_process_is_no_other_whatever_it_is_called_in_a_container() {
+        let of = |processes: &[u32]| -> Vec<OtherProcess> {
+            processes.iter().map(|&process| OtherProcess { process, memory_bytes: Some(4 << 30) }).collect()
+        };
+        assert_eq!(beside(of(&[7, 9]), 7, true), of(&[9]));
+        assert_eq!(beside(of(&[7, 9]), 9, false), of(&[7]));
+        assert_eq!(beside(of(&[7]), 1, true), []);
+        assert_eq!(beside(of(&[7, 9]), 1, true).len(), 1);
+        assert_eq!(beside(of(&[7]), 1, false), of(&[7]));
+        assert_eq!(beside(Vec::new(), 1, true), []);
+        assert_eq!(of(&[7])[0].to_string(), "process 7 with 4.3 GB");
+        assert_eq!(OtherProcess { process: 7, memory_bytes: None }.to_string(), "process 7");
     }
 
     #[test]

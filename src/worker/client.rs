@@ -162,10 +162,10 @@ impl Worker {
         }
     }
 
-    /// Which GPU is here.
-    pub fn device(&mut self, index: usize) -> Result<DeviceInfo> {
-        match self.ask("ask for the GPU", &Request::Device { index }, &[], self.limits.request)? {
-            (Reply::Device(device), _) => Ok(device),
+    /// Which GPUs are here, in the order of their numbers; one at least.
+    pub fn devices(&mut self) -> Result<Vec<DeviceInfo>> {
+        match self.ask("ask for the GPU", &Request::Devices, &[], self.limits.request)? {
+            (Reply::Devices { devices }, _) => Ok(devices),
             (other, _) => Err(unexpected(&other)),
         }
     }

@@ -66,7 +66,7 @@ impl Call<'_> {
     pub(crate) fn name(&self) -> &'static str {
         match self.request {
             Request::Probe { .. } | Request::Look(_) => "probe",
-            Request::Device { .. } => "device",
+            Request::Devices => "devices",
             Request::Open(_) => "open",
             Request::Run { .. } => "run",
             Request::Survey { .. } => "survey",

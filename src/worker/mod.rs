@@ -45,8 +45,8 @@ pub(crate) enum Request {
     Probe { library: Library, paths: SearchPaths },
     /// Look at a served model.
     Look(Box<Endpoint>),
-    /// Say which GPU is here.
-    Device { index: usize },
+    /// Say which GPUs are here.
+    Devices,
     /// Load an artifact; replaces the session before it.
     Open(Box<OpenRequest>),
     /// Run the samples that follow, `batch` at a time, in tensors laid out by `axes`.
@@ -66,7 +66,9 @@ pub(crate) enum Request {
 #[serde(rename_all = "kebab-case", tag = "answer")]
 pub(crate) enum Reply {
     Probe(Probe),
-    Device(DeviceInfo),
+    Devices {
+        devices: Vec<DeviceInfo>,
+    },
     Opened {
         signature: Signature,
         seconds: f64,
@@ -128,12 +130,7 @@ impl Message for Request {
     fn tensors(&self) -> &[TensorHeader] {
         match self {
             Self::Run { feeds, .. } | Self::Survey { feeds, .. } | Self::Measure { feeds, .. } => &feeds.tensors,
-            Self::Probe { .. }
-            | Self::Look(_)
-            | Self::Device { .. }
-            | Self::Open(_)
-            | Self::Layers
-            | Self::Build(_) => &[],
+            Self::Probe { .. } | Self::Look(_) | Self::Devices | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
         }
     }
 }
@@ -143,7 +140,7 @@ impl Message for Reply {
         match self {
             Self::Outputs { outputs, .. } | Self::Measured { outputs, .. } => outputs,
             Self::Probe(_)
-            | Self::Device(_)
+            | Self::Devices { .. }
             | Self::Opened { .. }
             | Self::Layers { .. }
             | Self::Built(_)

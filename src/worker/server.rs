@@ -94,9 +94,9 @@ impl State {
                 self.faults.before("probe");
                 Ok((Reply::Probe(runtime::triton::look(&endpoint)), Vec::new()))
             }
-            Request::Device { index } => {
-                let device = runtime::cuda::Driver::load()?.device_info(index)?;
-                Ok((Reply::Device(device), Vec::new()))
+            Request::Devices => {
+                let devices = runtime::cuda::Driver::load()?.devices()?;
+                Ok((Reply::Devices { devices }, Vec::new()))
             }
             Request::Open(request) => {
                 self.faults.serve(request.installation.id.library, request.precision, request.options.profile);

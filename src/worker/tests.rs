@@ -228,7 +228,7 @@ fn an_answer_to_another_question_is_refused() {
     assert_eq!(worker.survey(&samples(2), 1).unwrap_err().message, words("measured"));
     let build = worker.build(&build_request(1)).unwrap_err();
     assert_eq!(build.message, words("measured"));
-    assert_eq!(worker.device(0).unwrap_err().message, words("measured"));
+    assert_eq!(worker.devices().unwrap_err().message, words("measured"));
     assert_eq!(worker.probe(Library::Litert, &SearchPaths::default()).unwrap_err().message, words("measured"));
 }
 
@@ -268,7 +268,7 @@ fn each_request_is_waited_for_as_long_as_its_kind_allows() {
     assert_eq!(waited(&|worker| worker.open(&request()).unwrap_err()), 120);
     assert_eq!(waited(&|worker| worker.run(&samples(2), 1, false).unwrap_err()), 120);
     assert_eq!(waited(&|worker| worker.layers().unwrap_err()), 120);
-    assert_eq!(waited(&|worker| worker.device(0).unwrap_err()), 120);
+    assert_eq!(waited(&|worker| worker.devices().unwrap_err()), 120);
     assert_eq!(waited(&|worker| worker.probe(Library::Litert, &SearchPaths::default()).unwrap_err()), 120);
     assert_eq!(waited(&|worker| worker.build(&build_request(1)).unwrap_err()), 900);
     assert_eq!(waited(&|worker| worker.build(&build_request(3)).unwrap_err()), 2700);

@@ -14,20 +14,21 @@ use crate::findings::{ArtifactReport, CellSeconds};
 use crate::gate::engine;
 use crate::gate::engine::past::{Past, usual};
 use crate::gate::runs::shelf::Held;
-use crate::gate::runs::{Asked, Outcome, Ran, RawCell};
+use crate::gate::runs::{Asked, Elsewhere, Outcome, Ran, RawCell};
 use crate::gate::served;
 use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
+use crate::runtime::tensorrt::BuildRequest;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
 use crate::tensor::Signature;
-use crate::vocabulary::{ArtifactKind, Layer, Library, Precision, RuntimeId, Stage};
+use crate::vocabulary::{ArtifactKind, CellId, Layer, Library, Precision, RuntimeId, Stage};
 use crate::worker::Worker;
 
 /// Workers that have nothing to do, of one library on one card: who built has the builder loaded, which takes seconds.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Mutex<BTreeMap<Place, Vec<Idle>>>,
-    /// Engines that are still to be built, and lanes that have not ended, by library.
+    /// Engines that are still to be built, and runs that have not ended, by library.
     left: Mutex<BTreeMap<RuntimeId, (usize, usize)>>,
 }
 
@@ -38,12 +39,12 @@ type Place = (RuntimeId, Option<usize>);
 type Idle = (bool, Worker);
 
 impl Pool {
-    /// Counts a lane, and whether it builds.
-    fn expect(&self, runtime: &RuntimeId, builds: bool) {
+    /// Counts an engine that is to be built, if `builds` says so, and the runs of its cells.
+    fn expect(&self, runtime: &RuntimeId, builds: bool, runs: usize) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (engines, lanes) = left.entry(runtime.clone()).or_default();
+        let (engines, to_run) = left.entry(runtime.clone()).or_default();
         *engines += usize::from(builds);
-        *lanes += 1;
+        *to_run += runs;
     }
 
     /// A worker, if one is idle. Cells take none with a builder as long as that will be needed.
@@ -61,19 +62,19 @@ impl Pool {
         fitting.or(any).map(|place| workers.swap_remove(place).1)
     }
 
-    /// Takes back what lives, which built now or before where `builder` says so; when no lane of the library is left, all end.
+    /// Takes back what lives; when no run of the library is left, all end.
     fn give(&self, runtime: &RuntimeId, card: Option<usize>, worker: Option<Idle>, is_over: bool) {
-        let lanes = {
+        let runs = {
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            let (_, lanes) = left.entry(runtime.clone()).or_default();
-            *lanes -= usize::from(is_over).min(*lanes);
-            *lanes
+            let (_, runs) = left.entry(runtime.clone()).or_default();
+            *runs -= usize::from(is_over).min(*runs);
+            *runs
         };
         let mut ended = Vec::new();
         {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.entry((runtime.clone(), card)).or_default().extend(worker);
-            if lanes == 0 {
+            if runs == 0 {
                 idle.iter_mut().filter(|((own, _), _)| own == runtime).for_each(|(_, own)| ended.append(own));
             }
         }
@@ -101,6 +102,10 @@ pub(super) struct Lane<'a> {
     largest: BTreeMap<Precision, u32>,
     /// How often a worker died, by precision.
     deaths: BTreeMap<Precision, usize>,
+    /// Number of the GPU that it is on now.
+    gpu: Option<usize>,
+    /// The cells that have answers.
+    answered: Vec<&'a PlannedCell>,
 }
 
 struct OpenSession {
@@ -135,9 +140,15 @@ impl<'a> Lane<'a> {
             is_told: false,
             largest,
             deaths: BTreeMap::new(),
+            gpu: None,
+            answered: Vec::new(),
         };
         if let Some(runtime) = lane.pooled() {
-            pool.expect(&runtime, lane.to_build().is_some());
+            pool.expect(
+                &runtime,
+                lane.to_build().is_some(),
+                lane.jobs(0).iter().filter(|job| job.kind != Kind::Build).count(),
+            );
         }
         lane
     }
@@ -160,15 +171,23 @@ impl<'a> Lane<'a> {
     /// What this lane is in the schedule, where `first` jobs are before it: a build and then its cells, or its cells.
     pub(super) fn jobs(&self, first: usize) -> Vec<Job> {
         let Some(runtime) = self.pooled() else {
-            return vec![Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None }];
+            return vec![Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None, shift: 0 }];
         };
-        let run = |after| Job {
-            kind: Kind::Run,
+        let run = |kind, after, shift| Job {
+            kind,
             seconds: 0.1 * self.cells.len() as f64,
             after,
             alone: Some(runtime.to_string()),
+            shift,
         };
-        let Some((cell, installation, source)) = self.to_build() else { return vec![run(None)] };
+        // What runs is run again on each of the other cards.
+        let runs = self.cells.iter().any(|cell| matches!(cell.ability, Ability::Run));
+        let cards = if runs { self.inputs.cards.len().max(1) } else { 1 };
+        let again = |own: usize| (1..cards).map(move |shift| (Kind::Again, Some(own), shift));
+        let Some((cell, installation, source)) = self.to_build() else {
+            let all = std::iter::once((Kind::Run, None, 0)).chain(again(first));
+            return all.map(|(kind, after, shift)| run(kind, after, shift)).collect();
+        };
         let (site, precision) = (self.inputs.site, cell.id.precision);
         let seconds = match engine::is_kept(site, installation, precision, &source) {
             true => 0.0,
@@ -178,12 +197,20 @@ impl<'a> Lane<'a> {
         };
         let cache = engine::fills(site, installation, precision, &source);
         let alone = cache.map(|cache| cache.display().to_string());
-        vec![Job { kind: Kind::Build, seconds, after: None, alone }, run(Some(first))]
+        let build = Job { kind: Kind::Build, seconds, after: None, alone, shift: 0 };
+        let all = std::iter::once((Kind::Run, Some(first), 0)).chain(again(first + 1));
+        std::iter::once(build).chain(all.map(|(kind, after, shift)| run(kind, after, shift))).collect()
+    }
+
+    /// The number of the GPU that the board calls `card`.
+    fn number(&self, card: Option<usize>) -> Option<usize> {
+        self.inputs.cards.get(card?).copied()
     }
 
     /// Builds the engine, on `card`; what goes wrong is told by the cells.
     pub(super) fn build(&mut self, card: Option<usize>) {
         let Some((cell, installation, source)) = self.to_build() else { return };
+        self.gpu = self.number(card);
         self.worker = self.pool.take(&cell.id.runtime, card, Kind::Build);
         self.engine = Some(self.built(cell.id.precision, installation, &source));
         let worker = self.worker.take().map(|worker| (true, worker));
@@ -192,25 +219,64 @@ impl<'a> Lane<'a> {
 
     /// Runs the cells, one after another, in one worker as long as it lives, on `card`.
     pub(super) fn run(&mut self, card: Option<usize>) -> Vec<RawCell> {
+        self.with_card(card, |lane| {
+            let cells = lane.cells.clone();
+            let done = cells.into_iter().map(|cell| {
+                lane.tell(&cell.id.to_string());
+                lane.cell(cell)
+            });
+            done.collect()
+        })
+    }
+
+    /// Runs the samples of the cells that have answers again, on another card.
+    pub(super) fn run_again(&mut self, card: Option<usize>) -> Vec<(CellId, Elsewhere)> {
+        let Some(gpu) = self.number(card) else { return Vec::new() };
+        self.with_card(card, |lane| {
+            let cells = lane.answered.clone();
+            let done = cells.into_iter().map(|cell| {
+                lane.tell(&format!("{} on GPU {gpu}", cell.id));
+                (cell.id.clone(), Elsewhere { gpu, answers: lane.answers_twice(cell) })
+            });
+            done.collect()
+        })
+    }
+
+    fn answers_twice(&mut self, cell: &PlannedCell) -> Result<[Held; 2]> {
+        let missing = || Error::missing("the runtime is not on this machine");
+        let installation = cell.installation.as_ref().ok_or_else(missing)?;
+        let source = self.source(cell)?;
+        let artifact = if self.engine.is_some() { self.engine(cell, installation, &source)? } else { source };
+        self.load(cell, installation, &artifact)?;
+        let inputs = self.inputs;
+        let mut answers = || {
+            let Some(open) = &self.open else { return Err(Error::failed("no session is open")) };
+            let pad = inputs.fed.pads(&open.signature, artifact.kind);
+            let answers = self.with_worker(cell.id.precision, |worker| inputs.fed.probes(worker, &cell.id, pad))?;
+            inputs.shelf.hold(answers)
+        };
+        Ok([answers()?, answers()?])
+    }
+
+    fn tell(&self, text: &str) {
+        self.inputs.step.lock().unwrap_or_else(PoisonError::into_inner).detail(text);
+    }
+
+    /// Does `work` on `card`, with a worker that is idle there, if one is.
+    fn with_card<T>(&mut self, card: Option<usize>, work: impl FnOnce(&mut Self) -> T) -> T {
         let pooled = self.pooled();
-        if let Some(runtime) = &pooled {
-            self.worker = self.pool.take(runtime, card, Kind::Run);
-        }
-        let cells = self.cells.clone();
-        let done = cells.into_iter().map(|cell| {
-            self.inputs.step.lock().unwrap_or_else(PoisonError::into_inner).detail(&cell.id.to_string());
-            self.cell(cell)
-        });
-        let done = done.collect();
-        let worker = self.worker.take();
+        self.gpu = self.number(card);
+        self.worker = pooled.as_ref().and_then(|runtime| self.pool.take(runtime, card, Kind::Run));
+        let done = work(self);
         self.open = None;
+        let worker = self.worker.take().map(|worker| (false, worker));
         if let Some(runtime) = &pooled {
-            self.pool.give(runtime, card, worker.map(|worker| (false, worker)), true);
+            self.pool.give(runtime, card, worker, true);
         }
         done
     }
 
-    fn cell(&mut self, cell: &PlannedCell) -> RawCell {
+    fn cell(&mut self, cell: &'a PlannedCell) -> RawCell {
         let mut artifact = None;
         let outcome = self.stages(cell, &mut artifact);
         let outcome = outcome.unwrap_or_else(|(stage, error)| Outcome::Stopped {
@@ -218,7 +284,11 @@ impl<'a> Lane<'a> {
             stage,
             error,
         });
-        RawCell { planned: cell.clone(), artifact, outcome }
+        let has_run = matches!(outcome, Outcome::Ran(_));
+        self.answered.extend(has_run.then_some(cell));
+        // What never got so far as to run was on no card.
+        let gpu = self.gpu.filter(|_| has_run || matches!(cell.ability, Ability::Run));
+        RawCell { planned: cell.clone(), artifact, gpu, outcome, elsewhere: Vec::new() }
     }
 
     /// Convert, build, load, run; an error carries the stage it happened in.
@@ -291,10 +361,16 @@ impl<'a> Lane<'a> {
         let name = format!("{}/{precision}", installation.id);
         let made = engine::engine(inputs.site, installation, precision, source, &mut |request| {
             let _underway = self.watch.begin(&name, estimate, is_warm);
-            self.with_worker(precision, |worker| worker.build(request))
+            let request = BuildRequest { device: self.device(), ..request.clone() };
+            self.with_worker(precision, |worker| worker.build(&request))
         });
         self.open = None;
         made
+    }
+
+    /// The GPU to build and run on, where there is one.
+    fn device(&self) -> usize {
+        self.gpu.unwrap_or(0)
     }
 
     fn load(&mut self, cell: &PlannedCell, installation: &Installation, artifact: &Artifact) -> Result<()> {
@@ -303,7 +379,7 @@ impl<'a> Lane<'a> {
             return Ok(());
         }
         self.open = None;
-        let request = open_request(self.inputs.manifest, cell, installation, artifact);
+        let request = open_request(self.inputs.manifest, cell, installation, artifact, self.device());
         let (mut signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
             let (signature, seconds) = worker.open(&request)?;
             Ok((signature, seconds, worker.layers()?))
@@ -341,7 +417,7 @@ impl<'a> Lane<'a> {
         if !narrow || proven || cell.id.runtime.library != Library::Onnxruntime {
             return None;
         }
-        let request = open_request(self.inputs.manifest, cell, installation, artifact);
+        let request = open_request(self.inputs.manifest, cell, installation, artifact, self.device());
         let options = SessionOptions { exact_products: true, ..request.options.clone() };
         let mut worker = Worker::start(&self.inputs.program.loading(installation), self.inputs.limits).ok()?;
         let (signature, _) = worker.open(&OpenRequest { options, ..request }).ok()?;

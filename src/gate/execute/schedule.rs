@@ -54,6 +54,8 @@ impl Room {
 pub(super) enum Kind {
     /// The cells of what needs no engine, which are on no card.
     Plain,
+    /// The cells of an engine run again, on another card than their own.
+    Again,
     /// The cells of an engine run.
     Run,
     /// An engine is built.
@@ -66,11 +68,25 @@ pub(super) struct Job {
     pub(super) kind: Kind,
     /// Seconds that it is thought to take: the longest goes first.
     pub(super) seconds: f64,
-    /// The job that has to end before, and on whose card this one is.
+    /// The job that has to end before, from whose card this one has its own.
     pub(super) after: Option<usize>,
     /// What it has for itself: a build its timing cache, wherever; cells the worker of their library on their card. No two with
     /// the same run at once.
     pub(super) alone: Option<String>,
+    /// How many cards behind that of the job before it is.
+    pub(super) shift: usize,
+}
+
+impl Job {
+    /// Whether cells run on a card.
+    fn runs(&self) -> bool {
+        matches!(self.kind, Kind::Run | Kind::Again)
+    }
+
+    /// Whether it and `other` want the same for themselves.
+    fn excludes(&self, other: &Self) -> bool {
+        self.alone.is_some() && self.alone == other.alone && self.runs() == other.runs()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +172,7 @@ impl Board {
         if before.is_some_and(|(state, _)| state != Some(&State::Ended)) {
             return None;
         }
-        let same = |other: &Job| job.alone.is_some() && other.kind == job.kind && other.alone == job.alone;
+        let same = |other: &Job| job.excludes(other);
         if job.kind == Kind::Build && self.running(same) > 0 {
             return None;
         }
@@ -164,16 +180,19 @@ impl Board {
             Kind::Plain => true,
             Kind::Build => {
                 self.on(*card, |other| other.kind == Kind::Build) < self.room.builds
-                    && !(self.room.undisturbed && self.on(*card, |other| other.kind == Kind::Run) > 0)
+                    && !(self.room.undisturbed && self.on(*card, Job::runs) > 0)
             }
-            Kind::Run => {
+            Kind::Run | Kind::Again => {
                 self.on(*card, same) == 0
                     && !(self.room.undisturbed && self.on(*card, |other| other.kind == Kind::Build) > 0)
             }
         };
         match (job.kind, before.and_then(|(_, card)| card)) {
             (Kind::Plain, _) => Some(None),
-            (_, Some(card)) => fits(&card).then_some(Some(card)),
+            (_, Some(card)) => {
+                let card = (card + job.shift) % self.room.cards.max(1);
+                fits(&card).then_some(Some(card))
+            }
             // The card that has had least so far.
             _ => (0..self.room.cards)
                 .filter(fits)
@@ -196,7 +215,7 @@ impl Board {
     /// What goes first: by kind, by the work that is left in its chain, by its own length.
     fn urgency(&self, index: usize) -> (Kind, f64, f64) {
         let Some(job) = self.jobs.get(index) else { return (Kind::Plain, 0.0, 0.0) };
-        let same = |other: &&Job| job.alone.is_some() && other.kind == job.kind && other.alone == job.alone;
+        let same = |other: &&Job| job.excludes(other);
         let chain = self.of(State::Waiting).filter(same).map(|other| other.seconds).sum::<f64>().max(job.seconds);
         (job.kind, chain, job.seconds)
     }

@@ -318,12 +318,12 @@ fn the_request_of_a_session_says_everything_of_the_cell() {
     let of = |index: usize| {
         let cell: &PlannedCell = &workshop.plan[index];
         let made = crate::gate::workshop::artifact(cell.artifact, cell.artifact.static_batch(cell.id.batch));
-        open_request(&workshop.manifest, cell, cell.installation.as_ref().unwrap(), &made)
+        open_request(&workshop.manifest, cell, cell.installation.as_ref().unwrap(), &made, 3)
     };
     let half = of(0);
     assert_eq!((half.kind, half.precision, half.batch), (ArtifactKind::OnnxFp16, Precision::Fp16, 4));
     assert_eq!(half.artifact, PathBuf::from("onnx-fp16"));
-    assert_eq!(half.installation.id.library, Library::Onnxruntime);
+    assert_eq!((half.installation.id.library, half.options.device), (Library::Onnxruntime, 3));
     assert_eq!((of(2).batch, of(3).batch), (1, 4));
     let mut manifest = workshop.manifest.clone();
     manifest.run.intra_threads = 3;
@@ -342,6 +342,7 @@ fn a_fixed_batch_fills_only_a_signature_that_leaves_it_open() {
         &Workshop::new("tensorflow = [\"fp32\"]").plan[0],
         &Installation::plain(RuntimeId::unversioned(Library::Tensorflow), "1", ""),
         &crate::gate::workshop::artifact(ArtifactKind::SavedModel, None),
+        0,
     );
     let signature = |batch: Option<usize>| {
         let session = session(&request, |input| Ok(vec![answers(input)]));

@@ -50,7 +50,7 @@ fn only_whole_batches_are_measured() {
         })))
     };
     let workspace = project.workspace(&Fakes::of(open, healthy));
-    let mut open = OpenCell::open_to_measure(&workspace, &id("onnxruntime/fp32/batch-4"), 1).unwrap();
+    let mut open = OpenCell::open_to_measure(&workspace, &id("onnxruntime/fp32/batch-4"), 1, None).unwrap();
     open.measure(&samples(10), &TimingContract::host()).unwrap();
     assert_eq!(*sizes.lock().unwrap(), [(4, false), (4, false)], "what is timed is not emulated");
     let error = open.measure(&samples(3), &TimingContract::host()).unwrap_err();
@@ -70,7 +70,7 @@ fn streams_have_profiles() {
             }
             healthy(call)
         });
-        OpenCell::open_to_measure(&project.workspace(&fakes), &id("tensorrt/fp32/batch-1"), streams).unwrap();
+        OpenCell::open_to_measure(&project.workspace(&fakes), &id("tensorrt/fp32/batch-1"), streams, None).unwrap();
         *built.lock().unwrap()
     };
     assert_eq!(profiles(3), Some(3));

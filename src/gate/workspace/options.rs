@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::gate::devices::Devices;
 use crate::gate::limits::LimitOverrides;
 use crate::progress::{Progress, Quiet};
 use crate::worker::WorkerProgram;
@@ -24,6 +25,8 @@ pub struct Options {
     pub install: bool,
     /// Overrides the manifest's limits.
     pub limits: LimitOverrides,
+    /// The GPUs that cells are spread over; the first if absent.
+    pub devices: Option<Devices>,
     /// Overrides the manifest's threads inside one operator.
     pub intra_threads: Option<usize>,
     /// Overrides the manifest's threads across operators.
@@ -51,6 +54,7 @@ impl Options {
             search: Vec::new(),
             install: true,
             limits: LimitOverrides::default(),
+            devices: None,
             intra_threads: None,
             inter_threads: None,
             trust: false,

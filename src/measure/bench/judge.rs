@@ -74,7 +74,7 @@ pub(super) fn judge_all(
         let stable = match stable_majority(run) {
             Ok(stable) => stable,
             Err(error) => {
-                benches.push(unstable(cell, run, error));
+                benches.push(unstable(cell, context, run, error));
                 continue;
             }
         };
@@ -83,7 +83,7 @@ pub(super) fn judge_all(
             Some(Ok(run)) if !run.is_empty() => match stable_majority(run) {
                 Ok(stable) => Some(run_value(&typical(&stable))?),
                 Err(error) => {
-                    benches.push(unstable(cell, run, error.context("the confirming run cannot be judged")));
+                    benches.push(unstable(cell, context, run, error.context("the confirming run cannot be judged")));
                     continue;
                 }
             },
@@ -119,6 +119,7 @@ pub(super) fn judge_all(
             error: None,
             doubts: Vec::new(),
             notes: Vec::new(),
+            replicas: None,
             repetitions,
         });
     }
@@ -158,11 +159,22 @@ pub(super) fn unjudged(cell: &BenchCell, error: Error) -> CellBench {
         error: Some(error),
         doubts: Vec::new(),
         notes: Vec::new(),
+        replicas: None,
         repetitions: Vec::new(),
     }
 }
 
-pub(super) fn unstable(cell: &BenchCell, run: &[Settled], error: Error) -> CellBench {
+pub(super) fn unstable(cell: &BenchCell, context: &BenchContext<'_>, run: &[Settled], mut error: Error) -> CellBench {
+    let states = run.iter().filter_map(|settled| settled.measurement.device.as_ref());
+    let mut others =
+        states.flat_map(|device| [&device.before, &device.after]).flatten().flat_map(|state| &state.others);
+    if let Some(other) = others.next() {
+        error.causes.insert(0, format!("another process used the GPU meanwhile ({other})"));
+    } else if cell.id.runtime.library.on_gpu() && context.machine.gpus.iter().any(|gpu| gpu.is_slice) {
+        error
+            .causes
+            .insert(0, "the GPU is a slice of a card, whose other slices share its power and clocks".to_owned());
+    }
     let all: Vec<&Settled> = run.iter().collect();
     let verdict = BaselineVerdict { verdict: UNSTABLE.to_owned(), detail: error.to_string(), ..empty_verdict() };
     let timing = timing(&all, run).ok();

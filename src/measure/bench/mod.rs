@@ -6,6 +6,7 @@
 mod blessing;
 mod judge;
 mod ratio;
+mod replicas;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ pub use blessing::{Blessing, plan_blessing};
 pub use sizes::{BuiltArtifact, sizes};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::findings::{BaselineVerdict, CellReport, CheckResult, Machine, TimingSummary};
+use crate::findings::{BaselineVerdict, CellReport, CheckResult, Machine, Replicas, TimingSummary};
 use crate::measure::baseline::{ArtifactRecord, BaselineStore};
 use crate::measure::bless;
 use crate::measure::environment::{CellEnvironment, mode_name};
@@ -116,6 +117,8 @@ pub struct CellBench {
     pub doubts: Vec<String>,
     /// What a reader should know of how it was measured.
     pub notes: Vec<String>,
+    /// Its throughput as replicas, one a GPU, or why there is none, where that was asked for.
+    pub replicas: Option<Result<Replicas>>,
     /// Samples per second of the stable repetitions.
     repetitions: Vec<f64>,
 }
@@ -127,12 +130,17 @@ impl CellBench {
         report.timing.clone_from(&self.timing);
         report.baseline.clone_from(&self.baseline);
         report.checks.extend(self.size.clone());
+        let together = self.replicas.as_ref().map(replicas::check);
+        report.checks.extend(together.clone());
+        report.replicas = self.replicas.as_ref().and_then(|found| found.as_ref().ok()).cloned();
+        report.notes.extend(report.replicas.as_ref().map(Replicas::sentence));
         report.notes.extend(self.notes.iter().cloned());
         if report.status != Status::Pass {
             return;
         }
         report.stage = Stage::Measure;
         let size = self.size.as_ref().filter(|size| size.status != Status::Pass);
+        let together = together.filter(|check| check.status != Status::Pass);
         if let Some(error) = &self.error {
             report.status = status_of(error.kind);
             report.reason = Some(error.to_string());
@@ -152,6 +160,10 @@ impl CellBench {
         } else if let Some(size) = size {
             report.status = size.status;
             report.reason = Some(format!("size: {}", size.detail));
+        } else if let Some(together) = together {
+            report.status = together.status;
+            report.reason = Some(format!("{}: {}", together.name, together.detail));
+            report.hint = Some("`trtgate doctor` shows what else uses the GPUs; copies over one bus and few processors limit replicas too".to_owned());
         }
     }
 }

@@ -148,6 +148,8 @@ fn facts(cell: &CellReport) -> Markup {
                     (figures::bytes(transfers.bytes_in.saturating_add(transfers.bytes_out)))
                 }))
             }
+            @if let Some(gpu) = cell.gpu { (fact("GPU", html! { "number " (gpu) })) }
+            @if let Some(replicas) = &cell.replicas { (fact("Replicas", html! { (replicas.sentence()) })) }
             @if let Some(set) = &cell.instruction_set { (fact("Instruction set", html! { code { (one_line(set.as_str())) } })) }
             @if let Some(emulated) = &cell.emulated { (fact("Emulated", html! { (one_line(emulated)) })) }
             @if let Some(artifact) = &cell.artifact {

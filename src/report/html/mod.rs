@@ -308,7 +308,9 @@ fn environment(report: &Report) -> Markup {
                         @if !golden.detail.is_empty() { br; (prose(&golden.detail)) }
                     }))
                 }
-                (fact("GPU", html! { (known(&machine.gpu)) }))
+                (fact("GPU", html! { (known(&figures::gpus(machine))) }))
+                @for gpu in &machine.gpus { (fact(&format!("GPU {}", gpu.index), html! { (one_line(&figures::gpu(gpu))) })) }
+                @if let Some(visible) = &machine.visible_devices { (fact("CUDA_VISIBLE_DEVICES", html! { code { (one_line(visible)) } })) }
                 @if machine.gpu.is_some() {
                     (fact("Compute capability", html! { (known(&machine.compute_capability)) }))
                     (fact("Driver", html! { (known(&machine.driver)) }))
@@ -450,7 +452,7 @@ fn verdict_sentence(verdict: Verdict) -> &'static str {
 }
 
 fn device(machine: &Machine) -> String {
-    machine.gpu.as_deref().map_or_else(|| "no GPU".to_owned(), one_line)
+    figures::gpus(machine).as_deref().map_or_else(|| "no GPU".to_owned(), one_line)
 }
 
 /// `2026-03-01T12:00:00Z` as `2026-03-01 12:00 UTC`; anything else as it is.

@@ -11,6 +11,7 @@ use crate::runtime::cuda::buffer::{DeviceBuffer, PinnedBuffer};
 use crate::runtime::cuda::result::{self, ContextHandle, DriverToken};
 use crate::runtime::cuda::stream::{Event, Stream, Waiting};
 use crate::runtime::cuda::{failure, version};
+use crate::timing::nvml::{Monitor, OtherProcess};
 
 /// The CUDA driver, loaded and initialised.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +62,12 @@ impl Driver {
         }
         let device = self.0.device(ordinal)?;
         let number = |attribute| Ok::<_, Error>(u32::try_from(device.attribute(attribute)?).unwrap_or(0));
+        let name = device.name()?;
         Ok(DeviceInfo {
             ordinal,
-            name: device.name()?,
+            uuid: uuid_text(device.uuid()?, is_slice(&name)),
+            others: Vec::new(),
+            name,
             compute_capability: (
                 number(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 number(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
@@ -75,6 +79,22 @@ impl Driver {
             driver_version: version::driver_version(),
             cuda_version: self.cuda_version()?,
         })
+    }
+
+    /// What is known of every visible device, without opening one, and which processes compute on it.
+    ///
+    /// # Errors
+    ///
+    /// `Missing` when there is none.
+    pub fn devices(self) -> Result<Vec<DeviceInfo>> {
+        let count = self.device_count()?.max(1);
+        let seen = |ordinal| {
+            let info = self.device_info(ordinal)?;
+            let monitor = Monitor::open(&info.pci_bus_id).map(|monitor| monitor.of_slice(info.is_slice()));
+            let others = monitor.map_or_else(|_| Vec::new(), |monitor| monitor.others(false));
+            Ok(DeviceInfo { others, ..info })
+        };
+        (0..count).map(seen).collect()
     }
 
     /// Opens device `ordinal` for this thread.
@@ -98,6 +118,12 @@ pub struct DeviceInfo {
     pub name: String,
     /// Compute capability, (major, minor).
     pub compute_capability: (u32, u32),
+    /// `GPU-…`, or `MIG-…` of a slice of a card.
+    #[serde(default)]
+    pub uuid: String,
+    /// Processes that compute on it, none of trtgate's; known where all devices were looked at, and of no slice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherProcess>,
     /// Device memory, bytes.
     pub memory_bytes: u64,
     /// Streaming multiprocessors.
@@ -118,10 +144,28 @@ impl DeviceInfo {
         format!("{}.{}", self.compute_capability.0, self.compute_capability.1)
     }
 
+    /// Whether it is a slice of a card (MIG), whose other slices share its power and its clocks.
+    pub fn is_slice(&self) -> bool {
+        is_slice(&self.name)
+    }
+
     /// Highest CUDA version as text, `13.0`.
     pub fn cuda_version_text(&self) -> String {
         format!("{}.{}", self.cuda_version.0, self.cuda_version.1)
     }
+}
+
+/// Whether a device of this name is a slice: the driver calls it `NVIDIA H100 80GB HBM3 MIG 1g.10gb`.
+fn is_slice(name: &str) -> bool {
+    name.contains(" MIG ")
+}
+
+/// As `nvidia-smi -L` and `CUDA_VISIBLE_DEVICES` write it.
+fn uuid_text(bytes: [u8; 16], is_slice: bool) -> String {
+    let digits = hex::encode(bytes);
+    let parts: Vec<&str> =
+        [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|range| digits.get(range)).collect();
+    format!("{}-{}", if is_slice { "MIG" } else { "GPU" }, parts.join("-"))
 }
 
 /// A device in use on this thread: its primary context, which TensorRT uses too. Cloning is cheap and shares it; the
@@ -206,6 +250,14 @@ mod tests {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Missing, "{error}");
         assert!(error.hint.is_some());
+    }
+
+    #[test]
+    fn devices_are_named_as_the_drivers_own_tools_name_them() {
+        let bytes: [u8; 16] = std::array::from_fn(|index| index as u8 * 17);
+        assert_eq!(uuid_text(bytes, false), "GPU-00112233-4455-6677-8899-aabbccddeeff");
+        assert!(uuid_text(bytes, true).starts_with("MIG-00112233-"));
+        assert!(is_slice("NVIDIA H100 80GB HBM3 MIG 1g.10gb") && !is_slice("NVIDIA H100 80GB HBM3"));
     }
 
     #[test]

@@ -39,11 +39,11 @@ fn simulate(jobs: &[Job], room: Room, takes: &[f64], mut look: impl FnMut(&Board
 }
 
 fn build(seconds: f64, cache: &str) -> Job {
-    Job { kind: Kind::Build, seconds, after: None, alone: Some(cache.to_owned()) }
+    Job { kind: Kind::Build, seconds, after: None, alone: Some(cache.to_owned()), shift: 0 }
 }
 
 fn run(after: usize, library: &str) -> Job {
-    Job { kind: Kind::Run, seconds: 0.4, after: Some(after), alone: Some(library.to_owned()) }
+    Job { kind: Kind::Run, seconds: 0.4, after: Some(after), alone: Some(library.to_owned()), shift: 0 }
 }
 
 fn room(jobs: usize, builds: usize, cards: usize) -> Room {
@@ -110,11 +110,31 @@ fn three_versions_keep_their_card_busy_and_two_cards_share_them() {
 #[test]
 fn the_longest_build_goes_first_and_cells_before_what_needs_no_engine() {
     let mut jobs = versions(&[&[1.0, 3.0, 2.0]]);
-    jobs.push(Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None });
+    jobs.push(Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None, shift: 0 });
     let done = simulate(&jobs, room(1, 1, 1), &thought(&jobs), |_, _| {});
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by(|one, other| done[*one].begun.total_cmp(&done[*other].begun).then(one.cmp(other)));
     assert_eq!(order, [2, 4, 0, 1, 3, 5, 6]);
+}
+
+/// What an engine answers on its own card is asked of it on every other.
+#[test]
+fn cells_run_again_on_the_other_cards() {
+    let mut jobs = versions(&[&[3.0, 2.0]]);
+    for (own, shift) in [(1, 1), (1, 2), (3, 1), (3, 2)] {
+        jobs.push(Job { kind: Kind::Again, shift, ..run(own, "version 0") });
+    }
+    let done = simulate(&jobs, room(8, 1, 3), &thought(&jobs), |_, _| {});
+    for (own, again) in [(1, [4, 5]), (3, [6, 7])] {
+        let mut cards: Vec<_> = again.iter().chain([&own]).map(|job| done[*job].card.unwrap()).collect();
+        cards.sort_unstable();
+        assert_eq!(cards, [0, 1, 2]);
+        assert!(again.iter().all(|job| done[*job].begun >= done[own].ended));
+    }
+    for (one, other) in (4..8).flat_map(|one| (4..one).map(move |other| (one, other))) {
+        let apart = done[one].ended <= done[other].begun || done[other].ended <= done[one].begun;
+        assert!(apart || done[one].card != done[other].card, "one worker of a library on a card");
+    }
 }
 
 /// Where engines are to be timed, a card that builds one does nothing else.
@@ -138,12 +158,12 @@ fn any_jobs() -> impl Strategy<Value = (Vec<Job>, Vec<f64>)> {
         let (mut jobs, mut takes) = (Vec::new(), Vec::new());
         for (version, has_cache, thought, seconds, running) in engines {
             let alone = has_cache.then(|| format!("cache {version}"));
-            jobs.push(Job { kind: Kind::Build, seconds: thought, after: None, alone });
+            jobs.push(Job { kind: Kind::Build, seconds: thought, after: None, alone, shift: 0 });
             jobs.push(run(jobs.len() - 1, &format!("version {version}")));
             takes.extend([seconds, running]);
         }
         for seconds in plain {
-            jobs.push(Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None });
+            jobs.push(Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None, shift: 0 });
             takes.push(seconds);
         }
         (jobs, takes)

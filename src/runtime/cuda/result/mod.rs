@@ -38,6 +38,7 @@ const SYMBOLS: &[&str] = &[
     "cuDeviceGetCount",
     "cuDeviceGetName",
     "cuDeviceGetPCIBusId",
+    "cuDeviceGetUuid_v2",
     "cuDevicePrimaryCtxRelease_v2",
     "cuDevicePrimaryCtxRetain",
     "cuDeviceTotalMem_v2",
@@ -175,6 +176,14 @@ impl DeviceHandle {
     /// `domain:bus:device.function`.
     pub fn pci_bus_id(self) -> Result<String> {
         self.text(sys::cuDeviceGetPCIBusId, "read the device's PCI address")
+    }
+
+    /// Its 16 bytes; of a slice of a card, those of the slice.
+    pub fn uuid(self) -> Result<[u8; 16]> {
+        let mut uuid = sys::CUuuid { bytes: [0; 16] };
+        // SAFETY: the out-pointer is valid for one write and the device came from the driver.
+        check(unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, self.0) }, "read the device's UUID")?;
+        Ok(uuid.bytes.map(|byte| byte.to_ne_bytes()[0]))
     }
 
     /// Device memory, bytes.

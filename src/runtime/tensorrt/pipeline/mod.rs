@@ -139,7 +139,8 @@ pub fn measure<C: Enqueue>(
     }
     device.make_current()?;
     // Without NVML (a container that hides it, say) the measurement goes on: its record then lacks the states.
-    let monitor = Monitor::open(&device.info().pci_bus_id).ok();
+    let info = device.info();
+    let monitor = Monitor::open(&info.pci_bus_id).map(|monitor| monitor.of_slice(info.is_slice())).ok();
     let subject = Subject { device, contexts, border, batches: &batches, contract };
     match contract.mode {
         TimingMode::Latency => latency::measure(subject, batch, monitor.as_ref()),
