@@ -12,8 +12,9 @@ use crate::console;
 use crate::convert::Artifact;
 use crate::convert::bundle::{Beside, Bundle};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Workspace};
+use crate::gate::{self, ServableOptions, Workspace};
 use crate::manifest::Manifest;
+use crate::repository::publish;
 use crate::vocabulary::{ArtifactKind, Library};
 
 /// Arguments of `trtgate export`.
@@ -25,6 +26,15 @@ pub struct ExportArguments {
     /// Only this kind of artifact (repeatable): onnx-fp32, onnx-plain, onnx-fp16, onnx-int8, onnx-int8-cpu, tflite-int8
     #[arg(long, value_name = "KIND")]
     only: Vec<ArtifactKind>,
+    /// Write a Triton model repository there: a model an artifact, a further version beside those that are there
+    #[arg(long, value_name = "DIR")]
+    triton: Option<PathBuf>,
+    /// Of a Triton repository: an engine that `trtgate build --out` wrote, beside those of the manifest (repeatable)
+    #[arg(long, value_name = "FILE", requires = "triton")]
+    engine: Vec<PathBuf>,
+    /// Of a Triton repository: put requests together, each waiting so many microseconds for others at most
+    #[arg(long, value_name = "MICROSECONDS", requires = "triton")]
+    dynamic_batching: Option<u64>,
     /// Only this batch size, for artifacts that are made for one (repeatable; default: those of the manifest)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Vec<u32>,
@@ -34,7 +44,16 @@ pub struct ExportArguments {
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut options = arguments.workspace.options(global)?;
+    // What is served is the files themselves, whatever their inputs are.
+    options.several = arguments.triton.is_some() && arguments.output.is_none();
+    let workspace = Workspace::open(&options)?;
+    if let Some(repository) = &arguments.triton {
+        serve(&workspace, arguments, repository)?;
+        if arguments.output.is_none() {
+            return Ok(EXIT_PASS);
+        }
+    }
     let manifest = &workspace.manifest;
     let is_own = |kind| manifest.artifacts.iter().any(|own| own.form.stands_for(kind));
     let mut made = Vec::new();
@@ -90,6 +109,35 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
     }
     output::written(write_table(&mut anstream::stdout().lock(), &made))?;
     Ok(EXIT_PASS)
+}
+
+/// Writes the artifacts as models of a Triton repository; a line each on standard output.
+fn serve(workspace: &Workspace, arguments: &ExportArguments, repository: &Path) -> Result<()> {
+    let models = gate::servable(
+        workspace,
+        &ServableOptions {
+            only: &arguments.only,
+            batches: &arguments.batch,
+            engines: &arguments.engine,
+            queue_delay: arguments.dynamic_batching,
+        },
+    )?;
+    // What cannot be served was refused before anything is written.
+    for model in &models {
+        let published = publish(repository, model)?;
+        let batch = match model.max_batch_size {
+            0 => "shapes as they are".to_owned(),
+            largest => format!("batches up to {largest}"),
+        };
+        console::note(&format!(
+            "`{}` version {} is served by {}, {batch}",
+            published.name,
+            published.version,
+            model.backend.name()
+        ));
+        output::data(&published.file.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// What is to be made: everything that the manifest's cells start from, or the kinds asked for.

@@ -83,6 +83,7 @@ mod same;
 pub mod samples;
 mod saturated;
 pub mod scout;
+mod servable;
 mod served;
 mod several;
 mod shipped;
@@ -125,6 +126,7 @@ pub(crate) use open::planned;
 pub use open::{OpenCell, build_engine};
 pub use outline::outline;
 pub use reference::open_reference;
+pub use servable::{ServableOptions, servable};
 pub use stopped::stopped;
 pub use workspace::{Options, Workspace};
 

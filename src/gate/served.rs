@@ -18,9 +18,9 @@ use crate::vocabulary::{ArtifactKind, Library, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 /// Name of the model's digest among what an export writes into a configuration.
-const MODEL: &str = "model-sha256";
+const MODEL: &str = "model.sha256";
 /// Name of the served file's digest there.
-const ARTIFACT: &str = "artifact-sha256";
+const ARTIFACT: &str = "artifact.sha256";
 
 /// `program` with the variable that holds the endpoint's token, which a worker gets no other way.
 pub(super) fn with_token(mut program: WorkerProgram, manifest: &Manifest) -> WorkerProgram {

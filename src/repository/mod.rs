@@ -16,18 +16,24 @@
 //! | `finding`  | what was found, with its place                                                 |
 //! | `shown`    | as text for a terminal                                                         |
 //! | `sarif`    | as SARIF, for pull requests                                                    |
+//! | `servable` | a model that is to be served, out of what its file is                          |
+//! | `config_text` | its configuration                                                           |
+//! | `publish`  | writes it as a further version, whole at any moment                            |
 
 mod artifact;
 mod config;
+mod config_text;
 mod finding;
 mod folder;
 mod node;
 mod platform;
+mod publish;
 mod release;
 mod rule;
 mod rules;
 mod sarif;
 mod schema;
+mod servable;
 mod shown;
 mod text;
 
@@ -36,10 +42,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use artifact::{Border, TensorFact, onnx as border};
+pub use config_text::config_text;
 pub use finding::{Finding, Place};
+pub use publish::{Published, publish};
 pub use release::Server;
 pub use rule::{Rule, Verdict};
 pub use sarif::sarif;
+pub use servable::{Backend as ServableBackend, Servable, ServedTensor, is_open_first, keys, tensors};
 
 use artifact::Facts;
 use config::Config;

@@ -4,6 +4,7 @@
 
 mod cases;
 mod files;
+mod written;
 
 use std::path::Path;
 

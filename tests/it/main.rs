@@ -37,6 +37,8 @@ mod endings;
 mod environments;
 /// The first tensor that went wrong.
 mod explain;
+/// What `export --triton` writes, in the real Triton.
+mod export_triton;
 /// What must never pass.
 mod faults;
 /// A complete TensorRT, fetched and packed.

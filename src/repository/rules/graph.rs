@@ -73,7 +73,8 @@ fn held(subject: &Subject<'_>, served: &Served, border: &Border, sink: &mut Sink
 fn fits(subject: &Subject<'_>, served: &Served, tensor: &TensorConfig, fact: &TensorFact, sink: &mut Sink<'_>) {
     let shown = tensor.shown();
     if let Some(written) = &tensor.data_type {
-        let known = data_type(fact.element);
+        // The backend takes no brain floats.
+        let known = data_type(fact.element).filter(|known| *known != "TYPE_BF16");
         if known.is_none() || written.value != known {
             let message = format!("{shown} is {} in `{}`", fact.element, served.shown);
             let fix = known.map_or_else(

@@ -188,6 +188,7 @@ fn a_finding_has_its_line_what_a_server_does_and_the_fix() {
 #[test]
 fn names_of_rules_are_many_and_each_stands_in_the_documentation_once() {
     let documented = std::fs::read_to_string("docs/triton-repository.md").unwrap();
+    let (_, documented) = documented.split_once("\n## Rules\n").unwrap();
     for rule in Rule::ALL {
         let rows = documented.lines().filter(|line| line.starts_with(&format!("| `{}` |", rule.name()))).count();
         assert_eq!(rows, 1, "`{}`", rule.name());
