@@ -14,11 +14,11 @@ use crate::vocabulary::ShapePoint;
 pub(crate) fn of(workspace: &Workspace, interface: &Interface, point: Option<&ShapePoint>) -> Result<Feeds> {
     let manifest = &workspace.manifest;
     let signature = workspace.signature()?;
-    let inputs = values::plans(interface, signature, point)?;
-    if point.is_none()
-        && let Ok(Some(kept)) = kept::of(workspace, interface, &inputs)
+    values::plans(interface, signature, point)?;
+    if let Ok(Some(kept)) = kept::of(workspace, interface)
+        && let Some(kept) = kept.at(point)
     {
-        return Ok(kept.feeds);
+        return Ok(kept.feeds.clone());
     }
     brought::of_one(manifest, interface, signature, point).map(|(feeds, _)| feeds)
 }

@@ -174,7 +174,8 @@ impl By<'_> {
         let mut report = blank(cell, replay);
         let is_reference = is_of_reference(&cell.planned.id, self.manifest);
         // With a golden the reference is held to what it answered then.
-        let golden = self.several.golden.as_ref().filter(|_| is_reference);
+        let shape = cell.planned.id.shape.as_ref();
+        let golden = self.several.golden.as_ref().filter(|_| is_reference).and_then(|golden| golden.at(shape));
         // And to what its authors expect, where they say it.
         let expected = self.several.expected.as_ref().filter(|_| is_reference);
         report.is_reference = is_reference && golden.is_none() && expected.is_none();

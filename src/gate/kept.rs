@@ -23,49 +23,80 @@ use crate::data::feeds::InputPlan;
 use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
+use crate::findings::{CheckResult, OutputFinding};
 use crate::manifest::interface::Interface;
 use crate::tensor::{ElementType, Feeds, Tensor, Values};
-use crate::vocabulary::{Status, Task};
+use crate::vocabulary::{CellId, ShapePoint, Status, Task};
 
 /// A stored golden that fits the manifest.
 pub(super) struct Kept {
+    /// What it keeps of each shape that is gated.
+    points: Vec<KeptPoint>,
+    /// Where it comes from.
+    pub(super) origin: Origin,
+}
+
+/// What a golden keeps of one shape.
+pub(super) struct KeptPoint {
+    /// The shape, where the model is gated at several.
+    shape: Option<ShapePoint>,
     /// Its samples.
     pub(super) feeds: Feeds,
     /// The reference's answers to them then, in the order of [`Interface::read_outputs`].
     pub(super) answers: Vec<Answers>,
-    /// Where it comes from.
-    pub(super) origin: Origin,
+}
+
+impl Kept {
+    /// What it keeps of `shape`.
+    pub(super) fn at(&self, shape: Option<&ShapePoint>) -> Option<&KeptPoint> {
+        self.points.iter().find(|point| point.shape.as_ref() == shape)
+    }
 }
 
 /// The stored golden; `None` where there is none.
 ///
 /// # Errors
-/// An invalid one, where it cannot be read, or is of other inputs or outputs.
-pub(super) fn of(workspace: &Workspace, interface: &Interface, inputs: &[InputPlan]) -> Result<Option<Kept>> {
+/// An invalid one, where it cannot be read, or is of other inputs, outputs or shapes.
+pub(super) fn of(workspace: &Workspace, interface: &Interface) -> Result<Option<Kept>> {
+    let signature = workspace.signature()?;
     let path = path_of(&workspace.manifest);
     let Some(golden) = stored(&path)? else { return Ok(None) };
-    let fitted = fitted(golden, interface, inputs).map_err(|error| {
-        error
-            .context(format!("golden `{}` does not fit the manifest", path.display()))
-            .hint("`trtgate bless --force --reason TEXT` replaces it, where the change is intended")
-    })?;
-    Ok(Some(fitted))
+    let fitted = |shape: Option<ShapePoint>| {
+        let inputs = plans(interface, signature, shape.as_ref())?;
+        fitted(&golden, interface, &inputs, shape).map_err(|error| {
+            error
+                .context(format!("golden `{}` does not fit the manifest", path.display()))
+                .hint("`trtgate bless --force --reason TEXT` replaces it, where the change is intended")
+        })
+    };
+    let points = interface.points().into_iter().map(fitted).collect::<Result<_>>()?;
+    Ok(Some(Kept { points, origin: golden.origin }))
 }
 
-fn fitted(golden: Golden, interface: &Interface, inputs: &[InputPlan]) -> Result<Kept> {
+/// What an input or output is called in a golden: with the shape, where there are several.
+fn kept_name(name: &str, shape: Option<&ShapePoint>) -> String {
+    shape.map_or_else(|| name.to_owned(), |shape| format!("{name}@{shape}"))
+}
+
+fn fitted(
+    golden: &Golden,
+    interface: &Interface,
+    inputs: &[InputPlan],
+    shape: Option<ShapePoint>,
+) -> Result<KeptPoint> {
     let (mut samples, mut shared) = (Vec::new(), Vec::new());
     for input in inputs {
-        let kept = golden.probes.inputs.iter().find(|kept| kept.name == input.name);
-        let kept = kept.ok_or_else(|| Error::invalid(format!("it has no samples of input `{}`", input.name)))?;
+        let name = kept_name(&input.name, shape.as_ref());
+        let kept = golden.probes.inputs.iter().find(|kept| kept.name == name);
+        let kept = kept.ok_or_else(|| Error::invalid(format!("it has no samples of input `{name}`")))?;
         let [tensor] = kept.tensors.as_slice() else {
-            return Err(Error::invalid(format!("its samples of input `{}` are not of one shape", input.name)));
+            return Err(Error::invalid(format!("its samples of input `{name}` are not of one shape")));
         };
         let tensor = tensor_of(&input.name, tensor)?;
         let sample = if input.shared { tensor.shape.as_slice() } else { tensor.shape.get(1..).unwrap_or_default() };
         if tensor.element_type() != input.element_type || sample != input.sample {
             return Err(Error::invalid(format!(
-                "its samples of input `{}` are {} {sample:?}, the manifest's {} {:?}",
-                input.name,
+                "its samples of input `{name}` are {} {sample:?}, the manifest's {} {:?}",
                 tensor.element_type(),
                 input.element_type,
                 input.sample
@@ -73,23 +104,24 @@ fn fitted(golden: Golden, interface: &Interface, inputs: &[InputPlan]) -> Result
         }
         if input.shared { shared.push(tensor) } else { samples.push(tensor) }
     }
-    let answered = |name: &str| {
-        let output = golden.outputs.iter().find(|output| output.name == name);
-        let output = output.ok_or_else(|| Error::invalid(format!("it has no answers of output `{name}`")))?;
-        let tensors = output.tensors.iter().map(|tensor| tensor_of(name, tensor)).collect::<Result<Vec<_>>>()?;
-        match (output.batch_axis, <[Tensor; 1]>::try_from(tensors)) {
+    let answered = |output: &str| {
+        let name = kept_name(output, shape.as_ref());
+        let found = golden.outputs.iter().find(|kept| kept.name == name);
+        let found = found.ok_or_else(|| Error::invalid(format!("it has no answers of output `{name}`")))?;
+        let tensors = found.tensors.iter().map(|tensor| tensor_of(output, tensor)).collect::<Result<Vec<_>>>()?;
+        match (found.batch_axis, <[Tensor; 1]>::try_from(tensors)) {
             (Some(_), Ok([rows])) => Ok(Answers::Rows(rows)),
             (_, tensors) => Answers::of(tensors.map_or_else(|several| several, Vec::from)),
         }
     };
     let answers = interface.read_outputs().into_iter().map(answered).collect::<Result<Vec<_>>>()?;
-    Ok(Kept { feeds: Feeds::new(samples, shared)?, answers, origin: golden.origin })
+    Ok(KeptPoint { feeds: Feeds::new(samples, shared)?, answers, shape })
 }
 
 /// What accepting the reference's answers now would change; those to labelled `data` (or the manifest's) are held to its limits.
 ///
 /// # Errors
-/// If the reference does not run, or its model is gated at several shapes, of which no golden is kept yet.
+/// If the reference does not run.
 pub(super) fn blessing(
     workspace: &Workspace,
     interface: &Interface,
@@ -97,75 +129,70 @@ pub(super) fn blessing(
     data: Option<&Path>,
 ) -> Result<GoldenBlessing> {
     let manifest = &workspace.manifest;
-    if interface.points().len() > 1 {
-        return Err(Error::unsupported("goldens of models at several shapes are not kept yet")
-            .hint("name one size for each of `[shapes]`, or gate without a golden"));
-    }
     let signature = workspace.signature()?;
     let labelled = Labelled::of(manifest, interface, signature, data)?;
-    let inputs = plans(interface, signature, None)?;
     let path = path_of(manifest);
-    let old = of(workspace, interface, &inputs);
-    let (made, expected) = brought::of_one(manifest, interface, signature, None)?;
-    let (feeds, expected) = match &old {
-        Ok(Some(old)) if !workspace.fresh_probes => (old.feeds.clone(), expected.filter(|_| old.feeds == made)),
-        _ => (made, expected),
-    };
-    let cell = reference_cell(manifest);
-    let fed = Fed { workspace, interface, axes: interface.axes(), points: vec![(None, feeds)], labelled };
-    let shelf = Shelf::new(workspace.store.root().to_owned(), ROOM);
-    let answered = OpenCell::open(workspace, &cell).and_then(|mut open| {
-        let ran = open.ask(workspace, &fed, &shelf)?;
-        let scores = match (&fed.labelled, &ran.labelled) {
-            (Some(labelled), Some(held)) => labelled.scores(interface, &read(interface, held)?),
-            _ => Vec::new(),
-        };
-        Ok((Answered::of(&ran, interface)?, open.version().to_owned(), labelled::rules(manifest, interface, &scores)))
-    });
-    let (ran, version, rules) = answered.map_err(|error| error.context("the reference did not answer"))?;
-    let [(_, feeds)] = fed.points.as_slice() else { return Err(Error::input("there is nothing to feed")) };
-    let asked = Asked { interface, feeds };
-    let ladder = Ladder::built_in()?;
-    let itself = Itself::of(&manifest.model.source);
-    let failing = |reference: &[Answers]| -> Result<Vec<String>> {
-        let (checks, _) = checks(&ran, reference, &asked, &ladder, &cell, &itself)?;
-        let failing = checks.into_iter().filter(|check| check.gating && check.status == Status::Fail);
-        Ok(failing.map(|check| check.detail).collect())
-    };
+    let old = of(workspace, interface);
+    let shapes = interface.points();
+    let made = brought::of(manifest, interface, signature, &shapes)?;
+    let (mut feeds, mut expected) = (made.feeds, made.expected);
+    if let (Ok(Some(old)), false) = (&old, workspace.fresh_probes) {
+        let kept: Vec<Feeds> = old.points.iter().map(|point| point.feeds.clone()).collect();
+        expected = expected.filter(|_| kept == feeds);
+        feeds = kept;
+    }
+    let fed =
+        Fed { workspace, interface, axes: interface.axes(), points: shapes.into_iter().zip(feeds).collect(), labelled };
+    let reference = Reference { workspace, fed: &fed, ladder: Ladder::built_in()? };
+    let ran = reference.ask().map_err(|error| error.context("the reference did not answer"))?;
     // Beside itself nothing fails but what it contradicts itself in.
-    let mut doubts = failing(&ran.outputs)?;
-    let count = feeds.batch();
-    if let Some(expected) = &expected {
-        let (_, findings) = checks(&ran, &expected.answers, &asked, &ladder, &cell, &itself)?;
+    let mut doubts = Vec::new();
+    for point in &ran.points {
+        doubts.extend(reference.failing(point, &point.answered.outputs)?);
+    }
+    if let (Some(expected), Some(first)) = (&expected, ran.points.first()) {
+        let (_, findings) = reference.beside(first, &expected.answers)?;
         let held = brought::held(&findings, expected);
         doubts.extend((held.status != Status::Pass).then_some(held.detail));
     }
-    let mut lines: Vec<String> = rules.iter().map(|rule| format!("accuracy: {}", rule.detail)).collect();
-    let fails = rules.iter().any(|rule| rule.status == Status::Fail);
-    doubts.extend(rules.into_iter().filter(|rule| rule.status != Status::Pass).map(|rule| rule.detail));
+    let mut lines: Vec<String> = ran.rules.iter().map(|rule| format!("accuracy: {}", rule.detail)).collect();
+    let fails = ran.rules.iter().any(|rule| rule.status == Status::Fail);
+    doubts.extend(ran.rules.iter().filter(|rule| rule.status != Status::Pass).map(|rule| rule.detail.clone()));
     if manifest.wants_accuracy() && fed.labelled.is_none() {
         doubts.push(
             "the manifest wants accuracy judged, and no labelled data was given: name some with `--data`".to_owned(),
         );
     }
     let (mut first, mut changes, mut moved) = (false, true, false);
+    let samples = plural(fed.points.iter().map(|(_, feeds)| feeds.batch()).max().unwrap_or(0), "sample");
     match &old {
         Ok(None) => {
             first = true;
-            lines.push(format!("new golden: {} of {}", plural(count, "sample"), plural(inputs.len(), "input")));
+            let several = match fed.points.len() {
+                1 => String::new(),
+                count => format!(" at each of {}", plural(count, "shape")),
+            };
+            lines.push(format!("new golden: {samples} of {}{several}", plural(interface.inputs.len(), "input")));
         }
         Ok(Some(old)) if workspace.fresh_probes => {
             lines.push(format!("other samples than those of {}: nothing was compared", old.origin.created));
             doubts.push("nothing was compared with the stored golden: its samples are left out".to_owned());
         }
         Ok(Some(old)) => {
-            let differing = failing(&old.answers)?;
+            let mut differing = Vec::new();
+            changes = old.origin.model_sha256 != workspace.model_sha256;
+            for point in &ran.points {
+                let Some(then) = old.at(point.shape.as_ref()) else { continue };
+                changes |= then.answers != point.answered.outputs;
+                let at = point.shape.as_ref().map(|shape| format!("at {shape}: ")).unwrap_or_default();
+                let failing = reference.failing(point, &then.answers)?;
+                differing.extend(failing.into_iter().map(|detail| format!("moved: {at}{detail}")));
+            }
             moved = !differing.is_empty();
-            changes = old.answers != ran.outputs || old.origin.model_sha256 != workspace.model_sha256;
             match (changes, moved) {
-                (false, _) => lines.push(format!("{} are answered as before", plural(count, "sample"))),
+                (false, _) => lines.push(format!("{samples} are answered as before")),
                 (true, false) => lines.push("the answers moved within FP32's limits".to_owned()),
-                (true, true) => lines.extend(differing.into_iter().map(|detail| format!("moved: {detail}"))),
+                (true, true) => lines.extend(differing),
             }
         }
         Err(error) => {
@@ -173,23 +200,86 @@ pub(super) fn blessing(
             doubts.push(format!("nothing was compared: {}", error.message));
         }
     }
+    let cell = reference_cell(manifest);
     let origin = Origin {
         model: manifest.model.name.clone(),
         model_sha256: workspace.model_sha256.clone(),
         manifest: relative(&manifest.path, &manifest.snapshots),
         runtime: cell.runtime,
-        version,
+        version: ran.version,
         precision: cell.precision,
         trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
         created: super::now(),
         reason: reason.to_owned(),
     };
-    let golden = Golden { origin, outputs: outputs(&ran.outputs, interface)?, probes: probes(feeds)?, accuracy: None };
+    let outputs = ran.points.iter().map(|point| outputs(&point.answered.outputs, interface, point.shape.as_ref()));
+    let outputs = outputs.collect::<Result<Vec<_>>>()?.concat();
+    let golden = Golden { origin, outputs, probes: probes(&fed.points)?, accuracy: None };
     golden.check()?;
     Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails, first })
 }
 
-fn outputs(answers: &[Answers], interface: &Interface) -> Result<Vec<Output>> {
+/// The reference, and what it is asked.
+struct Reference<'a> {
+    workspace: &'a Workspace,
+    fed: &'a Fed<'a>,
+    ladder: Ladder,
+}
+
+/// What it answered.
+struct ReferenceRan<'a> {
+    points: Vec<PointRan<'a>>,
+    version: String,
+    /// What its answers to labelled samples are worth.
+    rules: Vec<CheckResult>,
+}
+
+/// What it answered at one shape.
+struct PointRan<'a> {
+    shape: Option<ShapePoint>,
+    feeds: &'a Feeds,
+    answered: Answered,
+}
+
+impl<'a> Reference<'a> {
+    fn cell(&self, shape: Option<&ShapePoint>) -> CellId {
+        CellId { shape: shape.cloned(), ..reference_cell(&self.workspace.manifest) }
+    }
+
+    /// Asks it at each shape in turn.
+    fn ask(&self) -> Result<ReferenceRan<'a>> {
+        let Self { workspace, fed, .. } = self;
+        let shelf = Shelf::new(workspace.store.root().to_owned(), ROOM);
+        let (mut points, mut version, mut rules) = (Vec::new(), String::new(), Vec::new());
+        for (shape, feeds) in &fed.points {
+            let mut open = OpenCell::open(workspace, &self.cell(shape.as_ref()))?;
+            let ran = open.ask(workspace, *fed, &shelf)?;
+            if let (Some(labelled), Some(held)) = (&fed.labelled, &ran.labelled) {
+                let scores = labelled.scores(fed.interface, &read(fed.interface, held)?);
+                rules.extend(labelled::rules(&workspace.manifest, fed.interface, &scores));
+            }
+            open.version().clone_into(&mut version);
+            points.push(PointRan { shape: shape.clone(), feeds, answered: Answered::of(&ran, fed.interface)? });
+        }
+        Ok(ReferenceRan { points, version, rules })
+    }
+
+    /// Its answers at one shape beside `others`.
+    fn beside(&self, point: &PointRan<'_>, others: &[Answers]) -> Result<(Vec<CheckResult>, Vec<OutputFinding>)> {
+        let asked = Asked { interface: self.fed.interface, feeds: point.feeds };
+        let itself = Itself::of(&self.workspace.manifest.model.source);
+        checks(&point.answered, others, &asked, &self.ladder, &self.cell(point.shape.as_ref()), &itself)
+    }
+
+    /// What fails of them beside `others`, in sentences.
+    fn failing(&self, point: &PointRan<'_>, others: &[Answers]) -> Result<Vec<String>> {
+        let (checks, _) = self.beside(point, others)?;
+        let failing = checks.into_iter().filter(|check| check.gating && check.status == Status::Fail);
+        Ok(failing.map(|check| check.detail).collect())
+    }
+}
+
+fn outputs(answers: &[Answers], interface: &Interface, shape: Option<&ShapePoint>) -> Result<Vec<Output>> {
     // What is read beside another output has no task of its own.
     let task = |name: &str| {
         let gated = interface.outputs.iter().find(|output| output.name == name);
@@ -200,24 +290,26 @@ fn outputs(answers: &[Answers], interface: &Interface) -> Result<Vec<Output>> {
             Answers::Rows(rows) => (Some(0), vec![typed(rows)?]),
             Answers::Apart(parts) => (None, parts.iter().map(typed).collect::<Result<_>>()?),
         };
-        let name = answers.name().to_owned();
-        Ok(Output { task: task(&name), name, scores: None, batch_axis, tensors, leads: None })
+        let (task, name) = (task(answers.name()), kept_name(answers.name(), shape));
+        Ok(Output { task, name, scores: None, batch_axis, tensors, leads: None })
     };
     answers.iter().map(output).collect()
 }
 
-fn probes(feeds: &Feeds) -> Result<Probes> {
+fn probes(points: &[(Option<ShapePoint>, Feeds)]) -> Result<Probes> {
     let mut bytes = Vec::new();
     let mut inputs = Vec::new();
-    let with_samples = feeds.with_samples().iter().map(|tensor| (tensor, Some(0)));
-    for (tensor, batch_axis) in with_samples.chain(feeds.shared().iter().map(|tensor| (tensor, None))) {
-        bytes.extend(tensor.name.as_bytes());
-        bytes.extend(tensor.values.encode());
-        let (name, tensors) = (tensor.name.clone(), vec![typed(tensor)?]);
-        inputs.push(ProbeInput { name, reading: Reading::Values, batch_axis, tensors });
+    for (shape, feeds) in points {
+        let with_samples = feeds.with_samples().iter().map(|tensor| (tensor, Some(0)));
+        for (tensor, batch_axis) in with_samples.chain(feeds.shared().iter().map(|tensor| (tensor, None))) {
+            let name = kept_name(&tensor.name, shape.as_ref());
+            bytes.extend(name.as_bytes());
+            bytes.extend(tensor.values.encode());
+            inputs.push(ProbeInput { name, reading: Reading::Values, batch_axis, tensors: vec![typed(tensor)?] });
+        }
     }
-    let (sha256, count) = (digest_bytes(&bytes), feeds.batch());
-    Ok(Probes { sha256, count, asked: None, seed: None, labels: None, inputs })
+    let count = points.first().map_or(0, |(_, feeds)| feeds.batch());
+    Ok(Probes { sha256: digest_bytes(&bytes), count, asked: None, seed: None, labels: None, inputs })
 }
 
 /// Element types as the file has them.

@@ -17,7 +17,7 @@ use super::runs::Runs;
 use super::runs::interface::Fed;
 use super::samples::reference_cell;
 use super::timing::{self, Tasks};
-use super::values::{check_outputs, plans};
+use super::values::check_outputs;
 use super::workspace::Workspace;
 use super::{Conclusion, Found, RunOptions, pictures};
 use crate::check::golden::Origin;
@@ -72,20 +72,24 @@ impl<'a> Several<'a> {
         let (mut expected, mut unmet) = (brought.expected, Vec::new());
         let mut points: Vec<(Option<ShapePoint>, Feeds)> = points.into_iter().zip(brought.feeds).collect();
         let (mut golden, mut misfit) = (None, None);
-        if let [(None, feeds)] = points.as_mut_slice() {
-            match kept::of(workspace, interface, &plans(interface, signature, None)?) {
-                Ok(kept) => golden = kept,
-                Err(error) => misfit = Some(error.message),
+        match kept::of(workspace, interface) {
+            Ok(kept) => golden = kept,
+            Err(error) => misfit = Some(error.message),
+        }
+        if let Some(golden) = &golden {
+            let kept = |shape: &Option<ShapePoint>| golden.at(shape.as_ref()).map(|kept| &kept.feeds);
+            // What is expected of other samples is not looked at, and that is no pass.
+            let others = points.iter().any(|(shape, feeds)| kept(shape) != Some(feeds));
+            if let Some(expected) = expected.take_if(|_| others) {
+                unmet.push(format!(
+                    "the expected answers in `{}` are of other samples than the golden's: `trtgate bless --fresh-probes` takes these",
+                    expected.place
+                ));
             }
-            if let Some(kept) = &golden {
-                // What is expected of other samples is not looked at, and that is no pass.
-                if let Some(expected) = expected.take_if(|_| *feeds != kept.feeds) {
-                    unmet.push(format!(
-                        "the expected answers in `{}` are of other samples than the golden's: `trtgate bless --fresh-probes` takes these",
-                        expected.place
-                    ));
+            for (shape, feeds) in &mut points {
+                if let Some(kept) = kept(shape) {
+                    feeds.clone_from(kept);
                 }
-                feeds.clone_from(&kept.feeds);
             }
         }
         let (beside, missing) = references(workspace, plan);
@@ -142,9 +146,7 @@ impl<'a> Several<'a> {
                 "on the samples of the golden of {created}{other} ({reason}), which the reference is held to"
             ));
         } else if options.require_golden || manifest.require.golden {
-            let several = self.fed.points.len() > 1;
-            let why = if several { "none is kept of several shapes yet" } else { "there is none" };
-            unmet.push(format!("a golden is required: {}", self.misfit.as_deref().unwrap_or(why)));
+            unmet.push(format!("a golden is required: {}", self.misfit.as_deref().unwrap_or("there is none")));
         } else {
             unmet.extend(self.misfit);
         }

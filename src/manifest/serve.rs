@@ -199,7 +199,7 @@ mod tests {
     #[case("url = \"http://h\"\nmodel = \"a/b\"", "", "is no name of a served model")]
     #[case("url = \"http://h\"\nversion = \"v1\"", "", "is no version of a served model")]
     #[case("url = \"http://h\"\nprotocol = \"udp\"", "", "is no protocol")]
-    #[case("url = \"http://h\"\nprecision = \"fp8\"", "", "unknown precision `fp8`")]
+    #[case("url = \"http://h\"\nprecision = \"fp4\"", "", "unknown precision `fp4`")]
     #[case("url = \"http://h\"\ntoken-variable = \"Bearer x\"", "", "not the name of a variable")]
     #[case("url = \"http://h\"\ntimeout-seconds = 0", "", "a second at least")]
     #[case("url = \"http://h\"\nhost = \"x\"", "", "unknown field `host`")]

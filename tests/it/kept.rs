@@ -1,6 +1,6 @@
 //! Goldens of models of several inputs: kept, held to, moved, and gone.
 
-use trtgate::vocabulary::Status;
+use trtgate::vocabulary::{Precision, Status};
 
 use crate::axes::{RECURRENT, WHOLE, gate, models, statuses};
 use crate::context::Context;
@@ -63,4 +63,34 @@ fn a_golden_keeps_what_has_no_batch() {
     std::fs::write(context.path("snapshots/whole.golden"), &damaged[..damaged.len() / 2]).unwrap();
     let (run, _) = gate(&context, &written, None);
     assert_eq!(run.code, 3, "{}", run.shown());
+}
+
+/// One golden keeps the samples and answers of every shape that is gated, and each is held to its own.
+#[test]
+fn a_golden_keeps_every_shape() {
+    let context = models();
+    let init = context.run(&["init", "--onnx", "sequence.onnx"]);
+    assert_eq!(init.code, 0, "{}", init.shown());
+    let guessed = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    std::fs::write(context.path("gate.toml"), guessed.replace("steps = [16]", "steps = [1, 7, 16]")).unwrap();
+    let first = bless(&context);
+    assert!(first.contains(" at each of 8 shapes"), "{first}");
+    let written = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    assert!(written.contains("golden = true"), "{written}");
+    let (run, sound) = gate(&context, &written, None);
+    assert_eq!((run.code, statuses(&sound)), (0, vec![Status::Pass; 32]), "{}", run.shown());
+    assert!(sound.cells.iter().all(|cell| !cell.is_reference), "{}", run.shown());
+    assert!(bless(&context).contains("are answered as before"));
+
+    let output = written.split_once("[[output]]").and_then(|(_, rest)| rest.split('"').nth(1)).unwrap();
+    let (run, moved) = gate(&context, &written, Some(&format!("scale={output}@run/onnxruntime/fp32")));
+    assert_eq!(run.code, 1, "{}", run.shown());
+    let mut of_reference = moved.cells.iter().filter(|cell| cell.precision == Precision::Fp32);
+    assert!(of_reference.all(|cell| cell.status == Status::Fail), "{}", run.shown());
+
+    // Shapes that it does not keep are no pass, and the report says which.
+    let (run, other) = gate(&context, &written.replace("[1, 7, 16]", "[1, 7, 32]"), None);
+    assert_eq!(run.code, 3, "{}", run.shown());
+    let unmet = other.requirements.unmet.join("\n");
+    assert!(unmet.contains("a golden is required") && unmet.contains("steps=32"), "{unmet}");
 }
