@@ -62,5 +62,6 @@ pub mod saturation;
 pub mod scales;
 pub mod tasks;
 pub mod trials;
+pub mod under_load;
 pub mod values;
 pub mod versions;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::apart::Answers;
 use crate::check::comparison::Terms;
 use crate::check::contradiction;
 use crate::check::determinism::Determinism;
@@ -14,6 +15,7 @@ use crate::check::pair::select_output;
 use crate::check::precision::SizeWitness;
 use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
+use crate::check::under_load::within;
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
 use crate::gate::accuracy::{self, Labelled};
@@ -21,7 +23,7 @@ use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
 use crate::gate::proof::Itself;
 use crate::gate::runs::{Again, Outcome, Ran, RawCell};
-use crate::gate::saturated;
+use crate::gate::{saturated, under_load};
 use crate::libraries::Device;
 use crate::manifest::Manifest;
 use crate::plan::PlannedCell;
@@ -312,6 +314,12 @@ fn judge_cell(
         report.hint = Some(LOOK_AT_RANGE.to_owned());
     } else if broke && is_of_reference(id, context.manifest) {
         blame_model(report, determinism.as_ref(), invariance.as_ref());
+    }
+    if let Some(outcome) = &ran.under_load {
+        let name = &context.manifest.output.name;
+        let read = |outputs: &[Tensor]| Ok(vec![Answers::Rows(select_output(outputs.to_vec(), name)?)]);
+        let alone = [Answers::Rows(actual.clone())];
+        under_load::put(under_load::judged(outcome, &alone, &read, &within(bound)), report);
     }
     // Outputs that are right once and unusable when the same samples are run again are not right.
     if let Err(error) = &ran.again

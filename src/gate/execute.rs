@@ -183,7 +183,7 @@ pub(super) const fn stopped_at(stage: Stage, kind: ErrorKind) -> Status {
 }
 
 /// How the session that a cell shares with others is opened, on the GPU `device` where it runs on one.
-fn open_request(
+pub(super) fn open_request(
     manifest: &Manifest,
     cell: &PlannedCell,
     installation: &Installation,

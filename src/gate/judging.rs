@@ -7,11 +7,11 @@ use super::engine::shape_trials::{self, ShapeTrials};
 use super::execute::stopped_at;
 use super::labelled::{self, Scores};
 use super::proof::Itself;
-use super::runs::interface::read;
+use super::runs::interface::{answers, read};
 use super::runs::shelf::Held;
 use super::runs::{Again, Outcome, Ran, RawCell, Runs};
 use super::several::Several;
-use super::{brought, own};
+use super::{brought, own, under_load};
 use crate::check::apart::{Answers, beside, widened};
 use crate::check::course::{self, Course};
 use crate::check::ladder::{Check, Ladder, Row};
@@ -239,6 +239,14 @@ impl By<'_> {
                     let reference = self.scores.as_ref();
                     checks.extend(labelled::judge(self.manifest, interface, &scores, reference, points, &mut findings));
                 }
+                if let (Some(outcome), Ok(row)) = (&ran.under_load, self.ladder.row(id.runtime.library, id.precision)) {
+                    let interface = self.several.interface;
+                    let read = |outputs: &[Tensor]| Ok(widened(answers(interface, outputs)?, wanted));
+                    let judge = |alone: &[Answers], actual: &[Answers]| {
+                        in_every_output(interface, alone, actual, self.ladder, id, row)
+                    };
+                    checks.push(under_load::judged(outcome, &answered.outputs, &read, &judge));
+                }
                 let worst = findings.iter().min_by(|one, other| one.error.sqnr_db.total_cmp(&other.error.sqnr_db));
                 report.error = worst.map(|found| found.error.clone());
                 let failed = checks.iter().find(|check| check.gating && check.status == Status::Fail);
@@ -388,6 +396,23 @@ fn turned(given: &Given<'_>, row: &Row) -> Result<f64, String> {
             found.fault.map_or(Ok(found.max_abs), |fault| Err(format!("output `{name}`: {fault}")))
         }
     }
+}
+
+/// How far answers lie apart over all outputs, or in words what does not hold of one.
+fn in_every_output(
+    interface: &Interface,
+    reference: &[Answers],
+    actual: &[Answers],
+    ladder: &Ladder,
+    id: &CellId,
+    row: &Row,
+) -> std::result::Result<f64, String> {
+    let samples = reference.first().map_or(0, Answers::count);
+    interface.outputs.iter().try_fold(0.0_f64, |worst, output| {
+        let limits = limits(output, ladder, id).map_err(|error| error.message)?;
+        let given = Given { output, reference, actual, samples, batch: None, limits: &limits };
+        turned(&given, row).map(|found| worst.max(found))
+    })
 }
 
 /// Whether samples are answered as before with other neighbours, in other slots.

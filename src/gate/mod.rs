@@ -30,6 +30,7 @@
 //! | `classifier`, `several` | what cells are fed and compared with, of either kind of model        |
 //! | `brought`, `fed`, `infer` | samples and expected answers from files; those of `explain` and `drill`, and of `infer` |
 //! | `own`, `shipped` | files and engines of the project's own in place of what would be made |
+//! | `under_load` | what a served model answered under load, held to what it answered alone      |
 //! | `served`    | the endpoint that the manifest names, held to the model                     |
 //! | `proof`, `pictures` | what the model itself computes in; samples as pictures for findings   |
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
@@ -91,6 +92,7 @@ mod standing;
 mod stopped;
 mod stored;
 pub mod timing;
+mod under_load;
 mod values;
 mod versions;
 #[cfg(test)]

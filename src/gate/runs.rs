@@ -26,8 +26,10 @@ use crate::worker::Worker;
 pub(crate) mod classifier;
 pub(crate) mod interface;
 pub(crate) mod shelf;
+pub(crate) mod under_load;
 
 use shelf::{Held, Shelf};
+use under_load::UnderLoad;
 
 /// Every cell of a plan, in its order.
 pub(crate) struct Runs {
@@ -92,6 +94,8 @@ pub(crate) struct Ran {
     pub(crate) labelled: Option<Held>,
     /// Answers to the first natural samples; taken at the largest batch only.
     pub(crate) fresh: Result<Option<Vec<usize>>>,
+    /// What a served model answered under load, or why it did not; taken at the largest batch only.
+    pub(crate) under_load: Option<Result<UnderLoad>>,
 }
 
 /// The answers of a session that was asked again.

@@ -10,6 +10,10 @@ use crate::vocabulary::Precision;
 
 /// Longest wait for one answer where nothing else is said, seconds.
 const TIMEOUT_SECONDS: u64 = 30;
+/// Connections that ask at once where nothing else is said.
+const CONNECTIONS: usize = 4;
+/// Most of them: this is no measurement of a server's speed.
+const MOST_CONNECTIONS: usize = 64;
 
 /// A model behind a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,8 @@ pub struct Endpoint {
     pub token_variable: Option<String>,
     /// Longest wait for one answer, seconds.
     pub timeout_seconds: u64,
+    /// Connections that ask at once, where it is asked under load.
+    pub connections: usize,
 }
 
 /// How a server is asked.
@@ -56,6 +62,7 @@ pub(super) struct RawServe {
     precision: Option<Spanned<String>>,
     token_variable: Option<Spanned<String>>,
     timeout_seconds: Option<Spanned<u64>>,
+    connections: Option<Spanned<usize>>,
 }
 
 /// The endpoint, of the model that the manifest calls `name`.
@@ -102,7 +109,14 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
         }
         given => given.map_or(TIMEOUT_SECONDS, Spanned::into_inner),
     };
-    Ok(Endpoint { url, model, version, protocol: Protocol::Http, precision, token_variable, timeout_seconds })
+    let connections = match raw.connections {
+        Some(given) if !(2..=MOST_CONNECTIONS).contains(given.get_ref()) => {
+            return Err(source.error(given.span(), format!("2 to {MOST_CONNECTIONS} connections ask at once")));
+        }
+        given => given.map_or(CONNECTIONS, Spanned::into_inner),
+    };
+    let protocol = Protocol::Http;
+    Ok(Endpoint { url, model, version, protocol, precision, token_variable, timeout_seconds, connections })
 }
 
 /// The address without a slash at its end.
@@ -164,7 +178,7 @@ mod tests {
     fn an_endpoint_is_a_row_of_the_matrix_in_its_own_precision() {
         let whole = manifest(
             "url = \"http://host:8000/\"\nmodel = \"net\"\nversion = \"2\"\nprotocol = \"http\"\nprecision = \"fp16\"\n\
-             token-variable = \"TOKEN\"\ntimeout-seconds = 5",
+             token-variable = \"TOKEN\"\ntimeout-seconds = 5\nconnections = 8",
             "",
         )
         .unwrap();
@@ -176,6 +190,7 @@ mod tests {
             precision: Precision::Fp16,
             token_variable: Some("TOKEN".to_owned()),
             timeout_seconds: 5,
+            connections: 8,
         };
         assert_eq!(whole.serve.as_ref(), Some(&expected));
         assert_eq!(expected.place(), "http://host:8000/v2/models/net/versions/2");
@@ -202,6 +217,7 @@ mod tests {
     #[case("url = \"http://h\"\nprecision = \"fp4\"", "", "unknown precision `fp4`")]
     #[case("url = \"http://h\"\ntoken-variable = \"Bearer x\"", "", "not the name of a variable")]
     #[case("url = \"http://h\"\ntimeout-seconds = 0", "", "a second at least")]
+    #[case("url = \"http://h\"\nconnections = 1", "", "2 to 64 connections")]
     #[case("url = \"http://h\"\nhost = \"x\"", "", "unknown field `host`")]
     #[case("url = \"http://h\"", "[matrix.runtimes]\ntriton = [\"fp32\"]", "`[serve]` asks for it")]
     fn what_is_wrong_is_pointed_at(#[case] serve: &str, #[case] runtimes: &str, #[case] words: &str) {

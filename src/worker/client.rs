@@ -11,6 +11,7 @@ use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
 use crate::runtime::tensorrt::places;
 use crate::runtime::tensorrt::{BuildOutcome, BuildRequest};
+use crate::runtime::triton::load::{Load, Loaded};
 use crate::runtime::{Installation, OpenRequest, Probe, SearchPaths};
 use crate::tensor::{BatchAxes, Feed, Signature, Tensor, Values};
 use crate::timing::TransferCount;
@@ -204,6 +205,30 @@ impl Worker {
     fn outputs(&mut self, what: &str, request: &Request, feeds: &impl Feed) -> Result<RunOutcome> {
         match self.ask(what, request, &values_of(feeds), self.limits.request)? {
             (Reply::Outputs { seconds, transfers, .. }, outputs) => Ok(RunOutcome { outputs, seconds, transfers }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks the served model that `open` names for `feeds` by several connections at once: what was asked, the answers to every sample
+    /// then, and those to the samples of the repeated requests.
+    pub(crate) fn load(
+        &mut self,
+        open: &OpenRequest,
+        feeds: &impl Feed,
+        axes: &BatchAxes,
+        load: &Load,
+    ) -> Result<(Loaded, Vec<Tensor>, Vec<Tensor>)> {
+        let request = Request::Load {
+            open: Box::new(open.clone()),
+            feeds: FeedsHeader::of(feeds),
+            axes: axes.clone(),
+            load: *load,
+        };
+        match self.ask("ask under load", &request, &values_of(feeds), self.limits.request)? {
+            (Reply::Loaded { loaded, repeated, .. }, mut outputs) => {
+                let repeated = outputs.split_off(outputs.len().saturating_sub(repeated));
+                Ok((loaded, outputs, repeated))
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }

@@ -70,6 +70,7 @@ impl Call<'_> {
             Request::Open(_) => "open",
             Request::Run { .. } => "run",
             Request::Survey { .. } => "survey",
+            Request::Load { .. } => "load",
             Request::Layers => "layers",
             Request::Measure { .. } => "measure",
             Request::Build(_) => "build",

@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::manifest::serve::Endpoint;
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
+use crate::runtime::triton::load::{Load, Loaded};
 use crate::runtime::{OpenRequest, Probe, SearchPaths};
 #[cfg(any(test, fuzzing))]
 use crate::tensor::Feeds;
@@ -53,6 +54,8 @@ pub(crate) enum Request {
     Run { feeds: FeedsHeader, batch: usize, pad: bool, axes: BatchAxes },
     /// Run the samples that follow, `batch` at a time, and say what values the outputs take; see [`Extent`].
     Survey { feeds: FeedsHeader, batch: usize },
+    /// Ask the served model of a session for the samples that follow, by several connections.
+    Load { open: Box<OpenRequest>, feeds: FeedsHeader, axes: BatchAxes, load: Load },
     /// Layers of the loaded artifact.
     Layers,
     /// Measure the samples that follow, `batch` at a time, in tensors laid out by `axes`.
@@ -78,6 +81,12 @@ pub(crate) enum Reply {
         outputs: Vec<TensorHeader>,
         seconds: f64,
         transfers: TransferCount,
+    },
+    /// `outputs` holds the answers under load, and then the last `repeated` of them those of the repeated requests.
+    Loaded {
+        loaded: Loaded,
+        outputs: Vec<TensorHeader>,
+        repeated: usize,
     },
     Layers {
         layers: Option<Vec<Layer>>,
@@ -129,7 +138,10 @@ trait Message {
 impl Message for Request {
     fn tensors(&self) -> &[TensorHeader] {
         match self {
-            Self::Run { feeds, .. } | Self::Survey { feeds, .. } | Self::Measure { feeds, .. } => &feeds.tensors,
+            Self::Run { feeds, .. }
+            | Self::Survey { feeds, .. }
+            | Self::Measure { feeds, .. }
+            | Self::Load { feeds, .. } => &feeds.tensors,
             Self::Probe { .. } | Self::Look(_) | Self::Devices | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
         }
     }
@@ -138,7 +150,7 @@ impl Message for Request {
 impl Message for Reply {
     fn tensors(&self) -> &[TensorHeader] {
         match self {
-            Self::Outputs { outputs, .. } | Self::Measured { outputs, .. } => outputs,
+            Self::Outputs { outputs, .. } | Self::Measured { outputs, .. } | Self::Loaded { outputs, .. } => outputs,
             Self::Probe(_)
             | Self::Devices { .. }
             | Self::Opened { .. }

@@ -12,6 +12,7 @@ use super::{FeedsHeader, Reply, Request, TensorHeader, frame, survey};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
+use crate::runtime::triton::load::{self, Answered, Connection, Load};
 use crate::runtime::{self, OpenRequest, Session, padding};
 use crate::tensor::{BatchAxes, BatchAxis, Feeds, Tensor, Values, element_count};
 use crate::timing::TransferCount;
@@ -112,6 +113,7 @@ impl State {
             }
             Request::Run { feeds, batch, pad, axes } => self.run(fed(&feeds, tensors)?, batch, pad, &axes),
             Request::Survey { feeds, batch } => self.survey(&fed(&feeds, tensors)?, batch),
+            Request::Load { open, feeds, axes, load } => self.load(&open, &fed(&feeds, tensors)?, &axes, &load),
             Request::Layers => {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
@@ -170,6 +172,22 @@ impl State {
         Ok((Reply::Outputs { outputs, seconds, transfers: TransferCount::default() }, extents))
     }
 
+    fn load(&mut self, request: &OpenRequest, feeds: &Feeds, axes: &BatchAxes, load: &Load) -> Result<Answer> {
+        self.faults.before("load");
+        let endpoint = request.options.endpoint.as_deref();
+        let endpoint = endpoint.ok_or_else(|| Error::usage("only a served model is asked under load"))?;
+        let open = Arc::clone(&self.open);
+        let connect =
+            || -> Result<Box<dyn Connection + '_>> { Ok(Box::new(OneConnection { session: open(request)?, axes })) };
+        let outcome = load::run(endpoint, feeds, load, &connect)?;
+        let mut outputs = gathered(outcome.together, axes)?;
+        let repeated = gathered(outcome.repeated, axes)?;
+        let count = repeated.len();
+        outputs.extend(repeated);
+        let headers = outputs.iter().map(TensorHeader::of).collect();
+        Ok((Reply::Loaded { loaded: outcome.loaded, outputs: headers, repeated: count }, outputs))
+    }
+
     fn run(&mut self, mut feeds: Feeds, batch: usize, pad: bool, axes: &BatchAxes) -> Result<Answer> {
         self.faults.before("run");
         for input in feeds.with_samples_mut() {
@@ -206,6 +224,40 @@ impl State {
         let headers = outputs.iter().map(TensorHeader::of).collect();
         Ok((Reply::Outputs { outputs: headers, seconds, transfers }, outputs))
     }
+}
+
+/// One connection of a session of its own.
+struct OneConnection<'a> {
+    session: Box<dyn Session>,
+    axes: &'a BatchAxes,
+}
+
+impl Connection for OneConnection<'_> {
+    fn ask(&mut self, feeds: &Feeds) -> Result<Vec<Answered>> {
+        let outputs = self.axes.bring_first(self.session.run(&self.axes.lay_out(feeds)?)?)?;
+        let of = |sample: usize| {
+            let row = |output: &Tensor| match self.axes.output(&output.name) {
+                // It belongs to the one sample that was asked.
+                BatchAxis::None => Ok(output.clone()),
+                BatchAxis::At(_) => output.samples(std::iter::once(sample)),
+            };
+            outputs.iter().map(row).collect::<Result<Answered>>()
+        };
+        (0..feeds.batch()).map(of).collect()
+    }
+}
+
+/// The answers to samples, in each output all of them: a row a sample, or, of outputs without a batch, a tensor a sample.
+fn gathered(answers: Vec<Answered>, axes: &BatchAxes) -> Result<Vec<Tensor>> {
+    let (mut outputs, mut apart): (Vec<Tensor>, Vec<Tensor>) = (Vec::new(), Vec::new());
+    for answer in answers {
+        let (rows, whole): (Vec<Tensor>, Vec<Tensor>) =
+            answer.into_iter().partition(|output| axes.output(&output.name) != BatchAxis::None);
+        append(&mut outputs, rows)?;
+        apart.extend(whole);
+    }
+    outputs.extend(apart);
+    Ok(outputs)
 }
 
 /// Holds a model without a batch to one sample at a time.

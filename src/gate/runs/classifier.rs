@@ -1,7 +1,7 @@
 //! What the open session of a classifier is asked, and what of it is kept.
 
 use super::shelf::Shelf;
-use super::{Again, Asked, Feeding, Ran};
+use super::{Again, Asked, Feeding, Ran, under_load};
 use crate::check::agreement::answer;
 use crate::check::pair::{check_outputs, select_output};
 use crate::check::trials::Trials;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
 use crate::gate::execute::{is_of_one_batch, is_static};
 use crate::gate::samples::LabelledData;
-use crate::tensor::{Signature, Tensor};
+use crate::tensor::{BatchAxes, Signature, Tensor};
 use crate::vocabulary::{ArtifactKind, CellId};
 use crate::worker::Worker;
 
@@ -58,7 +58,9 @@ impl Feeding for Samples {
             }
             _ => Ok(None),
         };
+        let under_load = under_load::ask(worker, asked, &self.probes, &BatchAxes::default(), shelf)?;
         Ok(Ran {
+            under_load,
             outputs: shelf.hold(run.outputs)?,
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,

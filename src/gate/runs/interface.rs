@@ -1,7 +1,7 @@
 //! What the open session of a model of several inputs is asked, and what of it is kept.
 
 use super::shelf::{Held, Shelf};
-use super::{Again, Asked, Feeding, Ran};
+use super::{Again, Asked, Feeding, Ran, under_load};
 use crate::check::apart::{Answers, other_order};
 use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
@@ -88,7 +88,9 @@ impl Feeding for Fed<'_> {
         if worker.is_dead() {
             return Err(again.err().unwrap_or_else(|| Error::failed("the worker has ended")));
         }
+        let under_load = under_load::ask(worker, asked, self.samples(id)?, &self.axes, shelf)?;
         Ok(Ran {
+            under_load,
             outputs: shelf.hold(run.outputs)?,
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,

@@ -99,6 +99,26 @@ struct ResponseCache {
     enable: bool,
 }
 
+/// What `GET /v2/models/M/stats` says, of a Triton.
+#[derive(Debug, Deserialize)]
+pub(super) struct Statistics {
+    model_stats: Vec<VersionStatistics>,
+}
+
+#[derive(Debug, Deserialize)]
+struct VersionStatistics {
+    inference_count: u64,
+    execution_count: u64,
+}
+
+impl Statistics {
+    /// Samples that were computed by all versions, and executions that they took; `None` where no version is told.
+    pub(super) fn executions(&self) -> Option<(u64, u64)> {
+        let sum = |of: fn(&VersionStatistics) -> u64| self.model_stats.iter().map(of).fold(0, u64::saturating_add);
+        (!self.model_stats.is_empty()).then(|| (sum(|one| one.inference_count), sum(|one| one.execution_count)))
+    }
+}
+
 /// Reads `bytes` as `what`.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | `http` | requests to one server, each within limits of time and size |
+//! | `load` | several connections at once |
 //! | `metadata` | what a server says of itself, of a model and of its configuration |
 //! | `wire` | requests and answers as bytes |
 //! | `session` | the [`Session`]: a batch a request, each answer held to its request and to the metadata |
@@ -11,6 +12,7 @@
 //! a worker like any other runtime, whose limits hold whatever a server sends.
 
 pub(crate) mod http;
+pub mod load;
 pub(crate) mod metadata;
 pub(crate) mod session;
 mod wire;

@@ -1,6 +1,7 @@
 //! A served model as a [`Session`]: each batch is a request, and nothing of an answer is believed that the protocol lets be checked.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::http::Client;
@@ -25,6 +26,9 @@ const WIDER: u64 = 4;
 /// The most that JSON takes for a byte of a tensor: seventeen digits, a point, an exponent and a comma for four.
 const JSON: u64 = 7;
 
+/// Requests of this process: each has an id of its own, whichever connection sends it.
+static SENT: AtomicU64 = AtomicU64::new(1);
+
 /// How tensors go to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -46,7 +50,6 @@ pub(super) struct ServedSession {
     /// The version that answered first, where none was asked for.
     answered: Option<String>,
     form: Form,
-    sent: u64,
 }
 
 impl ServedSession {
@@ -76,7 +79,6 @@ impl ServedSession {
             answered: None,
             endpoint,
             form,
-            sent: 0,
         })
     }
 
@@ -228,8 +230,7 @@ impl Session for ServedSession {
         let bound = border::bind(&inputs, feeds)?;
         let batch = self.open_batch(&bound);
         let outputs = self.signature.outputs.clone();
-        self.sent += 1;
-        let id = format!("trtgate-{}", self.sent);
+        let id = format!("trtgate-{}", SENT.fetch_add(1, Ordering::Relaxed));
         let place = self.endpoint.place();
         let asked = Asked { id: &id, inputs: &bound, outputs: &outputs };
         self.ask(&asked, batch).and_then(|reply| self.hold(reply, &id, batch)).map_err(|error| {
@@ -265,6 +266,7 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         precision: crate::vocabulary::Precision::Fp32,
         token_variable: None,
         timeout_seconds: 1,
+        connections: 2,
     };
     let mut session = ServedSession {
         client: Client::new("http://h", Duration::from_secs(1)),
@@ -274,7 +276,6 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         answered: None,
         endpoint,
         form: Form::Binary,
-        sent: 0,
     };
     let Ok(reply) = wire::read(body, head) else { return false };
     let Ok(outputs) = session.hold(reply, "r1", Some(1)) else { return false };

@@ -2,6 +2,7 @@
 
 mod fake;
 mod hostile;
+mod loaded;
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
 use trtgate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 use trtgate::{ErrorKind, Result};
 
-use crate::context::{Context, report, succeeded};
+use crate::context::{Context, Run, report, succeeded};
 use crate::drivers;
 use crate::second_model::{Numbers, node, onnx};
 use crate::triton::{ECHO, Repository};
@@ -30,6 +31,7 @@ pub fn endpoint(url: &str, model: &str) -> Endpoint {
         precision: Precision::Fp32,
         token_variable: None,
         timeout_seconds: 30,
+        connections: 4,
     }
 }
 
@@ -57,6 +59,11 @@ pub fn project(context: &Context, serve: &str) {
     succeeded(context.run(&["init", "--onnx", "glyphs.onnx", "--no-probes"]));
     let text = std::fs::read_to_string(context.path("gate.toml")).unwrap();
     context.write("gate.toml", &format!("{text}\n[serve]\n{serve}\n"));
+}
+
+/// What a run told, however its lines are broken.
+fn said(run: &Run) -> String {
+    run.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn configuration(largest: u32) -> String {
@@ -219,11 +226,7 @@ fn a_model_of_another_source_is_told_by_its_provenance() {
         assert_eq!(cell.status, status, "{}", run.shown());
         match status {
             Status::Invalid => assert!(cell.reason.as_ref().unwrap().contains("exported from another model")),
-            // Where the line ends depends on the port.
-            _ => {
-                let words = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-                assert!(words.contains("says that it is the model gated"), "{}", run.shown());
-            }
+            _ => assert!(said(&run).contains("says that it is the model gated"), "{}", run.shown()),
         }
     }
 }
@@ -429,6 +432,5 @@ fn a_server_at_fault_takes_its_own_cells_alone() {
         report(&context.path("report.json")).cells.iter().map(|cell| (cell.runtime.library, cell.status)).collect();
     assert_eq!(statuses, [(Library::Onnxruntime, Status::Pass), (Library::Triton, Status::Invalid)], "{}", run.shown());
     assert_eq!(run.code, 3);
-    let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("has 1 rows, and 8 samples were asked"), "{}", run.shown());
+    assert!(said(&run).contains("has 1 rows, and 8 samples were asked"), "{}", run.shown());
 }
