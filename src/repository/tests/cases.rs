@@ -248,6 +248,48 @@ fn further() -> Vec<Case> {
         plus("bool_yes", "response_cache { enable: yes }", Refused, &["wrong-value r"]),
         plus("newer", "model_metrics { }", Refused, &["newer-field n"]),
         plus("no_default_level", "dynamic_batching { priority_levels: 2 }", Refused, &["priority-level r"]),
+        plus(
+            "no_size_preferred",
+            "dynamic_batching { preferred_batch_size: [ 0 ] }",
+            Refused,
+            &["preferred-invalid r"],
+        ),
+        plus("smaller_preferred", "dynamic_batching { preferred_batch_size: [ 8 ] }", Loaded, &["preferred-useless n"]),
+        plus(
+            "order_beside_priorities",
+            "dynamic_batching { priority_levels: 2 default_priority_level: 1 preserve_ordering: true }",
+            Refused,
+            &["preserve-ordering r"],
+        ),
+        plus(
+            "order_beside_delays",
+            "dynamic_batching { preserve_ordering: true default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 5 } }",
+            Refused,
+            &["preserve-ordering r"],
+        ),
+        plus(
+            "a_policy_beyond_the_levels",
+            "dynamic_batching { priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 9 value { } } }",
+            Refused,
+            &["priority-level r"],
+        ),
+        case(
+            "no_name",
+            format!("{B}{IN}output {{ data_type: TYPE_FP32 dims: 10 }}\n{CPU}"),
+            Refused,
+            &["tensor-name r"],
+        ),
+        case(
+            "no_batch_written",
+            format!(
+                "backend: \"onnxruntime\"\n{}{}{CPU}",
+                IN.replace("[ 32", "[ -1, 32"),
+                OUT.replace("[ 10", "[ -1, 10")
+            ),
+            Loaded,
+            &["max-batch-size-unwritten n"],
+        ),
+        case("the_first_is_0", format!("max_batch_size: 0\n{B}{IN}{OUT}{CPU}"), Loaded, &["field-twice a"]),
         plus("an_extension", "[foo.bar]: 3", Refused, &["syntax r"]),
         plus("text_across_lines", "parameters { key: \"a\nb\" value { string_value: \"x\" } }", Refused, &["syntax r"]),
         plus("a_key_alone", "metric_tags { key: \"a\" }", Loaded, &[]),

@@ -130,6 +130,15 @@ fn an_engine_that_is_cut_short_or_whose_profiles_end_earlier_is_told() {
 }
 
 #[test]
+fn an_engine_runs_on_a_card_and_its_profiles_are_numbers() {
+    let bytes = plan(b"ftrt", [10, 11, 0, 33], 64);
+    let text = config(8, "[32, 32, 3]", "[10]").replace("onnxruntime", "tensorrt");
+    assert_eq!(said(&of(&text, "model.plan", &bytes, &Options::default())), ["tensorrt-on-cpu r"]);
+    let text = text.replace("KIND_CPU count: 1", "KIND_GPU profile: [ \"first\" ]");
+    assert_eq!(said(&of(&text, "model.plan", &bytes, &Options::default())), ["profile-invalid r"]);
+}
+
+#[test]
 fn a_savedmodel_is_refused_by_servers_that_have_no_tensorflow() {
     let text = "platform: \"tensorflow_savedmodel\"\nmax_batch_size: 0\ninput { name: \"x\" data_type: TYPE_FP32 dims: [ 1 ] }\n\
          output { name: \"y\" data_type: TYPE_FP32 dims: [ 1 ] }\ninstance_group { kind: KIND_CPU count: 1 }\n";
@@ -197,6 +206,23 @@ fn names_of_rules_are_many_and_each_stands_in_the_documentation_once() {
     assert_eq!(rows, Rule::ALL.len(), "the documentation has rows of no rule");
     let names: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
     assert_eq!(names.len(), Rule::ALL.len());
+}
+
+/// Each rule is broken somewhere in these tests, so that none is there that never speaks.
+#[test]
+fn every_rule_is_broken_in_a_test() {
+    let tests = ["cases", "files", "written"]
+        .map(|name| std::fs::read_to_string(format!("src/repository/tests/{name}.rs")).unwrap());
+    let silent: Vec<&str> = Rule::ALL
+        .iter()
+        .map(|rule| rule.name())
+        .filter(|name| {
+            !tests
+                .iter()
+                .any(|text| ["r", "a", "n"].iter().any(|verdict| text.contains(&format!("\"{name} {verdict}\""))))
+        })
+        .collect();
+    assert_eq!(silent, [""; 0]);
 }
 
 #[test]
