@@ -74,7 +74,7 @@ impl<'a> Several<'a> {
         let (mut golden, mut misfit) = (None, None);
         match kept::of(workspace, interface) {
             Ok(kept) => golden = kept,
-            Err(error) => misfit = Some(error.message),
+            Err(error) => misfit = Some([vec![error.message], error.causes].concat().join(": ")),
         }
         if let Some(golden) = &golden {
             let kept = |shape: &Option<ShapePoint>| golden.at(shape.as_ref()).map(|kept| &kept.feeds);
