@@ -122,7 +122,7 @@ pub(super) fn baseline(bytes: &[u8]) -> bool {
     })
 }
 
-/// An answer of a model server: two bytes with the length of its head, or `0xffff` for one in JSON alone, and its body.
+/// An answer of a model server: two bytes with the length of its head, or `0xffff` for one in JSON alone and `0xfffe` for one over gRPC, and its body.
 pub(super) fn served_answer(bytes: &[u8]) -> bool {
     let Some((&head, body)) = bytes.split_first_chunk::<2>() else { return false };
     let head = match u16::from_le_bytes(head) {

@@ -32,10 +32,12 @@ fn served() -> Vec<Seed> {
     let binary =
         [&(head.len() as u16).to_le_bytes(), head.as_slice(), &1.5_f32.to_le_bytes(), &(-2.0_f32).to_le_bytes()];
     let json = br#"{"id":"r1","model_name":"m","model_version":"1","parameters":{},"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[[1.5,-2.0]]}]}"#;
+    let grpc: &[u8] = b"\0\0\0\0\x23\x0a\x01m\x12\x011\x1a\x02r1\x2a\x0d\x0a\x01y\x12\x04FP32\x1a\x02\x01\x02\x32\x08\0\0\xc0\x3f\0\0\0\xc0";
     let model = br#"{"name":"m","versions":["1"],"platform":"onnxruntime_onnx","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2]}]}"#;
-    let configuration = br#"{"name":"m","platform":"","backend":"onnxruntime","version_policy":{"latest":{"num_versions":1}},"max_batch_size":8,"input":[],"output":[],"dynamic_batching":{"preferred_batch_size":[8],"max_queue_delay_microseconds":100},"instance_group":[{"name":"m_0","kind":"KIND_CPU","count":1}],"parameters":{"trtgate.model-sha256":{"string_value":"ab"}}}"#;
+    let configuration = br#"{"name":"m","platform":"","backend":"onnxruntime","version_policy":{"latest":{"num_versions":1}},"max_batch_size":8,"input":[],"output":[],"dynamic_batching":{"preferred_batch_size":[8],"max_queue_delay_microseconds":100},"instance_group":[{"name":"m_0","kind":"KIND_CPU","count":1}],"parameters":{"trtgate.model.sha256":{"string_value":"ab"}}}"#;
     vec![
         ("served-answer", "triton", binary.concat()),
+        ("served-answer", "grpc", [&[0xfe, 0xff], grpc].concat()),
         ("served-answer", "mlserver", [&[0xff, 0xff], json.as_slice()].concat()),
         ("served-model", "model", model.to_vec()),
         ("served-model", "configuration", configuration.to_vec()),

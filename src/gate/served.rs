@@ -12,15 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Manifest;
 use crate::manifest::serve::Endpoint;
 use crate::plan::{PlannedCell, Probes};
+use crate::repository::keys;
 use crate::runtime::{Installation, Obstacle, Probe, triton};
 use crate::tensor::{Signature, shape_text};
 use crate::vocabulary::{ArtifactKind, Library, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
-
-/// Name of the model's digest among what an export writes into a configuration.
-const MODEL: &str = "model.sha256";
-/// Name of the served file's digest there.
-const ARTIFACT: &str = "artifact.sha256";
 
 /// `program` with the variable that holds the endpoint's token, which a worker gets no other way.
 pub(super) fn with_token(mut program: WorkerProgram, manifest: &Manifest) -> WorkerProgram {
@@ -51,12 +47,13 @@ pub(super) fn hold(probes: &mut Probes, manifest: &Manifest, declared: Option<&D
     for installation in found.filter(|installation| installation.run_obstacle.is_none()) {
         let Some(served) = installation.served.clone() else { continue };
         let held = held(manifest, declared, served.signature.as_ref());
-        let held = held.and_then(|()| match served.provenance.get(MODEL).filter(|digest| *digest != model_sha256) {
-            Some(digest) => Err(Error::invalid(format!("it was exported from another model, sha256 {digest}"))
-                .cause(format!("the manifest's model has sha256 {model_sha256}"))
-                .hint("export it again with `trtgate export --triton`, or name the model that is served")),
-            None => Ok(()),
-        });
+        let held =
+            held.and_then(|()| match served.provenance.get(keys::MODEL).filter(|digest| *digest != model_sha256) {
+                Some(digest) => Err(Error::invalid(format!("it was exported from another model, sha256 {digest}"))
+                    .cause(format!("the manifest's model has sha256 {model_sha256}"))
+                    .hint("export it again with `trtgate export --triton`, or name the model that is served")),
+                None => Ok(()),
+            });
         if let Err(error) = held {
             let reason =
                 format!("the model at `{}` is not the manifest's: {}", installation.file.display(), error.message);
@@ -134,10 +131,10 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell], artifacts: &Arti
         return Vec::new();
     };
     let place = installation.file.display();
-    if served.provenance.get(MODEL) != Some(&workspace.model_sha256) {
+    if served.provenance.get(keys::MODEL) != Some(&workspace.model_sha256) {
         return vec![format!("the model served at `{place}` does not say which it is: its answers alone were judged")];
     }
-    let file = served.provenance.get(ARTIFACT).map(|digest| {
+    let file = served.provenance.get(keys::ARTIFACT).map(|digest| {
         let same = artifacts.values().flatten().find(|artifact| artifact.sha256 == *digest);
         let short = digest.get(..12).unwrap_or(digest);
         same.map_or_else(

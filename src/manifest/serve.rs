@@ -42,13 +42,21 @@ pub struct Endpoint {
 pub enum Protocol {
     /// KServe's protocol version 2 over HTTP, tensors in binary where the server takes it.
     Http,
+    /// The same over gRPC.
+    Grpc,
 }
 
 impl Endpoint {
     /// Where the model is, as a reader may look it up.
     pub fn place(&self) -> String {
         let version = self.version.as_ref().map_or_else(String::new, |version| format!("/versions/{version}"));
-        format!("{}/v2/models/{}{version}", self.url, self.model)
+        match self.protocol {
+            Protocol::Http => format!("{}/v2/models/{}{version}", self.url, self.model),
+            Protocol::Grpc => {
+                let authority = self.url.trim_start_matches("http://");
+                format!("grpc://{authority}/models/{}{version}", self.model)
+            }
+        }
     }
 }
 
@@ -86,10 +94,21 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
         }
         given => given.map(Spanned::into_inner),
     };
-    if let Some(protocol) = raw.protocol.as_ref().filter(|protocol| protocol.get_ref() != "http") {
+    let protocol = match raw.protocol.as_ref().map(|given| (given.get_ref().as_str(), given.span())) {
+        None | Some(("http", _)) => Protocol::Http,
+        Some(("grpc", _)) => Protocol::Grpc,
+        Some((other, span)) => {
+            return Err(source
+                .error(span, format!("`{other}` is no protocol that servers are asked by"))
+                .hint("`http` and `grpc` are"));
+        }
+    };
+    let authority = url.trim_start_matches("http://");
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if protocol == Protocol::Grpc && !has_port {
         return Err(source
-            .error(protocol.span(), format!("`{}` is no protocol that servers are asked by", protocol.get_ref()))
-            .hint("`http` is"));
+            .error(raw.url.span(), "gRPC needs a host and its port, and no path")
+            .hint("write `url = \"http://host:8001\"`"));
     }
     let precision = match &raw.precision {
         Some(given) => given.get_ref().parse().map_err(|error| pointed(source, given.span(), error))?,
@@ -115,7 +134,6 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
         }
         given => given.map_or(CONNECTIONS, Spanned::into_inner),
     };
-    let protocol = Protocol::Http;
     Ok(Endpoint { url, model, version, protocol, precision, token_variable, timeout_seconds, connections })
 }
 
@@ -217,6 +235,8 @@ mod tests {
     #[case("url = \"http://h\"\nprecision = \"fp4\"", "", "unknown precision `fp4`")]
     #[case("url = \"http://h\"\ntoken-variable = \"Bearer x\"", "", "not the name of a variable")]
     #[case("url = \"http://h\"\ntimeout-seconds = 0", "", "a second at least")]
+    #[case("url = \"http://h:1/path\"\nprotocol = \"grpc\"", "", "gRPC needs a host and its port")]
+    #[case("url = \"http://h\"\nprotocol = \"grpc\"", "", "gRPC needs a host and its port")]
     #[case("url = \"http://h\"\nconnections = 1", "", "2 to 64 connections")]
     #[case("url = \"http://h\"\nhost = \"x\"", "", "unknown field `host`")]
     #[case("url = \"http://h\"", "[matrix.runtimes]\ntriton = [\"fp32\"]", "`[serve]` asks for it")]

@@ -12,8 +12,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::metadata::{self, Statistics};
-use super::{METADATA, client, model_path};
+use super::connect;
+use super::session::limit;
 use crate::error::{Error, Result};
 use crate::manifest::serve::Endpoint;
 use crate::tensor::{Feeds, Tensor};
@@ -188,9 +188,8 @@ fn hold_count(answers: &[Answered], samples: usize) -> Result<()> {
 
 /// What the server says that it has computed of the model so far, where it tells.
 fn executions(endpoint: &Endpoint) -> Option<Executions> {
-    let answer = client(endpoint).ok()?.get(&format!("{}/stats", model_path(endpoint)), METADATA).ok()?;
-    let told: Statistics = metadata::read(&answer.good("its statistics").ok()?.body, "its statistics").ok()?;
-    told.executions().map(|(rows, executions)| Executions { rows, executions })
+    let told = connect(endpoint, limit(endpoint)).ok()?.executions();
+    told.map(|(rows, executions)| Executions { rows, executions })
 }
 
 #[cfg(test)]

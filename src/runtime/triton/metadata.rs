@@ -33,70 +33,70 @@ pub(super) struct Model {
     pub(super) versions: Option<Vec<String>>,
     #[serde(default)]
     pub(super) platform: Option<String>,
-    inputs: Vec<Border>,
-    outputs: Vec<Border>,
+    pub(super) inputs: Vec<Border>,
+    pub(super) outputs: Vec<Border>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Border {
-    name: String,
-    datatype: String,
-    shape: Vec<i64>,
+pub(super) struct Border {
+    pub(super) name: String,
+    pub(super) datatype: String,
+    pub(super) shape: Vec<i64>,
 }
 
 /// What `GET /v2/models/M/config` says, of a Triton.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Configuration {
     #[serde(default)]
-    max_batch_size: i64,
+    pub(super) max_batch_size: i64,
     #[serde(default)]
-    backend: String,
+    pub(super) backend: String,
     #[serde(default)]
-    dynamic_batching: Option<DynamicBatching>,
+    pub(super) dynamic_batching: Option<DynamicBatching>,
     #[serde(default)]
-    instance_group: Vec<InstanceGroup>,
+    pub(super) instance_group: Vec<InstanceGroup>,
     #[serde(default)]
-    parameters: BTreeMap<String, Parameter>,
+    pub(super) parameters: BTreeMap<String, Parameter>,
     #[serde(default)]
-    model_transaction_policy: Option<TransactionPolicy>,
+    pub(super) model_transaction_policy: Option<TransactionPolicy>,
     #[serde(default)]
-    sequence_batching: Option<Value>,
+    pub(super) sequence_batching: Option<Value>,
     #[serde(default)]
-    response_cache: Option<ResponseCache>,
+    pub(super) response_cache: Option<ResponseCache>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct DynamicBatching {
+pub(super) struct DynamicBatching {
     #[serde(default)]
-    preferred_batch_size: Vec<i64>,
+    pub(super) preferred_batch_size: Vec<i64>,
     #[serde(default)]
-    max_queue_delay_microseconds: u64,
+    pub(super) max_queue_delay_microseconds: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct InstanceGroup {
+pub(super) struct InstanceGroup {
     #[serde(default)]
-    kind: String,
+    pub(super) kind: String,
     #[serde(default)]
-    count: i64,
+    pub(super) count: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Parameter {
+pub(super) struct Parameter {
     #[serde(default)]
-    string_value: String,
+    pub(super) string_value: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct TransactionPolicy {
+pub(super) struct TransactionPolicy {
     #[serde(default)]
-    decoupled: bool,
+    pub(super) decoupled: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct ResponseCache {
+pub(super) struct ResponseCache {
     #[serde(default)]
-    enable: bool,
+    pub(super) enable: bool,
 }
 
 /// What `GET /v2/models/M/stats` says, of a Triton.
@@ -170,7 +170,7 @@ pub struct ServedModel {
     pub signature: Option<Signature>,
     /// The largest batch that it takes; `None` where the server does not tell, or where the model has no batch of its own.
     pub largest_batch: Option<u32>,
-    /// What trtgate wrote into its configuration when it was exported: names without `trtgate.`.
+    /// What trtgate wrote into its configuration when it was exported: all that begins with `trtgate.`.
     pub provenance: BTreeMap<String, String>,
     /// What a reader should know of the server and of how it serves the model, a sentence each.
     pub notes: Vec<String>,
@@ -183,7 +183,8 @@ impl ServedModel {
         self.largest_batch = u32::try_from(*max_batch_size).ok().filter(|largest| *largest > 0);
         self.provenance = parameters
             .iter()
-            .filter_map(|(name, value)| Some((short(name.strip_prefix(PROVENANCE)?), short(&value.string_value))))
+            .filter(|(name, _)| name.starts_with(PROVENANCE))
+            .map(|(name, value)| (short(name), short(&value.string_value)))
             .collect();
         let mut note = |text: String| self.notes.push(text);
         let instances: i64 = configuration.instance_group.iter().map(|group| group.count.clamp(0, 1 << 20)).sum();
@@ -270,13 +271,13 @@ mod tests {
     fn a_configuration_tells_the_batch_the_merging_and_where_the_model_came_from() {
         let text = r#"{"name":"m","backend":"onnxruntime","max_batch_size":32,"dynamic_batching":{"preferred_batch_size":[32],
             "max_queue_delay_microseconds":100},"instance_group":[{"name":"m_0","kind":"KIND_CPU","count":2}],
-            "parameters":{"trtgate.model-sha256":{"string_value":"ab"},"other":{"string_value":"x"}},
+            "parameters":{"trtgate.model.sha256":{"string_value":"ab"},"other":{"string_value":"x"}},
             "response_cache":{"enable":true}}"#;
         let mut served = ServedModel::default();
         let configuration: Configuration = read(text.as_bytes(), "it").unwrap();
         served.configured(&configuration);
         assert_eq!((served.largest_batch, configuration.obstacle()), (Some(32), None));
-        assert_eq!(served.provenance, BTreeMap::from([("model-sha256".to_owned(), "ab".to_owned())]));
+        assert_eq!(served.provenance, BTreeMap::from([("trtgate.model.sha256".to_owned(), "ab".to_owned())]));
         insta::assert_snapshot!(served.notes.join("\n"), @r"
         backend onnxruntime, 2 instances (KIND_CPU)
         batches of up to 32

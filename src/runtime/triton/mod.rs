@@ -2,7 +2,9 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `http` | requests to one server, each within limits of time and size |
+//! | `server` | what is asked of a server, whichever way |
+//! | `rest`, `http` | over HTTP: the protocol, and requests each within limits of time and size |
+//! | `grpc` | over gRPC |
 //! | `load` | several connections at once |
 //! | `metadata` | what a server says of itself, of a model and of its configuration |
 //! | `wire` | requests and answers as bytes |
@@ -11,9 +13,12 @@
 //! A server's core need not check what its backends answer, so everything that can be checked is. Nothing here is loaded; it runs in
 //! a worker like any other runtime, whose limits hold whatever a server sends.
 
+mod grpc;
 pub(crate) mod http;
 pub mod load;
 pub(crate) mod metadata;
+mod rest;
+mod server;
 pub(crate) mod session;
 mod wire;
 
@@ -23,11 +28,13 @@ use std::time::Duration;
 pub use metadata::ServedModel;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::serve::Endpoint;
+use crate::manifest::serve::{Endpoint, Protocol};
 use crate::runtime::{Installation, Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::{Library, RuntimeId, Status};
-use http::{Answer, Client};
-use metadata::{Configuration, Model, Server};
+use http::Client;
+#[cfg(any(test, fuzzing))]
+use metadata::{Configuration, Model};
+use server::{Health, ModelServer};
 
 /// Most bytes of what a server says of itself or of a model.
 pub(super) const METADATA: u64 = 4 << 20;
@@ -59,19 +66,28 @@ impl Runtime for Triton {
     }
 }
 
-/// The client of `endpoint`, with its token.
+/// The server of `endpoint`, with its token, each of whose answers has to come within `limit`.
 ///
 /// # Errors
 /// `Missing` where the variable that the manifest names does not hold one.
-fn client(endpoint: &Endpoint) -> Result<Client> {
-    let client = Client::new(&endpoint.url, session::limit(endpoint));
-    let Some(variable) = &endpoint.token_variable else { return Ok(client) };
+fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn ModelServer>> {
+    let token = endpoint.token_variable.as_deref().map(token).transpose()?;
+    Ok(match endpoint.protocol {
+        Protocol::Http => {
+            let client = Client::new(&endpoint.url, limit);
+            let client = token.iter().fold(client, |client, token| client.with_token(token));
+            Box::new(rest::Rest::new(client, endpoint))
+        }
+        Protocol::Grpc => Box::new(grpc::Client::new(endpoint, token.as_deref(), limit)?),
+    })
+}
+
+/// The token that `variable` holds.
+fn token(variable: &str) -> Result<String> {
     let token = std::env::var(variable).ok().filter(|token| !token.is_empty());
-    let sound = token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()));
-    let token = sound.ok_or_else(|| {
+    token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(|| {
         Error::missing(format!("the variable `{variable}` holds no token")).hint("`[serve] token-variable` names it")
-    })?;
-    Ok(client.with_token(&token))
+    })
 }
 
 /// The model's path below the server.
@@ -83,8 +99,8 @@ fn model_path(endpoint: &Endpoint) -> String {
 /// Looks at the model that `endpoint` names, without asking it anything.
 pub fn look(endpoint: &Endpoint) -> Probe {
     // What is asked here is answered at once or not at all.
-    let quick = Endpoint { timeout_seconds: endpoint.timeout_seconds.min(LOOK.as_secs()), ..endpoint.clone() };
-    match client(&quick).and_then(|client| found(&client, endpoint)) {
+    let limit = session::limit(endpoint).min(LOOK);
+    match connect(endpoint, limit).and_then(|mut server| found(&mut *server, endpoint)) {
         Ok(installation) => Probe { found: vec![installation], missing: None },
         Err(error) if error.kind == ErrorKind::Missing => {
             let mut obstacle = Obstacle::unavailable(error.message);
@@ -112,18 +128,14 @@ fn installation(endpoint: &Endpoint, version: &str) -> Installation {
 ///
 /// # Errors
 /// `Missing` where nobody answers; others where what answers is no server of the protocol.
-fn found(client: &Client, endpoint: &Endpoint) -> Result<Installation> {
-    let server = client.get("/v2", METADATA)?.good("`/v2`")?;
-    let server: Server = metadata::read(&server.body, "what the server says of itself")?;
-    let version = server.version.as_deref().map_or_else(|| UNKNOWN_VERSION.to_owned(), wire::short);
+fn found(server: &mut dyn ModelServer, endpoint: &Endpoint) -> Result<Installation> {
+    let said = server.server()?;
+    let version = said.version.as_deref().map_or_else(|| UNKNOWN_VERSION.to_owned(), wire::short);
     let mut served = ServedModel::default();
-    let name = server.name.as_deref().map_or_else(|| "a server without a name".to_owned(), wire::short);
-    served.notes.push(format!(
-        "{name}, live: {}, ready: {}",
-        said(client, "/v2/health/live"),
-        said(client, "/v2/health/ready")
-    ));
-    match model(client, endpoint, &mut served) {
+    let name = said.name.as_deref().map_or_else(|| "a server without a name".to_owned(), wire::short);
+    let (live, ready) = (server.is(Health::Live), server.is(Health::Ready));
+    served.notes.push(format!("{name}, live: {live}, ready: {ready}"));
+    match model(server, endpoint, &mut served) {
         Ok(()) => Ok(Installation { served: Some(Box::new(served)), ..installation(endpoint, &version) }),
         Err(error) => {
             let error = error.context(format!("the model `{}` cannot be gated", endpoint.model));
@@ -144,32 +156,17 @@ pub(crate) fn read_metadata(bytes: &[u8]) -> bool {
     declared.is_ok() || configured.is_ok_and(|_| served.largest_batch.is_some())
 }
 
-/// Whether a server says `yes`.
-fn said(client: &Client, path: &str) -> &'static str {
-    match client.get(path, METADATA) {
-        Ok(Answer { status: 200, .. }) => "yes",
-        Ok(_) => "no",
-        Err(_) => "no answer",
-    }
-}
-
-fn model(client: &Client, endpoint: &Endpoint, served: &mut ServedModel) -> Result<()> {
-    let path = model_path(endpoint);
+fn model(server: &mut dyn ModelServer, endpoint: &Endpoint, served: &mut ServedModel) -> Result<()> {
     // An unknown model is told by its metadata, a loading one by both.
-    let model = client.get(&path, METADATA)?.good("its metadata")?;
-    let ready = client.get(&format!("{path}/ready"), METADATA)?;
-    if ready.status != 200 {
-        ready.good("it is not ready")?;
-    }
-    let model: Model = metadata::read(&model.body, "its metadata")?;
+    let model = server.model()?;
+    server.ready()?;
     if model.name != endpoint.model {
         return Err(Error::invalid(format!("the server calls it `{}`", wire::short(&model.name))));
     }
-    let versions = model.versions.clone().unwrap_or_default();
     let platform = model.platform.as_deref().filter(|platform| !platform.is_empty()).unwrap_or("not named");
     let which =
         endpoint.version.as_ref().map_or_else(|| "none asked for".to_owned(), |version| format!("{version} asked for"));
-    let listed: Vec<String> = versions.iter().map(|version| wire::short(version)).collect();
+    let listed: Vec<String> = model.versions.iter().flatten().map(|version| wire::short(version)).collect();
     let listed = if listed.is_empty() { "none told".to_owned() } else { listed.join(", ") };
     served.notes.push(format!(
         "model {}, platform {}, versions {listed} ({which})",
@@ -177,17 +174,14 @@ fn model(client: &Client, endpoint: &Endpoint, served: &mut ServedModel) -> Resu
         wire::short(platform)
     ));
     served.signature = Some(model.signature()?);
-    let configuration = client.get(&format!("{path}/config"), METADATA)?;
-    if configuration.status == 200 {
-        let configuration: Configuration = metadata::read(&configuration.body, "its configuration")?;
-        served.configured(&configuration);
-        if let Some(obstacle) = configuration.obstacle() {
-            return Err(Error::unsupported(obstacle));
-        }
-    } else {
-        served
-            .notes
-            .push("the server tells no configuration: the largest batch and the merging are not known".to_owned());
+    let Some(configuration) = server.configuration()? else {
+        let untold = "the server tells no configuration: the largest batch and the merging are not known";
+        served.notes.push(untold.to_owned());
+        return Ok(());
+    };
+    served.configured(&configuration);
+    match configuration.obstacle() {
+        Some(obstacle) => Err(Error::unsupported(obstacle)),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -4,10 +4,13 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::http::Client;
-use super::metadata::{self, Model};
-use super::wire::{self, Asked, Body, Reply, short};
-use super::{METADATA, client, model_path};
+use super::connect;
+use super::server::ModelServer;
+#[cfg(any(test, fuzzing))]
+use super::wire;
+use super::wire::{Asked, Reply, short};
+#[cfg(any(test, fuzzing))]
+use super::{grpc, http::Client, rest::Rest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::Endpoint;
 use crate::runtime::border;
@@ -23,96 +26,38 @@ const OPEN: u64 = 256 << 20;
 /// How much larger than expected an answer may be and still be read, so that it can be said what is wrong with it: doubles in the
 /// place of halves.
 const WIDER: u64 = 4;
-/// The most that JSON takes for a byte of a tensor: seventeen digits, a point, an exponent and a comma for four.
-const JSON: u64 = 7;
-
 /// Requests of this process: each has an id of its own, whichever connection sends it.
 static SENT: AtomicU64 = AtomicU64::new(1);
 
-/// How tensors go to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// In binary: the server says that it takes it, or took it.
-    Binary,
-    /// In binary, at first: the server does not say.
-    Unknown,
-    /// In JSON, since the server took no binary.
-    Json,
-}
-
 /// An endpoint that is asked.
 pub(super) struct ServedSession {
-    client: Client,
+    server: Box<dyn ModelServer>,
     endpoint: Endpoint,
-    path: String,
     signature: Signature,
     versions: Vec<String>,
     /// The version that answered first, where none was asked for.
     answered: Option<String>,
-    form: Form,
 }
 
 impl ServedSession {
     pub(super) fn open(request: &OpenRequest) -> Result<Self> {
         let endpoint = request.options.endpoint.as_deref().cloned();
         let endpoint = endpoint.ok_or_else(|| Error::usage("no `[serve]` says where the model is served"))?;
-        let client = client(&endpoint)?;
         let here = |error: Error| error.context(format!("the model served at `{}`", endpoint.place()));
-        let server = client.get("/v2", METADATA).and_then(|answer| answer.good("`/v2`")).map_err(here)?;
-        let server: metadata::Server = metadata::read(&server.body, "what the server says of itself").map_err(here)?;
-        let model = client
-            .get(&model_path(&endpoint), METADATA)
-            .and_then(|answer| answer.good("its metadata"))
-            .and_then(|answer| metadata::read::<Model>(&answer.body, "its metadata"))
-            .map_err(here)?;
+        let mut server = connect(&endpoint, limit(&endpoint))?;
+        server.server().map_err(here)?;
+        let model = server.model().map_err(here)?;
         let declared = model.signature().map_err(here)?;
         let selected = border::select_outputs(&declared.outputs, &request.options.outputs)
             .map_err(|error| here(Error { kind: ErrorKind::Invalid, ..error }))?;
         let outputs = selected.into_iter().filter_map(|index| declared.outputs.get(index).cloned()).collect();
-        let says = |extensions: &Vec<String>| extensions.iter().any(|name| name == "binary_tensor_data");
-        let form = if server.extensions.as_ref().is_some_and(says) { Form::Binary } else { Form::Unknown };
         Ok(Self {
-            path: format!("{}/infer", model_path(&endpoint)),
-            client,
+            server,
             signature: Signature { inputs: declared.inputs, outputs },
             versions: model.versions.unwrap_or_default(),
             answered: None,
             endpoint,
-            form,
         })
-    }
-
-    /// Sends one request in the form that the server takes, finding it out where it does not say.
-    fn ask(&mut self, asked: &Asked<'_>, batch: Option<usize>) -> Result<Reply> {
-        let most = most_bytes(&self.signature.outputs, asked.inputs, batch);
-        let most_json = most.saturating_mul(JSON).min(wire::MOST_JSON as u64);
-        if self.form == Form::Json {
-            return self.send(&asked.in_json()?, most_json);
-        }
-        let binary = self.send(&asked.in_binary()?, most);
-        match (self.form, binary) {
-            (Form::Unknown, Err(refused)) if refused.kind == ErrorKind::Invalid => {
-                let beside = |error: Error| {
-                    error
-                        .cause(format!("in binary: {refused}"))
-                        .hint("the server does not say that it takes tensors in binary; JSON carries no half precision and no NaN")
-                };
-                let reply = asked.in_json().and_then(|body| self.send(&body, most_json)).map_err(beside)?;
-                self.form = Form::Json;
-                Ok(reply)
-            }
-            (_, outcome) => {
-                let reply = outcome?;
-                self.form = Form::Binary;
-                Ok(reply)
-            }
-        }
-    }
-
-    fn send(&self, body: &Body, most: u64) -> Result<Reply> {
-        let answer = self.client.post(&self.path, &body.bytes, body.head, most)?;
-        let answer = answer.good("the request is refused")?;
-        wire::read(&answer.body, answer.head)
     }
 
     /// Holds an answer to its request and to the model's metadata; the tensors in the order of the signature.
@@ -233,7 +178,8 @@ impl Session for ServedSession {
         let id = format!("trtgate-{}", SENT.fetch_add(1, Ordering::Relaxed));
         let place = self.endpoint.place();
         let asked = Asked { id: &id, inputs: &bound, outputs: &outputs };
-        self.ask(&asked, batch).and_then(|reply| self.hold(reply, &id, batch)).map_err(|error| {
+        let most = most_bytes(&outputs, &bound, batch);
+        self.server.infer(&asked, most).and_then(|reply| self.hold(reply, &id, batch)).map_err(|error| {
             // A server that is gone in the middle of a cell is no server that was never there.
             let kind = if error.kind == ErrorKind::Missing { ErrorKind::Invalid } else { error.kind };
             Error { kind, ..error }.context(format!("the model served at `{place}` did not answer as it should"))
@@ -249,6 +195,10 @@ impl Session for ServedSession {
 pub(super) const fn limit(endpoint: &Endpoint) -> Duration {
     Duration::from_secs(endpoint.timeout_seconds)
 }
+
+/// In the place of a head's length, for `fuzzing`: the answer came over gRPC.
+#[cfg(any(test, fuzzing))]
+pub(crate) const GRPC: usize = 0xfffe;
 
 /// Reads an answer as a session does and holds it to a model of one input and one output; for `fuzzing`.
 #[cfg(any(test, fuzzing))]
@@ -269,15 +219,18 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         connections: 2,
     };
     let mut session = ServedSession {
-        client: Client::new("http://h", Duration::from_secs(1)),
-        path: String::new(),
+        server: Box::new(Rest::new(Client::new("http://h", Duration::from_secs(1)), &endpoint)),
         signature: Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] },
         versions: vec!["1".to_owned()],
         answered: None,
         endpoint,
-        form: Form::Binary,
     };
-    let Ok(reply) = wire::read(body, head) else { return false };
+    let read = match head {
+        // What is no length of a head is a sign of gRPC.
+        Some(GRPC) => grpc::read(body),
+        head => wire::read(body, head),
+    };
+    let Ok(reply) = read else { return false };
     let Ok(outputs) = session.hold(reply, "r1", Some(1)) else { return false };
     assert_eq!(outputs.iter().map(|output| output.values.len()).collect::<Vec<_>>(), [2], "an answer of another size");
     true

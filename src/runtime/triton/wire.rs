@@ -221,6 +221,16 @@ pub(super) fn read(body: &[u8], head: Option<usize>) -> Result<Reply> {
     Ok(Reply { id: raw.id, model: raw.model_name, version: raw.model_version, outputs })
 }
 
+/// The tensor whose elements are `bytes`.
+///
+/// # Errors
+/// `Invalid` where these are not as many as its shape needs, `Unsupported` for text.
+pub(super) fn tensor(name: String, datatype: &str, shape: &[i64], mut bytes: &[u8]) -> Result<Tensor> {
+    let parameters = Some(RawParameters { binary_data_size: Some(bytes.len() as u64) });
+    let output = RawOutput { name, datatype: datatype.to_owned(), shape: shape.to_vec(), parameters, data: None };
+    output.tensor(&mut bytes)
+}
+
 impl RawOutput {
     /// The tensor, whose bytes are taken off the start of `rest`.
     fn tensor(self, rest: &mut &[u8]) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Models as a server answers with them: the real Triton, bit by bit beside ONNX Runtime, and servers that are at fault.
 
 mod fake;
+mod grpc;
 mod hostile;
 mod loaded;
 
@@ -86,7 +87,8 @@ fn glyphs(configuration: &str) -> Repository {
 fn a_served_graph_answers_as_it_does_here_bit_by_bit() {
     let repository = glyphs(&configuration(32));
     let server = repository.start();
-    let mut served = open(&endpoint(&server.url(), "glyphs")).unwrap();
+    let mut served =
+        [endpoint(&server.url(), "glyphs"), grpc::over_grpc(&server, "glyphs")].map(|asked| open(&asked).unwrap());
     let request = OpenRequest {
         options: SessionOptions { intra_threads: 1, ..SessionOptions::default() },
         ..drivers::request(
@@ -101,8 +103,11 @@ fn a_served_graph_answers_as_it_does_here_bit_by_bit() {
     for batch in [1, 8, 16, 32] {
         let input = Tensor::float32("glyph", vec![batch, 1, 20, 24], numbers.take(batch * 480, 1.0)).unwrap();
         let feeds: Feeds = input.into();
-        let (there, here) = (served.run(&feeds).unwrap(), here.run(&feeds).unwrap());
-        assert!(there[0].values.is_bit_equal(&here[0].values) && there[0].shape == [batch, 7], "batch {batch}");
+        let here = here.run(&feeds).unwrap();
+        for session in &mut served {
+            let there = session.run(&feeds).unwrap();
+            assert!(there[0].values.is_bit_equal(&here[0].values) && there[0].shape == [batch, 7], "batch {batch}");
+        }
     }
 }
 
@@ -304,9 +309,11 @@ fn numbers_that_are_none_come_as_they_are_and_never_pass() {
     let body = "def execute(self, requests):\n    out = []\n    for request in requests:\n        y = x_of(request).copy()\n        y[:, 0] = np.nan\n        y[:, 1] = -np.inf\n        out.append(answer(y))\n    return out";
     repository.python("nan", "", body);
     let server = repository.start();
-    let output = ask(&mut *open(&endpoint(&server.url(), "nan")).unwrap(), 2).unwrap().remove(0);
-    let values = output.floats().into_owned();
-    assert!(values[0].is_nan() && values[1] == f32::NEG_INFINITY && values[2] == 2.0, "{values:?}");
+    for asked in [endpoint(&server.url(), "nan"), grpc::over_grpc(&server, "nan")] {
+        let output = ask(&mut *open(&asked).unwrap(), 2).unwrap().remove(0);
+        let values = output.floats().into_owned();
+        assert!(values[0].is_nan() && values[1] == f32::NEG_INFINITY && values[2] == 2.0, "{values:?}");
+    }
 }
 
 /// Every element type that the real server has, of several inputs and outputs at once, bit by bit.
@@ -341,12 +348,13 @@ fn every_element_type_goes_through_the_real_server() {
         return [pb.InferenceResponse([pb.Tensor(t.name().replace('x_', 'y_'), t.as_numpy()) for t in r.inputs()]) for r in requests]\n";
     repository.model("all", &configuration, "model.py", model.as_bytes());
     let server = repository.start();
-    let mut session = open(&endpoint(&server.url(), "all")).unwrap();
-    let inputs =
-        kinds.iter().map(|(name, values)| Tensor::new(format!("x_{name}"), vec![2, 2], values.clone()).unwrap());
-    let outputs = session.run(&Feeds::new(inputs.collect(), vec![]).unwrap()).unwrap();
-    for ((name, values), output) in kinds.iter().zip(&outputs) {
-        assert!(output.name == format!("y_{name}") && output.values.is_bit_equal(values), "{name}: {output:?}");
+    for asked in [endpoint(&server.url(), "all"), grpc::over_grpc(&server, "all")] {
+        let inputs =
+            kinds.iter().map(|(name, values)| Tensor::new(format!("x_{name}"), vec![2, 2], values.clone()).unwrap());
+        let outputs = open(&asked).unwrap().run(&Feeds::new(inputs.collect(), vec![]).unwrap()).unwrap();
+        for ((name, values), output) in kinds.iter().zip(&outputs) {
+            assert!(output.name == format!("y_{name}") && output.values.is_bit_equal(values), "{name}: {output:?}");
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! A model server over HTTP.
+
+use super::METADATA;
+use super::http::{Answer, Client};
+use super::metadata::{self, Configuration, Model, Server, Statistics};
+use super::model_path;
+use super::server::{Health, ModelServer};
+use super::wire::{self, Asked, Body, MOST_JSON, Reply};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::serve::Endpoint;
+
+/// The most that JSON takes for a byte of a tensor: seventeen digits, a point, an exponent and a comma for four.
+const JSON: u64 = 7;
+
+/// How tensors go to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// In binary: the server says that it takes it, or took it.
+    Binary,
+    /// In binary, at first: the server does not say.
+    Unknown,
+    /// In JSON, since the server took no binary.
+    Json,
+}
+
+/// One model behind a client.
+pub(super) struct Rest {
+    client: Client,
+    path: String,
+    form: Form,
+}
+
+impl Rest {
+    pub(super) fn new(client: Client, endpoint: &Endpoint) -> Self {
+        Self { client, path: model_path(endpoint), form: Form::Unknown }
+    }
+
+    fn send(&self, body: &Body, most: u64) -> Result<Reply> {
+        let answer = self.client.post(&format!("{}/infer", self.path), &body.bytes, body.head, most)?;
+        let answer = answer.good("the request is refused")?;
+        wire::read(&answer.body, answer.head)
+    }
+}
+
+impl ModelServer for Rest {
+    fn server(&mut self) -> Result<Server> {
+        let answer = self.client.get("/v2", METADATA)?.good("`/v2`")?;
+        let server: Server = metadata::read(&answer.body, "what the server says of itself")?;
+        if server.extensions.iter().flatten().any(|name| name == "binary_tensor_data") {
+            self.form = Form::Binary;
+        }
+        Ok(server)
+    }
+
+    fn is(&mut self, health: Health) -> &'static str {
+        let path = match health {
+            Health::Live => "/v2/health/live",
+            Health::Ready => "/v2/health/ready",
+        };
+        match self.client.get(path, METADATA) {
+            Ok(Answer { status: 200, .. }) => "yes",
+            Ok(_) => "no",
+            Err(_) => "no answer",
+        }
+    }
+
+    fn model(&mut self) -> Result<Model> {
+        let answer = self.client.get(&self.path, METADATA)?.good("its metadata")?;
+        metadata::read(&answer.body, "its metadata")
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        self.client.get(&format!("{}/ready", self.path), METADATA)?.good("it is not ready").map(|_| ())
+    }
+
+    fn configuration(&mut self) -> Result<Option<Configuration>> {
+        let answer = self.client.get(&format!("{}/config", self.path), METADATA)?;
+        match answer.status {
+            200 => metadata::read(&answer.body, "its configuration").map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn executions(&mut self) -> Option<(u64, u64)> {
+        let answer = self.client.get(&format!("{}/stats", self.path), METADATA).ok()?;
+        let told: Statistics = metadata::read(&answer.good("its statistics").ok()?.body, "its statistics").ok()?;
+        told.executions()
+    }
+
+    /// In the form that the server takes, which is found out where it does not say.
+    fn infer(&mut self, asked: &Asked<'_>, most: u64) -> Result<Reply> {
+        let most_json = most.saturating_mul(JSON).min(MOST_JSON as u64);
+        if self.form == Form::Json {
+            return self.send(&asked.in_json()?, most_json);
+        }
+        let binary = self.send(&asked.in_binary()?, most);
+        match (self.form, binary) {
+            (Form::Unknown, Err(refused)) if refused.kind == ErrorKind::Invalid => {
+                let beside = |error: Error| {
+                    error.cause(format!("in binary: {refused}")).hint(
+                        "the server does not say that it takes tensors in binary; JSON carries no half precision and no NaN",
+                    )
+                };
+                let reply = asked.in_json().and_then(|body| self.send(&body, most_json)).map_err(beside)?;
+                self.form = Form::Json;
+                Ok(reply)
+            }
+            (_, outcome) => {
+                let reply = outcome?;
+                self.form = Form::Binary;
+                Ok(reply)
+            }
+        }
+    }
+}
