@@ -113,6 +113,11 @@ impl<'a> Sink<'a> {
         message: impl Into<String>,
         fix: impl Into<String>,
     ) {
+        // A place costs a look at the whole text.
+        if self.is_full_for(verdict) {
+            self.dropped += 1;
+            return;
+        }
         let place = self.source.place(span);
         let excerpt = self.source.drawn(span, place.line);
         self.push(rule, verdict, self.source.path.clone(), Some((place, Some(excerpt))), message.into(), fix.into());
@@ -160,6 +165,11 @@ impl<'a> Sink<'a> {
         if let Some(milder) = self.found.iter_mut().rev().find(|kept| kept.verdict > verdict) {
             *milder = finding;
         }
+    }
+
+    /// Whether a finding of this verdict has no room, and none milder than it gives way.
+    fn is_full_for(&self, verdict: Verdict) -> bool {
+        self.found.len() >= MOST && !self.found.iter().any(|kept| kept.verdict > verdict)
     }
 
     /// Whether there is a finding that stops the text from being parsed.

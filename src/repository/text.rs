@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Messages within each other at most; those of a configuration end at seven.
 const DEEPEST: usize = 32;
 /// Fields of a file at most.
-const MOST: usize = 100_000;
+const MOST: usize = 20_000;
 
 /// A field as it was written.
 #[derive(Clone, Debug, PartialEq)]

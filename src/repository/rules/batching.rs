@@ -1,5 +1,7 @@
 //! Batches, queues and caches.
 
+use std::collections::BTreeSet;
+
 use super::Subject;
 use crate::repository::config::DynamicBatching;
 use crate::repository::finding::Sink;
@@ -41,8 +43,10 @@ pub(super) fn check(subject: &Subject<'_>, sink: &mut Sink<'_>) {
             "start it with `--cache-config local,size=…`; a gate then times the cache",
         );
     }
-    for (index, (field, key)) in config.keys.iter().enumerate() {
-        if config.keys.iter().skip(index + 1).any(|(other, again)| other == field && again.value == key.value) {
+    let mut later = BTreeSet::new();
+    // From the end, where the one stands that counts.
+    for (field, key) in config.keys.iter().rev() {
+        if !later.insert((field, &key.value)) {
             let message = format!("the key `{}` of `{field}` is written again further down", key.value);
             sink.at(Rule::KeyTwice, Verdict::Accepted, &key.span, message, "keep the one that is meant");
         }

@@ -208,6 +208,27 @@ fn names_of_rules_are_many_and_each_stands_in_the_documentation_once() {
     assert_eq!(names.len(), Rule::ALL.len());
 }
 
+/// A configuration of a MiB that is made to cost much is looked at in seconds, without optimisation too.
+#[rstest]
+#[case::unknown_fields("b: 1 ")]
+#[case::values_of_another_kind("max_batch_size: \"x\" ")]
+#[case::equal_keys("parameters { key: \"a\" } ")]
+#[case::inputs("input { name: \"a\" format: FORMAT_NHWC dims: [ 1, 2, 3 ] } ")]
+#[case::warmups("model_warmup { inputs { key: \"a\" } } ")]
+#[case::messages("instance_group { kind: KIND_CPU gpus: 0 } ")]
+#[case::numbers("input { dims: [ 0 ] } ")]
+#[case::comments("# ")]
+#[case::text("\"a\" ")]
+fn what_is_made_to_cost_much_costs_little(#[case] part: &str) {
+    let text = part.repeat((1 << 20) / part.len());
+    let started = std::time::Instant::now();
+    let checked = of(&text, "model.onnx", &classifier(), &Options::default());
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(checked.findings.len() <= 200 && !checked.findings.is_empty());
+    // What is refused is among what is listed.
+    assert!(part == "# " || checked.findings.iter().any(|finding| finding.verdict == Verdict::Refused));
+}
+
 /// Each rule is broken somewhere in these tests, so that none is there that never speaks.
 #[test]
 fn every_rule_is_broken_in_a_test() {
