@@ -4,6 +4,7 @@ mod accuracy;
 mod golden;
 pub mod leads;
 mod machine;
+mod memory;
 mod non_finite;
 mod outputs;
 pub mod ranges;
@@ -28,6 +29,7 @@ pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
 pub use machine::{Gpu, Machine, Shard};
+pub use memory::MemoryFigures;
 pub use outputs::{OutputFigure, OutputFinding};
 pub use replicas::Replicas;
 
@@ -185,6 +187,9 @@ pub struct CellReport {
     pub replicas: Option<Replicas>,
     /// The artifact that was run.
     pub artifact: Option<ArtifactReport>,
+    /// What it needs of its device's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryFigures>,
     /// What the cell costs on ordinary inputs, by the leads of the reference's answers: what its outputs are judged by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leads: Option<LeadFigures>,
@@ -261,6 +266,7 @@ impl CellReport {
             gpu: None,
             replicas: None,
             artifact: None,
+            memory: None,
             leads: None,
             fresh: None,
             warnings: Vec::new(),

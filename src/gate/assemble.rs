@@ -17,7 +17,7 @@ use crate::check::saturation::Saturation;
 use crate::check::scales::ScaleProof;
 use crate::check::under_load::within;
 use crate::error::{Error, ErrorKind, Result};
-use crate::findings::{Agreement, CellReport, FreshAgreement, Leg};
+use crate::findings::{Agreement, CellReport, FreshAgreement, Leg, MemoryFigures};
 use crate::gate::accuracy::{self, Labelled};
 use crate::gate::execute::{Artifacts, is_of_one_batch};
 use crate::gate::natural::{LOOK_AT_RANGE, Natural};
@@ -379,6 +379,7 @@ pub(super) fn tell_run(cell: &PlannedCell, ran: &Ran, report: &mut CellReport) {
     report.emulated = emulated(cell).map(str::to_owned);
     report.instruction_set =
         ran.instruction_set.clone().filter(|_| cell.id.runtime.library.facts().device == Device::Cpu);
+    report.memory = ran.context_bytes.map(|bytes| MemoryFigures { context_bytes: Some(bytes), process_bytes: None });
     report.transfers = (ran.transfers.copies_in > 0).then_some(ran.transfers);
 }
 

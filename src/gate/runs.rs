@@ -84,6 +84,8 @@ pub(crate) struct Ran {
     pub(crate) layers: Option<Vec<Layer>>,
     /// What the session showed of itself when it was asked again.
     pub(crate) again: Result<Again>,
+    /// Device memory of a context, where its library tells.
+    pub(crate) context_bytes: Option<u64>,
     /// Instruction set of the processor that ran them.
     pub(crate) instruction_set: Option<InstructionSet>,
     /// The outputs with exact integer products, where the artifact can saturate on that processor.

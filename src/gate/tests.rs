@@ -220,6 +220,25 @@ fn cells_that_passed_are_measured_and_held_to_the_reference() {
     }
 }
 
+/// What a context needs is told where the library tells it, and nowhere else.
+#[test]
+fn cells_tell_the_device_memory_of_a_context() {
+    let project = Project::new(BOTH, "");
+    let fakes = Fakes::of(sound, |call| match call.request {
+        worker::Request::Open(request) if request.installation.id.library == Library::Tensorrt => {
+            Step::Spoil(Box::new(|reply, _| {
+                let worker::Reply::Opened { context_bytes, .. } = reply else { panic!("it was opened") };
+                *context_bytes = Some(3 << 20);
+            }))
+        }
+        _ => healthy(call),
+    });
+    let report = gate(&project, &fakes, &RunOptions::default());
+    let found: Vec<_> = report.cells.iter().map(|cell| cell.memory.map(|memory| memory.context_bytes)).collect();
+    assert_eq!(found, [None, None, Some(Some(3 << 20)), Some(Some(3 << 20))]);
+    assert!(report.cells[2].memory.unwrap().process_bytes.is_none(), "nothing was measured");
+}
+
 #[test]
 fn a_filter_that_names_nothing_is_refused() {
     let project = Project::new(BOTH, "");

@@ -112,6 +112,9 @@ pub struct Entry {
     /// The artifact, where there is one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactRecord>,
+    /// Device memory that the measured process took, bytes, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_bytes: Option<u64>,
     /// Whether the run was within the limits of the level before it, although its model or a version is another one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joins: bool,

@@ -224,10 +224,19 @@ pub fn decide(
 
 /// Judges an artifact's size: larger than the band around the baseline's bytes fails; smaller passes and says so.
 pub fn size_verdict(thresholds: &Thresholds, kind: ArtifactKind, baseline_bytes: u64, bytes: u64) -> CheckResult {
-    let band = thresholds.size_band(kind);
+    held("size", thresholds.size_band(kind), baseline_bytes, bytes)
+}
+
+/// Judges the device memory of a process: more than the band above the baseline's fails, less passes and says so.
+pub fn memory_verdict(thresholds: &Thresholds, baseline_bytes: u64, bytes: u64) -> CheckResult {
+    held("memory", thresholds.memory, baseline_bytes, bytes)
+}
+
+/// Bytes held to a band around a baseline's.
+fn held(name: &str, band: f64, baseline_bytes: u64, bytes: u64) -> CheckResult {
     let (old, new) = (baseline_bytes as f64, bytes as f64);
     let (status, remark) = if baseline_bytes == 0 || bytes == 0 {
-        (Status::Invalid, "; an empty artifact cannot be judged")
+        (Status::Invalid, "; that there are none cannot be judged")
     } else if new > old * (1.0 + band) {
         (Status::Fail, "")
     } else if new < old * (1.0 - band) {
@@ -236,7 +245,7 @@ pub fn size_verdict(thresholds: &Thresholds, kind: ArtifactKind, baseline_bytes:
         (Status::Pass, "")
     };
     CheckResult {
-        name: "size".to_owned(),
+        name: name.to_owned(),
         status,
         gating: true,
         detail: format!(

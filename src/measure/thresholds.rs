@@ -77,6 +77,8 @@ pub struct Thresholds {
     pub engine_size: f64,
     /// Half the width of the band around a portable artifact's bytes, as a share.
     pub artifact_size: f64,
+    /// How much more device memory a process may take than in its baseline, as a share.
+    pub memory: f64,
 }
 
 impl Thresholds {
@@ -178,6 +180,7 @@ struct RawStability {
 struct RawSize {
     engine: Number,
     artifact: Number,
+    memory: Number,
 }
 
 impl Raw {
@@ -251,6 +254,7 @@ impl Reader<'_> {
             ratio: limit(&given.ratio, &default.ratio)?,
             engine_size: self.number(&given.size.engine, &default.size.engine, 0.0..=10.0)?,
             artifact_size: self.number(&given.size.artifact, &default.size.artifact, 0.0..=10.0)?,
+            memory: self.number(&given.size.memory, &default.size.memory, 0.0..=10.0)?,
         };
         if thresholds.warn.relative > thresholds.fail.relative
             || thresholds.warn.noise_factor > thresholds.fail.noise_factor

@@ -159,6 +159,9 @@ fn figures(cell: &CellReport) -> Vec<(&'static str, String)> {
     if let Some(timing) = &cell.timing {
         figures.push(("samples-per-second", timing.samples_per_second.to_string()));
     }
+    let memory = cell.memory.unwrap_or_default();
+    figures.extend(memory.context_bytes.map(|bytes| ("context-bytes", bytes.to_string())));
+    figures.extend(memory.process_bytes.map(|bytes| ("process-bytes", bytes.to_string())));
     figures.extend(cell.gpu.map(|gpu| ("gpu", gpu.to_string())));
     if let Some(replicas) = &cell.replicas {
         figures.push(("replicas", replicas.each.len().to_string()));

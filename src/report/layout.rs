@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::findings::leads::{points, rough};
 use crate::findings::{ACCURACY_RULE, ArtifactReport, CellReport, CheckResult, Leg, Report};
+use crate::report::figures;
 use crate::report::text::one_line;
 use crate::vocabulary::{CellId, Precision, RuntimeId, ShapePoint, Status};
 
@@ -38,6 +39,12 @@ impl<'report> Group<'report> {
         let set = set.map_or_else(String::new, |set| format!(" · on {}", one_line(set.as_str())));
         let gpu = self.gpu(report).map_or_else(String::new, |gpu| format!(" · GPU {gpu}"));
         set + &gpu
+    }
+
+    /// What a context of its engine needs of the device's memory, in words with a comma in front; empty where it is not known.
+    pub(super) fn context(&self) -> String {
+        let bytes = self.cells.iter().find_map(|cell| cell.memory?.context_bytes);
+        bytes.map_or_else(String::new, |bytes| format!(", context {}", figures::bytes(bytes)))
     }
 
     /// The number of the GPU that its cells ran on, where there were several.

@@ -344,6 +344,7 @@ fn matrix(page: &mut Page, report: &Report) {
                 .first()
                 .filter(|artifact| artifact.bytes > 0)
                 .map_or_else(|| "–".to_owned(), |artifact| figures::bytes(artifact.bytes));
+            let size = size + &group.context();
             let cells: Vec<String> = batches
                 .iter()
                 .map(|&batch| format!(" {} |", group.batch(batch).map_or_else(String::new, matrix_cell)))

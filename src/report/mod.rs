@@ -44,7 +44,7 @@ mod versions;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{html, junit, markdown, sample, terminal};
-    use crate::findings::{Gpu, Replicas, Report};
+    use crate::findings::{Gpu, MemoryFigures, Replicas, Report};
 
     /// Every form names the cards, the card of a cell, and what replicas reached.
     #[test]
@@ -66,13 +66,20 @@ mod tests {
         let replicas = Replicas { gpus: vec![0, 1], each: vec![350.0, 340.0], alone: 350.0 };
         for cell in report.cells.iter_mut().filter(|cell| cell.runtime.library.on_gpu()) {
             cell.gpu = Some(1);
+            cell.memory = Some(MemoryFigures { context_bytes: Some(3_100_000), process_bytes: Some(1_234_000_000) });
             cell.replicas = Some(replicas.clone());
             cell.notes.push(replicas.sentence());
         }
         let text = terminal::render(&report, terminal::Style::default());
-        assert!(text.contains("2 × NVIDIA H100") && text.contains(" · GPU 1"), "{text}");
+        assert!(
+            text.contains("2 × NVIDIA H100") && text.contains(" · GPU 1") && text.contains("MB, context 3.1 MB"),
+            "{text}"
+        );
         let text = markdown::render(&report);
-        assert!(text.contains("2 × NVIDIA H100") && text.contains(", GPU 1 |"), "{text}");
+        assert!(
+            text.contains("2 × NVIDIA H100") && text.contains(", GPU 1 |") && text.contains("MB, context 3.1 MB |"),
+            "{text}"
+        );
         assert!(
             text.contains("- GPU 0: GPU-0") && text.contains("a slice of a card") && text.contains("process 77"),
             "{text}"
@@ -80,7 +87,11 @@ mod tests {
         let page = html::render(&report);
         assert!(page.contains("2 × NVIDIA H100") && page.contains("GPU-1&lt;b&gt;") && page.contains("number 1"));
         assert!(page.contains("1.971 × one alone") && page.contains("CUDA_VISIBLE_DEVICES"));
+        assert!(page.contains("Device memory of a context") && page.contains("1.2 GB at its highest"));
         let junit = junit::render(&report).unwrap();
+        assert!(
+            junit.contains("name=\"process-bytes\" value=\"1234000000\"") && junit.contains("name=\"context-bytes\"")
+        );
         assert!(
             junit.contains("name=\"gpu\" value=\"1\"")
                 && junit.contains("name=\"replicas-samples-per-second\" value=\"690\"")

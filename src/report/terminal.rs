@@ -170,7 +170,7 @@ impl Page {
         let right = match artifacts.as_slice() {
             [] => String::new(),
             [only] if only.bytes == 0 => only.kind.to_string(),
-            [only] => format!("{}  {}", only.kind, figures::bytes(only.bytes)),
+            [only] => format!("{}  {}{}", only.kind, figures::bytes(only.bytes), group.context()),
             [first, ..] => {
                 let sizes = artifacts.iter().map(|artifact| artifact.bytes);
                 let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));

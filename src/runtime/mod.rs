@@ -232,6 +232,11 @@ pub trait Session {
         Ok(None)
     }
 
+    /// Device memory that a context of the artifact needs for what it computes in between, bytes, where the library tells.
+    fn context_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Measures `batches` (used in turn) under `contract`; the measurement holds all outputs asked for, of every batch. CPU runtimes use the default: one call after
     /// another, host clock.
     fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement>;

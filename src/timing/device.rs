@@ -23,6 +23,11 @@ pub struct DeviceMeasurement {
     /// State right after the timed region.
     #[serde(default)]
     pub after: Option<DeviceState>,
+    /// Device memory that the process took at the end of the timed region, when all of it is in use: its CUDA context, the engine,
+    /// its contexts, every buffer, bytes. What other processes took or gave back meanwhile is in it; unknown without NVML, and on a
+    /// slice of a card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_bytes: Option<u64>,
     /// What bounds the throughput from above, measured after the timed region.
     #[serde(default)]
     pub limits: Option<Limits>,

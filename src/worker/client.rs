@@ -119,6 +119,7 @@ pub struct Worker {
     limits: Limits,
     dead: bool,
     instruction_set: Option<InstructionSet>,
+    context_bytes: Option<u64>,
 }
 
 impl Worker {
@@ -127,13 +128,18 @@ impl Worker {
     /// # Errors
     /// If the process cannot be started.
     pub fn start(program: &WorkerProgram, limits: Limits) -> Result<Self> {
-        Ok(Self { link: link(program, limits)?, limits, dead: false, instruction_set: None })
+        Ok(Self { link: link(program, limits)?, limits, dead: false, instruction_set: None, context_bytes: None })
     }
 
     /// The instruction set of the processor that runs the worker, which an emulator may stand for; known once an artifact
     /// was loaded.
     pub const fn instruction_set(&self) -> Option<&InstructionSet> {
         self.instruction_set.as_ref()
+    }
+
+    /// Device memory that a context of the loaded artifact needs, bytes, where its library tells.
+    pub const fn context_bytes(&self) -> Option<u64> {
+        self.context_bytes
     }
 
     /// Whether the process has ended, or had to be ended.
@@ -175,8 +181,9 @@ impl Worker {
     pub fn open(&mut self, request: &OpenRequest) -> Result<(Signature, f64)> {
         let request = Request::Open(Box::new(request.clone()));
         match self.ask("load the artifact", &request, &[], self.limits.request)? {
-            (Reply::Opened { signature, seconds, instruction_set }, _) => {
+            (Reply::Opened { signature, seconds, instruction_set, context_bytes }, _) => {
                 self.instruction_set = Some(instruction_set);
+                self.context_bytes = context_bytes;
                 Ok((signature, seconds))
             }
             (other, _) => Err(unexpected(&other)),

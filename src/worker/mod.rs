@@ -76,6 +76,8 @@ pub(crate) enum Reply {
         signature: Signature,
         seconds: f64,
         instruction_set: InstructionSet,
+        #[serde(default)]
+        context_bytes: Option<u64>,
     },
     Outputs {
         outputs: Vec<TensorHeader>,

@@ -106,10 +106,11 @@ impl State {
                 self.session = None;
                 let start = Instant::now();
                 let session = (self.open)(&request)?;
-                let signature = session.signature().clone();
+                let (signature, context_bytes) = (session.signature().clone(), session.context_bytes());
                 self.session = Some(session);
                 let seconds = start.elapsed().as_secs_f64();
-                Ok((Reply::Opened { signature, seconds, instruction_set: InstructionSet::here() }, Vec::new()))
+                let instruction_set = InstructionSet::here();
+                Ok((Reply::Opened { signature, seconds, instruction_set, context_bytes }, Vec::new()))
             }
             Request::Run { feeds, batch, pad, axes } => self.run(fed(&feeds, tensors)?, batch, pad, &axes),
             Request::Survey { feeds, batch } => self.survey(&fed(&feeds, tensors)?, batch),

@@ -68,6 +68,7 @@ impl Feeding for Samples {
             layers: None,
             again: trials.map(Again::Rows),
             instruction_set: worker.instruction_set().cloned(),
+            context_bytes: worker.context_bytes(),
             exact: None,
             accuracy,
             fresh,

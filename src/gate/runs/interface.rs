@@ -97,6 +97,7 @@ impl Feeding for Fed<'_> {
             layers: None,
             again,
             instruction_set: worker.instruction_set().cloned(),
+            context_bytes: worker.context_bytes(),
             exact: None,
             accuracy: None,
             labelled,

@@ -34,6 +34,7 @@ pub fn plan_blessing(bench: &Bench, context: &BenchContext<'_>, date: &str, reas
         entry.contract = Some(cell.cell.contract.clone());
         entry.distribution = cell.timing.as_ref().map(Distribution::from);
         entry.artifact.clone_from(&cell.cell.artifact);
+        entry.process_bytes = cell.process_bytes;
         subjects.push((subject, entry, doubts));
     }
     for ratio in &bench.ratios {
@@ -77,6 +78,7 @@ fn entry(subject: &Subject, repetitions: Vec<f64>, date: &str, reason: &str) -> 
         contract: None,
         distribution: None,
         artifact: None,
+        process_bytes: None,
         joins: false,
         forced: Vec::new(),
     }

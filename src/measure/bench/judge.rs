@@ -95,6 +95,8 @@ pub(super) fn judge_all(
         };
         let value = run_value(&repetitions)?;
         let waited_share = waited_share(&stable)?;
+        let devices = stable.iter().filter_map(|settled| settled.measurement.device.as_ref());
+        let process_bytes = devices.filter_map(|device| device.process_bytes).max();
         values.insert(cell.id.clone(), (value, confirming, waited_share));
         let subject = cell_subject(cell, context);
         let timing = timing(&stable, run)?;
@@ -116,6 +118,8 @@ pub(super) fn judge_all(
             timing: Some(timing),
             baseline: Some(baseline),
             size: size(cell.artifact.as_ref(), series.as_ref(), &subject, context.thresholds),
+            process_bytes,
+            memory: memory(process_bytes, series.as_ref(), &subject, context.thresholds),
             error: None,
             doubts: Vec::new(),
             notes: Vec::new(),
@@ -156,6 +160,8 @@ pub(super) fn unjudged(cell: &BenchCell, error: Error) -> CellBench {
         timing: None,
         baseline: None,
         size: None,
+        process_bytes: None,
+        memory: None,
         error: Some(error),
         doubts: Vec::new(),
         notes: Vec::new(),
@@ -411,4 +417,17 @@ pub(super) fn size(
     let level = series?.level(&subject.environment);
     let old = level.iter().rev().find_map(|entry| entry.artifact.as_ref())?;
     Some(rule::size_verdict(thresholds, artifact.kind, old.bytes, artifact.bytes))
+}
+
+/// The verdict on the process's device memory against the newest run in this environment that knows it.
+fn memory(
+    bytes: Option<u64>,
+    series: Option<&Series>,
+    subject: &Subject,
+    thresholds: &Thresholds,
+) -> Option<CheckResult> {
+    let bytes = bytes?;
+    let level = series?.level(&subject.environment);
+    let old = level.iter().rev().find_map(|entry| entry.process_bytes)?;
+    Some(rule::memory_verdict(thresholds, old, bytes))
 }

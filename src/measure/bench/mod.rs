@@ -111,6 +111,10 @@ pub struct CellBench {
     pub baseline: Option<BaselineVerdict>,
     /// The verdict on the artifact's size, where a baseline knows it.
     pub size: Option<CheckResult>,
+    /// Device memory that its process took, bytes, where it is known.
+    pub process_bytes: Option<u64>,
+    /// The verdict on it, where a baseline knows it.
+    pub memory: Option<CheckResult>,
     /// Why the cell was not judged: its measurement failed, or was unstable.
     pub error: Option<Error>,
     /// Why the run cannot be trusted although it was judged: throttled.
@@ -130,6 +134,10 @@ impl CellBench {
         report.timing.clone_from(&self.timing);
         report.baseline.clone_from(&self.baseline);
         report.checks.extend(self.size.clone());
+        report.checks.extend(self.memory.clone());
+        if let Some(bytes) = self.process_bytes {
+            report.memory.get_or_insert_default().process_bytes = Some(bytes);
+        }
         let together = self.replicas.as_ref().map(replicas::check);
         report.checks.extend(together.clone());
         report.replicas = self.replicas.as_ref().and_then(|found| found.as_ref().ok()).cloned();
@@ -140,6 +148,7 @@ impl CellBench {
         }
         report.stage = Stage::Measure;
         let size = self.size.as_ref().filter(|size| size.status != Status::Pass);
+        let memory = self.memory.as_ref().filter(|memory| memory.status != Status::Pass);
         let together = together.filter(|check| check.status != Status::Pass);
         if let Some(error) = &self.error {
             report.status = status_of(error.kind);
@@ -160,6 +169,10 @@ impl CellBench {
         } else if let Some(size) = size {
             report.status = size.status;
             report.reason = Some(format!("size: {}", size.detail));
+        } else if let Some(memory) = memory {
+            report.status = memory.status;
+            report.reason = Some(format!("memory: {}", memory.detail));
+            report.hint = Some("`trtgate bless --baselines --reason TEXT` accepts an intended change".to_owned());
         } else if let Some(together) = together {
             report.status = together.status;
             report.reason = Some(format!("{}: {}", together.name, together.detail));

@@ -6,10 +6,11 @@ use rstest::rstest;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::findings::Gpu;
 use crate::timing::device::DeviceMeasurement;
 use crate::timing::nvml::{DeviceState, OtherProcess};
 use crate::vocabulary::ArtifactKind;
+
+mod device;
 
 /// A machine whose cells take a fixed time a batch, times a factor per call.
 #[derive(Default)]
@@ -27,6 +28,8 @@ struct Fake {
     throttled: Vec<String>,
     /// Who else computes on the card meanwhile.
     others: Vec<OtherProcess>,
+    /// Device memory that the process takes.
+    process_bytes: Option<u64>,
     /// What really ran.
     artifact: Option<ArtifactRecord>,
 }
@@ -57,6 +60,7 @@ impl CellMeasurer for Fake {
             enqueue_microseconds: None,
             device: Some(Box::new(DeviceMeasurement {
                 after: Some(DeviceState { others: self.others.clone(), ..DeviceState::default() }),
+                process_bytes: self.process_bytes,
                 ..DeviceMeasurement::default()
             })),
             outputs: Vec::new(),
@@ -229,33 +233,6 @@ fn an_unstable_cell_is_retried_and_then_invalid() {
     // It does not become a baseline either, unless forced.
     let blessing = plan_blessing(&bench, &site.context(), "2026-01-02T00:00:00Z", "why").unwrap();
     assert_eq!(blessing.store(&site.context(), "why", false).unwrap_err().kind, ErrorKind::Invalid);
-}
-
-/// What else was on the card is the first cause that is named.
-#[rstest]
-#[case::nobody(Vec::new(), false, None)]
-#[case::another(vec![OtherProcess { process: 77, memory_bytes: None }], true, Some("another process used the GPU meanwhile (process 77)"))]
-#[case::slice(Vec::new(), true, Some("the GPU is a slice of a card, whose other slices share its power and clocks"))]
-fn an_unstable_cell_names_who_disturbed_it(
-    #[case] others: Vec<OtherProcess>,
-    #[case] is_slice: bool,
-    #[case] expected: Option<&str>,
-) {
-    const ON_CARD: &str = "tensorrt@8.5.3/fp32/batch-32";
-    let mut site = Site::new();
-    site.machine.gpus = vec![Gpu { is_slice, ..Gpu::default() }];
-    let mut fake = Fake { moving: vec![ON_CARD.parse().unwrap()], others, ..Fake::default() };
-    let bench = site.bench(&[cell(ON_CARD)], &mut fake);
-    let error = bench.cells[0].error.as_ref().unwrap();
-    assert!(error.message.contains("unstable"), "{error}");
-    match expected {
-        Some(cause) => assert_eq!(error.causes[0], cause),
-        None => assert!(error.causes.iter().all(|cause| !cause.contains("GPU")), "{error}"),
-    }
-    // The same of a cell on a processor is the processor's.
-    let mut fake = Fake { moving: vec![FP32.parse().unwrap()], ..Fake::default() };
-    let bench = site.bench(&[cell(FP32)], &mut fake);
-    assert!(!bench.cells[0].error.as_ref().unwrap().to_string().contains("slice"));
 }
 
 #[test]

@@ -148,6 +148,12 @@ fn facts(cell: &CellReport) -> Markup {
                     (figures::bytes(transfers.bytes_in.saturating_add(transfers.bytes_out)))
                 }))
             }
+            @if let Some(bytes) = cell.memory.and_then(|memory| memory.context_bytes) {
+                (fact("Device memory of a context", html! { (figures::bytes(bytes)) }))
+            }
+            @if let Some(bytes) = cell.memory.and_then(|memory| memory.process_bytes) {
+                (fact("Device memory of the process", html! { (figures::bytes(bytes)) " at its highest, while it was measured" }))
+            }
             @if let Some(gpu) = cell.gpu { (fact("GPU", html! { "number " (gpu) })) }
             @if let Some(replicas) = &cell.replicas { (fact("Replicas", html! { (replicas.sentence()) })) }
             @if let Some(set) = &cell.instruction_set { (fact("Instruction set", html! { code { (one_line(set.as_str())) } })) }

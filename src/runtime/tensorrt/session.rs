@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::runtime::cuda::{Device, Stream};
+use crate::runtime::cuda::{Device, DeviceInfo, Stream};
 use crate::runtime::tensorrt::build::{environment, open_driver};
 use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::tensorrt::ranges::{self, Held};
@@ -16,6 +16,7 @@ use crate::runtime::{OpenRequest, Session, border};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::nvml::Monitor;
 use crate::vocabulary::Layer;
 
 /// An engine, a context, and memory for the largest shapes of its first profile, or of more where something larger comes.
@@ -39,6 +40,8 @@ pub struct EngineSession {
     /// Smallest and largest batch, where nothing else is open.
     batches: Option<[usize; 2]>,
     transfers: TransferCount,
+    /// Device memory in use by all processes before this one opened the device, bytes; unknown without NVML.
+    used_before: Option<u64>,
 }
 
 impl EngineSession {
@@ -54,6 +57,7 @@ impl EngineSession {
         plan_file::check(&request.artifact, &bytes, &request.installation)?;
         let driver =
             open_driver(library).map_err(|error| error.context(format!("{} cannot run here", library.title())))?;
+        let used_before = used_memory(&driver.device_info(request.options.device)?);
         let device = driver.open(request.options.device)?;
         device.make_current()?;
         let capability = device.info().compute_capability;
@@ -72,7 +76,7 @@ impl EngineSession {
         let engine = Runtime::new(library, Some(&device))?
             .deserialize(&bytes)
             .map_err(|error| error.context(format!("cannot load the engine `{}`", request.artifact.display())))?;
-        Self::with_engine(device, engine, request)
+        Ok(Self { used_before, ..Self::with_engine(device, engine, request)? })
     }
 
     pub(super) fn with_engine(device: Device, engine: Engine, request: &OpenRequest) -> Result<Self> {
@@ -141,6 +145,7 @@ impl EngineSession {
             profile,
             batches,
             transfers,
+            used_before: None,
         })
     }
 
@@ -322,8 +327,23 @@ impl Session for EngineSession {
         let measured = pipeline::measure(&self.device, &mut contexts, &border, &batches, contract);
         drop(contexts);
         let bound = self.bind();
-        measured.and_then(|measured| bound.map(|()| measured))
+        let mut measured = measured.and_then(|measured| bound.map(|()| measured))?;
+        if let Some(device) = &mut measured.device {
+            let after = device.after.as_ref().and_then(|state| state.memory_used_bytes);
+            device.process_bytes = after.zip(self.used_before).and_then(|(after, before)| after.checked_sub(before));
+        }
+        Ok(measured)
     }
+
+    fn context_bytes(&self) -> Option<u64> {
+        self.engine.context_bytes().ok()
+    }
+}
+
+/// Device memory in use by all processes, bytes, where NVML tells; of a slice of a card it does not.
+fn used_memory(device: &DeviceInfo) -> Option<u64> {
+    let monitor = Monitor::open(&device.pci_bus_id).ok().filter(|_| !device.is_slice())?;
+    monitor.read().ok()?.memory_used_bytes
 }
 
 /// The engine's bytes; an empty file is a damaged one.

@@ -86,6 +86,17 @@ impl Engine {
         call!(unsafe self.library(), self.pointer(), slot, () -> c_int).map(|count| usize::try_from(count).unwrap_or(0))
     }
 
+    /// Device memory that one context needs for what it computes in between, bytes: the most of all profiles. Older releases have a
+    /// method without a size of 64 bits.
+    pub fn context_bytes(&self) -> Result<u64> {
+        let (library, slots) = (self.library(), &self.library().slots().cuda_engine);
+        match call!(unsafe library, self.pointer(), slots.get_device_memory_size, () -> usize) {
+            Ok(bytes) => Ok(bytes as u64),
+            Err(_) => call!(unsafe library, self.pointer(), slots.get_device_memory_size_v2, () -> i64)
+                .map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+        }
+    }
+
     /// Names of inputs and outputs, in the engine's order.
     pub fn tensor_names(&self) -> Result<Vec<String>> {
         let (library, slots) = (self.library(), &self.library().slots().cuda_engine);

@@ -151,6 +151,10 @@ pub struct CudaEngineSlots {
     pub get_profile_shape: Slot,
     /// Place of `isShapeInferenceIO`.
     pub is_shape_inference_io: Slot,
+    /// Place of `getDeviceMemorySize`.
+    pub get_device_memory_size: Slot,
+    /// Place of `getDeviceMemorySizeV2`.
+    pub get_device_memory_size_v2: Slot,
 }
 
 /// Places in `VExecutionContext`.
@@ -386,6 +390,8 @@ pub static FAMILY_8: Slots = Slots {
         get_tensor_iomode: Slot::at("getTensorIOMode", 38),
         get_profile_shape: Slot::at("getProfileShape", 44),
         is_shape_inference_io: Slot::at("isShapeInferenceIO", 37),
+        get_device_memory_size: Slot::at("getDeviceMemorySize", 14),
+        get_device_memory_size_v2: Slot::absent("getDeviceMemorySizeV2"),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 25),
@@ -516,6 +522,8 @@ pub static FAMILY_10: Slots = Slots {
         get_tensor_iomode: Slot::at("getTensorIOMode", 23),
         get_profile_shape: Slot::at("getProfileShape", 29),
         is_shape_inference_io: Slot::at("isShapeInferenceIO", 22),
+        get_device_memory_size: Slot::at("getDeviceMemorySize", 7),
+        get_device_memory_size_v2: Slot::since("getDeviceMemorySizeV2", 52, 10, 3),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 17),
@@ -646,6 +654,8 @@ pub static FAMILY_11: Slots = Slots {
         get_tensor_iomode: Slot::at("getTensorIOMode", 19),
         get_profile_shape: Slot::at("getProfileShape", 25),
         is_shape_inference_io: Slot::at("isShapeInferenceIO", 18),
+        get_device_memory_size: Slot::absent("getDeviceMemorySize"),
+        get_device_memory_size_v2: Slot::at("getDeviceMemorySizeV2", 44),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 16),
@@ -776,6 +786,8 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         get_tensor_iomode: Slot::at("getTensorIOMode", 21),
         get_profile_shape: Slot::at("getProfileShape", 27),
         is_shape_inference_io: Slot::at("isShapeInferenceIO", 20),
+        get_device_memory_size: Slot::absent("getDeviceMemorySize"),
+        get_device_memory_size_v2: Slot::at("getDeviceMemorySizeV2", 50),
     },
     execution_context: ExecutionContextSlots {
         set_optimization_profile_async: Slot::at("setOptimizationProfileAsync", 17),
