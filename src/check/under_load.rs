@@ -68,7 +68,10 @@ pub fn check(sides: &Sides<'_>, load: &Load, loaded: &Loaded, judge: &Judge<'_>)
         Some(Executions { rows, .. }) if rows != loaded.rows as u64 => result(
             Status::Unavailable,
             false,
-            format!("{right}; merging is not proven: the server counts {rows} samples, so that others asked it too"),
+            format!(
+                "{right}; merging is not proven: the server counts {rows} samples, not {} (others may have asked it)",
+                loaded.rows
+            ),
         ),
         Some(Executions { executions, .. }) => result(
             Status::Unavailable,

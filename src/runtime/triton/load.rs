@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -22,6 +23,9 @@ use crate::tensor::{Feeds, Tensor};
 const SIZES: [usize; 5] = [1, 3, 2, 5, 8];
 /// How often a request is repeated before another comes.
 pub const REPEATED: usize = 5;
+/// Between two looks at a server's figures, and how many there are.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS: usize = 40;
 /// The seed of the order.
 const SEED: u64 = 17;
 
@@ -123,7 +127,7 @@ pub fn run<'a>(
     connect: &(dyn Fn() -> Result<Box<dyn Connection + 'a>> + Sync + 'a),
 ) -> Result<Outcome> {
     let asked = requests(feeds.batch(), load);
-    let before = executions(endpoint);
+    let before = executions(endpoint, 0);
     let next = AtomicUsize::new(0);
     let together: Mutex<Vec<Option<Answered>>> = Mutex::new(vec![None; feeds.batch()]);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
@@ -156,7 +160,8 @@ pub fn run<'a>(
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let after = executions(endpoint);
+    let sent: u64 = asked.iter().map(|request| request.len() as u64).sum();
+    let after = executions(endpoint, before.map_or(0, |before| before.rows.saturating_add(sent)));
     let together =
         together.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect::<Option<Vec<_>>>();
     let together = together.ok_or_else(|| Error::failed("a sample was not answered under load"))?;
@@ -186,10 +191,22 @@ fn hold_count(answers: &[Answered], samples: usize) -> Result<()> {
     }
 }
 
-/// What the server says that it has computed of the model so far, where it tells.
-fn executions(endpoint: &Endpoint) -> Option<Executions> {
-    let told = connect(endpoint, limit(endpoint)).ok()?.executions();
-    told.map(|(rows, executions)| Executions { rows, executions })
+/// What the server says that it has computed of the model so far, where it tells. A server counts a request once it has answered, so
+/// that its figures are waited for: until they stand still and have the samples that are `expected`, some seconds at most.
+fn executions(endpoint: &Endpoint, expected: u64) -> Option<Executions> {
+    let mut server = connect(endpoint, limit(endpoint)).ok()?;
+    let mut last = server.executions()?;
+    for _ in 0..LOOKS {
+        std::thread::sleep(LOOK);
+        let now = server.executions()?;
+        let still = now == last && now.0 >= expected;
+        last = now;
+        if still {
+            break;
+        }
+    }
+    let (rows, executions) = last;
+    Some(Executions { rows, executions })
 }
 
 #[cfg(test)]
