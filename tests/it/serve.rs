@@ -111,12 +111,13 @@ fn a_trtgate_that_is_killed_leaves_no_server() {
         .unwrap();
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
     let url = lines.next().unwrap().unwrap();
-    assert_eq!(get(url.trim_start_matches("http "), "/v2/health/ready").0, 200);
+    let ready = get(url.trim_start_matches("http "), "/v2/health/ready").0;
     let id = lines.nth(1).unwrap().unwrap().trim_start_matches("id ").to_owned();
-    assert!(!shared(&id).is_empty() && !processes(&id).is_empty());
-    // SIGKILL.
+    let there = !shared(&id).is_empty() && !processes(&id).is_empty();
+    // SIGKILL, before anything here may fail and leave it running.
     program.kill().unwrap();
     program.wait().unwrap();
+    assert!(ready == 200 && there);
     let left = || (shared(&id), processes(&id.replace('-', "_")));
     assert!(eventually(|| left() == (Vec::new(), Vec::new())), "{:?}", left());
 }
