@@ -36,16 +36,29 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
     // A look around changes nothing.
     options.install = false;
     let mut stdout = anstream::stdout().lock();
-    let (discovery, cells, store, model) = if options.manifest.is_file() {
+    let planned = || -> Result<_> {
         let workspace = Workspace::open(&options)?;
         let cells = workspace.plan(&Filter::default())?;
         let model = format!("{} (sha256 {})", workspace.manifest.model.name, workspace.model_sha256);
-        (workspace.discovery, cells, workspace.store, Some(model))
-    } else {
-        let store = Store::open(options.cache.clone())?.limiting(options.limits.over(ProcessLimits::default()));
-        let limits = options.limits.of_workers();
-        let found = discover(None, &store, &options.search, false, &options.program, limits, &*options.progress)?;
-        (found, Vec::new(), store, None)
+        Ok((workspace.discovery, cells, workspace.store, Some(model)))
+    };
+    let mut unplanned = None;
+    let of_project = options.manifest.is_file().then(planned).and_then(|planned| match planned {
+        Ok(planned) => Some(planned),
+        // A project that cannot be gated keeps nobody from looking at the machine; it is told after it.
+        Err(error) => {
+            unplanned = Some(error);
+            None
+        }
+    });
+    let (discovery, cells, store, model) = match of_project {
+        Some(planned) => planned,
+        None => {
+            let store = Store::open(options.cache.clone())?.limiting(options.limits.over(ProcessLimits::default()));
+            let limits = options.limits.of_workers();
+            let found = discover(None, &store, &options.search, false, &options.program, limits, &*options.progress)?;
+            (found, Vec::new(), store, None)
+        }
     };
     let checked = if arguments.verify { environment::verify_all(&store) } else { Vec::new() };
     let written = if arguments.json {
@@ -55,6 +68,9 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
             .and_then(|()| write_checked(&mut stdout, &checked))
     };
     output::written(written.and_then(|()| stdout.flush()))?;
+    if let Some(error) = unplanned {
+        return Err(error);
+    }
     if !options.manifest.is_file() {
         console::note(&format!("no manifest `{}` here, so no cells", options.manifest.display()));
     }

@@ -57,6 +57,18 @@ fn a_report_that_cannot_be_written_is_an_error(#[case] arguments: &[&str], #[cas
     assert!(run.stderr.contains(&format!("error: cannot write `{target}`")), "{}", run.stderr);
 }
 
+/// Whoever looks around on a machine may not have the model there.
+#[test]
+fn the_doctor_shows_the_machine_of_a_project_without_its_model() {
+    let context = Context::new();
+    let model = format!("{}/models/cifar10/saved_model", project().display());
+    context.manifest(&[(&model, "nowhere")]);
+    let run = context.run(&["doctor"]);
+    assert_eq!(run.code, 2, "{}", run.shown());
+    assert!(run.stdout.contains("machine") && run.stdout.contains("onnxruntime"), "{}", run.shown());
+    assert!(run.stderr.contains("error: cannot read the model `"), "{}", run.shown());
+}
+
 #[test]
 fn a_gate_that_cannot_be_read_is_incomplete() {
     let context = Context::new();
