@@ -254,14 +254,15 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let Found { mut cells, expected, notes, accuracy, images, rules } = found;
     same::hold(workspace, &mut cells);
     let of_cards = cards::hold(&runs.cells, &mut cells);
-    cells.truncate(asked);
+    // What only serves the cells that were asked for is in no report, but the reference is held to what is stored whatever was asked for.
+    let beside = cells.split_off(asked.min(cells.len()));
     let bench = match &options.timing {
         Some(timing) => Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?),
         None => None,
     };
     let mut cross = match &kit.subject {
         Subject::Classifier(_) => cross::check(&cells),
-        Subject::Several(_) => rules,
+        Subject::Several(several) => several.held_beside(&beside).into_iter().chain(rules).collect(),
     };
     let mut own = own::told(workspace, &plan);
     own.extend(served::told(workspace, &plan, &kit.artifacts));

@@ -23,12 +23,12 @@ use super::{Conclusion, Found, RunOptions, pictures};
 use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
 use crate::error::{Error, Result};
-use crate::findings::{ModelReport, ProbeImage};
+use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, ModelReport, ProbeImage};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::plan::{Ability, PlannedCell};
 use crate::tensor::Feeds;
-use crate::vocabulary::{CellId, ShapePoint};
+use crate::vocabulary::{CellId, ShapePoint, Status};
 
 /// Samples and reference of a model of several inputs.
 pub(super) struct Several<'a> {
@@ -125,6 +125,26 @@ impl<'a> Several<'a> {
         };
         let expected = timing::Expected::Tasks(Tasks { interface: self.interface, fed: &self.fed, reference });
         Found { cells, expected: Some(expected), images, rules, ..Found::default() }
+    }
+
+    /// How the reference's cells that nobody asked for stand to the stored golden and to what its authors expect: a run of other cells
+    /// holds it to them too. One rule, or one for each cell that does not.
+    pub(super) fn held_beside(&self, cells: &[CellReport]) -> Vec<CheckResult> {
+        if cells.is_empty() || (self.golden.is_none() && self.expected.is_none()) {
+            return Vec::new();
+        }
+        let rule = |status, detail| CheckResult { name: GOLDEN_RULE.to_owned(), status, gating: true, detail };
+        let failing = |cell: &CellReport| {
+            let at = cell.shape.as_ref().map(|shape| format!(" at {shape}")).unwrap_or_default();
+            let reason = cell.reason.as_deref().unwrap_or("it did not answer");
+            let status = if cell.status == Status::Fail { Status::Fail } else { Status::Invalid };
+            rule(status, format!("the reference{at}: {reason}"))
+        };
+        let failed: Vec<CheckResult> = cells.iter().filter(|cell| cell.status != Status::Pass).map(failing).collect();
+        match failed.is_empty() {
+            true => vec![rule(Status::Pass, "the reference answers as is kept of it".to_owned())],
+            false => failed,
+        }
     }
 
     /// What the report says beside its cells.

@@ -31,6 +31,19 @@ fn the_reference_is_held_to_the_golden_of_several_inputs() {
     let reason = moved.cells[0].reason.clone().unwrap_or_default();
     assert!(reason.contains("`next`") && reason.contains("scaled by 1.01"), "{reason}");
 
+    // Whatever is asked for: the reference's own cells may be in no report.
+    let half = |fault: Option<&str>| {
+        let mut command = context.command(&["gate", "--precision", "fp16", "--json", "half.json"]);
+        fault.map(|fault| command.env("TRTGATE_TEST_FAULT", fault));
+        let run = crate::context::Run::of(command.output().unwrap(), context.folder.path());
+        (run, crate::context::report(&context.path("half.json")))
+    };
+    let (run, found) = half(None);
+    assert_eq!((run.code, statuses(&found)), (0, vec![Status::Pass; 2]), "{}", run.shown());
+    let (run, found) = half(Some("scale=next@run/onnxruntime/fp32"));
+    assert_eq!(run.code, 1, "{}", run.shown());
+    assert!(found.reasons.iter().any(|reason| reason.starts_with("golden: the reference: output `next`")), "{found:?}");
+
     // Other samples are no golden's: it is held to those that it keeps.
     let (_, same) = gate(&context, &written.replace("count = 20", "count = 30"), None);
     assert!(same.notes[0].starts_with("20 samples"), "{:?}", same.notes);
