@@ -25,8 +25,8 @@ enum TritonCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing that a server refuses or gets wrong; 1 something; 2 usage, or no repository; 3 a check that was \
-                  asked for could not be made. docs/triton-repository.md has every rule."
+    after_help = "Exit codes: 0 nothing that a server refuses or gets wrong; 1 something; 2 usage, or no repository; 3 something \
+                  could not be checked. docs/triton-repository.md has every rule."
 )]
 struct CheckArguments {
     /// The model repository: a folder a model, with `config.pbtxt` and `VERSION/FILE` in it

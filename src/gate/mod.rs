@@ -266,6 +266,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     };
     let mut own = own::told(workspace, &plan);
     own.extend(served::told(workspace, &plan, &kit.artifacts));
+    own.extend(served::unproven(&cells));
     let answers = versions::keep(manifest, &kit.subject, &runs, &mut cells)?;
     let told = match kit.subject {
         Subject::Classifier(classifier) => classifier.conclude(workspace, options, &cells, (own, notes), accuracy)?,

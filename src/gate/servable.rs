@@ -105,7 +105,8 @@ fn kinds(workspace: &Workspace, only: &[ArtifactKind]) -> Result<Vec<ArtifactKin
     Ok(served.into_iter().filter(starts).collect())
 }
 
-fn precision_of(kind: ArtifactKind) -> Precision {
+/// The precision of a file that is served.
+pub(super) fn precision_of(kind: ArtifactKind) -> Precision {
     match kind {
         ArtifactKind::OnnxFp16 => Precision::Fp16,
         ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu => Precision::Int8,

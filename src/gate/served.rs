@@ -1,21 +1,26 @@
 //! The endpoint that the manifest names: looked at in a worker, held to the model before it is asked anything.
 
+use std::collections::BTreeMap;
+
 use super::border::Declared;
 use super::execute::Artifacts;
 use super::own;
+use super::servable::precision_of;
 use super::workspace::Workspace;
+use crate::check::under_load::NAME;
 use crate::convert::Artifact;
 use crate::convert::artifact::bytes_at;
 use crate::convert::own::fits;
 use crate::digest::digest_bytes;
 use crate::error::{Error, ErrorKind, Result};
+use crate::findings::{CellReport, CheckResult};
 use crate::manifest::Manifest;
 use crate::manifest::serve::Endpoint;
 use crate::plan::{PlannedCell, Probes};
 use crate::repository::keys;
 use crate::runtime::{Installation, Obstacle, Probe, triton};
 use crate::tensor::{Signature, shape_text};
-use crate::vocabulary::{ArtifactKind, Library, Status};
+use crate::vocabulary::{ArtifactKind, Library, Precision, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 /// `program` with the variable that holds the endpoint's token, which a worker gets no other way.
@@ -47,13 +52,7 @@ pub(super) fn hold(probes: &mut Probes, manifest: &Manifest, declared: Option<&D
     for installation in found.filter(|installation| installation.run_obstacle.is_none()) {
         let Some(served) = installation.served.clone() else { continue };
         let held = held(manifest, declared, served.signature.as_ref());
-        let held =
-            held.and_then(|()| match served.provenance.get(keys::MODEL).filter(|digest| *digest != model_sha256) {
-                Some(digest) => Err(Error::invalid(format!("it was exported from another model, sha256 {digest}"))
-                    .cause(format!("the manifest's model has sha256 {model_sha256}"))
-                    .hint("export it again with `trtgate export --triton`, or name the model that is served")),
-                None => Ok(()),
-            });
+        let held = held.and_then(|()| held_to_export(&served.provenance, manifest, model_sha256));
         if let Err(error) = held {
             let reason =
                 format!("the model at `{}` is not the manifest's: {}", installation.file.display(), error.message);
@@ -61,6 +60,37 @@ pub(super) fn hold(probes: &mut Probes, manifest: &Manifest, declared: Option<&D
                 Some(Obstacle { status: Status::Invalid, reason, tried: error.causes, hint: error.hint });
         }
     }
+}
+
+/// Holds what an export wrote into a served configuration to the manifest's model and to `[serve] precision`.
+fn held_to_export(provenance: &BTreeMap<String, String>, manifest: &Manifest, model_sha256: &str) -> Result<()> {
+    if let Some(digest) = provenance.get(keys::MODEL).filter(|digest| *digest != model_sha256) {
+        return Err(Error::invalid(format!("it was exported from another model, sha256 {digest}"))
+            .cause(format!("the manifest's model has sha256 {model_sha256}"))
+            .hint("export it again with `trtgate export --triton`, or name the model that is served"));
+    }
+    let Some(wanted) = manifest.serve.as_ref().map(|endpoint| endpoint.precision) else { return Ok(()) };
+    let is_engine = provenance.get(keys::KIND).is_some_and(|kind| *kind == ArtifactKind::Engine.to_string());
+    // An FP32 file is what these compute from; an engine was built for one of them.
+    let of_file = match wanted {
+        Precision::Tf32 | Precision::Fp16Flag if !is_engine => Precision::Fp32,
+        precision => precision,
+    };
+    // An engine has any precision, and says it beside.
+    let of_kind = |kind: &String| match kind.parse::<ArtifactKind>() {
+        Ok(ArtifactKind::Engine) => None,
+        Ok(kind) => Some(precision_of(kind).to_string()),
+        Err(_) => Some("unknown".to_owned()),
+    };
+    let said = provenance.get(keys::PRECISION).map(|said| (keys::PRECISION, said, Some(said.clone())));
+    let kind = provenance.get(keys::KIND).map(|kind| (keys::KIND, kind, of_kind(kind)));
+    for (key, value, precision) in said.into_iter().chain(kind) {
+        if precision.is_some_and(|precision| precision != of_file.to_string()) {
+            return Err(Error::invalid(format!("its configuration says `{key}` {value}, and `[serve] precision` is {wanted}"))
+                .hint("write the precision of what is served under `[serve]`, or serve what the manifest means; where a backend computes in another precision than its file has, take these parameters out"));
+        }
+    }
+    Ok(())
 }
 
 /// Holds the inputs and outputs that a server declares to those of the manifest.
@@ -131,8 +161,28 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell], artifacts: &Arti
         return Vec::new();
     };
     let place = installation.file.display();
-    if served.provenance.get(keys::MODEL) != Some(&workspace.model_sha256) {
-        return vec![format!("the model served at `{place}` does not say which it is: its answers alone were judged")];
+    let unready = served.unready.as_ref().map(|said| {
+        format!("the server of `{place}` does not say that it is live and ready itself ({said}); the model says that it is ready")
+    });
+    let mut told: Vec<String> = unready.into_iter().collect();
+    told.push(whose(served, &workspace.model_sha256, artifacts, &place.to_string()));
+    told
+}
+
+/// Which cells answered right under load while nothing shows that the server merged their requests: they pass without that proof.
+pub(super) fn unproven(cells: &[CellReport]) -> Vec<String> {
+    let note = |cell: &CellReport| {
+        let unproven = |check: &&CheckResult| check.name == NAME && check.status == Status::Unavailable;
+        let check = cell.checks.iter().find(unproven)?;
+        Some(format!("{}: {} is unavailable, and no pass: {}", cell.id(), check.name, check.detail))
+    };
+    cells.iter().filter_map(note).collect()
+}
+
+/// Whether a served model says that it is the one that is gated.
+fn whose(served: &triton::ServedModel, model_sha256: &str, artifacts: &Artifacts, place: &str) -> String {
+    if served.provenance.get(keys::MODEL).is_none_or(|digest| digest != model_sha256) {
+        return format!("the model served at `{place}` does not say which it is: its answers alone were judged");
     }
     let file = served.provenance.get(keys::ARTIFACT).map(|digest| {
         let same = artifacts.values().flatten().find(|artifact| artifact.sha256 == *digest);
@@ -142,5 +192,57 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell], artifacts: &Arti
             |artifact| format!(", of the `{}` that is gated here", artifact.kind),
         )
     });
-    vec![format!("the model served at `{place}` says that it is the model gated{}", file.unwrap_or_default())]
+    format!("the model served at `{place}` says that it is the model gated{}", file.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::same("int8", &[(keys::PRECISION, "int8"), (keys::KIND, "onnx-int8")], "")]
+    #[case::engine("int8", &[(keys::PRECISION, "int8"), (keys::KIND, "engine")], "")]
+    #[case::not_told("int8", &[], "")]
+    #[case::tf32_of_its_file("tf32", &[(keys::PRECISION, "fp32"), (keys::KIND, "onnx-fp32")], "")]
+    #[case::tf32_of_an_engine("tf32", &[(keys::PRECISION, "fp32"), (keys::KIND, "engine")], "`trtgate.precision` fp32")]
+    #[case::precision("int8", &[(keys::PRECISION, "fp32")], "`trtgate.precision` fp32, and `[serve] precision` is int8")]
+    #[case::kind("int8", &[(keys::KIND, "onnx-fp32")], "`trtgate.artifact` onnx-fp32, and `[serve] precision` is int8")]
+    #[case::unknown_kind("fp32", &[(keys::KIND, "onnx-fp4")], "`trtgate.artifact` onnx-fp4")]
+    #[case::the_kind_alone("fp32", &[(keys::PRECISION, "fp32"), (keys::KIND, "onnx-fp16")], "`trtgate.artifact` onnx-fp16")]
+    fn what_an_export_says_of_its_precision_is_held_to_the_manifest(
+        #[case] precision: &str,
+        #[case] said: &[(&str, &str)],
+        #[case] words: &str,
+    ) {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\n[serve]\nurl = \"http://h\"\nprecision = \"{precision}\"\n"
+        );
+        let manifest = Manifest::parse(&text, Path::new("gate.toml")).unwrap();
+        let provenance = said.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        match held_to_export(&provenance, &manifest, "ab") {
+            Ok(()) => assert_eq!(words, ""),
+            Err(error) => assert!(!words.is_empty() && error.message.contains(words), "{error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_proven_under_load_is_told_beside_the_verdict() {
+        let mut report = crate::report::sample::passing();
+        assert_eq!(unproven(&report.cells), [""; 0]);
+        let check = |name: &str| CheckResult {
+            name: name.to_owned(),
+            status: Status::Unavailable,
+            gating: false,
+            detail: "merging is not proven".to_owned(),
+        };
+        report.cells[0].checks.extend([check("size"), check(NAME)]);
+        let told = unproven(&report.cells);
+        assert!(told.len() == 1 && told[0].ends_with("under-load is unavailable, and no pass: merging is not proven"));
+    }
 }

@@ -63,6 +63,9 @@ use crate::error::{Error, Result};
 /// Schema of the JSON that the check writes.
 pub const SCHEMA: &str = "trtgate.repository/v1";
 
+/// What is said of an ensemble: a server holds the tensors of its steps to each other, and refuses one that does not fit.
+const ENSEMBLE_UNCHECKED: &str = "`ensemble_scheduling`: maps, tensors and batches of the steps are not held to each other; start a server to see it";
+
 /// What is known of the server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -98,7 +101,7 @@ pub enum Outcome {
     Clean,
     /// Something.
     Found,
-    /// Nothing, but a check that was asked for could not be made.
+    /// Nothing, but something could not be checked.
     Incomplete,
 }
 
@@ -116,6 +119,9 @@ pub struct Model {
     /// What was asked for and could not be told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+    /// What no rule looks at, and a server does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
     /// Findings beyond those that are listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub further: usize,
@@ -182,7 +188,7 @@ pub fn check(folder: &Path, options: &Options) -> Result<Checked> {
         checked.findings.extend(findings);
     }
     let wrong = checked.findings.iter().any(|finding| finding.verdict != Verdict::Note);
-    let unknown = checked.models.iter().any(|model| !model.unknown.is_empty());
+    let unknown = checked.models.iter().any(|model| !model.unknown.is_empty() || !model.unchecked.is_empty());
     checked.outcome = match (wrong, unknown) {
         (true, _) => Outcome::Found,
         (false, true) => Outcome::Incomplete,
@@ -217,10 +223,15 @@ fn one(repository: &Path, name: &str, models: &BTreeSet<String>, options: &Optio
         let (config, backend, served) = (&config, &backend, &served);
         rules::check(&Subject { folder: &folder, config, backend, served, options, models }, &mut sink);
     }
+    let is_ensemble = config.steps.is_some() || backend.platform == platform::ENSEMBLE;
+    let unchecked = if is_ensemble { vec![ENSEMBLE_UNCHECKED.to_owned()] } else { Vec::new() };
     let unknown = served.iter().filter_map(|served| unknown(served, options)).collect();
     let files = served.iter().map(looked).collect();
     let (findings, further) = sink.finish();
-    Ok((Model { name: name.to_owned(), backend: backend.to_string(), versions, files, unknown, further }, findings))
+    Ok((
+        Model { name: name.to_owned(), backend: backend.to_string(), versions, files, unknown, unchecked, further },
+        findings,
+    ))
 }
 
 /// The configuration of a text, as far as it is one.

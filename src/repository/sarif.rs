@@ -58,7 +58,7 @@ struct Text {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Invocation {
-    /// False where a check that was asked for could not be made.
+    /// False where something could not be checked.
     execution_successful: bool,
 }
 

@@ -50,6 +50,9 @@ impl Checked {
             for unknown in &model.unknown {
                 let _ = writeln!(text, "  unknown: {unknown}; `--server-tensorrt VERSION` says it");
             }
+            for unchecked in &model.unchecked {
+                let _ = writeln!(text, "  not checked: {unchecked}");
+            }
             if model.further > 0 {
                 let _ = writeln!(text, "  and {} further findings", model.further);
             }

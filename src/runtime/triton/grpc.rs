@@ -29,6 +29,8 @@ const HEAD: u32 = 64 << 10;
 const WINDOW: u32 = 1 << 20;
 /// The length and the flag in front of a message.
 const PREFIX: usize = 5;
+/// Said where what answers may speak another protocol.
+const PORT: &str = "look at the port of `[serve] url`: a Triton has gRPC on 8001 by default, and HTTP on 8000";
 
 /// A client of one model of one server.
 pub(super) struct Client {
@@ -110,7 +112,12 @@ async fn exchange(
     mut body: Bytes,
     most: u64,
 ) -> Result<Exchanged> {
-    let broken = |error: h2::Error| Error::invalid(format!("no answer from `{authority}`")).because(error);
+    let is_first = connection.is_none();
+    let broken = |error: h2::Error| {
+        // A server of HTTP/1 answers with what is no frame, or hangs up.
+        let told = Error::invalid(format!("no answer from `{authority}`")).because(error);
+        if is_first { told.hint(PORT) } else { told }
+    };
     let connection = match connection {
         Some(connection) => connection,
         None => connect(authority).await?,
@@ -136,7 +143,8 @@ async fn exchange(
         return Err(Error::invalid(format!(
             "`{authority}` answers HTTP {}, which no gRPC server does",
             parts.status.as_u16()
-        )));
+        ))
+        .hint(PORT));
     }
     // An error may be all there is.
     if let Some(error) = status(&parts.headers) {
@@ -174,7 +182,7 @@ async fn connect(authority: &str) -> Result<SendRequest<Bytes>> {
         .enable_push(false)
         .handshake::<_, Bytes>(stream)
         .await
-        .map_err(|error| Error::invalid(format!("`{authority}` does not speak HTTP/2")).because(error))?;
+        .map_err(|error| Error::invalid(format!("`{authority}` does not speak HTTP/2")).because(error).hint(PORT))?;
     // It runs while a request is waited for, and ends with the runtime.
     tokio::spawn(async {
         // What breaks it is told to whoever waits.

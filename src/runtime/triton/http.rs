@@ -53,6 +53,11 @@ impl Client {
         Self { token: Some(format!("Bearer {token}")), ..self }
     }
 
+    /// The address that paths are added to.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Asks for `path`; the body may have `most` bytes.
     ///
     /// # Errors

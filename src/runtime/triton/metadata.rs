@@ -1,6 +1,6 @@
 //! What a server says of itself, of a model, and of how it serves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::tensor::{Signature, TensorSpec};
 const PROVENANCE: &str = "trtgate.";
 /// Most dimensions that a model's tensor is read with.
 const MOST_DIMENSIONS: usize = 64;
+/// Most inputs, and most outputs, that a model is read with.
+const MOST_TENSORS: usize = 4096;
 
 /// What `GET /v2` says.
 #[derive(Debug, Default, Deserialize)]
@@ -132,10 +134,17 @@ impl Model {
     /// The model's inputs and outputs.
     ///
     /// # Errors
-    /// `Unsupported` for tensors of text, `Invalid` for what no tensor has, or what is named twice.
+    /// `Unsupported` for tensors of text and for more than 4,096 inputs or outputs, `Invalid` for what no tensor has, or what is named twice.
     pub(super) fn signature(&self) -> Result<Signature> {
         let specs = |tensors: &[Border]| {
-            let mut specs: Vec<TensorSpec> = Vec::with_capacity(tensors.len().min(1024));
+            if tensors.len() > MOST_TENSORS {
+                let count = tensors.len();
+                return Err(Error::unsupported(format!(
+                    "the model's metadata names {count} inputs or outputs, and at most {MOST_TENSORS} are read"
+                )));
+            }
+            let mut names = BTreeSet::new();
+            let mut specs: Vec<TensorSpec> = Vec::with_capacity(tensors.len());
             for tensor in tensors {
                 let name = short(&tensor.name);
                 let element_type = element_type(&tensor.datatype, &name)?;
@@ -147,7 +156,7 @@ impl Model {
                 let shape = shape
                     .filter(|shape| shape.len() <= MOST_DIMENSIONS)
                     .ok_or_else(|| Error::invalid(format!("`{name}` has a shape that no tensor has")))?;
-                if specs.iter().any(|other| other.name == tensor.name) {
+                if !names.insert(tensor.name.as_str()) {
                     return Err(Error::invalid(format!("`{name}` is named twice in the model's metadata")));
                 }
                 specs.push(TensorSpec { name: tensor.name.clone(), element_type, shape });
@@ -172,6 +181,9 @@ pub struct ServedModel {
     pub largest_batch: Option<u32>,
     /// What trtgate wrote into its configuration when it was exported: all that begins with `trtgate.`.
     pub provenance: BTreeMap<String, String>,
+    /// What the server says of itself where it is not both live and ready, as one is with another model that does not load.
+    #[serde(default)]
+    pub unready: Option<String>,
     /// What a reader should know of the server and of how it serves the model, a sentence each.
     pub notes: Vec<String>,
 }
@@ -254,6 +266,17 @@ mod tests {
     fn what_cannot_be_gated_is_refused(#[case] inputs: &str, #[case] kind: ErrorKind, #[case] words: &str) {
         let error = model(inputs).unwrap_err();
         assert!(error.kind == kind && error.to_string().contains(words), "{error}");
+    }
+
+    #[test]
+    fn so_many_tensors_are_read_and_no_more() {
+        let inputs = |count: usize| {
+            let one = |place| format!(r#"{{"name":"x{place}","datatype":"FP32","shape":[1]}}"#);
+            model(&(0..count).map(one).collect::<Vec<_>>().join(","))
+        };
+        assert_eq!(inputs(MOST_TENSORS).unwrap().inputs.len(), MOST_TENSORS);
+        let error = inputs(MOST_TENSORS + 1).unwrap_err();
+        assert!(error.kind == ErrorKind::Unsupported && error.message.contains("4097 inputs or outputs"), "{error}");
     }
 
     /// As MLServer and KServe have it: no versions, or `null`.

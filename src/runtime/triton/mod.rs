@@ -135,6 +135,7 @@ fn found(server: &mut dyn ModelServer, endpoint: &Endpoint) -> Result<Installati
     let name = said.name.as_deref().map_or_else(|| "a server without a name".to_owned(), wire::short);
     let (live, ready) = (server.is(Health::Live), server.is(Health::Ready));
     served.notes.push(format!("{name}, live: {live}, ready: {ready}"));
+    served.unready = (live != "yes" || ready != "yes").then(|| format!("live: {live}, ready: {ready}"));
     match model(server, endpoint, &mut served) {
         Ok(()) => Ok(Installation { served: Some(Box::new(served)), ..installation(endpoint, &version) }),
         Err(error) => {
@@ -183,5 +184,68 @@ fn model(server: &mut dyn ModelServer, endpoint: &Endpoint, served: &mut ServedM
     match configuration.obstacle() {
         Some(obstacle) => Err(Error::unsupported(obstacle)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is found at a server of HTTP/1 whose answers to paths are `answer`'s.
+    fn looked(protocol: Protocol, path: &str, answer: fn(&str) -> (u16, &'static str)) -> Installation {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(std::io::Result::ok);
+                let first = lines.next().unwrap_or_default();
+                let _ = lines.find(String::is_empty);
+                let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        let endpoint = Endpoint {
+            url,
+            model: "m".to_owned(),
+            version: None,
+            protocol,
+            precision: crate::vocabulary::Precision::Fp32,
+            token_variable: None,
+            timeout_seconds: 5,
+            connections: 2,
+        };
+        look(&endpoint).found.remove(0)
+    }
+
+    /// A Triton with one other model that does not load is so.
+    #[test]
+    fn a_server_that_is_not_ready_is_told_and_its_model_that_is_ready_can_be_gated() {
+        let found = looked(Protocol::Http, "", |path| match path {
+            "/v2" => (200, r#"{"name":"s"}"#),
+            "/v2/health/ready" => (400, ""),
+            "/v2/models/m" => (
+                200,
+                r#"{"name":"m","inputs":[{"name":"x","datatype":"FP32","shape":[-1]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1]}]}"#,
+            ),
+            "/v2/models/m/config" => (404, ""),
+            _ => (200, ""),
+        });
+        assert_eq!(found.run_obstacle, None);
+        assert_eq!(found.served.unwrap().unready.as_deref(), Some("live: yes, ready: no"));
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_servers_is_told_with_the_next_step() {
+        let hint = |found: Installation| found.run_obstacle.unwrap().hint.unwrap_or_default();
+        let twice = looked(Protocol::Http, "/v2", |_| (404, ""));
+        assert!(hint(twice).contains("`/v2` is added"));
+        let other = looked(Protocol::Grpc, "", |_| (400, "no preface"));
+        assert!(hint(other).contains("8001"));
     }
 }

@@ -44,7 +44,12 @@ impl Rest {
 
 impl ModelServer for Rest {
     fn server(&mut self) -> Result<Server> {
-        let answer = self.client.get("/v2", METADATA)?.good("`/v2`")?;
+        let answer = self.client.get("/v2", METADATA)?;
+        let is_unknown = answer.status == 404;
+        let answer = answer.good("`/v2`").map_err(|error| match is_unknown && self.client.base().ends_with("/v2") {
+            true => error.hint("`/v2` is added to `[serve] url`: write it without"),
+            false => error,
+        })?;
         let server: Server = metadata::read(&answer.body, "what the server says of itself")?;
         if server.extensions.iter().flatten().any(|name| name == "binary_tensor_data") {
             self.form = Form::Binary;

@@ -62,15 +62,17 @@ impl ServedSession {
 
     /// Holds an answer to its request and to the model's metadata; the tensors in the order of the signature.
     fn hold(&mut self, reply: Reply, id: &str, batch: Option<usize>) -> Result<Vec<Tensor>> {
-        let other = |what: &str, wanted: &str, found: Option<&str>| {
-            let found = found.map_or_else(|| "none".to_owned(), |found| format!("`{}`", short(found)));
-            Error::invalid(format!("the answer is of {what} {found}, and `{wanted}` was asked"))
+        let other = |what: &str, key: &str, wanted: &str, found: Option<&str>| {
+            Error::invalid(match found {
+                Some(found) => format!("the answer is of the {what} `{}`, and `{wanted}` was asked", short(found)),
+                None => format!("the answer carries no `{key}`, and `{wanted}` was asked"),
+            })
         };
         if reply.id.as_deref() != Some(id) {
-            return Err(other("the request", id, reply.id.as_deref()));
+            return Err(other("request", "id", id, reply.id.as_deref()));
         }
         if reply.model.as_deref() != Some(self.endpoint.model.as_str()) {
-            return Err(other("the model", &self.endpoint.model, reply.model.as_deref()));
+            return Err(other("model", "model_name", &self.endpoint.model, reply.model.as_deref()));
         }
         self.hold_version(reply.version.as_deref().filter(|version| !version.is_empty()))?;
         let mut found = reply.outputs;
@@ -112,30 +114,31 @@ impl ServedSession {
     /// Holds the version that answered to the one that was asked, or to one that the server has and that answered before.
     fn hold_version(&mut self, found: Option<&str>) -> Result<()> {
         let wrong = |what: String| Err(Error::invalid(what));
-        let told = || found.map_or_else(|| "one that is not told".to_owned(), |found| format!("`{}`", short(found)));
+        let told = || {
+            found.map_or_else(
+                || "has no `model_version`".to_owned(),
+                |found| format!("is of version `{}`", short(found)),
+            )
+        };
         if let Some(wanted) = &self.endpoint.version {
             return match found == Some(wanted.as_str()) {
                 true => Ok(()),
-                false => wrong(format!("the answer is of version {}, and version `{wanted}` was asked", told())),
+                false => wrong(format!("the answer {}, and version `{wanted}` was asked", told())),
             };
         }
         // Some servers have no versions.
         let Some(version) = found else {
             return match self.versions.is_empty() && self.answered.is_none() {
                 true => Ok(()),
-                false => wrong(format!("the answer is of version {}", told())),
+                false => wrong(format!("the answer {}, and the server has versions", told())),
             };
         };
         if !self.versions.is_empty() && self.versions.iter().all(|known| known != version) {
-            return wrong(format!(
-                "the answer is of version {}, which is none of the model's {:?}",
-                told(),
-                self.versions
-            ));
+            return wrong(format!("the answer {}, which is none of the model's {:?}", told(), self.versions));
         }
         match self.answered.get_or_insert_with(|| version.to_owned()) {
             first if first == version => Ok(()),
-            first => wrong(format!("version `{first}` answered first, and now version {}", told())),
+            first => wrong(format!("version `{first}` answered first, and now the answer {}", told())),
         }
     }
 

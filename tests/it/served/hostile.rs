@@ -52,7 +52,7 @@ fn changed(request: &Request, stream: &mut TcpStream, change: &dyn Fn(String) ->
 #[case::fewer_bytes("", "", 28, "needs 32 bytes, and the answer has 28 left")]
 #[case::more_bytes("", "", 40, "8 bytes follow the last output")]
 #[case::another_id("\"id\":\"", "\"id\":\"x", 32, "the answer is of the request `x")]
-#[case::no_id("\"id\"", "\"no\"", 32, "the answer is of the request none")]
+#[case::no_id("\"id\"", "\"no\"", 32, "the answer carries no `id`")]
 #[case::another_model("\"net\"", "\"other\"", 32, "the answer is of the model `other`")]
 #[case::another_version(
     "\"model_version\":\"1\"",
