@@ -56,11 +56,15 @@ pub fn holds_halves(model: &Model) -> bool {
     model.graph.as_ref().is_some_and(graph_holds_halves) || functions.into_iter().any(node_holds_halves)
 }
 
+/// Whether tensors of this type hold halves.
+fn is_half(kind: &Type) -> bool {
+    kind.tensor_type.as_ref().is_some_and(|tensor| tensor.elem_type == data_type::FLOAT16)
+}
+
 fn graph_holds_halves(graph: &Graph) -> bool {
-    let half = |kind: &Type| kind.tensor_type.as_ref().is_some_and(|tensor| tensor.elem_type == data_type::FLOAT16);
     let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
     graph.initializer.iter().chain(sparse).any(|stored| stored.data_type == data_type::FLOAT16)
-        || graph.input.iter().any(|value| value.kind.as_ref().is_some_and(half))
+        || graph.input.iter().any(|value| value.kind.as_ref().is_some_and(is_half))
         || graph.node.iter().any(node_holds_halves)
 }
 
@@ -76,11 +80,10 @@ fn node_holds_halves(node: &Node) -> bool {
 
 /// The model's FLOAT16 inputs, and what those that read them read instead.
 fn inputs(graph: &Graph) -> BTreeMap<String, String> {
-    let half = |kind: &Type| kind.tensor_type.as_ref().is_some_and(|tensor| tensor.elem_type == data_type::FLOAT16);
     graph
         .input
         .iter()
-        .filter(|value| value.kind.as_ref().is_some_and(half))
+        .filter(|value| value.kind.as_ref().is_some_and(is_half))
         // Before IR version 4, initialisers are among the inputs.
         .filter(|value| graph.initializer.iter().all(|tensor| tensor.name != value.name))
         .map(|value| (value.name.clone(), format!("{}/trtgate/rounded", value.name)))
