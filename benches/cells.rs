@@ -7,15 +7,19 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::gate::timing::{Streams, TimingOptions};
-use trtgate::gate::{OpenCell, Options, Workspace};
-use trtgate::plan::{Ability, Filter};
-use trtgate::timing::contract::{TimingContract, TimingMode};
-use trtgate::worker::WorkerProgram;
+use trtgate::internals::gate::timing::{Streams, TimingOptions};
+use trtgate::internals::gate::{OpenCell, Options, Workspace};
+use trtgate::internals::plan::{Ability, Filter};
+use trtgate::internals::timing::contract::{TimingContract, TimingMode};
+use trtgate::internals::worker::WorkerProgram;
 use trtgate::{Error, Result};
 
 /// Time that one batch takes, over `batches` of them.
-fn measure(open: &mut OpenCell, input: &trtgate::tensor::Tensor, contract: &TimingContract) -> Result<Duration> {
+fn measure(
+    open: &mut OpenCell,
+    input: &trtgate::internals::tensor::Tensor,
+    contract: &TimingContract,
+) -> Result<Duration> {
     let measurement = open.measure(input, contract)?;
     Ok(Duration::from_secs_f64(measurement.wall_seconds / measurement.batches.max(1) as f64))
 }

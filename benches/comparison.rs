@@ -6,17 +6,17 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::check::agreement::{Terms, count};
-use trtgate::check::comparison::{self, compare};
-use trtgate::check::ladder::Ladder;
-use trtgate::check::leads::NaturalLeads;
-use trtgate::check::metrics::{Tolerance, measure};
-use trtgate::check::pair::OutputPair;
-use trtgate::check::rule;
-use trtgate::check::values::{self, ValueLimits};
-use trtgate::manifest::OutputKind;
-use trtgate::tensor::{Tensor, Values};
-use trtgate::vocabulary::{Library, Precision};
+use trtgate::internals::check::agreement::{Terms, count};
+use trtgate::internals::check::comparison::{self, compare};
+use trtgate::internals::check::ladder::Ladder;
+use trtgate::internals::check::leads::NaturalLeads;
+use trtgate::internals::check::metrics::{Tolerance, measure};
+use trtgate::internals::check::pair::OutputPair;
+use trtgate::internals::check::rule;
+use trtgate::internals::check::values::{self, ValueLimits};
+use trtgate::internals::manifest::OutputKind;
+use trtgate::internals::tensor::{Tensor, Values};
+use trtgate::internals::vocabulary::{Library, Precision};
 
 const CLASSES: usize = 1_000;
 const SAMPLES: [usize; 3] = [100, 1_000, 10_000];

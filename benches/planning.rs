@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::manifest::Manifest;
-use trtgate::plan::{Filter, plan};
-use trtgate::runtime::{Installation, Probe};
-use trtgate::vocabulary::{Library, RuntimeId};
+use trtgate::internals::manifest::Manifest;
+use trtgate::internals::plan::{Filter, plan};
+use trtgate::internals::runtime::{Installation, Probe};
+use trtgate::internals::vocabulary::{Library, RuntimeId};
 
 /// Cells of one version of TensorRT: this project's six precisions times this many batches.
 const BATCHES: u32 = 10;

@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::data::csv::RowWriter;
-use trtgate::data::npy::NpyWriter;
-use trtgate::data::record::RecordWriter;
-use trtgate::data::{Preprocess, ReadOptions, RecordLayout, SampleReader};
-use trtgate::error::Result;
-use trtgate::manifest::{Input, Layout};
+use trtgate::Result;
+use trtgate::internals::data::csv::RowWriter;
+use trtgate::internals::data::npy::NpyWriter;
+use trtgate::internals::data::record::RecordWriter;
+use trtgate::internals::data::{Preprocess, ReadOptions, RecordLayout, SampleReader};
+use trtgate::internals::manifest::{Input, Layout};
 
 const CLASSES: usize = 10;
 const SAMPLES: [usize; 3] = [50, 500, 5_000];

@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use trtgate::findings::Report;
-use trtgate::findings::verdict;
-use trtgate::report::{dashboards, file, html, junit, markdown, merge, terminal};
-use trtgate::vocabulary::RuntimeId;
+use trtgate::internals::findings::Report;
+use trtgate::internals::findings::verdict;
+use trtgate::internals::report::{dashboards, file, html, junit, markdown, merge, terminal};
+use trtgate::internals::vocabulary::RuntimeId;
 
 const SIZES: [usize; 3] = [100, 1000, 10_000];
 

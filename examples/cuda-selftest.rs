@@ -6,12 +6,12 @@
 
 use std::process::ExitCode;
 
-use trtgate::error::{Error, ErrorKind, Result};
-use trtgate::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
-use trtgate::runtime::tensorrt::pipeline::{self, Border, Enqueue};
-use trtgate::tensor::{ElementType, Feeds, Tensor, TensorSpec};
-use trtgate::timing::contract::{Measurement, TimingContract, TimingMode};
-use trtgate::timing::nvml::Monitor;
+use trtgate::internals::runtime::cuda::{Device, DeviceBuffer, Driver, Stream, Waiting};
+use trtgate::internals::runtime::tensorrt::pipeline::{self, Border, Enqueue};
+use trtgate::internals::tensor::{ElementType, Feeds, Tensor, TensorSpec};
+use trtgate::internals::timing::contract::{Measurement, TimingContract, TimingMode};
+use trtgate::internals::timing::nvml::Monitor;
+use trtgate::{Error, ErrorKind, Result};
 
 /// Elements of a sample, as of a CIFAR-10 image.
 const ROW: usize = 32 * 32 * 3;

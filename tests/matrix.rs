@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use trtgate::findings::{ACCURACY_RULE, CellReport, CheckResult, Report};
-use trtgate::gate::{self, Options, RunOptions, Workspace};
-use trtgate::plan::{Ability, Filter};
-use trtgate::report::{file, terminal};
-use trtgate::runtime::Obstacle;
-use trtgate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
-use trtgate::worker::WorkerProgram;
+use trtgate::internals::findings::{ACCURACY_RULE, CellReport, CheckResult, Report};
+use trtgate::internals::gate::{self, Options, RunOptions, Workspace};
+use trtgate::internals::plan::{Ability, Filter};
+use trtgate::internals::report::{file, terminal};
+use trtgate::internals::runtime::Obstacle;
+use trtgate::internals::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
+use trtgate::internals::worker::WorkerProgram;
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use trtgate::fuzzing::{TARGETS, Target, target};
+use trtgate::internals::fuzzing::{TARGETS, Target, target};
 
 const VARIABLE: &str = "TRTGATE_FUZZ_TARGET";
 

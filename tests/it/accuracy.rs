@@ -7,10 +7,10 @@ use prost::Message as _;
 
 use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{Numbers, onnx};
-use trtgate::check::golden::Golden;
-use trtgate::findings::{ACCURACY_RULE, CellReport, Report};
-use trtgate::onnx::Model;
-use trtgate::vocabulary::Status;
+use trtgate::internals::check::golden::Golden;
+use trtgate::internals::findings::{ACCURACY_RULE, CellReport, Report};
+use trtgate::internals::onnx::Model;
+use trtgate::internals::vocabulary::Status;
 
 /// Height and width of the model's pictures.
 const SIZE: (usize, usize) = (20, 24);

@@ -1,12 +1,12 @@
 //! The loss that a manifest names: it decides, and every report says so.
 
 use crate::context::{Context, report};
-use trtgate::vocabulary::Status;
+use trtgate::internals::vocabulary::Status;
 
 const GATE: [&str; 7] = ["gate", "--runtime", "litert", "--precision", "int8", "--batch", "8"];
 
 /// Gates INT8 in LiteRT with a loss named in the manifest.
-fn gated(loss: &str) -> (i32, String, trtgate::findings::CellReport, Context) {
+fn gated(loss: &str) -> (i32, String, trtgate::internals::findings::CellReport, Context) {
     let context = Context::new();
     let manifest = context.manifest(&[]);
     let text = std::fs::read_to_string(&manifest).unwrap();

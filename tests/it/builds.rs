@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::context::{Context, Run, report};
-use trtgate::findings::CellReport;
-use trtgate::vocabulary::{Stage, Status};
+use trtgate::internals::findings::CellReport;
+use trtgate::internals::vocabulary::{Stage, Status};
 
 /// A context with exported artifacts and a store of its own, and the library to build with.
 fn context() -> (Context, PathBuf) {
@@ -77,10 +77,10 @@ fn a_build_that_is_killed_leaves_nothing_and_the_next_run_builds() {
 /// The list of what a family cannot build is reviewed, and red as soon as an entry starts to work.
 #[test]
 fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
-    use trtgate::runtime::Installation;
-    use trtgate::runtime::tensorrt::BuildRequest;
-    use trtgate::vocabulary::Precision;
-    use trtgate::worker::{Limits, Worker, WorkerProgram};
+    use trtgate::internals::runtime::Installation;
+    use trtgate::internals::runtime::tensorrt::BuildRequest;
+    use trtgate::internals::vocabulary::Precision;
+    use trtgate::internals::worker::{Limits, Worker, WorkerProgram};
 
     let context = Context::new();
     context.manifest(&[]);
@@ -97,7 +97,7 @@ fn what_rtx_1_4_is_said_not_to_build_it_still_does_not() {
         installation,
         onnx: context.path("artifacts/cifar10.onnx-int8.onnx"),
         precision: Precision::Int8,
-        options: trtgate::manifest::EngineOptions::default(),
+        options: trtgate::internals::manifest::EngineOptions::default(),
         engine: context.path("model.engine"),
         profiles: Vec::new(),
         fixed: false,
@@ -154,8 +154,10 @@ fn the_builder_gets_the_options_and_the_engine_keeps_them() {
 fn an_engine_of_open_sizes_is_built_for_those_of_the_manifest() {
     let context = Context::new().with("TRTGATE_ARTIFACTS", "");
     let script = crate::context::project().join("tests/fixtures/conversion/make.py");
-    let environment =
-        trtgate::convert::environment::ensure(trtgate::convert::environment::EXPORT, &trtgate::progress::Quiet);
+    let environment = trtgate::internals::convert::environment::ensure(
+        trtgate::internals::convert::environment::EXPORT,
+        &trtgate::internals::progress::Quiet,
+    );
     let python = environment.unwrap().python.unwrap();
     let made = std::process::Command::new(python).arg(script).arg(context.folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -2,8 +2,8 @@
 
 use crate::context::{Context, report};
 use crate::second_model::{Numbers, onnx};
-use trtgate::data::npy::NpyWriter;
-use trtgate::vocabulary::Status;
+use trtgate::internals::data::npy::NpyWriter;
+use trtgate::internals::vocabulary::Status;
 
 /// Samples of the small model, in 0 … `largest`.
 fn samples(context: &Context, largest: f32) {

@@ -6,10 +6,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::tensor::Tensor;
-use trtgate::worker::{Limits, Worker, WorkerProgram};
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::tensor::Tensor;
+use trtgate::internals::worker::{Limits, Worker, WorkerProgram};
 
 use crate::context::{Context, Run};
 

@@ -126,6 +126,6 @@ pub fn succeeded(run: Run) -> Run {
 }
 
 /// The report that a run wrote.
-pub fn report(path: &Path) -> trtgate::findings::Report {
-    trtgate::report::file::read(path).unwrap()
+pub fn report(path: &Path) -> trtgate::internals::findings::Report {
+    trtgate::internals::report::file::read(path).unwrap()
 }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use trtgate::Error;
-use trtgate::convert::store::Store;
-use trtgate::convert::{Artifact, artifact, environment, tflite};
-use trtgate::manifest::Manifest;
-use trtgate::onnx;
-use trtgate::progress::Quiet;
-use trtgate::vocabulary::ArtifactKind;
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::convert::{Artifact, artifact, environment, tflite};
+use trtgate::internals::manifest::Manifest;
+use trtgate::internals::onnx;
+use trtgate::internals::progress::Quiet;
+use trtgate::internals::vocabulary::ArtifactKind;
 
 use crate::context::project;
 
@@ -36,7 +36,7 @@ impl Workshop {
     /// As `calibration`, of samples of another shape.
     pub(crate) fn calibration_of(&self, shape: &[usize], count: usize, fill: impl Fn(usize) -> f32) -> PathBuf {
         let path = self.folder.path().join("calibration.npy");
-        let mut writer = trtgate::data::npy::NpyWriter::create(&path, shape).unwrap();
+        let mut writer = trtgate::internals::data::npy::NpyWriter::create(&path, shape).unwrap();
         let size: usize = shape.iter().product();
         for sample in 0..count {
             let values: Vec<f32> = (0..size).map(|index| fill(sample * size + index)).collect();
@@ -118,7 +118,7 @@ fn every_artifact_of_the_reference_model_has_its_structure() {
     let text = text.replace("batches = [1, 8, 16, 32]", "batches = [32]");
     let manifest = Manifest::parse(&text, &project().join("gate.toml")).unwrap();
     let calibration = workshop.folder.path().join("reference.npy");
-    let mut writer = trtgate::data::npy::NpyWriter::create(&calibration, &manifest.input.shape).unwrap();
+    let mut writer = trtgate::internals::data::npy::NpyWriter::create(&calibration, &manifest.input.shape).unwrap();
     for sample in 0..512 {
         let values: Vec<f32> = (0..3072).map(|index| noise(sample * 3072 + index)).collect();
         writer.push(&values).unwrap();
@@ -220,7 +220,7 @@ fn samples_that_do_not_calibrate_are_refused_in_words() {
     std::fs::write(&path, bytes).unwrap();
     show("a value that is not a number", Some(&path));
     let path = workshop.folder.path().join("other.npy");
-    let mut writer = trtgate::data::npy::NpyWriter::create(&path, &[2, 2]).unwrap();
+    let mut writer = trtgate::internals::data::npy::NpyWriter::create(&path, &[2, 2]).unwrap();
     (0..512).for_each(|_| writer.push(&[0.0; 4]).unwrap());
     writer.finish().unwrap();
     show("another shape", Some(&path));

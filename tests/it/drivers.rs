@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use trtgate::convert::environment::{EXPORT, find};
-use trtgate::runtime::{self, Installation, OpenRequest, SearchPaths, Session, SessionOptions};
-use trtgate::tensor::Tensor;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision};
+use trtgate::internals::convert::environment::{EXPORT, find};
+use trtgate::internals::runtime::{self, Installation, OpenRequest, SearchPaths, Session, SessionOptions};
+use trtgate::internals::tensor::Tensor;
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision};
 use trtgate::{Error, Result};
 
 /// Largest absolute difference to Python's answers; the same library computes both.

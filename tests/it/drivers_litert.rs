@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use trtgate::runtime::OpenRequest;
-use trtgate::runtime::padding::run_padded;
-use trtgate::tensor::{ElementType, Values};
-use trtgate::vocabulary::{ArtifactKind, Library};
+use trtgate::internals::runtime::OpenRequest;
+use trtgate::internals::runtime::padding::run_padded;
+use trtgate::internals::tensor::{ElementType, Values};
+use trtgate::internals::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, damaged, fixture, npy, open, refusal, request, rows, samples};
 

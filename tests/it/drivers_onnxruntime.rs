@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use trtgate::runtime::OpenRequest;
-use trtgate::tensor::{ElementType, Values};
-use trtgate::vocabulary::Layer;
-use trtgate::vocabulary::{ArtifactKind, Library};
+use trtgate::internals::runtime::OpenRequest;
+use trtgate::internals::tensor::{ElementType, Values};
+use trtgate::internals::vocabulary::Layer;
+use trtgate::internals::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, damaged, fixture, npy, open, refusal, request, rows, samples};
 

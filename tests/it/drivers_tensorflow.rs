@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trtgate::runtime::OpenRequest;
-use trtgate::tensor::{ElementType, Values};
-use trtgate::timing::contract::TimingContract;
-use trtgate::vocabulary::{ArtifactKind, Library};
+use trtgate::internals::runtime::OpenRequest;
+use trtgate::internals::tensor::{ElementType, Values};
+use trtgate::internals::timing::contract::TimingContract;
+use trtgate::internals::vocabulary::{ArtifactKind, Library};
 
 use crate::drivers::{assert_close, fixture, npy, open, refusal, request, rows, samples};
 

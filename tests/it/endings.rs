@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use crate::context::{Context, Run, project, report};
-use trtgate::vocabulary::Verdict;
+use trtgate::internals::vocabulary::Verdict;
 
 /// One cell that takes a second.
 const CELL: [&str; 6] = ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8"];

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rstest::rstest;
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::Report;
-use trtgate::vocabulary::Status;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::Report;
+use trtgate::internals::vocabulary::Status;
 
 use crate::children::with_interpreter;
 use crate::context::{Context, Run, program, report};

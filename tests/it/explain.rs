@@ -6,8 +6,8 @@ use rstest::rstest;
 use serde_json::Value;
 
 use crate::context::{Context, Run, report};
-use trtgate::digest::digest_file;
-use trtgate::vocabulary::Status;
+use trtgate::internals::digest::digest_file;
+use trtgate::internals::vocabulary::Status;
 
 /// A folder with the artifacts of INT8 in ONNX Runtime, of which the INT8 graph was changed.
 fn exported(change: impl FnOnce(&mut Vec<u8>)) -> Context {
@@ -50,7 +50,7 @@ fn relist(list: &Path, old: &str, file: &Path) {
 
 /// Doubles every value of the stored tensor `name` of 32-bit floats, in place.
 fn double(bytes: &mut [u8], name: &str) {
-    let model = trtgate::onnx::parse(bytes).unwrap();
+    let model = trtgate::internals::onnx::parse(bytes).unwrap();
     let tensor = model.graph.unwrap().initializer.into_iter().find(|tensor| tensor.name == name).unwrap();
     let values: Vec<u8> = match tensor.raw_data {
         Some(raw) => raw.to_vec(),

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trtgate::runtime::tensorrt::{EngineMetadata, Environment};
-use trtgate::serve::Server;
-use trtgate::vocabulary::{Library, Precision};
+use trtgate::internals::runtime::tensorrt::{EngineMetadata, Environment};
+use trtgate::internals::serve::Server;
+use trtgate::internals::vocabulary::{Library, Precision};
 
 use crate::context::{Context, Run};
 use crate::second_model::{classifier, node, onnx, stored};
@@ -123,7 +123,7 @@ fn every_artifact_of_the_gate_is_served_as_it_was_written() {
         assert_eq!(told("trtgate.precision"), kind.split('-').nth(1).unwrap());
         assert_eq!(told("trtgate.version"), env!("CARGO_PKG_VERSION"));
         let file = repository.path().join(&name).join("1/model.onnx");
-        assert_eq!(told("trtgate.artifact.sha256"), trtgate::digest::digest_file(&file).unwrap());
+        assert_eq!(told("trtgate.artifact.sha256"), trtgate::internals::digest::digest_file(&file).unwrap());
         assert_eq!(told("trtgate.model.sha256").len(), 64);
         for batch in [1, 32] {
             let answered = ask(&server, &config, batch);
@@ -152,7 +152,7 @@ fn other_models_are_served_by_what_their_files_say() {
     let mut fixed = decoded(&onnx());
     for value in fixed.graph.iter_mut().flat_map(|graph| graph.input.iter_mut().chain(&mut graph.output)) {
         let shape = value.kind.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
-        shape.dim[0] = trtgate::onnx::Dimension { dim_value: Some(4), dim_param: None };
+        shape.dim[0] = trtgate::internals::onnx::Dimension { dim_value: Some(4), dim_param: None };
     }
     let of_four = GLYPHS.replace("layout = \"nchw\"", "layout = \"nchw\"\nfixed-batch = 4").replace("[1, 4]", "[4]");
     exported(&project("fixed", &encoded(&fixed), &of_four), repository.path(), &[]);
@@ -214,7 +214,7 @@ fn an_engine_is_served_by_what_stands_beside_it() {
     let head = json!({"tensorrt": "10.6.0", "profiles": [range(16), range(8)]});
     let bytes = [format!("{head}\n").as_bytes(), &onnx()].concat();
     std::fs::write(context.path("net.plan"), &bytes).unwrap();
-    let digest = |path: &Path| trtgate::digest::digest_file(path).unwrap();
+    let digest = |path: &Path| trtgate::internals::digest::digest_file(path).unwrap();
     let beside = EngineMetadata {
         schema: "trtgate.engine/v1".to_owned(),
         sha256: digest(&context.path("net.plan")),
@@ -223,7 +223,7 @@ fn an_engine_is_served_by_what_stands_beside_it() {
         precision: Precision::Fp32,
         flags: Vec::new(),
         tactic_sources_without: Vec::new(),
-        options: trtgate::manifest::EngineOptions::default(),
+        options: trtgate::internals::manifest::EngineOptions::default(),
         profiles: vec![[1, 4, 16], [1, 4, 8]],
         ranges: Vec::new(),
         fixed: false,
@@ -266,11 +266,11 @@ fn an_engine_is_served_by_what_stands_beside_it() {
     assert!(run.code == 3 && run.stderr.contains("was built from another ONNX file"), "{}", run.shown());
 }
 
-fn decoded(bytes: &[u8]) -> trtgate::onnx::Model {
+fn decoded(bytes: &[u8]) -> trtgate::internals::onnx::Model {
     prost::Message::decode(bytes).unwrap()
 }
 
-fn encoded(model: &trtgate::onnx::Model) -> Vec<u8> {
+fn encoded(model: &trtgate::internals::onnx::Model) -> Vec<u8> {
     prost::Message::encode_to_vec(model)
 }
 
@@ -293,7 +293,10 @@ fn several_inputs_and_open_sizes_are_served() {
         let mut value = crate::second_model::border(name, &vec![1; sizes.len()]);
         let shape = value.kind.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
         for (dim, size) in shape.dim.iter_mut().skip(1).zip(sizes) {
-            *dim = trtgate::onnx::Dimension { dim_value: *size, dim_param: size.is_none().then(|| "size".to_owned()) };
+            *dim = trtgate::internals::onnx::Dimension {
+                dim_value: *size,
+                dim_param: size.is_none().then(|| "size".to_owned()),
+            };
         }
         value
     };

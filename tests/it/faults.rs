@@ -3,8 +3,8 @@
 use rstest::rstest;
 
 use crate::context::{Context, Run, report};
-use trtgate::findings::CellReport;
-use trtgate::vocabulary::{Stage, Status, Verdict};
+use trtgate::internals::findings::CellReport;
+use trtgate::internals::vocabulary::{Stage, Status, Verdict};
 
 /// Runs one small cell with a fault planted in its worker.
 fn with_fault(fault: &str, extra: &[&str]) -> (Run, CellReport) {
@@ -235,14 +235,14 @@ fn with_graph(change: impl FnOnce(&mut Vec<u8>)) -> (Run, CellReport) {
     context.manifest(&[]);
     context.export("onnx-fp32");
     let graph = context.path("artifacts/cifar10.onnx-fp32.onnx");
-    let old = trtgate::digest::digest_file(&graph).unwrap();
+    let old = trtgate::internals::digest::digest_file(&graph).unwrap();
     let mut bytes = std::fs::read(&graph).unwrap();
     let length = bytes.len();
     change(&mut bytes);
     std::fs::write(&graph, &bytes).unwrap();
     let list = context.path("artifacts/artifacts.json");
     let text = std::fs::read_to_string(&list).unwrap();
-    let text = text.replace(&old, &trtgate::digest::digest_file(&graph).unwrap());
+    let text = text.replace(&old, &trtgate::internals::digest::digest_file(&graph).unwrap());
     let size = format!("\"bytes\": {length}");
     assert!(text.contains(&size), "{text}");
     std::fs::write(&list, text.replace(&size, &format!("\"bytes\": {}", bytes.len()))).unwrap();
@@ -265,7 +265,7 @@ fn with_graph(change: impl FnOnce(&mut Vec<u8>)) -> (Run, CellReport) {
 
 /// Place of the stored values of the first initialiser that `wanted` accepts by its dimensions.
 fn stored(bytes: &[u8], wanted: impl Fn(&[i64]) -> bool) -> std::ops::Range<usize> {
-    let model = trtgate::onnx::parse(bytes).unwrap();
+    let model = trtgate::internals::onnx::parse(bytes).unwrap();
     let graph = model.graph.unwrap();
     let tensor = graph.initializer.iter().find(|tensor| wanted(&tensor.dims)).unwrap();
     let values = tensor.raw_data.as_ref().unwrap();

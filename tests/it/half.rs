@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use trtgate::convert::environment::{EXPORT, Environment, find_in};
-use trtgate::convert::store::Store;
-use trtgate::onnx::types::{Kind, outputs_of};
-use trtgate::onnx::{Attribute, Node};
-use trtgate::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
-use trtgate::tensor::Tensor;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};
+use trtgate::internals::convert::environment::{EXPORT, Environment, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::onnx::types::{Kind, outputs_of};
+use trtgate::internals::onnx::{Attribute, Node};
+use trtgate::internals::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
+use trtgate::internals::tensor::Tensor;
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision, Status};
 
 use crate::context::{Context, report};
 

@@ -7,10 +7,10 @@ use std::process::Command;
 use rstest::rstest;
 
 use crate::context::{Context, Run, report, succeeded};
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::{Key, Store};
-use trtgate::findings::{GoldenStanding, Report};
-use trtgate::vocabulary::Status;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::{Key, Store};
+use trtgate::internals::findings::{GoldenStanding, Report};
+use trtgate::internals::vocabulary::Status;
 
 /// A classifier of pictures `[N, 18, 14, 1]` with five classes, and what becomes of it: exported twice, with two classes
 /// swapped, with an offset, with another preprocessing inside, wider, depending on its batch, with two outputs.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rstest::rstest;
-use trtgate::digest::digest_bytes;
-use trtgate::onnx::{
+use trtgate::internals::digest::digest_bytes;
+use trtgate::internals::onnx::{
     Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
 };
 

@@ -1,6 +1,6 @@
 //! Goldens of models of several inputs: kept, held to, moved, and gone.
 
-use trtgate::vocabulary::{Precision, Status};
+use trtgate::internals::vocabulary::{Precision, Status};
 
 use crate::axes::{RECURRENT, WHOLE, gate, models, statuses};
 use crate::context::Context;

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::Report;
-use trtgate::vocabulary::Status;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::Report;
+use trtgate::internals::vocabulary::Status;
 
 use crate::context::{Context, Run, report, succeeded};
 use crate::tasks;

@@ -8,9 +8,9 @@ use rstest::rstest;
 
 use crate::context::{Context, Run, program, report};
 use crate::second_model::{border, node, stored};
-use trtgate::findings::Report;
-use trtgate::onnx::{Graph, Model, Node, OperatorSet, TensorData};
-use trtgate::vocabulary::{Precision, Status, Verdict};
+use trtgate::internals::findings::Report;
+use trtgate::internals::onnx::{Graph, Model, Node, OperatorSet, TensorData};
+use trtgate::internals::vocabulary::{Precision, Status, Verdict};
 
 /// Pixels of a sample.
 const PIXELS: usize = 64;
@@ -83,8 +83,8 @@ fn batch_dependent() -> Vec<u8> {
     classifier(nodes, Vec::new(), |_| {})
 }
 
-fn mean_over_the_batch() -> Vec<trtgate::onnx::Attribute> {
-    use trtgate::onnx::Attribute;
+fn mean_over_the_batch() -> Vec<trtgate::internals::onnx::Attribute> {
+    use trtgate::internals::onnx::Attribute;
     vec![
         Attribute { name: "axes".to_owned(), ints: vec![0], kind: 7, ..Attribute::default() },
         Attribute { name: "keepdims".to_owned(), i: 1, kind: 2, ..Attribute::default() },

@@ -1,6 +1,6 @@
 //! Files that a project made itself, gated as they ship.
 
-use trtgate::vocabulary::{Library, Precision, Status};
+use trtgate::internals::vocabulary::{Library, Precision, Status};
 
 use crate::axes::{gate, statuses};
 use crate::context::Context;
@@ -48,8 +48,9 @@ fn files_of_ones_own_are_gated_as_they_ship() {
         assert!(told.contains(words) && told.contains("trtgate did not make it"), "{told}");
     }
     let half = report.cells.iter().find(|cell| cell.precision == Precision::Fp16).unwrap();
-    let digest =
-        std::fs::read(context.path("fp16_border.onnx")).map(|bytes| trtgate::digest::digest_bytes(&bytes)).unwrap();
+    let digest = std::fs::read(context.path("fp16_border.onnx"))
+        .map(|bytes| trtgate::internals::digest::digest_bytes(&bytes))
+        .unwrap();
     assert_eq!(half.artifact.as_ref().unwrap().sha256, digest);
     let proof = half.checks.iter().find(|check| check.name == "precision-proof").unwrap();
     assert_eq!((proof.status, proof.gating), (Status::Pass, true));
@@ -89,7 +90,7 @@ fn a_file_that_is_not_what_it_stands_for_fails() {
     assert_eq!((run.code, statuses(&report)[2..].to_vec()), (1, vec![Status::Fail; 2]), "{}", run.shown());
     assert!(report.cells[2].reason.as_ref().unwrap().contains("fp16 was asked"), "{:?}", report.cells[2].reason);
     // One weight of the file is another.
-    let mut model = trtgate::onnx::read(&context.path("fp16.onnx")).unwrap();
+    let mut model = trtgate::internals::onnx::read(&context.path("fp16.onnx")).unwrap();
     let graph = model.graph.as_mut().unwrap();
     let weights = graph.initializer.iter_mut().find(|tensor| tensor.dims.len() == 2).unwrap();
     let mut bytes = weights.raw_data.clone().unwrap().to_vec();
@@ -107,7 +108,7 @@ fn a_file_that_is_not_what_it_stands_for_fails() {
         ),
         ("fp16 = \"renamed.onnx\"", "it takes `x`, and the FP32 source `input_1`"),
     ] {
-        let mut model = trtgate::onnx::read(&context.path("fp16.onnx")).unwrap();
+        let mut model = trtgate::internals::onnx::read(&context.path("fp16.onnx")).unwrap();
         let graph = model.graph.as_mut().unwrap();
         graph.input[0].name = "x".to_owned();
         for node in &mut graph.node {
@@ -154,7 +155,7 @@ fn eight_bit_floats_are_gated_where_the_project_brings_them() {
             .replace("litert = [\"int8\"]\n", "")
             .replace("int8 = { sqnr-db", "fp8 = { sqnr-db")
     };
-    let cell = |report: &trtgate::findings::Report| {
+    let cell = |report: &trtgate::internals::findings::Report| {
         report.cells.iter().find(|cell| (cell.precision, cell.batch) == (Precision::Fp8, 4)).unwrap().clone()
     };
     let (run, report) = gate(&context, &of("fp8 = \"fp8.onnx\""), None);
@@ -171,7 +172,7 @@ fn eight_bit_floats_are_gated_where_the_project_brings_them() {
     assert!(cell(&report).reason.unwrap().contains("fp8 was asked"), "{}", run.shown());
 
     // One scale is twice what it should be, where the values are taken back only.
-    let mut model = trtgate::onnx::read(&context.path("fp8.onnx")).unwrap();
+    let mut model = trtgate::internals::onnx::read(&context.path("fp8.onnx")).unwrap();
     let graph = model.graph.as_mut().unwrap();
     let name = graph.node.iter().find(|node| node.op_type == "Conv").unwrap().input[0].clone();
     let maker = graph.node.iter_mut().find(|node| node.output.contains(&name)).unwrap();

@@ -8,10 +8,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use rstest::rstest;
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::{GoldenStanding, Report};
-use trtgate::vocabulary::Status;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::{GoldenStanding, Report};
+use trtgate::internals::vocabulary::Status;
 
 use crate::context::{Context, Run, report};
 use crate::identity;
@@ -38,7 +38,7 @@ fn pin(context: &Context) -> String {
     let path = context.path("gate.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("# sha256 = ", "sha256 = ")).unwrap();
-    let pinned = trtgate::manifest::Manifest::load(&path).unwrap().model.sha256;
+    let pinned = trtgate::internals::manifest::Manifest::load(&path).unwrap().model.sha256;
     pinned.expect("`init` writes the digest")
 }
 
@@ -149,7 +149,8 @@ fn read_report(context: &Context) -> Option<Report> {
 #[test]
 fn an_onnx_file_that_is_swapped_during_a_run_changes_nothing() {
     let context = project("alone");
-    let pinned = trtgate::manifest::Manifest::load(&context.path("gate.toml")).unwrap().model.sha256.unwrap();
+    let pinned =
+        trtgate::internals::manifest::Manifest::load(&context.path("gate.toml")).unwrap().model.sha256.unwrap();
     let bless = context.run(&["bless", "--reason", "a test"]);
     assert_eq!(bless.code, 0, "{}", bless.shown());
     let copy = |from: &str, to: &str| {

@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use rstest::rstest;
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::digest::digest_file;
-use trtgate::findings::{CellReport, OutputFinding};
-use trtgate::vocabulary::Status;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::digest::digest_file;
+use trtgate::internals::findings::{CellReport, OutputFinding};
+use trtgate::internals::vocabulary::Status;
 
 use crate::context::{Context, Run, report};
 

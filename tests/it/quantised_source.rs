@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use crate::context::{Context, report};
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::CellReport;
-use trtgate::vocabulary::{Precision, Status};
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::CellReport;
+use trtgate::internals::vocabulary::{Precision, Status};
 
 /// Makes `model.onnx`, a classifier of pictures `[N, 3, 16, 16]` with stored weights of 8 bits, one channel's scale below the least
 /// half; with `whole` as argument 2, activations have pairs too.

@@ -1,7 +1,7 @@
 //! Samples from anywhere: npz, ONNX's test data sets and Polygraphy's JSON are fed, and what their authors expect is held.
 
-use trtgate::findings::Report;
-use trtgate::vocabulary::{Precision, Status};
+use trtgate::internals::findings::Report;
+use trtgate::internals::vocabulary::{Precision, Status};
 
 use crate::axes::gate;
 use crate::context::Context;
@@ -98,7 +98,7 @@ fn answers_are_written_as_polygraphy_has_them_and_compared() {
     let same = context.run(&["compare", "outputs.json", "answers.json"]);
     assert_eq!(same.code, 0, "{}", same.shown());
     // Two calls of two samples, as Polygraphy made them.
-    let read = |file: &str| trtgate::data::polygraphy::read(&context.path(file)).unwrap();
+    let read = |file: &str| trtgate::internals::data::polygraphy::read(&context.path(file)).unwrap();
     assert_eq!(read("inputs.json"), read("fed.json"));
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(infer(&["--out", "answers.npz"]).code, 0);

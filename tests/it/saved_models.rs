@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trtgate::check::precision::prove;
-use trtgate::convert::environment::{self, EXPORT, Environment};
-use trtgate::convert::store::Store;
-use trtgate::manifest::Manifest;
-use trtgate::progress::Quiet;
-use trtgate::runtime::{self, OpenRequest, SearchPaths, Session, SessionOptions};
-use trtgate::tensor::Tensor;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision};
+use trtgate::internals::check::precision::prove;
+use trtgate::internals::convert::environment::{self, EXPORT, Environment};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::manifest::Manifest;
+use trtgate::internals::progress::Quiet;
+use trtgate::internals::runtime::{self, OpenRequest, SearchPaths, Session, SessionOptions};
+use trtgate::internals::tensor::Tensor;
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision};
 
 use crate::context::project;
 
@@ -134,7 +134,7 @@ fn converts(outputs: &[(&str, &str)]) -> String {
     let store = Store::open(Some(folder.path().to_path_buf())).unwrap();
     let calibration = folder.path().join("calibration.npy");
     let (shape, samples) = npy(&models.folder.path().join("input.npy"));
-    let mut writer = trtgate::data::npy::NpyWriter::create(&calibration, &shape[1..]).unwrap();
+    let mut writer = trtgate::internals::data::npy::NpyWriter::create(&calibration, &shape[1..]).unwrap();
     for _ in 0..128 {
         samples.chunks(samples.len() / 4).for_each(|sample| writer.push(sample).unwrap());
     }
@@ -159,7 +159,8 @@ fn converts(outputs: &[(&str, &str)]) -> String {
             if kind == ArtifactKind::OnnxFp16 && name != "control-flow" {
                 continue;
             }
-            let made = trtgate::convert::artifact(&manifest, &store, kind, Some(4), Some(&calibration), &Quiet);
+            let made =
+                trtgate::internals::convert::artifact(&manifest, &store, kind, Some(4), Some(&calibration), &Quiet);
             let made = match made {
                 Ok(made) => made,
                 Err(error) if name == "strange" => {

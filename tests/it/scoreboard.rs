@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
 
 use crate::context::program;
 

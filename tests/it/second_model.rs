@@ -7,13 +7,13 @@ use std::process::Command;
 use prost::Message as _;
 
 use crate::context::{Context, report, succeeded};
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::Report;
-use trtgate::onnx::{
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::Report;
+use trtgate::internals::onnx::{
     Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorData, TensorType, Type, ValueInfo,
 };
-use trtgate::vocabulary::{Library, Status};
+use trtgate::internals::vocabulary::{Library, Status};
 
 /// Classes of the ONNX model.
 pub const CLASSES: usize = 7;

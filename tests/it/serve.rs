@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rstest::rstest;
-use trtgate::serve::Options;
+use trtgate::internals::serve::Options;
 
 use crate::context::Context;
 use crate::second_model::onnx;
@@ -162,11 +162,12 @@ fn what_the_real_backend_refuses_is_refused(
 /// A graph of one batch is served as it is, and not with a batch that it does not have.
 #[test]
 fn a_fixed_batch_is_no_batch() {
-    let mut model = trtgate::onnx::Model::decode(onnx().as_slice()).unwrap();
+    let mut model = trtgate::internals::onnx::Model::decode(onnx().as_slice()).unwrap();
     let graph = model.graph.as_mut().unwrap();
-    let fixed = |value: &mut trtgate::onnx::ValueInfo| {
+    let fixed = |value: &mut trtgate::internals::onnx::ValueInfo| {
         let kind = value.kind.as_mut().unwrap().tensor_type.as_mut().unwrap();
-        kind.shape.as_mut().unwrap().dim[0] = trtgate::onnx::Dimension { dim_value: Some(2), dim_param: None };
+        kind.shape.as_mut().unwrap().dim[0] =
+            trtgate::internals::onnx::Dimension { dim_value: Some(2), dim_param: None };
     };
     graph.input.iter_mut().for_each(fixed);
     let repository = Repository::new();

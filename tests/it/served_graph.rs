@@ -1,7 +1,7 @@
 //! Small ONNX graphs with inputs and outputs of any type, the batch first.
 
 use prost::Message as _;
-use trtgate::onnx::{Dimension, Graph, Model, Node, OperatorSet, Shape, TensorType, Type, ValueInfo};
+use trtgate::internals::onnx::{Dimension, Graph, Model, Node, OperatorSet, Shape, TensorType, Type, ValueInfo};
 
 /// A tensor at the border: its name, ONNX's number of its type, and the names of its sizes behind the batch.
 pub type Border<'a> = (&'a str, i32, &'a [&'a str]);

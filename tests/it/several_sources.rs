@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use trtgate::convert::environment::{EXPORT, ensure};
-use trtgate::findings::Report;
-use trtgate::progress::Quiet;
-use trtgate::vocabulary::{Library, Precision, Status};
+use trtgate::internals::convert::environment::{EXPORT, ensure};
+use trtgate::internals::findings::Report;
+use trtgate::internals::progress::Quiet;
+use trtgate::internals::vocabulary::{Library, Precision, Status};
 
 use crate::context::{Context, Run, report, succeeded};
 
@@ -20,7 +20,7 @@ fn models(folder: &Path) {
 
 /// Runtime, precision, batch and status of every cell, the reference's marked.
 fn cells(report: &Report) -> Vec<(Library, Precision, u32, Status, bool)> {
-    let of = |cell: &trtgate::findings::CellReport| {
+    let of = |cell: &trtgate::internals::findings::CellReport| {
         (cell.runtime.library, cell.precision, cell.batch, cell.status, cell.is_reference)
     };
     report.cells.iter().map(of).collect()

@@ -2,9 +2,9 @@
 
 use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::{CLASSES, Numbers, classifier, node, stored};
-use trtgate::findings::GoldenStanding;
-use trtgate::onnx::TensorData;
-use trtgate::vocabulary::{Stage, Status};
+use trtgate::internals::findings::GoldenStanding;
+use trtgate::internals::onnx::TensorData;
+use trtgate::internals::vocabulary::{Stage, Status};
 
 /// Pixels of a picture.
 const PIXELS: usize = 20 * 24;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use trtgate::convert::{Artifact, environment};
-use trtgate::manifest::Manifest;
-use trtgate::onnx;
-use trtgate::progress::Quiet;
-use trtgate::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
-use trtgate::tensor::Tensor;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision};
+use trtgate::internals::convert::{Artifact, environment};
+use trtgate::internals::manifest::Manifest;
+use trtgate::internals::onnx;
+use trtgate::internals::progress::Quiet;
+use trtgate::internals::runtime::{self, OpenRequest, SearchPaths, SessionOptions};
+use trtgate::internals::tensor::Tensor;
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision};
 
 use crate::context::project;
 use crate::conversion::{Workshop, noise};
@@ -45,7 +45,7 @@ fn stumbling_stone(workshop: &Workshop, file: &Path) -> (Manifest, PathBuf) {
         file.display()
     );
     let calibration = workshop.folder.path().join(format!("{name}.npy"));
-    let mut writer = trtgate::data::npy::NpyWriter::create(&calibration, &shape).unwrap();
+    let mut writer = trtgate::internals::data::npy::NpyWriter::create(&calibration, &shape).unwrap();
     let size: usize = shape.iter().product();
     for sample in 0..512 {
         writer.push(&picture(sample, size)).unwrap();

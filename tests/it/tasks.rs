@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::findings::OutputFinding;
-use trtgate::vocabulary::{Precision, Status, Task};
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::OutputFinding;
+use trtgate::internals::vocabulary::{Precision, Status, Task};
 
 use crate::context::{Context, Run, report};
 

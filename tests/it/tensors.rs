@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trtgate::convert::environment::{EXPORT, find_in};
-use trtgate::convert::store::Store;
-use trtgate::runtime::{OpenRequest, SessionOptions};
-use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
-use trtgate::timing::contract::TimingContract;
-use trtgate::vocabulary::{ArtifactKind, Library, Precision, Status};
-use trtgate::worker::{Limits, Worker, WorkerProgram};
+use trtgate::internals::convert::environment::{EXPORT, find_in};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::runtime::{OpenRequest, SessionOptions};
+use trtgate::internals::tensor::{ElementType, Feeds, Tensor, Values};
+use trtgate::internals::timing::contract::TimingContract;
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision, Status};
+use trtgate::internals::worker::{Limits, Worker, WorkerProgram};
 
 use crate::context::{Context, Run, program, report};
 use crate::drivers::installation;

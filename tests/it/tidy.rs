@@ -274,7 +274,8 @@ fn keys_that_messages_name_exist() {
     for (file, table, key) in named {
         let line = if key.is_empty() { String::new() } else { format!("{key} = 0\n") };
         let text = format!("schema = 1\n[{table}]\n{line}");
-        let error = trtgate::manifest::Manifest::parse(&text, Path::new("gate.toml")).unwrap_err().to_string();
+        let error =
+            trtgate::internals::manifest::Manifest::parse(&text, Path::new("gate.toml")).unwrap_err().to_string();
         if error.contains("unknown field") {
             wrong.push(format!("{file}: `[{table}] {key}`"));
         }

@@ -113,8 +113,8 @@ fn a_golden_changes_with_a_reason(
 
 /// A golden as `bless` writes it.
 fn written(created: &str, reason: &str) -> Vec<u8> {
-    use trtgate::check::golden::{Golden, Origin, Output, Probes};
-    use trtgate::vocabulary::{Library, Precision, RuntimeId};
+    use trtgate::internals::check::golden::{Golden, Origin, Output, Probes};
+    use trtgate::internals::vocabulary::{Library, Precision, RuntimeId};
     let golden = Golden {
         origin: Origin {
             model: "net".to_owned(),
@@ -127,7 +127,9 @@ fn written(created: &str, reason: &str) -> Vec<u8> {
             created: created.to_owned(),
             reason: reason.to_owned(),
         },
-        outputs: vec![Output::classification("y", trtgate::manifest::OutputKind::Logits, [1, 2], &[0.5, 1.0]).unwrap()],
+        outputs: vec![
+            Output::classification("y", trtgate::internals::manifest::OutputKind::Logits, [1, 2], &[0.5, 1.0]).unwrap(),
+        ],
         probes: Probes { sha256: "b2".repeat(32), count: 1, asked: None, seed: None, labels: None, inputs: Vec::new() },
         accuracy: None,
     };

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trtgate::convert::store::Store;
-use trtgate::progress::Quiet;
-use trtgate::serve::{Options, Server};
+use trtgate::internals::convert::store::Store;
+use trtgate::internals::progress::Quiet;
+use trtgate::internals::serve::{Options, Server};
 
 /// A model repository.
 pub struct Repository {

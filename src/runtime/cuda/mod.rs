@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # fn main() -> trtgate::Result<()> {
-//! use trtgate::runtime::cuda::{Driver, Waiting};
+//! use trtgate::internals::runtime::cuda::{Driver, Waiting};
 //! let driver = Driver::load()?; // Missing, with what was tried, on a machine without a driver.
 //! driver.require_cuda("TensorRT 10.16", (13, 0))?;
 //! let device = driver.open(0)?; // The primary context; `device.info()` names GPU, driver, CUDA version.

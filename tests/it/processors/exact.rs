@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use trtgate::onnx::{Graph, Model, Node, TensorData, numbers};
-use trtgate::tensor::Tensor;
+use trtgate::internals::onnx::{Graph, Model, Node, TensorData, numbers};
+use trtgate::internals::tensor::Tensor;
 
 /// Results of each product that are computed anew.
 const PLACES: u64 = 96;

@@ -1,7 +1,7 @@
 //! Two small networks whose integer products do not stand behind ReLUs, and the graphs that were exported of such before.
 
 use prost::Message as _;
-use trtgate::onnx::{Graph, Model, OperatorSet, TensorData};
+use trtgate::internals::onnx::{Graph, Model, OperatorSet, TensorData};
 
 use crate::second_model::{Numbers, border, node, stored};
 

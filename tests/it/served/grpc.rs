@@ -8,10 +8,10 @@ use http::{HeaderMap, Response};
 use prost::Message;
 use rstest::rstest;
 use trtgate::ErrorKind;
-use trtgate::manifest::serve::{Endpoint, Protocol};
-use trtgate::runtime::triton;
-use trtgate::serve::{Options, Server};
-use trtgate::vocabulary::Status;
+use trtgate::internals::manifest::serve::{Endpoint, Protocol};
+use trtgate::internals::runtime::triton;
+use trtgate::internals::serve::{Options, Server};
+use trtgate::internals::vocabulary::Status;
 
 use super::fake::Fake;
 use super::{ask, configuration, endpoint, glyphs, open, project};

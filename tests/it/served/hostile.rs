@@ -203,7 +203,7 @@ fn a_server_that_means_ill_ends_at_its_limit(#[case] evil: Evil, #[case] words: 
     let fake = Fake::new(evil);
     asked.url.clone_from(&fake.url);
     let start = Instant::now();
-    let found = trtgate::runtime::triton::look(&asked).found;
+    let found = trtgate::internals::runtime::triton::look(&asked).found;
     assert!(found[0].run_obstacle.is_some() && start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(fake.asked("/infer"), 0);
 }
@@ -286,7 +286,7 @@ fn other_servers_dialects() {
     }
     // Once in binary, and never again.
     assert_eq!(fake.asked("/infer"), 3);
-    let found = trtgate::runtime::triton::look(&endpoint(&fake.url, "net")).found.remove(0);
+    let found = trtgate::internals::runtime::triton::look(&endpoint(&fake.url, "net")).found.remove(0);
     assert!(found.run_obstacle.is_none() && found.version == "1.7.1");
     let notes = found.served.unwrap().notes.join("\n");
     assert!(notes.contains("the largest batch and the merging are not known"), "{notes}");

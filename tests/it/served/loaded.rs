@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use trtgate::findings::{CheckResult, Report};
-use trtgate::vocabulary::Status;
+use trtgate::internals::findings::{CheckResult, Report};
+use trtgate::internals::vocabulary::Status;
 
 use super::fake::{Fake, Request, send};
 use super::{configuration, project};

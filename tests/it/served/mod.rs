@@ -8,12 +8,12 @@ mod loaded;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use trtgate::manifest::serve::{Endpoint, Protocol};
-use trtgate::onnx::{Attribute, Node};
-use trtgate::runtime::{self, Installation, OpenRequest, Session, SessionOptions, triton};
-use trtgate::serve::Options;
-use trtgate::tensor::{ElementType, Feeds, Tensor, Values};
-use trtgate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
+use trtgate::internals::manifest::serve::{Endpoint, Protocol};
+use trtgate::internals::onnx::{Attribute, Node};
+use trtgate::internals::runtime::{self, Installation, OpenRequest, Session, SessionOptions, triton};
+use trtgate::internals::serve::Options;
+use trtgate::internals::tensor::{ElementType, Feeds, Tensor, Values};
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 use trtgate::{ErrorKind, Result};
 
 use crate::context::{Context, Run, report, succeeded};
@@ -221,7 +221,7 @@ fn a_model_of_another_source_is_told_by_its_provenance() {
             configuration(8)
         )
     };
-    let (own, other) = (trtgate::digest::digest_bytes(&onnx()), "0".repeat(64));
+    let (own, other) = (trtgate::internals::digest::digest_bytes(&onnx()), "0".repeat(64));
     for (digest, status) in [(own, Status::Pass), (other, Status::Invalid)] {
         let server = glyphs(&with(&digest)).start();
         let context = Context::new();
