@@ -22,6 +22,8 @@ mod findings;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod gate;
+#[cfg(feature = "harness")]
+pub mod harness;
 mod libraries;
 mod manifest;
 mod measure;

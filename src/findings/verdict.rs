@@ -157,7 +157,8 @@ pub(crate) fn boxes(count: usize) -> String {
     format!("{count} {}", if count == 1 { "box" } else { "boxes" })
 }
 
-fn plural_is(count: usize, noun: &str) -> String {
+/// `1 cell is`, `2 cells are`.
+pub(crate) fn plural_is(count: usize, noun: &str) -> String {
     format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }
 

@@ -14,7 +14,7 @@ use crate::check::saturation::Saturation;
 use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::Artifact;
 use crate::error::{Error, Result};
-use crate::plan::{Ability, PlannedCell};
+use crate::plan::{Ability, Filter, PlannedCell};
 use crate::progress::Step;
 use crate::vocabulary::{ArtifactKind, Precision};
 
@@ -105,6 +105,17 @@ impl<'a> Kit<'a> {
             cards: workspace.cards.iter().map(|card| card.ordinal).collect(),
         }
     }
+}
+
+/// Makes what every cell of this machine starts from, ahead of them: artifacts, probes, the reference's leads. Says which
+/// artifacts could not be made; what else fails is found, and told, by the cells.
+pub(crate) fn prepare(workspace: &Workspace) -> Vec<(ArtifactKind, Error)> {
+    let Ok(plan) = workspace.plan(&Filter::default()) else { return Vec::new() };
+    if workspace.manifest.interface.is_none() {
+        let _ = workspace.probes().and_then(|_| workspace.natural());
+    }
+    artifacts(workspace, plan.iter());
+    workspace.failures()
 }
 
 /// Every portable artifact that the plan needs, made in the order of the chain.

@@ -121,6 +121,7 @@ use crate::worker;
 pub use blessing::GoldenBlessing;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
+pub(crate) use kit::prepare;
 pub use kit::proofs_of_scales;
 pub use limits::LimitOverrides;
 pub(crate) use machine::machine_of;
@@ -130,6 +131,8 @@ pub use outline::outline;
 pub use reference::open_reference;
 pub use servable::{ServableOptions, servable};
 pub use stopped::stopped;
+#[cfg(test)]
+pub(crate) use workshop::{Project, all_answering, by_slot, found, healthy, labelled, sound};
 pub use workspace::{Options, Workspace};
 
 use kit::{Kit, Subject, both};

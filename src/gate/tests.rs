@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::error::ErrorKind;
 use crate::gate::timing::Streams;
-use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, session, sound};
+use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, labelled, session, sound};
 use crate::runtime::{OpenRequest, Probe, Session};
 use crate::tensor::Tensor;
 use crate::vocabulary::{Library, Precision};
@@ -258,21 +258,6 @@ fn a_pair_gives_both_and_a_panic_goes_on() {
     assert_eq!(both(|| 1, || "two"), (1, "two"));
     let panicked = std::panic::catch_unwind(|| both(|| 1, || std::panic::resume_unwind(Box::new("gone"))));
     assert_eq!(panicked.map(|(one, ())| one).unwrap_err().downcast_ref(), Some(&"gone"));
-}
-
-/// Labelled data, of which every `wrong`th label is another.
-fn labelled(project: &Project, wrong: usize) -> PathBuf {
-    let (input, path) = (crate::gate::workshop::samples(60), project.folder.path().join("labelled.csv"));
-    let right = answers(&input);
-    let mut text = "label,a,b,c,d\n".to_owned();
-    for sample in 0..60 {
-        let answer = crate::check::agreement::answer(right.row(sample).unwrap());
-        let label = if wrong > 0 && sample % wrong == 0 { (answer + 1) % 3 } else { answer };
-        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
-        text.push_str(&format!("{label},{}\n", values.join(",")));
-    }
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 /// Labelled data is a gate of its own: the reference by its floor, each cell by the reference.

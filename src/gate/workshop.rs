@@ -260,6 +260,21 @@ impl Project {
     }
 }
 
+/// Labelled data, of which every `wrong`th label is another.
+pub(crate) fn labelled(project: &Project, wrong: usize) -> PathBuf {
+    let (input, path) = (samples(60), project.folder.path().join("labelled.csv"));
+    let right = answers(&input);
+    let mut text = "label,a,b,c,d\n".to_owned();
+    for sample in 0..60 {
+        let answer = crate::check::agreement::answer(right.row(sample).unwrap());
+        let label = if wrong > 0 && sample % wrong == 0 { (answer + 1) % 3 } else { answer };
+        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
+        text.push_str(&format!("{label},{}\n", values.join(",")));
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
 /// Serves everything, and builds what is to be built.
 pub(crate) fn healthy(call: &Call<'_>) -> Step {
     if call.name() == "build" { Step::Build } else { Step::Serve }

@@ -315,6 +315,17 @@ impl Workspace {
         made
     }
 
+    /// What could not be made so far.
+    pub(super) fn failures(&self) -> Vec<(ArtifactKind, Error)> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.iter().map(|(kind, error)| (*kind, error.clone())).collect()
+    }
+
+    /// Takes over what another process could not make, so that it is not tried again.
+    pub(crate) fn has_failed(&self, failures: Vec<(ArtifactKind, Error)>) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).extend(failures);
+    }
+
     /// `error` of a conversion, or the damage of the environment that converts, where there is some.
     fn or_damage(&self, error: Error) -> Error {
         if error.kind != ErrorKind::Failed || self.bundle.is_some() {

@@ -19,11 +19,21 @@ use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 use crate::vocabulary::Library;
 
+/// Asks a test binary to be a worker: no filter of tests, as a bare word would be.
+const ARGUMENT_OF_A_TEST: &str = "--trtgate-worker";
+
+/// Whether this process, of a test binary, was started as a worker.
+pub(crate) fn is_asked_for() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT_OF_A_TEST)
+}
+
 /// The program that is started as a worker, and its environment.
 #[derive(Clone, Debug)]
 pub struct WorkerProgram {
-    /// The trtgate binary.
+    /// The trtgate binary, or a test binary that is its own worker.
     pub program: PathBuf,
+    /// The one argument by which it knows that it is to be a worker.
+    pub(super) argument: &'static str,
     /// Variables set for every worker.
     pub environment: Vec<(String, String)>,
     /// Folders in which the loader looks for libraries first, in the place of this process's own list; that one if absent.
@@ -46,6 +56,14 @@ impl WorkerProgram {
         Ok(Self::of(program))
     }
 
+    /// This process's program, which gives itself over to [`super::serve`] where [`super::is_asked_for`] says so.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) fn this_test() -> Result<Self> {
+        Ok(Self { argument: ARGUMENT_OF_A_TEST, ..Self::current()? })
+    }
+
     /// `program`, with the variables that keep vendor libraries quiet and offline.
     pub fn of(program: PathBuf) -> Self {
         let fixed = [
@@ -60,6 +78,7 @@ impl WorkerProgram {
         let environment = fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self {
             program,
+            argument: "worker",
             environment,
             libraries: None,
             echo: false,

@@ -75,9 +75,10 @@ pub(super) struct ProcessLink {
 impl ProcessLink {
     /// Starts `program` as a worker that may ask for so much memory.
     pub(super) fn start(program: &WorkerProgram, memory_mebibytes: Option<u64>) -> Result<Self> {
-        let failed = || Error::machine(format!("cannot start a worker, `{} worker`", program.program.display()));
+        let failed =
+            || Error::machine(format!("cannot start a worker, `{} {}`", program.program.display(), program.argument));
         let mut command = Command::new(&program.program)
-            .arg("worker")
+            .arg(program.argument)
             .with_input()
             .minding_its_parent()
             .with_memory(memory_mebibytes);

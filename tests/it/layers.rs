@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill", "suite", "fetch", "serve"],
+    &["explain", "drill", "suite", "fetch", "serve", "harness"],
     &["cli"],
     &["fuzzing", "main"],
 ];
