@@ -28,7 +28,7 @@ use versions::{KeptAnswers, VersionRow};
 pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
-pub use machine::{Gpu, Machine, Shard};
+pub use machine::{Gpu, MOST_SHARDS, Machine, OfShard, Shard};
 pub use memory::MemoryFigures;
 pub use outputs::{OutputFigure, OutputFinding};
 pub use replicas::Replicas;
@@ -94,6 +94,9 @@ pub struct Report {
     /// Lets a merge find lost cells without the plan's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub planned: Vec<CellId>,
+    /// Which shard of a divided plan this report is of (`--shard`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<OfShard>,
     /// The shards that a merged report was joined from; empty for a report of one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<Shard>,
@@ -126,9 +129,23 @@ impl Report {
             golden: None,
             accuracy: None,
             planned: Vec::new(),
+            shard: None,
             shards: Vec::new(),
             probe_images: BTreeMap::new(),
         }
+    }
+}
+
+impl Report {
+    /// What a report of a shard says of itself, so that nobody takes it for the whole.
+    pub fn of_shard(&self) -> Option<String> {
+        let OfShard { index, count, beside, .. } = self.shard.as_ref()?;
+        let (own, all) = (self.cells.len(), self.planned.len());
+        let beside = match beside.is_empty() {
+            true => String::new(),
+            false => format!("; beside them and not counted ran {}, which they are compared with", beside.join(", ")),
+        };
+        Some(format!("shard {index}/{count}: {own} of {all} cells{beside}; `trtgate merge` judges the whole"))
     }
 }
 

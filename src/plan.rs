@@ -1,5 +1,7 @@
 //! Manifest and machine to the cells, each with why it can or cannot run here.
 
+pub mod shards;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -56,6 +58,8 @@ pub struct Filter {
     pub shapes: Vec<ShapePoint>,
     /// Runtimes that are planned beside those found here, so that their absence is reported.
     pub also: Vec<RuntimeId>,
+    /// Of those that all this leaves, the cells that these name: a shard's.
+    pub only: Option<Vec<CellId>>,
 }
 
 impl Filter {
@@ -65,6 +69,7 @@ impl Filter {
             && (self.precisions.is_empty() || self.precisions.contains(&id.precision))
             && (self.batches.is_empty() || self.batches.contains(&id.batch))
             && (self.shapes.is_empty() || id.shape.as_ref().is_some_and(|shape| self.shapes.contains(shape)))
+            && self.only.as_ref().is_none_or(|only| only.iter().any(|named| named.selects(id)))
     }
 }
 
@@ -342,8 +347,7 @@ mod tests {
             runtimes: vec!["onnxruntime".parse().unwrap(), "tensorrt@10".parse().unwrap()],
             precisions: vec![Precision::Fp32],
             batches: vec![4],
-            also: Vec::new(),
-            shapes: Vec::new(),
+            ..Filter::default()
         };
         let cells = plan(&manifest(), &probes, &filter).unwrap();
         assert_eq!(ids(&cells), ["onnxruntime/fp32/batch-4", "tensorrt@10.11.0/fp32/batch-4"]);

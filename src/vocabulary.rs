@@ -279,6 +279,16 @@ pub struct CellId {
     pub shape: Option<ShapePoint>,
 }
 
+impl CellId {
+    /// Whether `other` is this cell: a plan may name a version in part, or none.
+    pub fn selects(&self, other: &Self) -> bool {
+        self.precision == other.precision
+            && self.batch == other.batch
+            && self.shape == other.shape
+            && self.runtime.selects(&other.runtime)
+    }
+}
+
 impl fmt::Display for CellId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape = self.shape.as_ref().map(|shape| format!("/{shape}")).unwrap_or_default();

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::scheduler::ShardChoice;
 use crate::cli::selection::{DeviceArguments, Selection, WorkspaceArguments, word};
 use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output, report};
 use crate::console;
 use crate::error::{Error, Result};
+use crate::findings::OfShard;
 use crate::findings::verdict::plural;
 use crate::gate::{self, RunOptions, Workspace};
+use crate::plan::shards::ShardNumber;
 use crate::report::file;
 use crate::report::options::RenderOptions;
-use crate::report::plan_file::PlanFile;
+use crate::report::plan_file::{PlanFile, PlannedCell};
 use crate::vocabulary::{RuntimeId, Status};
 
 /// Arguments of `trtgate gate`.
@@ -42,7 +45,14 @@ pub struct GateArguments {
     /// Real labelled data: accuracy is gated too (CIFAR-10 records, npz, CSV, or pictures in a folder a class; of `[[input]]` an npz or a folder of npy)
     #[arg(long, value_name = "PATH", env = "CIFAR10_DIR")]
     data: Option<PathBuf>,
-    /// Write the planned cells as JSON and run nothing
+    /// Run one shard of the plan, `2/4`, or the one that a scheduler's variables say, `auto`: Slurm, Kubernetes, GitHub, GitLab,
+    /// Buildkite, CircleCI, Azure; `trtgate merge` joins their reports
+    #[arg(long, value_name = "I/N", value_parser = word::<ShardChoice>)]
+    shard: Option<ShardChoice>,
+    /// The plan that is divided into shards, where machines differ in what they can run (`--plan-json` wrote it)
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    plan: Option<PathBuf>,
+    /// Write the planned cells as JSON, with `--shard` those of each shard, and run nothing
     #[arg(long, value_name = "FILE")]
     plan_json: Option<PathBuf>,
     /// Say what would run here, with the library that each version would load and how far its cells get, and run nothing;
@@ -56,12 +66,16 @@ pub struct GateArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
+    let shard = arguments.shard.map(ShardChoice::resolve).transpose()?;
+    let given = arguments.plan.as_deref().map(file::read_plan).transpose()?;
     let mut options = arguments.workspace.options(global)?;
     options.several = true;
     options.devices.clone_from(&arguments.devices.devices);
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
-        report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
+        let mut left = gate::stopped(&options, workspace, &error, &command);
+        left.shard = shard.map(|ShardNumber { index, count }| OfShard { index, count, ..OfShard::default() });
+        report::leave(&left, &error, &arguments.render);
         error
     };
     let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;
@@ -71,11 +85,16 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         filter.also.clone_from(&arguments.require);
         filter.also.extend(workspace.manifest.require.runtimes.iter().cloned());
     }
+    let divided = shard.map(|shard| gate::divided(&workspace, &mut filter, given.as_ref(), shard)).transpose();
+    let (plan, shard_run) = divided.map_err(|error| stopped(Some(&workspace), error))?.unzip();
     if let Some(path) = &arguments.plan_json {
-        let mut plan = gate::plan_file(&workspace, &workspace.plan(&filter)?);
+        let mut plan = match plan {
+            Some(plan) => plan,
+            None => gate::plan_file(&workspace, &workspace.plan(&filter)?),
+        };
         plan.require.extend(arguments.require.iter().cloned());
         file::write_plan(&plan, path)?;
-        tell_plan(&plan, path);
+        tell_plan(&plan, path, shard);
         if !arguments.dry_run {
             return Ok(EXIT_PASS);
         }
@@ -93,6 +112,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     }
     let run = RunOptions {
         filter,
+        shard: shard_run,
         require: arguments.require.clone(),
         require_golden: arguments.require_golden,
         require_baseline: arguments.require_baseline,
@@ -104,7 +124,8 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     };
     let judged = gate::run(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;
     let code = report::deliver(global, &judged, &arguments.render);
-    for wanted in &arguments.require {
+    // What of a shard's requirements did not run here may have run in another.
+    for wanted in arguments.require.iter().filter(|_| shard.is_none()) {
         let ran = judged
             .cells
             .iter()
@@ -117,10 +138,13 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
 }
 
 /// Says what of the plan is this machine's to run, and what is left to others.
-fn tell_plan(plan: &PlanFile, path: &Path) {
-    let others: Vec<_> = plan.cells.iter().filter(|cell| cell.ability.obstacle.is_some()).collect();
-    let (all, here) = (plural(plan.cells.len(), "cell"), plan.cells.len() - others.len());
-    console::note(&format!("wrote {all} to `{}`, {here} for this machine to run", path.display()));
+fn tell_plan(plan: &PlanFile, path: &Path, shard: Option<ShardNumber>) {
+    let is_own = |cell: &PlannedCell| shard.is_none_or(|shard| cell.shard == Some(shard.index));
+    let others: Vec<_> = plan.cells.iter().filter(|cell| is_own(cell) && cell.ability.obstacle.is_some()).collect();
+    let own = plan.cells.iter().filter(|cell| is_own(cell)).count();
+    let (all, here) = (plural(plan.cells.len(), "cell"), own - others.len());
+    let part = shard.map(|shard| format!("{own} of them shard {shard}, ")).unwrap_or_default();
+    console::note(&format!("wrote {all} to `{}`, {part}{here} for this machine to run", path.display()));
     let mut told: Vec<(&RuntimeId, &str, usize)> = Vec::new();
     for cell in &others {
         let reason = cell.ability.reason.as_deref().unwrap_or_default();
@@ -132,7 +156,7 @@ fn tell_plan(plan: &PlanFile, path: &Path) {
     for (runtime, reason, count) in told {
         console::note(&format!("  not here: {} of `{runtime}`: {reason}", plural(count, "cell")));
     }
-    if !others.is_empty() {
+    if !others.is_empty() && shard.is_none() {
         console::note(
             "hint: a merge by this plan wants every cell reported: by the machines that run them, or by a gate here without \
              `--runtime`, which reports them as they stand",

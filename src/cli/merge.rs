@@ -45,7 +45,7 @@ pub fn run(global: &Global, arguments: &MergeArguments) -> Result<u8> {
     let merged = merge::merge(&shards, plan.as_ref(), Some(&cross::conclude))?;
     // The report is written even with cells lost, so that a reader of the comment sees which.
     let code = report::deliver(global, &merged.report, &arguments.render);
-    if let Some(error) = merge::lost_cells(&merged.lost, plan.as_ref()) {
+    if let Some(error) = merge::lost_cells(&merged.lost, &merged.absent, plan.as_ref()) {
         output::print_error(&error);
     }
     Ok(code)

@@ -23,6 +23,7 @@ mod man;
 mod merge;
 pub mod output;
 mod report;
+mod scheduler;
 mod selection;
 mod serve;
 mod suite;

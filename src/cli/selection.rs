@@ -45,6 +45,7 @@ impl Selection {
             batches: self.batch.clone(),
             also: Vec::new(),
             shapes: self.shape.clone(),
+            only: None,
         }
     }
 }

@@ -23,6 +23,23 @@ pub struct Shard {
     pub cells: Vec<CellId>,
 }
 
+/// Most shards: more are a slip.
+pub const MOST_SHARDS: u32 = 10_000;
+
+/// Which shard of a divided plan a report is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfShard {
+    /// Its number, from 1.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
+    /// Digest of who runs what: shards of one division have the same.
+    pub division: String,
+    /// Runtimes and precisions that ran beside its cells and are not counted: the reference, and what tells which leg broke.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<String>,
+}
+
 /// Where the report was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {

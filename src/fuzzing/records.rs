@@ -14,11 +14,12 @@ use crate::gate::natural::Natural;
 use crate::manifest::{Manifest, edit};
 use crate::measure::baseline::Series;
 use crate::measure::thresholds::Thresholds;
+use crate::plan::shards;
 use crate::report::{dashboards, file, html, junit, markdown, merge, terminal};
 use crate::runtime::tensorrt::layers;
 use crate::runtime::tensorrt::metadata::EngineMetadata;
 use crate::runtime::triton;
-use crate::vocabulary::ArtifactKind;
+use crate::vocabulary::{ArtifactKind, Library};
 use crate::worker;
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -75,7 +76,8 @@ pub(super) fn plan(bytes: &[u8]) -> bool {
     on_file("plan.json", bytes, |path| {
         let Ok(plan) = file::read_plan(path) else { return false };
         let cells = plan.cells.iter().map(|cell| cell.id()).collect::<Vec<_>>();
-        let _ = merge::lost_cells(&cells, Some(&plan));
+        let _ = merge::lost_cells(&cells, &[], Some(&plan));
+        let _ = shards::divide(&plan, Library::Tensorflow, 3).map(|divided| shards::fingerprint(&plan, &divided));
         true
     })
 }

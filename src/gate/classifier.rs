@@ -10,6 +10,7 @@ use super::proof::Itself;
 use super::runs::Runs;
 use super::runs::classifier::Samples;
 use super::samples::LabelledData;
+use super::shard::chain_beside;
 use super::standing::Standing;
 use super::timing::{Expected, Scores};
 use super::workspace::Workspace;
@@ -45,8 +46,8 @@ pub(super) struct Begun {
     set: ProbeSet,
     samples: Samples,
     standing: Standing,
-    /// The reference's cell, where the plan compares cells with it and leaves it out.
-    pub(super) beside: Option<PlannedCell>,
+    /// The reference's cell, where the plan compares cells with it and leaves it out; of a shard, the whole chains of its cells.
+    pub(super) beside: Vec<PlannedCell>,
 }
 
 impl Classifier {
@@ -67,8 +68,9 @@ impl Classifier {
         let probes = probes.tensor(0..probes.len())?;
         let standing = Standing::of(workspace, &set)?;
         let beside = match labelled.is_some() || matches!(standing.reference, Reference::Live) {
-            true => companion(workspace, plan),
-            false => None,
+            _ if options.shard.is_some() => chain_beside(workspace, plan),
+            true => companion(workspace, plan).into_iter().collect(),
+            false => Vec::new(),
         };
         Ok(Begun { set, samples: Samples { probes, labelled, fresh: None }, standing, beside })
     }

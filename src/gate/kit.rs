@@ -72,7 +72,7 @@ impl<'a> Kit<'a> {
                 // The reference and the converters do not wait for each other.
                 let (classifier, artifacts) =
                     both(|| begun.finish(workspace, plan), || artifacts(workspace, plan.iter().chain(&beside)));
-                (Subject::Classifier(Box::new(classifier?)), beside.into_iter().collect(), artifacts)
+                (Subject::Classifier(Box::new(classifier?)), beside, artifacts)
             }
         };
         let calibrated = plan

@@ -5,6 +5,7 @@
 //! | `workspace` | the manifest, the store, what is here, the artifacts                     |
 //! | `border`    | the manifest's input and output against those of the model               |
 //! | `devices`   | which GPUs are used; `cards`: whether they answer alike                      |
+//! | `shard`     | the cells of one machine of several, and what runs beside them              |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
 //! | `damaged`   | environments that are not what was installed                             |
 //! | `samples`   | probes, calibration samples, labelled data                               |
@@ -87,6 +88,7 @@ pub mod scout;
 mod servable;
 mod served;
 mod several;
+mod shard;
 mod shipped;
 mod standing;
 mod stopped;
@@ -110,7 +112,9 @@ use crate::check::ladder::Ladder;
 use crate::check::{self, cross};
 use crate::error::Result;
 use crate::findings::verdict::{Requirements, plural};
-use crate::findings::{AccuracyReport, CellReport, CheckResult, GoldenReport, ModelReport, ProbeImage, Report, SCHEMA};
+use crate::findings::{
+    AccuracyReport, CellReport, CheckResult, GoldenReport, ModelReport, OfShard, ProbeImage, Report, SCHEMA,
+};
 use crate::manifest::Manifest;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Filter, PlannedCell};
@@ -130,6 +134,7 @@ pub use open::{OpenCell, build_engine};
 pub use outline::outline;
 pub use reference::open_reference;
 pub use servable::{ServableOptions, servable};
+pub use shard::{ShardRun, divided};
 pub use stopped::stopped;
 #[cfg(test)]
 pub(crate) use workshop::{Project, all_answering, by_slot, found, healthy, labelled, sound};
@@ -145,6 +150,8 @@ use timing::{Timing, TimingOptions};
 pub struct RunOptions {
     /// Which cells.
     pub filter: Filter,
+    /// The shard that these are, where the plan is divided ([`divided`]).
+    pub shard: Option<ShardRun>,
     /// Runtimes that must run.
     pub require: Vec<RuntimeId>,
     /// Whether a golden must be stored.
@@ -163,6 +170,16 @@ pub struct RunOptions {
     pub command: String,
 }
 
+impl RunOptions {
+    /// All cells of the plan that is run in part, so that a merge sees what is lost; none of one that is run whole.
+    fn planned(&self, workspace: &Workspace) -> Result<Vec<CellId>> {
+        match &self.shard {
+            Some(shard) => Ok(shard.planned.clone()),
+            None => planned_beside(workspace, &self.filter),
+        }
+    }
+}
+
 /// The plan as a file for `merge`.
 pub fn plan_file(workspace: &Workspace, cells: &[PlannedCell]) -> PlanFile {
     let model = PlannedModel { name: workspace.manifest.model.name.clone(), sha256: workspace.model_sha256.clone() };
@@ -178,6 +195,7 @@ pub fn plan_file(workspace: &Workspace, cells: &[PlannedCell]) -> PlanFile {
                 obstacle: cell.ability.obstacle().map(|obstacle| obstacle.status),
                 reason: cell.ability.obstacle().map(|obstacle| obstacle.reason.clone()),
             },
+            shard: None,
         })
         .collect();
     let mut plan = PlanFile::new(model, cells);
@@ -237,10 +255,12 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let started = now();
     let manifest = &workspace.manifest;
     let mut plan = workspace.plan(&options.filter)?;
-    let planned = planned_beside(workspace, &options.filter)?;
+    let planned = options.planned(workspace)?;
     let asked = plan.len();
     let ladder = Ladder::built_in()?.with_losses(&manifest.losses_allowed);
     let mut kit = Kit::prepare(workspace, &plan, options)?;
+    let of_shard =
+        options.shard.as_ref().map(|shard| OfShard { beside: shard::named(&kit.beside), ..shard.of.clone() });
     plan.append(&mut kit.beside);
     let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
     let (mut runs, scales) = both(
@@ -306,9 +326,11 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         golden_sha256: told.golden_sha256,
         golden: told.golden,
         accuracy: told.accuracy,
+        shard: of_shard,
         shards: Vec::new(),
         planned,
     };
+    report.notes.extend(report.of_shard());
     let of_versions = check::versions::conclude(&mut report);
     report.cross.extend(of_versions);
     report.judge();
@@ -386,6 +408,11 @@ fn planned_beside(workspace: &Workspace, filter: &Filter) -> Result<Vec<CellId>>
 fn required(manifest: &Manifest, options: &RunOptions) -> (Vec<RuntimeId>, Vec<RuntimeId>) {
     let mut required = options.require.clone();
     let of_manifest = manifest.require.runtimes.iter().filter(|runtime| !options.require.contains(runtime)).cloned();
+    // A shard has what it has: whether what is required ran is for the merge to say, also of what the command line names.
+    if options.shard.is_some() {
+        let of_plan = required.into_iter().chain(of_manifest).collect();
+        return (Vec::new(), of_plan);
+    }
     let whole = Filter { also: Vec::new(), ..options.filter.clone() } == Filter::default();
     if !whole {
         return (required, of_manifest.collect());

@@ -7,7 +7,7 @@ use crate::findings::{CellReport, ModelReport, Report};
 use crate::gate::reference::Fault;
 use crate::gate::samples::reference_cell;
 use crate::gate::workspace::{Options, Workspace};
-use crate::gate::{RunOptions, machine, machine_of, now, planned_beside};
+use crate::gate::{RunOptions, machine, machine_of, now};
 use crate::manifest::Manifest;
 use crate::plan::{Filter, PlannedCell};
 use crate::vocabulary::{Stage, Status};
@@ -65,12 +65,13 @@ pub(super) fn by_reference(workspace: &Workspace, options: &RunOptions, fault: &
         cell
     };
     let cells = workspace.plan(&options.filter)?.into_iter().map(cell).collect();
-    let planned = planned_beside(workspace, &options.filter)?;
+    let planned = options.planned(workspace)?;
     let model = model(&workspace.manifest, workspace.model_sha256.clone());
     let mut report = Report::new(model, machine_of(workspace), now());
     options.command.clone_into(&mut report.command);
     report.tolerances_sha256 = Ladder::built_in()?.sha256().to_owned();
     (report.cells, report.planned) = (cells, planned);
+    report.shard = options.shard.as_ref().map(|shard| shard.of.clone());
     report.requirements = Requirements {
         runtimes: options.require.clone(),
         of_plan: workspace.manifest.require.runtimes.clone(),

@@ -20,6 +20,8 @@ pub struct Merged {
     pub report: Report,
     /// The cells that were planned but are in no shard's report, in the plan's order.
     pub lost: Vec<CellId>,
+    /// The numbered shards that are in no report, a sentence each.
+    pub absent: Vec<String>,
 }
 
 /// Joins `shards`, each with the name that messages call it (its file).
@@ -39,6 +41,7 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     for (name, report) in shards {
         same_subject(first_name, first, name, report)?;
     }
+    let absent = shards::absent(shards)?;
     let planned = planned(shards, plan)?;
 
     let mut joined: BTreeMap<CellId, (&str, &CellReport)> = BTreeMap::new();
@@ -82,6 +85,7 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     let mut report = Report {
         cells,
         planned: Vec::new(),
+        shard: None,
         shards: shards.iter().zip(taken).flat_map(|((name, report), cells)| shard(name, report, cells)).collect(),
         started: shards.iter().map(|(_, report)| report.started.clone()).min().unwrap_or_default(),
         // Shards run side by side: the run takes as long as its longest shard.
@@ -101,10 +105,15 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         }
     }
     report.requirements.of_plan.clear();
-    report.requirements.unmet.clear();
-    for note in shards.iter().flat_map(|(_, shard)| &shard.notes) {
-        if !report.notes.contains(note) {
-            report.notes.push(note.clone());
+    report.requirements.unmet.clone_from(&absent);
+    report.notes.clear();
+    for (_, shard) in shards {
+        // What a shard says of itself holds for it alone.
+        let own = shard.of_shard();
+        for note in shard.notes.iter().filter(|note| Some(*note) != own.as_ref()) {
+            if !report.notes.contains(note) {
+                report.notes.push(note.clone());
+            }
         }
     }
     for (name, shard) in shards {
@@ -127,7 +136,7 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
     report.accuracy = accuracies.min_by_key(|found| found.of_golden).cloned();
     report.cross = joined_cross(shards, cross.map(|rules| rules(&mut report)).unwrap_or_default());
     report.judge();
-    Ok(Merged { report, lost })
+    Ok(Merged { report, lost, absent })
 }
 
 /// Digest of the cell's artifact, unless it is an engine.
@@ -155,6 +164,7 @@ pub fn normalised(report: &Report) -> Report {
     report.own_seconds = 0.0;
     report.command = String::new();
     report.planned = Vec::new();
+    report.shard = None;
     report.shards = Vec::new();
     report.requirements.runtimes.sort();
     report.cross.retain(|rule| !TIMED_RULES.iter().any(|timed| rule.name.starts_with(timed)));
@@ -191,14 +201,14 @@ fn obstacle<'plan>(plan: Option<&'plan PlanFile>, id: &CellId) -> Option<&'plan 
     plan?.cells.iter().find(|cell| cell.id() == *id)?.ability.reason.as_deref()
 }
 
-/// The error that names lost cells: those that the machine of the `plan` could not run, by runtime and reason; the others
-/// one by one.
-pub fn lost_cells(lost: &[CellId], plan: Option<&PlanFile>) -> Option<Error> {
-    if lost.is_empty() {
+/// The error that names what was lost: shards by number; cells that the machine of the `plan` could not run, by runtime and reason;
+/// the others one by one.
+pub fn lost_cells(lost: &[CellId], absent: &[String], plan: Option<&PlanFile>) -> Option<Error> {
+    if lost.is_empty() && absent.is_empty() {
         return None;
     }
     let message = format!("{} planned but in no report", counted(lost.len()));
-    let mut causes = Vec::new();
+    let mut causes = absent.to_vec();
     let mut nobody: Vec<(&RuntimeId, &str, usize)> = Vec::new();
     for id in lost {
         let Some(reason) = obstacle(plan, id) else {
@@ -210,8 +220,11 @@ pub fn lost_cells(lost: &[CellId], plan: Option<&PlanFile>) -> Option<Error> {
             None => nobody.push((&id.runtime, reason, 1)),
         }
     }
-    let hint =
-        if causes.is_empty() { NOBODY } else { "a shard's report was not given, or its machine never wrote one" };
+    let hint = if causes.is_empty() && absent.is_empty() {
+        NOBODY
+    } else {
+        "a shard's report was not given, or its machine never wrote one"
+    };
     causes.extend(nobody.into_iter().map(|(runtime, reason, count)| {
         format!(
             "{} of `{runtime}`, which nobody ran and the machine of the plan could not: {reason}",
@@ -256,12 +269,7 @@ fn in_order(
         return Ok((cells, Vec::new()));
     };
     // A plan made where a version is not installed names it as the manifest's user does, `tensorrt@10.11`.
-    let fits = |planned: &CellId, id: &CellId| {
-        planned.precision == id.precision
-            && planned.batch == id.batch
-            && planned.shape == id.shape
-            && planned.runtime.selects(&id.runtime)
-    };
+    let fits = CellId::selects;
     let foreign: Vec<String> = joined
         .iter()
         .filter(|(id, _)| !planned.iter().any(|planned| fits(planned, id)))
@@ -395,6 +403,8 @@ fn with_causes(mut error: Error, causes: Vec<String>) -> Error {
     error.causes.extend(causes);
     error
 }
+
+mod shards;
 
 #[cfg(test)]
 mod plans;

@@ -18,6 +18,9 @@ pub struct PlanFile {
     /// Runtimes that must run, in some shard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<RuntimeId>,
+    /// Machines that share the cells, where they were divided (`--shard`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
     /// The cells, in the order in which they run and are reported.
     pub cells: Vec<PlannedCell>,
 }
@@ -25,7 +28,7 @@ pub struct PlanFile {
 impl PlanFile {
     /// A plan of `cells`.
     pub fn new(model: PlannedModel, cells: Vec<PlannedCell>) -> Self {
-        Self { schema: PLAN_SCHEMA.to_owned(), model, require: Vec::new(), cells }
+        Self { schema: PLAN_SCHEMA.to_owned(), model, require: Vec::new(), shards: None, cells }
     }
 }
 
@@ -55,6 +58,9 @@ pub struct PlannedCell {
     /// Whether it can run on the machine that made the plan.
     #[serde(default)]
     pub ability: Ability,
+    /// The shard that runs it, from 1, where the plan is divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
 }
 
 impl PlannedCell {

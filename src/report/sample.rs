@@ -213,6 +213,7 @@ pub(crate) fn many(count: u32) -> Report {
 /// The plan that `report` is complete for.
 pub(crate) fn plan_of(report: &Report) -> PlanFile {
     let cells = report.cells.iter().map(|cell| PlannedCell {
+        shard: None,
         runtime: cell.runtime.clone(),
         precision: cell.precision,
         batch: cell.batch,

@@ -80,6 +80,8 @@ mod served;
 /// Small graphs for them.
 mod served_graph;
 mod several_sources;
+/// One plan on several machines.
+mod shards;
 /// A slower model under the same name.
 mod slower;
 /// Files, names and numbers of strangers.

@@ -21,7 +21,7 @@ fn a_withheld_shard_is_named_and_never_passes() {
         assert!(cell.reason.as_deref().is_some_and(|reason| reason.contains("no shard reported it")), "{cell:?}");
         assert!(cell.hint.as_deref().is_some_and(|hint| hint.contains("the job of the shard")), "{cell:?}");
     }
-    let error = lost_cells(&merged.lost, None).unwrap();
+    let error = lost_cells(&merged.lost, &merged.absent, None).unwrap();
     assert!(error.message.ends_with("cells are planned but in no report"), "{error}");
     assert_eq!(error.causes.len(), merged.lost.len());
 }
@@ -91,7 +91,7 @@ fn cells_that_nobody_could_run_are_told_by_runtime_and_reason() {
     // Nobody ran them, so this is no pass, whoever could not.
     assert_eq!(merged.report.verdict, Verdict::Incomplete);
     assert!(merged.lost.len() > 1);
-    let error = lost_cells(&merged.lost, Some(&plan)).unwrap();
+    let error = lost_cells(&merged.lost, &merged.absent, Some(&plan)).unwrap();
     assert!(error.causes.len() < merged.lost.len(), "{error}");
     for cause in &error.causes {
         assert!(cause.contains("which nobody ran and the machine of the plan could not: no TensorRT"), "{error}");
