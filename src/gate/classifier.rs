@@ -67,11 +67,12 @@ impl Classifier {
         let probes = set.samples()?;
         let probes = probes.tensor(0..probes.len())?;
         let standing = Standing::of(workspace, &set)?;
-        let beside = match labelled.is_some() || matches!(standing.reference, Reference::Live) {
-            _ if options.shard.is_some() => chain_beside(workspace, plan),
-            true => companion(workspace, plan).into_iter().collect(),
-            false => Vec::new(),
-        };
+        let divided = options.shard.iter().map(|shard| &shard.planned[..]);
+        let mut beside: Vec<PlannedCell> = divided.flat_map(|divided| chain_beside(workspace, plan, divided)).collect();
+        if labelled.is_some() || matches!(standing.reference, Reference::Live) {
+            let all: Vec<PlannedCell> = plan.iter().chain(&beside).cloned().collect();
+            beside.extend(companion(workspace, &all));
+        }
         Ok(Begun { set, samples: Samples { probes, labelled, fresh: None }, standing, beside })
     }
 

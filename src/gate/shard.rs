@@ -72,9 +72,9 @@ fn fits(workspace: &Workspace, plan: &PlanFile) -> Result<()> {
         .hint("make it anew with `trtgate gate --plan-json`, from the same commit"))
 }
 
-/// The cells of the chains of those of `plan` that run, at their batches, where other shards have them: what tells which leg broke.
-/// The reference is the first of each chain.
-pub(super) fn chain_beside(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<PlannedCell> {
+/// The cells of the chains of those of `plan` that run, at their batches, where other shards of `divided` have them: what tells which
+/// leg broke. The reference is the first of each chain.
+pub(super) fn chain_beside(workspace: &Workspace, plan: &[PlannedCell], divided: &[CellId]) -> Vec<PlannedCell> {
     let Ok(whole) = workspace.plan(&Filter::default()) else { return Vec::new() };
     let source = workspace.manifest.model.source.kind();
     let runs = |cell: &&PlannedCell| matches!(cell.ability, Ability::Run);
@@ -88,6 +88,7 @@ pub(super) fn chain_beside(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<P
     let mut whole = whole;
     whole.retain(|beside| {
         runs(&beside)
+            && divided.iter().any(|cell| cell.selects(&beside.id))
             && plan.iter().all(|cell| cell.id != beside.id)
             && plan.iter().filter(runs).any(|cell| serves(beside, cell))
     });
