@@ -1,8 +1,10 @@
 //! The JSON report, `trtgate.report/v1`. Keys may be added, never renamed.
 
 mod accuracy;
+mod distances;
 mod golden;
 pub mod leads;
+mod load;
 mod machine;
 mod memory;
 mod non_finite;
@@ -27,7 +29,9 @@ use versions::{KeptAnswers, VersionRow};
 
 pub use crate::timing::summary::{BaselineVerdict, TimingSummary};
 pub use accuracy::{ACCURACY_RULE, Accuracy, AccuracyReport, GoldenAccuracy};
+pub use distances::{ErrorMetrics, Histogram};
 pub use golden::{GOLDEN_RULE, GoldenReport, GoldenStanding};
+pub use load::LoadReport;
 pub use machine::{Gpu, MOST_SHARDS, Machine, OfShard, Shard};
 pub use memory::MemoryFigures;
 pub use outputs::{OutputFigure, OutputFinding};
@@ -258,6 +262,9 @@ pub struct CellReport {
     /// Seconds spent loading and running.
     #[serde(default)]
     pub seconds: Option<CellSeconds>,
+    /// What it holds under load, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Box<LoadReport>>,
     /// Measured time, if measured.
     pub timing: Option<TimingSummary>,
     /// Verdict against the baseline, if measured.
@@ -301,6 +308,7 @@ impl CellReport {
             histogram: None,
             worst: Vec::new(),
             seconds: None,
+            load: None,
             timing: None,
             baseline: None,
         }
@@ -401,30 +409,6 @@ pub struct Agreement {
     pub flip_margins: Vec<f32>,
 }
 
-/// Distance of the outputs from the reference, over all samples and classes. A figure that is not finite is written
-/// as `null` and read back as NaN.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ErrorMetrics {
-    /// Largest absolute error.
-    #[serde(deserialize_with = "non_finite::number")]
-    pub max_abs: f64,
-    /// Mean absolute error.
-    #[serde(deserialize_with = "non_finite::number")]
-    pub mean_abs: f64,
-    /// 99th percentile of the absolute error.
-    #[serde(deserialize_with = "non_finite::number")]
-    pub p99_abs: f64,
-    /// Smallest cosine similarity of a sample.
-    #[serde(deserialize_with = "non_finite::number")]
-    pub cosine_min: f64,
-    /// Signal to quantisation noise, dB; higher is better; 999 when equal bit by bit.
-    #[serde(deserialize_with = "non_finite::number")]
-    pub sqnr_db: f64,
-    /// Elements outside absolute OR relative tolerance.
-    #[serde(default)]
-    pub outside: usize,
-}
-
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckResult {
@@ -450,17 +434,6 @@ pub struct Leg {
     /// What it means, for a leg that broke.
     #[serde(default)]
     pub detail: Option<String>,
-}
-
-/// Counts per bin of `log10(absolute error)`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// Lower edge of the first bin.
-    pub from: f64,
-    /// Width of a bin.
-    pub step: f64,
-    /// Counts; the first holds everything below its upper edge, zeros too.
-    pub counts: Vec<u64>,
 }
 
 /// A probe with a large error.

@@ -25,6 +25,7 @@ mod gate;
 #[cfg(feature = "harness")]
 pub mod harness;
 mod libraries;
+mod load;
 mod manifest;
 mod measure;
 mod meter;
@@ -75,6 +76,7 @@ internals! {
     #[cfg(any(test, fuzzing))] fuzzing
     gate
     libraries
+    load
     manifest
     measure
     meter

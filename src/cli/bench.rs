@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::load::LoadArguments;
 use crate::cli::selection::{DeviceArguments, Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_PASS, Global, output, report};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct BenchArguments {
     selection: Selection,
     #[command(flatten)]
     timing: TimingArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     /// Fail with exit code 3 where no baseline is stored for this machine
     #[arg(long)]
     require_baseline: bool,
@@ -61,6 +64,10 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         }
     }
     arguments.render.check()?;
+    let load = arguments.load.options(&arguments.selection, &arguments.timing)?;
+    if arguments.against.is_some() && load.is_some() {
+        return Err(Error::usage("`--against` compares the time of batches, and no load"));
+    }
     let mut options = arguments.workspace.options(global)?;
     options.several = true;
     options.devices.clone_from(&arguments.devices.devices);
@@ -74,11 +81,12 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
         return against(global, arguments, &workspace, reference);
     }
     let run = RunOptions {
-        filter: arguments.selection.filter(),
-        timing: Some(arguments.timing.options()),
+        filter: arguments.selection.filter_or(arguments.load.runtimes()),
+        timing: load.is_none().then(|| arguments.timing.options()),
+        load,
         require_baseline: arguments.require_baseline,
         replay: arguments.workspace.replay(global, None),
-        replay_timing: arguments.timing.replay(),
+        replay_timing: arguments.timing.replay() + &arguments.load.replay(),
         command: command.clone(),
         ..RunOptions::default()
     };

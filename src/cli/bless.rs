@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::load::LoadArguments;
 use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::console;
@@ -44,6 +45,8 @@ pub struct BlessArguments {
     selection: Selection,
     #[command(flatten)]
     timing: TimingArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     #[command(flatten)]
     workspace: WorkspaceArguments,
 }
@@ -106,19 +109,21 @@ fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
 
 fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let timing = arguments.timing.options();
+    let load = arguments.load.options(&arguments.selection, &arguments.timing)?;
+    let is_load = load.is_some();
     let options = RunOptions {
-        filter: arguments.selection.filter(),
-        timing: Some(timing.clone()),
+        filter: arguments.selection.filter_or(arguments.load.runtimes()),
+        timing: load.is_none().then(|| timing.clone()),
+        load,
         command: output::command_line(),
         ..RunOptions::default()
     };
     let outcome = gate::run_and_measure(workspace, &options)?;
-    let failing = outcome.report.verdict == Verdict::Fail
-        && outcome
-            .report
-            .cells
-            .iter()
-            .any(|cell| cell.status == crate::vocabulary::Status::Fail && cell.timing.is_none());
+    let failing =
+        outcome.report.verdict == Verdict::Fail
+            && outcome.report.cells.iter().any(|cell| {
+                cell.status == crate::vocabulary::Status::Fail && cell.timing.is_none() && cell.load.is_none()
+            });
     if failing && !arguments.force {
         return Err(Error::failed("cells fail, so their speed is no baseline")
             .hint("`trtgate gate` shows them; `--force` measures the others all the same"));
@@ -135,7 +140,8 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
         console::note("nothing stored (`--dry-run`)");
         return Ok(EXIT_PASS);
     }
-    let first = !gate::timing::has_baselines(&workspace.manifest);
+    // Under load a part of the cells is measured: that asks for no baseline of the others.
+    let first = !is_load && !gate::timing::has_baselines(&workspace.manifest);
     blessing.store(&context, reason, arguments.force)?;
     console::note(&format!(
         "stored {} baselines under `{}`",

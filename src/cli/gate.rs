@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::load::LoadArguments;
 use crate::cli::scheduler::ShardChoice;
 use crate::cli::selection::{DeviceArguments, Selection, WorkspaceArguments, word};
 use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output, report};
@@ -39,6 +40,8 @@ pub struct GateArguments {
     bench: bool,
     #[command(flatten)]
     timing: super::selection::TimingArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     /// Fail with exit code 3 where no baseline is stored for this machine
     #[arg(long, requires = "bench")]
     require_baseline: bool,
@@ -68,6 +71,10 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
     let shard = arguments.shard.map(ShardChoice::resolve).transpose()?;
     let given = arguments.plan.as_deref().map(file::read_plan).transpose()?;
+    let load = arguments.load.options(&arguments.selection, &arguments.timing)?;
+    if load.is_some() && !arguments.bench {
+        return Err(Error::usage("load is offered where cells are measured").hint("`gate --bench`, or `trtgate bench`"));
+    }
     let mut options = arguments.workspace.options(global)?;
     options.several = true;
     options.devices.clone_from(&arguments.devices.devices);
@@ -79,7 +86,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         error
     };
     let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;
-    let mut filter = arguments.selection.filter();
+    let mut filter = arguments.selection.filter_or(arguments.load.runtimes());
     // A required version that is not here must be in the plan, to be reported as missing.
     if filter.runtimes.is_empty() {
         filter.also.clone_from(&arguments.require);
@@ -116,10 +123,11 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         require: arguments.require.clone(),
         require_golden: arguments.require_golden,
         require_baseline: arguments.require_baseline,
-        timing: arguments.bench.then(|| arguments.timing.options()),
+        timing: (arguments.bench && load.is_none()).then(|| arguments.timing.options()),
+        load,
         data: arguments.data.clone(),
         replay: arguments.workspace.replay(global, arguments.data.as_deref()),
-        replay_timing: arguments.timing.replay(),
+        replay_timing: arguments.timing.replay() + &arguments.load.replay(),
         command: command.clone(),
     };
     let judged = gate::run(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;

@@ -19,6 +19,7 @@ mod gate;
 mod infer;
 mod init;
 mod limits;
+mod load;
 mod man;
 mod merge;
 pub mod output;

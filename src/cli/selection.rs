@@ -37,6 +37,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// As a filter of the plan, of `runtimes` where none is named.
+    pub fn filter_or(&self, runtimes: Vec<RuntimeId>) -> Filter {
+        let filter = self.filter();
+        Filter { runtimes: if filter.runtimes.is_empty() { runtimes } else { filter.runtimes }, ..filter }
+    }
+
     /// As a filter of the plan.
     pub fn filter(&self) -> Filter {
         Filter {

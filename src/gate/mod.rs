@@ -37,6 +37,7 @@
 //! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
 //! | `same`      | whether the FP32 file that ran is the model                               |
+//! | `load`      | offers load to cells that passed, and judges the rates that they hold    |
 //! | `timing`    | measures cells that passed, and judges them by their baselines           |
 //! | `open`      | one cell opened alone, for the commands that need just one               |
 //! | `inspect`   | the signature of a model that has no manifest yet; `scout` runs it to see |
@@ -69,6 +70,7 @@ mod kept;
 mod kit;
 mod labelled;
 mod limits;
+pub mod load;
 pub mod machine;
 pub mod natural;
 mod open;
@@ -141,6 +143,7 @@ pub(crate) use workshop::{Project, all_answering, by_slot, found, healthy, label
 pub use workspace::{Options, Workspace};
 
 use kit::{Kit, Subject, both};
+use load::LoadOptions;
 use runs::RawCell;
 use standing::Standing;
 use timing::{Timing, TimingOptions};
@@ -160,6 +163,8 @@ pub struct RunOptions {
     pub require_baseline: bool,
     /// How the cells that pass are measured, if they are.
     pub timing: Option<TimingOptions>,
+    /// What they are offered by the clock instead, if they are.
+    pub load: Option<LoadOptions>,
     /// Labelled data, instead of the manifest's.
     pub data: Option<PathBuf>,
     /// Arguments that a replay needs beside the cell's own, with a blank first.
@@ -177,6 +182,11 @@ impl RunOptions {
             Some(shard) => Ok(shard.planned.clone()),
             None => planned_beside(workspace, &self.filter),
         }
+    }
+
+    /// Whether anything is measured.
+    const fn is_measured(&self) -> bool {
+        self.timing.is_some() || self.load.is_some()
     }
 }
 
@@ -264,7 +274,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     plan.append(&mut kit.beside);
     let step = workspace.progress.begin(&format!("running {}", plural(asked, "cell")));
     let (mut runs, scales) = both(
-        || execute::execute(&plan, &kit.inputs(workspace, step, options.timing.is_some())),
+        || execute::execute(&plan, &kit.inputs(workspace, step, options.is_measured())),
         || kit::scales(workspace, &kit.artifacts),
     );
     kit.scales = scales;
@@ -279,9 +289,13 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let of_cards = cards::hold(&runs.cells, &mut cells);
     // What only serves the cells that were asked for is in no report, but the reference is held to what is stored whatever was asked for.
     let beside = cells.split_off(asked.min(cells.len()));
-    let bench = match &options.timing {
-        Some(timing) => Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?),
-        None => None,
+    let (bench, nothing) = match (&options.load, &options.timing) {
+        (Some(load), _) => {
+            let (bench, nothing) = load::measure(workspace, load, &options.replay_timing, expected, &mut cells)?;
+            (Some(bench), nothing)
+        }
+        (None, Some(timing)) => (Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?), None),
+        (None, None) => (None, None),
     };
     let mut cross = match &kit.subject {
         Subject::Classifier(_) => cross::check(&cells),
@@ -298,6 +312,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     cross.extend(told.rules);
     cross.extend(bench.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));
     let mut unmet = told.unmet;
+    unmet.extend(nothing);
     unmet.extend(worker::fault_on_demand().map(|fault| format!("a fault is provoked on demand (`{fault}`)")));
     let (runtimes, of_plan) = required(manifest, options);
     let mut report = Report {
@@ -319,7 +334,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         requirements: Requirements {
             runtimes,
             of_plan,
-            baseline: options.require_baseline || (manifest.require.baselines && options.timing.is_some()),
+            baseline: options.require_baseline || (manifest.require.baselines && options.is_measured()),
             unmet,
         },
         tolerances_sha256: ladder.sha256().to_owned(),

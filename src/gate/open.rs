@@ -6,6 +6,7 @@ use crate::gate::runs::shelf::Shelf;
 use crate::gate::runs::{Asked, Feeding, Ran};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
+use crate::load::{Figures, Offer};
 use crate::plan::{Ability, Filter, PlannedCell};
 use crate::runtime::tensorrt::BuildRequest;
 use crate::runtime::{Obstacle, OpenRequest, SessionOptions};
@@ -20,6 +21,7 @@ pub struct OpenCell {
     id: CellId,
     version: String,
     worker: Worker,
+    request: OpenRequest,
     signature: Signature,
     /// Whether short batches are filled up: no profile holds them.
     pads: bool,
@@ -97,7 +99,7 @@ impl OpenCell {
         super::served::hold_still(installation, &signature)?;
         execute::hold_batch(&workspace.manifest, &mut signature);
         let pads = workspace.manifest.interface.as_ref().is_some_and(|interface| fills_up(interface, artifact.kind));
-        Ok(Self { version: installation.version.clone(), id: cell.id, worker, signature, pads, artifact })
+        Ok(Self { version: installation.version.clone(), id: cell.id, worker, request, signature, pads, artifact })
     }
 
     /// The cell, with the version that was found.
@@ -125,6 +127,12 @@ impl OpenCell {
     pub(super) fn run_laid_out(&mut self, feeds: &Feeds, axes: &BatchAxes) -> Result<RunOutcome> {
         let pad = self.pads || pads(&self.signature, feeds, axes);
         self.worker.run_laid_out(feeds, self.id.batch as usize, pad, axes)
+    }
+
+    /// Offers `feeds` to it, so many `samples` in a query, as `offer` says.
+    pub(super) fn drive(&mut self, feeds: &Feeds, axes: &BatchAxes, samples: usize, offer: &Offer) -> Result<Figures> {
+        let pad = self.pads || pads(&self.signature, feeds, axes) || execute::is_static(&self.signature);
+        self.worker.drive(&self.request, feeds, axes, (samples, pad), offer)
     }
 
     /// Asks it what the cells of a run are asked with `fed`.

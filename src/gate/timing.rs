@@ -129,7 +129,7 @@ impl<'a> WorkspaceMeasurer<'a> {
     }
 
     /// What is fed under the clock. Whatever it answers has to be known: of a model of several inputs, the first samples are.
-    fn samples(&self, cell: &CellId) -> Result<(Feeds, BatchAxes)> {
+    pub(super) fn samples(&self, cell: &CellId) -> Result<(Feeds, BatchAxes)> {
         let (feeds, axes) = self.fed(cell)?;
         in_turn(feeds, cell.batch as usize).map(|feeds| (feeds, axes))
     }
@@ -201,7 +201,10 @@ impl CellMeasurer for WorkspaceMeasurer<'_> {
         });
         self.throttled.insert(cell.clone(), throttled);
         let (kind, sha256, bytes) = (open.artifact.kind, open.artifact.sha256.clone(), open.artifact.bytes);
-        self.artifacts.insert(cell.clone(), ArtifactRecord { kind, sha256, bytes });
+        // What is served lies elsewhere: it has no size here.
+        if bytes > 0 {
+            self.artifacts.insert(cell.clone(), ArtifactRecord { kind, sha256, bytes });
+        }
         Ok(measurement)
     }
 

@@ -5,6 +5,7 @@
 //!                                          <precision>-batch-<N>-height-480-width-640-<mode>.json
 //! baselines/<device>/<model>/<runtime>/ratio-<name>-<mode>.json              a quotient inside one run
 //! baselines/<device>/<model>/<runtime>/<precision>-size.json                 bytes of what was built and not run
+//! baselines/<device>/<model>/<runtime>/<precision>-batch-<N>-load-<scenario>.json    queries a second that are held
 //! ```
 //!
 //! A series holds entries of several environments and levels. A level is a stretch of entries without a change of
@@ -39,6 +40,8 @@ pub enum Quantity {
     Ratio,
     /// Bytes of an artifact.
     Bytes,
+    /// Queries a second that a scenario holds under load.
+    Rate,
 }
 
 /// The fastest repetition's distribution.
@@ -268,8 +271,17 @@ impl BaselineStore {
 
     /// The file of a cell's series. `device` and `model` become part of the path as slugs.
     pub fn cell_path(&self, device: &str, model: &str, cell: &CellId, mode: TimingMode) -> PathBuf {
+        self.path_of(device, model, cell, mode_name(mode))
+    }
+
+    /// The file of the rates that a cell holds by a scenario.
+    pub fn load_path(&self, device: &str, model: &str, cell: &CellId, scenario: &str) -> PathBuf {
+        self.path_of(device, model, cell, &format!("load-{scenario}"))
+    }
+
+    fn path_of(&self, device: &str, model: &str, cell: &CellId, what: &str) -> PathBuf {
         let at = cell.shape.as_ref().map(|shape| format!("-{}", slug(&shape.to_string()))).unwrap_or_default();
-        let file = format!("{}-batch-{}{at}-{}.json", cell.precision, cell.batch, mode_name(mode));
+        let file = format!("{}-batch-{}{at}-{what}.json", cell.precision, cell.batch);
         self.folder(device, model, &cell.runtime.to_string()).join(file)
     }
 

@@ -50,6 +50,7 @@ impl fmt::Display for Line {
         let Self { subject, old, new, ratio, quantity, .. } = self;
         let significant = |value: f64| match quantity {
             Quantity::Bytes => format!("{value:.0} bytes"),
+            Quantity::Rate => format!("{}/s held", significant(value)),
             Quantity::SamplesPerSecond => format!("{} samples/s", significant(value)),
             Quantity::Ratio => significant(value),
         };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::findings::Machine;
+use crate::load::{Scenario, Wanted};
 use crate::processor::InstructionSet;
 use crate::timing::contract::{TimingContract, TimingMode};
 use crate::vocabulary::{CellId, Library, RuntimeId};
@@ -98,6 +99,20 @@ impl Environment {
             environment.set("cores", machine.cores);
             environment.set("intra-threads", facts.intra_threads);
             environment.set("inter-threads", facts.inter_threads);
+        }
+        environment
+    }
+
+    /// The environment of the rate that a cell holds by a scenario: what is offered chooses none, since the rate is what is judged.
+    pub fn of_load(facts: &CellEnvironment<'_>, wanted: &Wanted) -> Self {
+        let mut environment = Self::of_cell(facts);
+        environment.set("load.scenario", wanted.scenario.as_str());
+        environment.set("load.connections", wanted.connections);
+        if wanted.scenario.is_open() {
+            environment.set("load.bound-milliseconds", wanted.bound_milliseconds);
+        }
+        if wanted.scenario == Scenario::Stream {
+            environment.set("load.wait-microseconds", wanted.wait_microseconds);
         }
         environment
     }

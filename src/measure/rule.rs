@@ -143,6 +143,12 @@ impl Limits {
         Self { fail: *fail, warn: *warn, improved: *improved, absolute_microseconds: absolute_microseconds.of(library) }
     }
 
+    /// The limits on a rate that is held under load.
+    pub const fn of_load(thresholds: &Thresholds) -> Self {
+        let load = thresholds.load;
+        Self { fail: load, warn: load, improved: load, absolute_microseconds: 0.0 }
+    }
+
     /// The limits on a ratio inside one run.
     pub const fn of_ratio(thresholds: &Thresholds) -> Self {
         let ratio = thresholds.ratio;

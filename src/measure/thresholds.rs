@@ -73,6 +73,8 @@ pub struct Thresholds {
     pub stability: PerDevice,
     /// Limit on the fall of a ratio inside one run.
     pub ratio: Limit,
+    /// Limit on the fall of a rate that is held under load.
+    pub load: Limit,
     /// Half the width of the band around an engine's bytes, as a share.
     pub engine_size: f64,
     /// Half the width of the band around a portable artifact's bytes, as a share.
@@ -137,6 +139,8 @@ struct Raw {
     stability: RawStability,
     #[serde(default)]
     ratio: RawLimit,
+    #[serde(default)]
+    load: RawLimit,
     #[serde(default)]
     size: RawSize,
 }
@@ -252,6 +256,7 @@ impl Reader<'_> {
                 1.0..=100.0,
             )?,
             ratio: limit(&given.ratio, &default.ratio)?,
+            load: limit(&given.load, &default.load)?,
             engine_size: self.number(&given.size.engine, &default.size.engine, 0.0..=10.0)?,
             artifact_size: self.number(&given.size.artifact, &default.size.artifact, 0.0..=10.0)?,
             memory: self.number(&given.size.memory, &default.size.memory, 0.0..=10.0)?,

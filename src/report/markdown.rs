@@ -1,5 +1,6 @@
 //! The report as Markdown, for a job summary or a comment on a pull request.
 
+mod load;
 mod versions;
 
 use crate::findings::leads::points;
@@ -36,6 +37,7 @@ pub fn render(report: &Report) -> String {
     outputs(&mut page, report);
     remarks(&mut page, report);
     changes(&mut page, report);
+    load::section(&mut page, report);
     matrix(&mut page, report);
     versions::section(&mut page, report);
     not_run(&mut page, report);

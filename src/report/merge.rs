@@ -179,6 +179,7 @@ pub fn normalised(report: &Report) -> Report {
     for cell in &mut report.cells {
         cell.seconds = None;
         cell.timing = None;
+        cell.load = None;
         cell.baseline = None;
         cell.legs = Vec::new();
         for check in cell.checks.iter_mut().filter(|check| check.name == BATCH_INVARIANCE) {

@@ -28,6 +28,7 @@ pub mod html;
 pub mod image;
 pub mod junit;
 mod layout;
+mod load;
 pub mod markdown;
 mod markdown_text;
 pub mod merge;

@@ -1,5 +1,6 @@
 //! The report as a table for the terminal: the matrix in the plan's order, what did not run, failures last.
 
+mod load;
 mod outputs;
 mod versions;
 
@@ -47,6 +48,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.not_run(report);
         page.outputs(report);
         page.versions(report);
+        page.load(report);
         page.warnings(report);
         page.notes(report);
         page.without_baseline(report);

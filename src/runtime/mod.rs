@@ -213,6 +213,15 @@ pub trait Runtime: Sync {
     fn open(&self, request: &OpenRequest) -> Result<Box<dyn Session>>;
 }
 
+/// What became of a batch that a model may refuse.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Taken {
+    /// Its outputs.
+    Outputs(Vec<Tensor>),
+    /// It was refused, in these words.
+    Refused(String),
+}
+
 /// A loaded artifact, ready to run.
 pub trait Session {
     /// Inputs and outputs as the library reports them.
@@ -221,6 +230,11 @@ pub trait Session {
     /// Runs one batch (any size the artifact allows), each input from the tensor of its name; returns the outputs asked for,
     /// in the signature's order and with its names.
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>>;
+
+    /// As [`Session::run`], where a refusal is no error: a server with a full queue is no server at fault.
+    fn offer(&mut self, feeds: &Feeds) -> Result<Taken> {
+        self.run(feeds).map(Taken::Outputs)
+    }
 
     /// Copies between host and device so far; zero for CPU runtimes.
     fn transfers(&self) -> TransferCount {

@@ -18,6 +18,6 @@ pub mod nvml;
 pub mod statistics;
 pub mod summary;
 mod transfers;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use transfers::TransferCount;

@@ -24,9 +24,14 @@ impl WaitingClock {
 
     /// Time spent waiting so far, or `None` where the system does not count.
     pub fn read(&self) -> Option<Duration> {
+        self.read_both().map(|(_, waiting)| waiting)
+    }
+
+    /// Time spent running and time spent waiting so far, or `None` where the system does not count.
+    pub fn read_both(&self) -> Option<(Duration, Duration)> {
         let mut buffer = [0; 96];
         let length = self.0.as_ref()?.read_at(&mut buffer, 0).ok()?;
-        parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
+        parse_both(std::str::from_utf8(buffer.get(..length)?).ok()?)
     }
 }
 
@@ -53,13 +58,18 @@ impl Threads {
 
 /// The second of the three numbers `running waiting slices`.
 fn parse(text: &str) -> Option<Duration> {
+    parse_both(text).map(|(_, waiting)| waiting)
+}
+
+/// The first and the second of them.
+fn parse_both(text: &str) -> Option<(Duration, Duration)> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
-    let (Some(Ok(_)), Some(Ok(waiting)), Some(Ok(_)), None) =
+    let (Some(Ok(running)), Some(Ok(waiting)), Some(Ok(_)), None) =
         (numbers.next(), numbers.next(), numbers.next(), numbers.next())
     else {
         return None;
     };
-    Some(Duration::from_nanos(waiting))
+    Some((Duration::from_nanos(running), Duration::from_nanos(waiting)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::link::{Heard, Link, ProcessLink};
 use super::{Extent, FeedsHeader, Reply, Request};
 use crate::error::{Error, Result};
+use crate::load::{Figures, Offer};
 use crate::manifest::serve::Endpoint;
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
@@ -255,6 +256,31 @@ impl Worker {
                 let repeated = outputs.split_off(outputs.len().saturating_sub(repeated));
                 Ok((loaded, outputs, repeated))
             }
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Offers `feeds`, so many `samples` in a query, to what `open` names, as `offer` says; requests with fewer samples than the
+    /// artifact's batch are filled up where `pad` says so. The session that was open before is closed.
+    pub(crate) fn drive(
+        &mut self,
+        open: &OpenRequest,
+        feeds: &impl Feed,
+        axes: &BatchAxes,
+        (samples, pad): (usize, bool),
+        offer: &Offer,
+    ) -> Result<Figures> {
+        let request = Request::Drive {
+            open: Box::new(open.clone()),
+            feeds: FeedsHeader::of(feeds),
+            axes: axes.clone(),
+            samples,
+            pad,
+            offer: offer.clone(),
+        };
+        let limit = self.limits.request.saturating_add(offer.end());
+        match self.ask("ask by the clock", &request, &values_of(feeds), limit)? {
+            (Reply::Driven(figures), _) => Ok(*figures),
             (other, _) => Err(unexpected(&other)),
         }
     }

@@ -70,7 +70,7 @@ impl Call<'_> {
             Request::Open(_) => "open",
             Request::Run { .. } => "run",
             Request::Survey { .. } => "survey",
-            Request::Load { .. } => "load",
+            Request::Load { .. } | Request::Drive { .. } => "load",
             Request::Layers => "layers",
             Request::Measure { .. } => "measure",
             Request::Build(_) => "build",

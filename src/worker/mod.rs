@@ -7,6 +7,7 @@
 //! Whatever the library prints goes to standard error, of which the last lines are kept for the report.
 
 mod client;
+mod drive;
 #[cfg(test)]
 pub(crate) mod fake;
 mod fault;
@@ -26,6 +27,7 @@ pub(crate) use survey::Extent;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::load::{Figures, Offer};
 use crate::manifest::serve::Endpoint;
 use crate::processor::InstructionSet;
 use crate::runtime::cuda::DeviceInfo;
@@ -57,6 +59,8 @@ pub(crate) enum Request {
     Survey { feeds: FeedsHeader, batch: usize },
     /// Ask the served model of a session for the samples that follow, by several connections.
     Load { open: Box<OpenRequest>, feeds: FeedsHeader, axes: BatchAxes, load: Load },
+    /// Offer the samples that follow to the artifact, `samples` in a query, by the clock.
+    Drive { open: Box<OpenRequest>, feeds: FeedsHeader, axes: BatchAxes, samples: usize, pad: bool, offer: Offer },
     /// Layers of the loaded artifact.
     Layers,
     /// Measure the samples that follow, `batch` at a time, in tensors laid out by `axes`.
@@ -91,6 +95,8 @@ pub(crate) enum Reply {
         outputs: Vec<TensorHeader>,
         repeated: usize,
     },
+    /// What became of an offer.
+    Driven(Box<Figures>),
     Layers {
         layers: Option<Vec<Layer>>,
     },
@@ -144,7 +150,8 @@ impl Message for Request {
             Self::Run { feeds, .. }
             | Self::Survey { feeds, .. }
             | Self::Measure { feeds, .. }
-            | Self::Load { feeds, .. } => &feeds.tensors,
+            | Self::Load { feeds, .. }
+            | Self::Drive { feeds, .. } => &feeds.tensors,
             Self::Probe { .. } | Self::Look(_) | Self::Devices | Self::Open(_) | Self::Layers | Self::Build(_) => &[],
         }
     }
@@ -157,6 +164,7 @@ impl Message for Reply {
             Self::Probe(_)
             | Self::Devices { .. }
             | Self::Opened { .. }
+            | Self::Driven(_)
             | Self::Layers { .. }
             | Self::Built(_)
             | Self::Failed(_) => &[],

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::fault::Faults;
-use super::{FeedsHeader, Reply, Request, TensorHeader, frame, survey};
+use super::{FeedsHeader, Reply, Request, TensorHeader, drive, frame, survey};
 use crate::error::{Error, Result};
 use crate::processor::InstructionSet;
 use crate::runtime::tensorrt::{BuildRequest, ReadyBuilder};
@@ -115,6 +115,19 @@ impl State {
             Request::Run { feeds, batch, pad, axes } => self.run(fed(&feeds, tensors)?, batch, pad, &axes),
             Request::Survey { feeds, batch } => self.survey(&fed(&feeds, tensors)?, batch),
             Request::Load { open, feeds, axes, load } => self.load(&open, &fed(&feeds, tensors)?, &axes, &load),
+            Request::Drive { open, feeds, axes, samples, pad, offer } => {
+                self.faults.before("drive");
+                // Each connection has a session of its own.
+                self.session = None;
+                let fed = fed(&feeds, tensors)?;
+                let figures = drive::drive(
+                    &*self.open,
+                    &open,
+                    &drive::Queries { feeds: &fed, axes: &axes, samples, pad },
+                    &offer,
+                )?;
+                Ok((Reply::Driven(Box::new(figures)), Vec::new()))
+            }
             Request::Layers => {
                 self.faults.before("layers");
                 Ok((Reply::Layers { layers: self.session()?.layers()? }, Vec::new()))
@@ -262,7 +275,7 @@ fn gathered(answers: Vec<Answered>, axes: &BatchAxes) -> Result<Vec<Tensor>> {
 }
 
 /// Holds a model without a batch to one sample at a time.
-fn hold_one_by_one(axes: &BatchAxes, batch: usize) -> Result<()> {
+pub(super) fn hold_one_by_one(axes: &BatchAxes, batch: usize) -> Result<()> {
     if axes.one_by_one() && batch != 1 {
         return Err(Error::invalid(format!("a model without a batch is run sample by sample, not {batch} at once")));
     }

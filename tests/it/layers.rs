@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     // What everything is made of: tensors, graphs, timings, findings, the table of runtimes.
     &["tensor", "libraries"],
     &["onnx", "timing"],
+    &["load"],
     &["findings"],
     // What is asked for.
     &["manifest"],

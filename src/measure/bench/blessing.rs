@@ -1,7 +1,7 @@
 //! Making a bench the baseline: planned first, so that what changes can be shown, then stored.
 
 use super::judge::{Subject, cell_subject};
-use super::{Bench, BenchContext};
+use super::{Bench, BenchContext, load};
 use crate::error::{Error, Result};
 use crate::measure::baseline::{Distribution, Entry, Series};
 use crate::measure::bless::{self, Candidate, Line};
@@ -45,6 +45,10 @@ pub fn plan_blessing(bench: &Bench, context: &BenchContext<'_>, date: &str, reas
         let mut entry = entry(&size.subject, vec![size.built.artifact.bytes as f64], date, reason);
         entry.artifact = Some(size.built.artifact.clone());
         subjects.push((size.subject.clone(), entry, Vec::new()));
+    }
+    for load in &bench.loads {
+        let rate = load.rate.ok_or_else(|| load::unknown(load))?;
+        subjects.push((load.subject.clone(), entry(&load.subject, vec![rate], date, reason), Vec::new()));
     }
     if subjects.is_empty() {
         return Err(Error::invalid("no cell was measured and no engine built, so there is nothing to accept"));

@@ -142,7 +142,7 @@ pub(super) fn judge_all(
         };
         ratios.push(RatioBench { name: pair.name, value, baseline, subject });
     }
-    Ok(Bench { cells: benches, ratios, sizes: Vec::new() })
+    Ok(Bench { cells: benches, ratios, ..Bench::default() })
 }
 
 /// Median share of the time that the repetitions had no processor; 0 where the system does not tell.
@@ -214,7 +214,7 @@ pub(super) fn cell_subject(cell: &BenchCell, context: &BenchContext<'_>) -> Subj
 }
 
 /// The verdict on a quantity whose baseline cannot be read.
-fn damaged_verdict(error: &Error) -> BaselineVerdict {
+pub(super) fn damaged_verdict(error: &Error) -> BaselineVerdict {
     BaselineVerdict { verdict: DAMAGED.to_owned(), detail: format!("no verdict: {error}"), ..empty_verdict() }
 }
 
@@ -235,11 +235,11 @@ pub(super) fn empty_verdict() -> BaselineVerdict {
 /// What is judged.
 pub(super) struct Judged<'a> {
     /// The stable repetitions of the first run.
-    repetitions: &'a [f64],
+    pub(super) repetitions: &'a [f64],
     /// The value of the second run, where there was one.
-    confirming: Option<f64>,
+    pub(super) confirming: Option<f64>,
     /// Share of the time without a processor.
-    waited_share: f64,
+    pub(super) waited_share: f64,
 }
 
 /// The verdict on one quantity.
@@ -356,6 +356,7 @@ pub(super) fn detail(
         Quantity::SamplesPerSecond => " samples/s",
         Quantity::Ratio => "",
         Quantity::Bytes => " bytes",
+        Quantity::Rate => "/s held",
     };
     let (value_text, reference_text) = (significant(value), significant(reference.value));
     let mut text = match timed {

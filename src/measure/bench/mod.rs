@@ -5,6 +5,7 @@
 
 mod blessing;
 mod judge;
+mod load;
 mod ratio;
 mod replicas;
 mod sizes;
@@ -12,6 +13,7 @@ mod sizes;
 mod tests;
 
 pub use blessing::{Blessing, plan_blessing};
+pub use load::{LoadBench, LoadRun, judge_load};
 pub use sizes::{BuiltArtifact, sizes};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -244,7 +246,7 @@ impl SizeBench {
 }
 
 /// All cells and ratios of one bench.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bench {
     /// The cells, in the order they were given.
     pub cells: Vec<CellBench>,
@@ -252,6 +254,8 @@ pub struct Bench {
     pub ratios: Vec<RatioBench>,
     /// Sizes of what was built for cells that did not run.
     pub sizes: Vec<SizeBench>,
+    /// Rates under load.
+    pub loads: Vec<LoadBench>,
 }
 
 /// One run of every cell: settled repetitions, or why there are none.

@@ -11,6 +11,7 @@ use crate::timing::nvml::{DeviceState, OtherProcess};
 use crate::vocabulary::ArtifactKind;
 
 mod device;
+mod load;
 
 /// A machine whose cells take a fixed time a batch, times a factor per call.
 #[derive(Default)]
@@ -394,7 +395,7 @@ fn an_engine_that_cannot_run_is_held_to_its_size() {
     };
     let judge = |bytes: u64| sizes(&built(bytes), &site.context()).remove(0);
     let bless = |bytes: u64| {
-        let bench = Bench { cells: Vec::new(), ratios: Vec::new(), sizes: vec![judge(bytes)] };
+        let bench = Bench { sizes: vec![judge(bytes)], ..Bench::default() };
         let blessing = plan_blessing(&bench, &site.context(), "2026-01-01T00:00:00Z", "why").unwrap();
         blessing.store(&site.context(), "why", false).unwrap();
         (blessing.lines[0].to_string(), blessing.lines[0].level)

@@ -33,21 +33,21 @@ pub(super) struct Series {
 
 /// Maps values to pixels; values outside go to the nearest end.
 #[derive(Clone, Copy, Debug)]
-struct Scale {
+pub(super) struct Scale {
     domain: (f64, f64),
     range: (f64, f64),
 }
 
 impl Scale {
     /// A scale over `domain`; an empty or broken domain becomes one around its start.
-    fn new(domain: (f64, f64), range: (f64, f64)) -> Self {
+    pub(super) fn new(domain: (f64, f64), range: (f64, f64)) -> Self {
         let (low, high) = domain;
         let sound = low.is_finite() && high.is_finite() && low < high;
         let start = if low.is_finite() { low } else { 0.0 };
         Self { domain: if sound { domain } else { (start - 0.5, start + 0.5) }, range }
     }
 
-    fn at(self, value: f64) -> f64 {
+    pub(super) fn at(self, value: f64) -> f64 {
         let (low, high) = self.domain;
         let value = if value.is_nan() { low } else { value.clamp(low, high) };
         self.range.0 + (value - low) / (high - low) * (self.range.1 - self.range.0)
@@ -55,7 +55,7 @@ impl Scale {
 }
 
 /// Round values between `low` and `high`, about `count` of them.
-fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+pub(super) fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let span = high - low;
     if !span.is_finite() || span <= 0.0 || count == 0 {
         return Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn px(value: f64) -> String {
 }
 
 /// A path through `points`.
-fn path(points: &[(f64, f64)]) -> String {
+pub(super) fn path(points: &[(f64, f64)]) -> String {
     let steps = points.iter().enumerate().map(|(index, (x, y))| {
         let verb = if index == 0 { 'M' } else { 'L' };
         format!("{verb}{} {}", px(*x), px(*y))
@@ -84,7 +84,7 @@ fn path(points: &[(f64, f64)]) -> String {
 }
 
 /// `10⁻⁵`.
-fn power_of_ten(exponent: i64) -> String {
+pub(super) fn power_of_ten(exponent: i64) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let digits: String =
         exponent.unsigned_abs().to_string().bytes().filter_map(|digit| DIGITS.get(usize::from(digit - b'0'))).collect();
@@ -92,7 +92,7 @@ fn power_of_ten(exponent: i64) -> String {
 }
 
 /// `1k`, `2.5M`: for axes.
-fn short_number(value: f64) -> String {
+pub(super) fn short_number(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
         size if size >= 1e6 => (value / 1e6, "M"),
         size if size >= 1e3 => (value / 1e3, "k"),
@@ -103,7 +103,7 @@ fn short_number(value: f64) -> String {
 }
 
 /// A marker of one of six shapes, so that lines differ without colour.
-fn marker(style: usize, x: f64, y: f64) -> Markup {
+pub(super) fn marker(style: usize, x: f64, y: f64) -> Markup {
     let shape = |points: &[(f64, f64)]| {
         let moved: Vec<(f64, f64)> = points.iter().map(|(left, top)| (x + left, y + top)).collect();
         format!("{}Z", path(&moved))

@@ -3,6 +3,7 @@
 mod cell;
 mod chart;
 mod drawn;
+mod load;
 mod matrix;
 mod performance;
 mod versions;
@@ -30,7 +31,8 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 pub fn render(report: &Report) -> String {
     let troubled = layout::troubled(report);
     let measured = report.cells.iter().any(|cell| cell.timing.is_some());
-    let sized = report.cells.iter().any(|cell| cell.artifact.is_some());
+    let loaded = report.cells.iter().any(|cell| cell.load.is_some());
+    let sized = report.cells.iter().any(|cell| cell.artifact.as_ref().is_some_and(|artifact| artifact.bytes > 0));
     let skipped = layout::not_run(report);
     let judged = report.cells.iter().any(|cell| cell.leads.is_some());
     let page = html! {
@@ -55,6 +57,7 @@ pub fn render(report: &Report) -> String {
                         li { a href="#matrix" { "Matrix" } }
                         @if !report.versions.is_empty() { li { a href="#versions" { "Versions" } } }
                         @if measured { li { a href="#performance" { "Performance" } } }
+                        @if loaded { li { a href="#load" { "Under load" } } }
                         @if sized { li { a href="#sizes" { "Sizes" } } }
                         li { a href="#cells" { "Cells" } }
                         @if !skipped.is_empty() { li { a href="#not-run" { "Not run" } } }
@@ -69,6 +72,7 @@ pub fn render(report: &Report) -> String {
                     (matrix::section(report))
                     (versions::section(report))
                     @if measured { (performance::section(report)) }
+                    (load::section(report))
                     @if sized { (performance::sizes(report)) }
                     (cell::section(report))
                     (not_run(&skipped))

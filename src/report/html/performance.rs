@@ -170,7 +170,8 @@ pub(super) fn sizes(report: &Report) -> Markup {
     let mut entries: Vec<(String, &ArtifactReport)> = Vec::new();
     for group in layout::groups(&report.cells) {
         let artifacts = group.artifacts();
-        for artifact in &artifacts {
+        // What is served has no size here.
+        for artifact in artifacts.iter().filter(|artifact| artifact.bytes > 0) {
             let mut user = format!("{} {}", group.runtime, group.precision);
             // Static models are one a batch size.
             let uses = |cell: &&CellReport| cell.artifact.as_ref().is_some_and(|used| used.sha256 == artifact.sha256);

@@ -27,6 +27,8 @@ const SERVICE: &str = "inference.GRPCInferenceService";
 const HEAD: u32 = 64 << 10;
 /// Bytes that a server may send before it has to wait for us to read.
 const WINDOW: u32 = 1 << 20;
+/// What an error that a server answers begins with.
+const ANSWERS: &str = "the server answers ";
 /// The length and the flag in front of a message.
 const PREFIX: usize = 5;
 /// Said where what answers may speak another protocol.
@@ -39,6 +41,7 @@ pub(super) struct Client {
     endpoint: Endpoint,
     token: Option<String>,
     limit: Duration,
+    refusal: Option<String>,
 }
 
 impl Client {
@@ -52,11 +55,12 @@ impl Client {
             .build()
             .map_err(|error| Error::machine("cannot wait for a server").because(error))?;
         let token = token.map(|token| format!("Bearer {token}"));
-        Ok(Self { runtime, connection: None, endpoint: endpoint.clone(), token, limit })
+        Ok(Self { runtime, connection: None, endpoint: endpoint.clone(), token, limit, refusal: None })
     }
 
     /// Calls `method` with `message`; the answer may have `most` bytes.
     fn call<M: Message + Default>(&mut self, method: &str, message: &impl Message, most: u64) -> Result<M> {
+        self.refusal = None;
         let place = format!("{} ({method})", self.endpoint.url);
         let mut body = BytesMut::with_capacity(PREFIX + message.encoded_len());
         let length = u32::try_from(message.encoded_len())
@@ -75,8 +79,12 @@ impl Client {
             Error::invalid(format!("no whole answer from `{place}` within the limit"))
                 .hint("`[serve] timeout-seconds` sets the limit")
         })??;
-        let answer = answer.map_err(|error| error.context(format!("`{place}`")))?;
         self.connection = Some(connection);
+        let answer = answer.map_err(|error| {
+            // A status; what is wrong with a message has none.
+            self.refusal = error.message.strip_prefix(ANSWERS).map(str::to_owned);
+            error.context(format!("`{place}`"))
+        })?;
         M::decode(answer).map_err(|error| {
             Error::invalid(format!("the answer of `{place}` is not what the protocol has")).because(error)
         })
@@ -223,8 +231,8 @@ fn status(headers: &HeaderMap) -> Option<Error> {
         .map_or_else(|| short(&code), |name| (*name).to_owned());
     let message = headers.get("grpc-message").map(|message| short(&unescaped(message.as_bytes())));
     let error = Error::invalid(match message.filter(|message| !message.is_empty()) {
-        Some(message) => format!("the server answers {name}: {message}"),
-        None => format!("the server answers {name}"),
+        Some(message) => format!("{ANSWERS}{name}: {message}"),
+        None => format!("{ANSWERS}{name}"),
     });
     Some(match name.as_str() {
         "DEADLINE_EXCEEDED" => error.hint("`[serve] timeout-seconds` sets the limit"),
@@ -313,6 +321,10 @@ impl ModelServer for Client {
         let told = self.call::<messages::Statistics>("ModelStatistics", &named, METADATA).ok()?;
         let sum = |of: fn(&messages::VersionStatistics) -> u64| told.models.iter().map(of).fold(0, u64::saturating_add);
         (!told.models.is_empty()).then(|| (sum(|one| one.inference_count), sum(|one| one.execution_count)))
+    }
+
+    fn refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
     fn infer(&mut self, asked: &Asked<'_>, most: u64) -> Result<Reply> {

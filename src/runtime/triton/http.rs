@@ -101,6 +101,11 @@ impl Answer {
         }
     }
 
+    /// The status and the words of an answer that is none.
+    pub(super) fn refusal(&self) -> Option<String> {
+        (self.status != 200).then(|| format!("{}{}", self.status, self.words()))
+    }
+
     /// What the server says of an error: `{"error": "…"}`, or the start of whatever it sent.
     fn words(&self) -> String {
         #[derive(serde::Deserialize)]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::connect;
 use super::session::limit;
 use crate::error::{Error, Result};
+pub use crate::load::Executions;
 use crate::manifest::serve::Endpoint;
 use crate::tensor::{Feeds, Tensor};
 
@@ -40,15 +41,6 @@ pub struct Load {
     pub largest: usize,
     /// Whether every request has `batch` samples: the model takes nothing else.
     pub whole: bool,
-}
-
-/// What a server says of its own work between two moments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Executions {
-    /// Samples that were computed.
-    pub rows: u64,
-    /// Executions of the model that they took.
-    pub executions: u64,
 }
 
 /// What was asked, and what the server says that it took.
@@ -172,10 +164,7 @@ pub fn run<'a>(
         hold_count(&answers, request.len())?;
         repeated.extend(answers);
     }
-    let executions = before.zip(after).map(|(before, after)| Executions {
-        rows: after.rows.saturating_sub(before.rows),
-        executions: after.executions.saturating_sub(before.executions),
-    });
+    let executions = before.zip(after).map(|(before, after)| after.since(before));
     let rows = asked.iter().map(Vec::len).sum();
     Ok(Outcome {
         together,
@@ -193,7 +182,7 @@ fn hold_count(answers: &[Answered], samples: usize) -> Result<()> {
 
 /// What the server says that it has computed of the model so far, where it tells. A server counts a request once it has answered, so
 /// that its figures are waited for: until they stand still and have the samples that are `expected`, some seconds at most.
-fn executions(endpoint: &Endpoint, expected: u64) -> Option<Executions> {
+pub(crate) fn executions(endpoint: &Endpoint, expected: u64) -> Option<Executions> {
     let mut server = connect(endpoint, limit(endpoint)).ok()?;
     let mut last = server.executions()?;
     for _ in 0..LOOKS {

@@ -28,15 +28,18 @@ pub(super) struct Rest {
     client: Client,
     path: String,
     form: Form,
+    refusal: Option<String>,
 }
 
 impl Rest {
     pub(super) fn new(client: Client, endpoint: &Endpoint) -> Self {
-        Self { client, path: model_path(endpoint), form: Form::Unknown }
+        Self { client, path: model_path(endpoint), form: Form::Unknown, refusal: None }
     }
 
-    fn send(&self, body: &Body, most: u64) -> Result<Reply> {
+    fn send(&mut self, body: &Body, most: u64) -> Result<Reply> {
+        self.refusal = None;
         let answer = self.client.post(&format!("{}/infer", self.path), &body.bytes, body.head, most)?;
+        self.refusal = answer.refusal();
         let answer = answer.good("the request is refused")?;
         wire::read(&answer.body, answer.head)
     }
@@ -90,6 +93,10 @@ impl ModelServer for Rest {
         let answer = self.client.get(&format!("{}/stats", self.path), METADATA).ok()?;
         let told: Statistics = metadata::read(&answer.good("its statistics").ok()?.body, "its statistics").ok()?;
         told.executions()
+    }
+
+    fn refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
     /// In the form that the server takes, which is found out where it does not say.

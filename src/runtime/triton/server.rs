@@ -33,6 +33,9 @@ pub(super) trait ModelServer {
     /// Samples that were computed of the model so far, and executions that they took, where the server tells.
     fn executions(&mut self) -> Option<(u64, u64)>;
 
+    /// What the last request was refused with, where the server answered that and no tensors.
+    fn refusal(&mut self) -> Option<String>;
+
     /// One request; the tensors of its answer may have `most` bytes.
     fn infer(&mut self, asked: &Asked<'_>, most: u64) -> Result<Reply>;
 }

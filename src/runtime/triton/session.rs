@@ -14,7 +14,7 @@ use super::{grpc, http::Client, rest::Rest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::Endpoint;
 use crate::runtime::border;
-use crate::runtime::{OpenRequest, Session};
+use crate::runtime::{OpenRequest, Session, Taken};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
 use crate::timing::contract::{Measurement, TimingContract};
 use crate::timing::host;
@@ -189,9 +189,22 @@ impl Session for ServedSession {
         })
     }
 
+    fn offer(&mut self, feeds: &Feeds) -> Result<Taken> {
+        match self.run(feeds) {
+            Ok(outputs) => Ok(Taken::Outputs(outputs)),
+            Err(error) => self.server.refusal().map(|reason| Taken::Refused(without_id(&reason))).ok_or(error),
+        }
+    }
+
     fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
         host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
+}
+
+/// A refusal without the id of its request, so that equal ones are counted together: Triton writes `[request id: …]` in front.
+fn without_id(reason: &str) -> String {
+    let Some((before, rest)) = reason.split_once("[request id: ") else { return reason.to_owned() };
+    rest.split_once("] ").map_or_else(|| reason.to_owned(), |(_, after)| format!("{before}{after}"))
 }
 
 /// Longest wait for one answer of `endpoint`.
@@ -248,6 +261,15 @@ mod tests {
 
     fn spec(shape: &[Option<usize>]) -> TensorSpec {
         TensorSpec { name: "y".to_owned(), element_type: crate::tensor::ElementType::Float32, shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn equal_refusals_have_equal_words() {
+        assert_eq!(
+            without_id("503: [request id: trtgate-7] Exceeds maximum queue size"),
+            "503: Exceeds maximum queue size"
+        );
+        assert_eq!(without_id("500: boom [request id: x"), "500: boom [request id: x");
     }
 
     #[test]

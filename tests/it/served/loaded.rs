@@ -15,9 +15,9 @@ use crate::triton::Repository;
 /// Requests that wait for others are merged, as far as they come within this time.
 const MERGING: &str = "dynamic_batching { max_queue_delay_microseconds: 5000 }\n";
 
-/// The glyph model as a model of Python, whose answers go through `body`: from `fed`, the inputs of merged requests, and `out`, their
+/// The glyph model as a model of Python with `more` in its configuration, whose answers go through `body`: from `fed`, the inputs of merged requests, and `out`, their
 /// answers.
-fn python(repository: &Repository, body: &str) {
+pub fn python(repository: &Repository, more: &str, body: &str) {
     let indented: String = body.lines().map(|line| format!("        {line}\n")).collect();
     let text = format!(
         "import os\nimport numpy as np\nimport onnxruntime\nimport triton_python_backend_utils as pb\n\n\
@@ -30,7 +30,7 @@ fn python(repository: &Repository, body: &str) {
          out = [self.session.run(['scores'], {{'glyph': one}})[0] for one in fed]\n{indented}        \
          return [pb.InferenceResponse([pb.Tensor('scores', np.ascontiguousarray(one))]) for one in out]\n"
     );
-    let configuration = configuration(8).replace("platform: \"onnxruntime_onnx\"", "backend: \"python\"") + MERGING;
+    let configuration = configuration(8).replace("platform: \"onnxruntime_onnx\"", "backend: \"python\"") + more;
     repository.model("glyphs", &configuration, "model.onnx", &onnx());
     repository.model("glyphs", &configuration, "model.py", text.as_bytes());
 }
@@ -84,7 +84,7 @@ fn what_was_not_merged_is_not_proven() {
 fn rows_mixed_up_between_merged_requests_are_named() {
     let repository = Repository::new();
     let body = "if len(out) > 1:\n    rows = np.concatenate(out)[::-1]\n    ends = np.cumsum([len(one) for one in out])\n    out = [rows[end - len(one):end] for one, end in zip(out, ends)]";
-    python(&repository, body);
+    python(&repository, MERGING, body);
     let (run, report) = gated(&repository.start().url());
     assert!(others_pass(&report), "{}", run.shown());
     assert_eq!((run.code, report.cells[0].status), (1, Status::Fail), "{}", run.shown());
@@ -100,7 +100,7 @@ fn rows_mixed_up_between_merged_requests_are_named() {
 fn stale_answers_are_named() {
     let repository = Repository::new();
     let body = "for place, one in enumerate(fed):\n    if self.last is not None and np.array_equal(one, self.last):\n        self.same += 1\n    else:\n        if self.same >= 3 and self.answer.shape == out[place].shape:\n            out[place] = self.answer\n        self.same = 0\n    self.last, self.answer = one, out[place]";
-    python(&repository, body);
+    python(&repository, MERGING, body);
     let (run, report) = gated(&repository.start().url());
     assert!(others_pass(&report), "{}", run.shown());
     assert_eq!((run.code, report.cells[0].status), (1, Status::Fail), "{}", run.shown());

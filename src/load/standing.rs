@@ -1,0 +1,67 @@
+//! Whether a rate was held.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Figures;
+
+/// Fewest queries that a 99th percentile is told of: where none of 299 misses a bound, fewer than one in a hundred do at 95 %
+/// confidence (0.99²⁹⁹ = 0.0495).
+pub const FEWEST: u64 = 299;
+/// Share of queries that have to be answered in time.
+pub const SHARE: f64 = 0.99;
+/// The client's own part of latencies, as a share of the latency that is judged, from which on it is the client that is measured.
+pub const OWN: f64 = 0.1;
+
+/// What a run says of its rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "standing", content = "why")]
+pub enum Standing {
+    /// 99 of 100 queries were answered in time, in the later half of the run too.
+    Held,
+    /// They were not.
+    NotHeld,
+    /// There was no bound to hold.
+    Measured,
+    /// The figures are not the model's, for this reason.
+    NotMeasured(String),
+}
+
+impl Figures {
+    /// Whether the rate was held. What was refused, dropped or not sent was not answered in time.
+    ///
+    /// Latencies from the scheduled time hold the client's own delay too. From a tenth of what is judged (the bound, or the 99th
+    /// percentile where that is larger) on, in one request of a hundred, it is the client that was measured.
+    pub fn standing(&self) -> Standing {
+        let Some(latency) = self.latency else {
+            let reason = self.refused.keys().next().map_or("no query came", String::as_str);
+            return match self.arrivals {
+                // All were dropped or refused: the bound is not held, whatever the client did.
+                1.. if self.dropped + self.refusals() > 0 && self.offer.bound_milliseconds.is_some() => {
+                    Standing::NotHeld
+                }
+                _ => Standing::NotMeasured(format!("nothing was answered: {reason}")),
+            };
+        };
+        let judged = self.offer.bound_milliseconds.unwrap_or(0.0).max(latency.p99);
+        if self.own_milliseconds > OWN * judged {
+            return Standing::NotMeasured(format!(
+                "the client is the limit: of 100 requests one was sent {:.2} ms or more after it could, or waited so long for a processor, which is more than a tenth of {judged:.2} ms",
+                self.own_milliseconds
+            ));
+        }
+        if self.offer.bound_milliseconds.is_none() {
+            return Standing::Measured;
+        }
+        if self.arrivals < FEWEST {
+            return Standing::NotMeasured(format!(
+                "{} queries are too few for a 99th percentile, which takes {FEWEST}: measure longer (`--duration`)",
+                self.arrivals
+            ));
+        }
+        let share = |part: u64, whole: u64| part as f64 >= SHARE * whole as f64;
+        match share(self.in_time, self.arrivals) && share(self.in_time_later, self.arrivals_later) {
+            true => Standing::Held,
+            false => Standing::NotHeld,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The worker's side of an offer: sessions behind connections, and queries out of samples.
+
+use super::server::{Open, hold_one_by_one};
+use crate::error::Result;
+use crate::load::arrivals::Arrival;
+use crate::load::drive::{self as load, Connection};
+use crate::load::record::Answer;
+use crate::load::{Figures, Offer};
+use crate::runtime::triton::load::executions;
+use crate::runtime::{OpenRequest, Session, Taken, padding};
+use crate::tensor::{BatchAxes, Feeds};
+use crate::vocabulary::Library;
+
+/// Most queries that are laid out before the clock starts; later ones are the same again.
+const PREPARED: usize = 64;
+
+/// What queries are of.
+#[derive(Clone, Copy)]
+pub(super) struct Queries<'a> {
+    /// Samples, which queries take in turn.
+    pub(super) feeds: &'a Feeds,
+    /// Where samples lie.
+    pub(super) axes: &'a BatchAxes,
+    /// Samples in a query.
+    pub(super) samples: usize,
+    /// Whether a request that is smaller than the artifact's batch is filled up.
+    pub(super) pad: bool,
+}
+
+impl Queries<'_> {
+    /// The samples of some queries.
+    fn of(&self, numbers: impl Iterator<Item = u64>) -> Result<Feeds> {
+        let all = self.feeds.batch().max(1);
+        let of = |number: u64| {
+            let first = usize::try_from(number % all as u64).unwrap_or(0) * self.samples;
+            (first..first + self.samples).map(|row| row % all)
+        };
+        let rows: Vec<usize> = numbers.flat_map(of).collect();
+        self.feeds.samples(rows.into_iter())
+    }
+}
+
+/// Makes the offer to what `request` names, each connection with a session of its own that `open` makes; what a server says of its
+/// own work meanwhile is in the figures.
+///
+/// # Errors
+/// Of the sessions.
+pub(super) fn drive(open: &Open, request: &OpenRequest, queries: &Queries<'_>, offer: &Offer) -> Result<Figures> {
+    hold_one_by_one(queries.axes, queries.samples.saturating_mul(offer.batch))?;
+    let is_served = request.installation.id.library == Library::Triton;
+    let endpoint = request.options.endpoint.as_deref().filter(|_| is_served);
+    let before = endpoint.and_then(|endpoint| executions(endpoint, 0));
+    let figures = load::drive(offer, &|| {
+        let session = open(request)?;
+        let prepared = (0..PREPARED.min(queries.feeds.batch()) as u64)
+            .map(|number| queries.axes.lay_out(&queries.of(std::iter::once(number))?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Box::new(OneSession { session, queries: *queries, prepared, batch: request.batch }))
+    })?;
+    let after = endpoint.zip(before).and_then(|(endpoint, before)| {
+        let computed = figures.answered.saturating_mul(queries.samples as u64);
+        executions(endpoint, before.rows.saturating_add(computed))
+    });
+    Ok(Figures { executions: after.zip(before).map(|(after, before)| after.since(before)), ..figures })
+}
+
+/// One connection: a session that is asked.
+struct OneSession<'a> {
+    session: Box<dyn Session>,
+    queries: Queries<'a>,
+    /// The first queries, laid out as the artifact takes them.
+    prepared: Vec<Feeds>,
+    batch: usize,
+}
+
+impl Connection for OneSession<'_> {
+    fn ask(&mut self, asked: &[Arrival]) -> Result<Answer> {
+        let Queries { axes, samples, pad, .. } = self.queries;
+        if pad && asked.len() * samples < self.batch {
+            let feeds = self.queries.of(asked.iter().map(|query| query.number))?;
+            let session = &mut self.session;
+            padding::run_padded(&feeds, self.batch, &mut |part| axes.bring_first(session.run(&axes.lay_out(part)?)?))?;
+            return Ok(Answer::Given);
+        }
+        let taken = match (asked, self.prepared.len() as u64) {
+            ([query], 1..) => {
+                let place = usize::try_from(query.number % self.prepared.len() as u64).unwrap_or(0);
+                match self.prepared.get(place) {
+                    Some(feeds) => self.session.offer(feeds)?,
+                    None => self.session.offer(&axes.lay_out(&self.queries.of(std::iter::once(query.number))?)?)?,
+                }
+            }
+            _ => {
+                let feeds = self.queries.of(asked.iter().map(|query| query.number))?;
+                self.session.offer(&axes.lay_out(&feeds)?)?
+            }
+        };
+        Ok(match taken {
+            Taken::Outputs(_) => Answer::Given,
+            Taken::Refused(reason) => Answer::Refused(reason),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Load that comes by itself: the real server behind it, and a library of this process. Nothing is said of speed but what a sleep makes certain.
+
+use trtgate::internals::findings::{LoadReport, Report};
+use trtgate::internals::load::{Figures, Standing};
+use trtgate::internals::vocabulary::Status;
+
+use super::loaded::python;
+use super::project;
+use crate::context::{Context, Run, report, succeeded};
+use crate::second_model::onnx;
+use crate::triton::Repository;
+
+/// One execution takes 10 ms at least, however many requests it is of.
+const SLOW: &str = "import time\ntime.sleep(0.01)";
+
+/// What `words` measure of the glyph model that `more` of its configuration serves, by Python.
+fn measured(more: &str, words: &[&str]) -> (Run, Report) {
+    let repository = Repository::new();
+    python(&repository, more, SLOW);
+    let server = repository.start();
+    let context = Context::new();
+    project(&context, &format!("url = \"{}\"\nmodel = \"glyphs\"", server.url()));
+    let run = context.run(&[&["bench", "--served", "--batch", "1", "--json", "report.json"], words].concat());
+    let report = report(&context.path("report.json"));
+    (run, report)
+}
+
+fn load(report: &Report) -> &LoadReport {
+    report.cells[0].load.as_deref().unwrap_or_else(|| panic!("{:?}", report.cells[0].reason))
+}
+
+/// Every query is somewhere, once.
+fn adds_up(figures: &Figures) {
+    assert_eq!(
+        figures.answered + figures.refusals() + figures.dropped + figures.unsent,
+        figures.arrivals,
+        "{figures:?}"
+    );
+}
+
+/// A21: 200 queries a second to a model that takes 10 ms an execution. One by one it answers 100 at most, and queries wait for
+/// seconds, which only shows from the scheduled time; merged it takes them.
+#[test]
+fn a_rate_that_is_not_held_shows_from_the_scheduled_time() {
+    let words = ["--rate", "200", "--bound", "100", "--duration", "4"];
+    let (run, report) = measured("", &words);
+    let alone = load(&report).told().unwrap().clone();
+    adds_up(&alone);
+    assert!(alone.answered_per_second() < 110.0, "{}", run.shown());
+    assert!(alone.latency.unwrap().p99 > 1000.0, "{}", run.shown());
+    assert_eq!((run.code, report.cells[0].status), (1, Status::Fail), "{}", run.shown());
+    assert!(run.stdout.contains("200 queries/s are not held within 100 ms"), "{}", run.shown());
+    let (run, report) = measured("dynamic_batching { }\n", &words);
+    let merged = load(&report).told().unwrap();
+    adds_up(merged);
+    assert!(merged.rows_per_execution().unwrap() > 1.3, "{}", run.shown());
+    assert!(merged.answered > alone.answered || merged.standing() != Standing::Held, "{}", run.shown());
+}
+
+/// A22: a full queue refuses, which is no answer and has no latency.
+#[test]
+fn refusals_are_counted_by_their_words() {
+    let few = "dynamic_batching { default_queue_policy { max_queue_size: 4 } }\n";
+    let (run, report) = measured(few, &["--rate", "2000", "--bound", "500", "--duration", "2"]);
+    let told = load(&report).told().unwrap();
+    adds_up(told);
+    let reasons: Vec<&String> = told.refused.keys().collect();
+    assert!(told.refusals() > 100 && reasons.len() == 1, "{reasons:?} {}", run.shown());
+    assert!(reasons[0].starts_with("503") && reasons[0].contains("Exceeds maximum queue size"), "{reasons:?}");
+    assert!(told.in_time <= told.answered && told.answered > 0);
+    assert_ne!((run.code, load(&report).standing == Standing::Held), (0, true), "{}", run.shown());
+}
+
+/// The largest rate is looked for, and what was accepted of it is what the next is held to.
+#[test]
+fn live_sources_are_held_or_not_and_a_baseline_remembers() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    std::fs::write(context.path("glyphs.onnx"), onnx()).unwrap();
+    succeeded(context.run(&["init", "--onnx", "glyphs.onnx", "--no-probes"]));
+    succeeded(context.run(&["bless", "--reason", "as it is"]));
+    let of_cell =
+        ["--runtime", "onnxruntime", "--precision", "fp32", "--batch", "8", "--scenario", "stream", "--bound", "5000"];
+    let bench = |words: &[&str]| {
+        let run = context.run(&[&["bench", "--json", "report.json"], &of_cell[..], words].concat());
+        let report = report(&context.path("report.json"));
+        (run, report)
+    };
+    // 40 frames a second with five seconds for each are in time on any machine.
+    let few = ["--sources", "4", "--frames", "10", "--wait", "20", "--duration", "2"];
+    let (run, first) = bench(&few);
+    let told = load(&first).told().unwrap();
+    adds_up(told);
+    assert_eq!(
+        (run.code, load(&first).standing.clone(), told.in_time),
+        (0, Standing::Held, told.arrivals),
+        "{}",
+        run.shown()
+    );
+    assert!(told.arrivals >= 299 && told.requests < told.arrivals, "batched: {told:?}");
+    assert!(run.stdout.contains("no baseline: no run was accepted yet"), "{}", run.shown());
+    succeeded(context.run(&[&["bless", "--baselines", "--reason", "few sources"], &of_cell[..], &few].concat()));
+    let (run, again) = bench(&few);
+    assert_eq!((run.code, load(&again).baseline.as_ref().unwrap().verdict.as_str()), (0, "ok"), "{}", run.shown());
+    // 150,000 a second for two seconds are not in time on any.
+    let many = ["--sources", "100", "--frames", "1500", "--bound", "20", "--wait", "20", "--duration", "2"];
+    let run = context.run(&[&["bench", "--json", "report.json"], &of_cell[..8], &many].concat());
+    let lost = report(&context.path("report.json"));
+    let told = load(&lost).told().unwrap();
+    adds_up(told);
+    assert!(told.dropped > 10_000, "{told:?}");
+    assert_eq!((run.code, lost.cells[0].status), (1, Status::Fail), "{}", run.shown());
+    assert!(run.stdout.contains("100 sources at 1500 frames/s are not held"), "{}", run.shown());
+    // The command that a report gives offers the same.
+    assert!(
+        lost.cells[0].replay.contains("--scenario stream --bound 20 --sources 100 --frames 1500"),
+        "{}",
+        lost.cells[0].replay
+    );
+}
+
+/// A scenario whose batch no cell has measures nothing, which is no pass.
+#[test]
+fn nothing_measured_is_no_pass() {
+    let context = Context::new().with("TRTGATE_ARTIFACTS", "");
+    std::fs::write(context.path("glyphs.onnx"), onnx()).unwrap();
+    succeeded(context.run(&["init", "--onnx", "glyphs.onnx", "--no-probes"]));
+    let text = std::fs::read_to_string(context.path("gate.toml")).unwrap();
+    context.write("gate.toml", &text.replace("batches = [1, 8, 16, 32]", "batches = [1, 16]"));
+    let words = ["bench", "--runtime", "onnxruntime", "--precision", "fp32", "--scenario", "multistream"];
+    let run = context.run(&words);
+    assert_eq!(run.code, 3, "{}", run.shown());
+    let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("asks cells of batch 8, of which none passed"), "{}", run.shown());
+    let gate = context.run(&["gate", "--served"]);
+    assert_eq!(gate.code, 2, "{}", gate.shown());
+}
