@@ -61,6 +61,8 @@ impl Library {
             Self::TensorrtLean => Facts { builds_engines: false, ..gpu },
             // What `[serve]` says is served; nothing is asked for without it.
             Self::Triton => Facts { device: Device::Server, precisions: Precision::ALL, ..cpu },
+            // Each has a name of its own; nothing is asked for by itself.
+            Self::Own => Facts { versioned: true, precisions: &[Fp32, Fp16, Int8], ..cpu },
         }
     }
 
@@ -74,10 +76,10 @@ impl Library {
             },
             Self::TensorrtLean => ArtifactKind::Engine,
             Self::Triton => ArtifactKind::Served,
-            Self::Onnxruntime | Self::Tensorrt | Self::TensorrtRtx => match precision {
+            Self::Onnxruntime | Self::Tensorrt | Self::TensorrtRtx | Self::Own => match precision {
                 Precision::Fp16 => ArtifactKind::OnnxFp16,
                 // Processors have integer kernels for other Q/DQ pairs than TensorRT.
-                Precision::Int8 if matches!(self, Self::Onnxruntime) => ArtifactKind::OnnxInt8Cpu,
+                Precision::Int8 if matches!(self, Self::Onnxruntime | Self::Own) => ArtifactKind::OnnxInt8Cpu,
                 Precision::Int8 => ArtifactKind::OnnxInt8,
                 Precision::Fp8 => ArtifactKind::OnnxFp8,
                 Precision::Fp32 | Precision::Tf32 | Precision::Fp16Flag | Precision::Int8Calibrated => {
@@ -184,14 +186,15 @@ mod tests {
     #[case("tensorrt", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32 onnx-fp8")]
     #[case("tensorrt-rtx", Device::Gpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8 onnx-fp32 onnx-fp8")]
     #[case("tensorrt-lean", Device::Gpu, "engine engine engine engine engine engine engine")]
+    #[case("own", Device::Cpu, "onnx-fp32 onnx-fp32 onnx-fp16 onnx-fp32 onnx-int8-cpu onnx-fp32 onnx-fp8")]
     #[case("triton", Device::Server, "served served served served served served served")]
     fn a_row_says_where_and_from_what(#[case] library: Library, #[case] device: Device, #[case] sources: &str) {
         let found: Vec<&str> = Precision::ALL.iter().map(|&precision| library.source(precision).as_str()).collect();
         assert_eq!(found.join(" "), sources);
         assert_eq!(library.facts().device, device);
         assert_eq!(library.on_gpu(), device == Device::Gpu);
-        // What runs on a GPU comes in versions that are told apart.
-        assert_eq!(library.versioned(), device == Device::Gpu);
+        // What runs on a GPU comes in versions that are told apart, and what others bring in names.
+        assert_eq!(library.versioned(), device == Device::Gpu || library == Library::Own);
     }
 
     #[test]

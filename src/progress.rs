@@ -1,12 +1,15 @@
 //! What the reader sees while something long is made: a spinner on a terminal, plain lines elsewhere, or nothing.
 
-use std::io::IsTerminal;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::console;
+
+#[cfg(feature = "cli")]
+mod spinner;
+
+#[cfg(feature = "cli")]
+pub use spinner::standard;
 
 /// Receives what long work has to tell. Everything goes to standard error.
 pub trait Progress: Send + Sync {
@@ -30,18 +33,6 @@ pub trait Step: Send {
 
     /// It ended well.
     fn finish(self: Box<Self>);
-}
-
-/// The progress for the command line: silent with `quiet`, a spinner when standard error is a terminal, plain lines
-/// otherwise; `verbose` adds every external command, and from 2 on its output.
-pub fn standard(quiet: bool, verbose: u8) -> Arc<dyn Progress> {
-    if quiet {
-        Arc::new(Quiet)
-    } else if std::io::stderr().is_terminal() && verbose == 0 {
-        Arc::new(Terminal)
-    } else {
-        Arc::new(Lines { verbose })
-    }
 }
 
 /// Tells nothing.
@@ -120,52 +111,6 @@ impl Step for LineStep {
 
     fn finish(self: Box<Self>) {
         console::note(&done(&self.text, self.started.elapsed()));
-    }
-}
-
-/// A spinner with the time it has taken.
-struct Terminal;
-
-impl Progress for Terminal {
-    fn begin(&self, text: &str) -> Box<dyn Step> {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed}  {wide_msg:.dim}") {
-            bar.set_style(style);
-        }
-        bar.set_prefix(text.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Box::new(SpinnerStep { text: text.to_owned(), started: Instant::now(), bar })
-    }
-
-    fn note(&self, text: &str) {
-        console::note(text);
-    }
-
-    fn command(&self, _line: &str) {}
-
-    fn output(&self, _line: &str) {}
-}
-
-struct SpinnerStep {
-    text: String,
-    started: Instant,
-    bar: ProgressBar,
-}
-
-impl Step for SpinnerStep {
-    fn detail(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
-    }
-
-    fn finish(self: Box<Self>) {
-        self.bar.finish_and_clear();
-        console::note(&done(&self.text, self.started.elapsed()));
-    }
-}
-
-impl Drop for SpinnerStep {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 

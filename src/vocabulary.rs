@@ -57,6 +57,7 @@ pub use task::{Limit, Task};
 
 /// The numeric precision a cell asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Precision {
     /// 32-bit floats, TF32 off.
     Fp32,
@@ -78,6 +79,7 @@ names!(Precision, "precision", Fp32 => "fp32", Tf32 => "tf32", Fp16 => "fp16", F
 
 /// One form of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ArtifactKind {
     /// TensorFlow SavedModel directory.
     SavedModel,
@@ -107,6 +109,7 @@ names!(ArtifactKind, "artifact", SavedModel => "savedmodel", OnnxFp32 => "onnx-f
 
 /// A library that executes artifacts, without its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Library {
     /// TensorFlow's C API.
     Tensorflow,
@@ -122,12 +125,15 @@ pub enum Library {
     TensorrtLean,
     /// A server of KServe's protocol, such as Triton, behind which is any of the others.
     Triton,
+    /// What a program brings itself, told apart by name: `own@NAME`.
+    Own,
 }
 names!(Library, "runtime", Tensorflow => "tensorflow", Onnxruntime => "onnxruntime", Litert => "litert",
-    Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean", Triton => "triton");
+    Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean", Triton => "triton", Own => "own");
 
 /// How a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Status {
     /// Ran and passed every gating check.
     Pass,
@@ -145,6 +151,7 @@ names!(Status, "status", Pass => "pass", Fail => "fail", Unsupported => "unsuppo
 
 /// Where a cell stopped; a passing cell stopped at its last stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Stage {
     /// Making the portable artifact.
     Convert,
@@ -164,6 +171,7 @@ names!(Stage, "stage", Convert => "convert", Build => "build", Load => "load", R
 
 /// The gate's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Exit code 0.
     Pass,
@@ -216,6 +224,12 @@ impl RuntimeId {
     }
 }
 
+/// Whether `name` can stand behind `own@`: lower-case letters, digits and hyphens, a letter first.
+pub(crate) fn is_runtime_name(name: &str) -> bool {
+    let word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    name.starts_with(|letter: char| letter.is_ascii_lowercase()) && name.chars().all(word)
+}
+
 /// The numbers of a version, by which versions are in order: 8.5.3 before 10.6.0.
 pub fn version_numbers(version: &str) -> Vec<u64> {
     version.split('.').map(|part| part.parse().unwrap_or(u64::MAX)).collect()
@@ -240,7 +254,10 @@ impl FromStr for RuntimeId {
         };
         let library: Library = library.parse()?;
         if let Some(version) = version {
-            let valid = !version.is_empty() && version.split('.').all(|part| part.parse::<u32>().is_ok());
+            let valid = match library {
+                Library::Own => is_runtime_name(version),
+                _ => !version.is_empty() && version.split('.').all(|part| part.parse::<u32>().is_ok()),
+            };
             if !valid {
                 return Err(Error::usage(format!("`{text}` does not name a version"))
                     .hint("write `tensorrt@8.5.3`, or a prefix of it such as `tensorrt@8`"));

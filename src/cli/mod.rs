@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+#![allow(clippy::needless_doctest_main, reason = "the example is a whole file")]
+
 mod bench;
 mod bless;
 mod build;
@@ -140,7 +142,15 @@ pub enum Command {
     Worker,
 }
 
-/// Parses the arguments, runs the command, prints its error if any, and returns the exit code.
+/// The program `trtgate`: parses the arguments, runs the command, prints its error if any, and returns the exit code. A program
+/// of one's own with it knows the runtimes that it registers first:
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     // trtgate::driver::register(&MyRuntime)
+///     trtgate::command_line()
+/// }
+/// ```
 pub fn main() -> ExitCode {
     crate::runtime::kernel::keep_descriptors();
     let arguments = match Arguments::try_parse() {

@@ -18,7 +18,8 @@ const TIMING_CACHES: &str = "timing-caches";
 const ENVIRONMENTS: &str = "environments";
 
 /// What entries are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Python packages: converters and runtimes. Making them again takes the network.

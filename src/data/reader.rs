@@ -19,7 +19,8 @@ use crate::manifest::{Input, Manifest};
 pub type Label = i64;
 
 /// File formats of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Format {
     /// CIFAR-10 binary records, or a folder of them.
     Records,
@@ -51,7 +52,8 @@ impl Format {
 }
 
 /// Which files of the official CIFAR-10 folder are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Split {
     /// `test_batch.bin`.
     #[default]

@@ -90,7 +90,7 @@ pub fn discover(
                 Some(endpoint) => served::probe(endpoint, program, limits)?,
                 None => continue,
             },
-            _ => runtime::driver(library)?.probe(&paths),
+            _ => runtime::probe(library, &paths),
         };
         probes.push((library, probe));
     }
@@ -157,7 +157,7 @@ fn packages(
 
 /// TensorRT tells its version only once it is loaded, which is done in a worker.
 fn probe_tensorrt(paths: &SearchPaths, program: &WorkerProgram, limits: Limits) -> Result<Probe> {
-    let driver = runtime::driver(Library::Tensorrt)?;
+    let Ok(driver) = runtime::driver(Library::Tensorrt) else { return Ok(runtime::probe(Library::Tensorrt, paths)) };
     if !runtime::tensorrt::discovery::candidates(paths).is_empty() {
         let mut worker = Worker::start(program, limits)?;
         match worker.probe(Library::Tensorrt, paths) {

@@ -42,10 +42,12 @@ use std::sync::Arc;
 use libtest_mimic::Arguments;
 
 use crate::error::Result;
+use crate::facade;
 use crate::gate::{Options, Workspace};
 use crate::process::stop;
 use crate::progress::{Lines, Quiet};
-use crate::worker::{self, WorkerProgram};
+use crate::runtime::own;
+use crate::worker::WorkerProgram;
 
 /// The exit code of a test binary with a test that failed.
 const FAILED: i32 = 101;
@@ -73,16 +75,17 @@ pub fn main(manifest: impl Into<PathBuf>) -> ! {
 ///     trtgate::harness::Harness::new("gate.toml").offline().main()
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Harness {
     manifest: PathBuf,
     install: bool,
+    runtimes: Vec<&'static dyn own::Runtime>,
 }
 
 impl Harness {
     /// The tests of `manifest`, a path from the package's folder.
     pub fn new(manifest: impl Into<PathBuf>) -> Self {
-        Self { manifest: manifest.into(), install: true }
+        Self { manifest: manifest.into(), install: true, runtimes: Vec::new() }
     }
 
     /// Installs nothing: what is missing stays missing.
@@ -92,16 +95,26 @@ impl Harness {
         self
     }
 
+    /// Registers a runtime of one's own, whose cells `own = ["fp32"]` in `[matrix.runtimes]` asks for.
+    #[must_use]
+    pub fn runtime(mut self, runtime: &'static dyn own::Runtime) -> Self {
+        self.runtimes.push(runtime);
+        self
+    }
+
     /// Takes the arguments that `cargo test` and `cargo nextest` give to a test binary, does what they say, and ends the
     /// process with the outcome: it must not be lost.
     ///
     /// Code that loads a vendor library runs in processes of this same binary, so that this call has to be the first thing
     /// that `main` does.
     pub fn main(self) -> ! {
-        crate::runtime::kernel::keep_descriptors();
-        if worker::is_asked_for() {
-            std::process::exit(i32::from(worker::serve().is_err()))
+        for runtime in &self.runtimes {
+            if let Err(error) = own::register(*runtime) {
+                crate::console::note(&format!("error: {error}"));
+                std::process::exit(FAILED)
+            }
         }
+        facade::init();
         stop::on_signals(crate::console::note);
         let code = self.conclude(&Arguments::from_args());
         stop::hold_while_ending();
@@ -130,7 +143,7 @@ impl Harness {
             several: true,
             artifacts: artifacts(),
             progress: if install { Arc::new(Lines::default()) } else { Arc::new(Quiet) },
-            ..Options::new(self.manifest.clone(), WorkerProgram::this_test()?)
+            ..Options::new(self.manifest.clone(), WorkerProgram::this_program()?)
         };
         let mut workspace = Workspace::open(&options)?;
         workspace.progress = Arc::new(Quiet);

@@ -16,7 +16,7 @@ fn default_matrix(origin: &ModelSource, own: &RawArtifacts) -> Vec<MatrixRow> {
         let there = |&precision: &Precision| is_there(library, precision, origin, own);
         MatrixRow { library, precisions: library.runs().filter(there).collect() }
     };
-    let here = Library::ALL.iter().filter(|library| !library.is_served());
+    let here = Library::ALL.iter().filter(|library| !library.is_served() && **library != Library::Own);
     here.map(row).filter(|row| !row.precisions.is_empty()).collect()
 }
 

@@ -10,12 +10,12 @@
 //! | [`terminal`]   | the table for the terminal |
 //! | [`mod@markdown`] | a job summary or comment, under 60 kB |
 //! | [`junit`]      | JUnit XML, one case a cell |
-//! | [`mod@html`]   | one page: matrix, charts, probes, environment |
+//! | `html`   | one page: matrix, charts, probes, environment |
 //! | [`dashboards`] | Bencher and github-action-benchmark |
 //! | [`image`]      | probes as images |
 //! | `outputs`      | findings by output |
 //! | `versions`     | versions of one library beside each other |
-//! | [`options`]    | `--json`, `--junit`, `--markdown`, `--html`, … |
+//! | `options`    | `--json`, `--junit`, `--markdown`, `--html`, … |
 //!
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
 
@@ -24,6 +24,7 @@ pub(crate) mod figures;
 pub mod file;
 #[cfg(test)]
 mod fixtures;
+#[cfg(feature = "cli")]
 pub mod html;
 pub mod image;
 pub mod junit;
@@ -32,6 +33,7 @@ mod load;
 pub mod markdown;
 mod markdown_text;
 pub mod merge;
+#[cfg(feature = "cli")]
 pub mod options;
 mod outputs;
 pub mod plan_file;

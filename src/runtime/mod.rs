@@ -17,6 +17,7 @@ pub(crate) mod kernel;
 pub mod litert;
 pub(crate) mod locate;
 pub mod onnxruntime;
+pub mod own;
 pub mod padding;
 pub(crate) mod symbols;
 pub mod tensorflow;
@@ -33,6 +34,7 @@ use crate::manifest::serve::Endpoint;
 use crate::tensor::{Feeds, Signature, Tensor};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::host;
 use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 
@@ -232,56 +234,85 @@ pub trait Session {
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>>;
 
     /// As [`Session::run`], where a refusal is no error: a server with a full queue is no server at fault.
+    #[doc(hidden)]
     fn offer(&mut self, feeds: &Feeds) -> Result<Taken> {
         self.run(feeds).map(Taken::Outputs)
     }
 
     /// Copies between host and device so far; zero for CPU runtimes.
+    #[doc(hidden)]
     fn transfers(&self) -> TransferCount {
         TransferCount::default()
     }
 
     /// Layers of the loaded artifact, or `None` where the library cannot tell.
+    #[doc(hidden)]
     fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
         Ok(None)
     }
 
     /// Device memory that a context of the artifact needs for what it computes in between, bytes, where the library tells.
+    #[doc(hidden)]
     fn context_bytes(&self) -> Option<u64> {
         None
     }
 
     /// Measures `batches` (used in turn) under `contract`; the measurement holds all outputs asked for, of every batch. CPU runtimes use the default: one call after
     /// another, host clock.
-    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement>;
+    #[doc(hidden)]
+    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        host::measure(batches, contract, &mut |feeds| self.run(feeds))
+    }
 }
 
-/// Every driver, in the order of the chain.
-pub fn drivers() -> [&'static dyn Runtime; 5] {
-    [&tensorflow::Tensorflow, &onnxruntime::Onnxruntime, &litert::Litert, &tensorrt::Tensorrt, &triton::Triton]
+/// Every driver that this build has, in the order of the chain.
+pub fn drivers() -> &'static [&'static dyn Runtime] {
+    &[
+        #[cfg(feature = "tensorflow")]
+        &tensorflow::Tensorflow,
+        #[cfg(feature = "onnxruntime")]
+        &onnxruntime::Onnxruntime,
+        #[cfg(feature = "litert")]
+        &litert::Litert,
+        #[cfg(feature = "tensorrt")]
+        &tensorrt::Tensorrt,
+        #[cfg(feature = "triton")]
+        &triton::Triton,
+        &own::Own,
+    ]
 }
 
-/// The driver of `library`.
+/// The driver of `library`; the lean runtime and that for RTX share TensorRT's.
 ///
 /// # Errors
-/// Never for the libraries of today; the lean runtime shares TensorRT's driver.
+/// `Missing` for a library that this build leaves out.
 pub fn driver(library: Library) -> Result<&'static dyn Runtime> {
     let family = match library {
         Library::TensorrtRtx | Library::TensorrtLean => Library::Tensorrt,
         other => other,
     };
-    drivers()
-        .into_iter()
-        .find(|driver| driver.library() == family)
-        .ok_or_else(|| crate::error::Error::unsupported(format!("there is no driver for `{library}`")))
+    drivers().iter().copied().find(|driver| driver.library() == family).ok_or_else(|| {
+        crate::error::Error::missing(format!("this build of trtgate leaves `{library}` out"))
+            .hint(format!("build it with the feature `{family}`"))
+    })
+}
+
+/// Looks for `library` without loading it into this process.
+pub fn probe(library: Library, paths: &SearchPaths) -> Probe {
+    match driver(library) {
+        Ok(driver) => driver.probe(paths),
+        Err(error) => Probe {
+            found: Vec::new(),
+            missing: Some(Obstacle { hint: error.hint, ..Obstacle::unavailable(error.message) }),
+        },
+    }
 }
 
 /// Looks for `library` from inside a worker, where loading it does no harm.
 pub fn probe_here(library: Library, paths: &SearchPaths) -> Probe {
     match driver(library) {
         Ok(driver) if driver.library() == Library::Tensorrt => tensorrt::discovery::probe_in_process(paths),
-        Ok(driver) => driver.probe(paths),
-        Err(error) => Probe { found: Vec::new(), missing: Some(Obstacle::unavailable(error.message)) },
+        _ => probe(library, paths),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gate's side: starts a worker, asks it, and says how it ended when it does not answer.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::link::{Heard, Link, ProcessLink};
@@ -20,12 +21,20 @@ use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 use crate::vocabulary::Library;
 
-/// Asks a test binary to be a worker: no filter of tests, as a bare word would be.
-const ARGUMENT_OF_A_TEST: &str = "--trtgate-worker";
+/// Asks any program but `trtgate` itself to be a worker: of a test binary no filter, as a bare word would be.
+const ARGUMENT: &str = "--trtgate-worker";
 
-/// Whether this process, of a test binary, was started as a worker.
+/// Whether this process looks first whether it is to be a worker.
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was started as a worker.
 pub(crate) fn is_asked_for() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT_OF_A_TEST)
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// This process has looked whether it is to be a worker, as all of its program will.
+pub(crate) fn initialized() {
+    INITIALIZED.store(true, Ordering::Relaxed);
 }
 
 /// The program that is started as a worker, and its environment.
@@ -60,9 +69,13 @@ impl WorkerProgram {
     /// This process's program, which gives itself over to [`super::serve`] where [`super::is_asked_for`] says so.
     ///
     /// # Errors
-    /// As [`Self::current`].
-    pub(crate) fn this_test() -> Result<Self> {
-        Ok(Self { argument: ARGUMENT_OF_A_TEST, ..Self::current()? })
+    /// As [`Self::current`], and `Usage` where it has not said that it does: it would start itself over and over.
+    pub(crate) fn this_program() -> Result<Self> {
+        if !INITIALIZED.load(Ordering::Relaxed) {
+            return Err(Error::usage("this program does not know yet that it is its own worker")
+                .hint("call `trtgate::init()` first in `main`, or name a `trtgate` binary by `Gate::program`"));
+        }
+        Ok(Self { argument: ARGUMENT, ..Self::current()? })
     }
 
     /// `program`, with the variables that keep vendor libraries quiet and offline.

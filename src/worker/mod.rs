@@ -19,8 +19,8 @@ mod words;
 
 pub(crate) use fault::on_demand as fault_on_demand;
 
-pub(crate) use client::is_asked_for;
 pub use client::{Limits, RunOutcome, Worker, WorkerProgram};
+pub(crate) use client::{initialized, is_asked_for};
 pub use server::serve;
 pub(crate) use survey::Extent;
 

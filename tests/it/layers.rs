@@ -32,7 +32,9 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill", "suite", "fetch", "serve", "harness"],
+    &["explain", "drill", "suite", "fetch", "serve"],
+    &["facade"],
+    &["harness"],
     &["cli"],
     &["fuzzing", "main"],
 ];

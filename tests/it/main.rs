@@ -96,6 +96,7 @@ mod tensors;
 /// House rules.
 mod tidy;
 /// The scripts that decide whether goldens, baselines and files may land.
+mod tidy_library;
 mod tidy_policies;
 /// Model repositories for the real Triton.
 mod triton;

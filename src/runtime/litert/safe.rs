@@ -9,8 +9,6 @@ use crate::error::{Error, Result};
 use crate::runtime::border;
 use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values, element_count};
-use crate::timing::contract::{Measurement, TimingContract};
-use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
 use crate::vocabulary::Layer;
 
@@ -125,10 +123,6 @@ impl Session for LitertSession {
     /// The operators of the model's main subgraph, as the file declares them.
     fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
         Ok(Some(self.model.operators()?.into_iter().map(layer).collect()))
-    }
-
-    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 

@@ -7,8 +7,15 @@
 //! Microsoft's Linux builds start telemetry while they load; `ORT_DISABLE_TELEMETRY=1` in the environment of the
 //! process stops that, and is for the parent process to set.
 
+#![cfg_attr(
+    not(feature = "onnxruntime"),
+    allow(dead_code, reason = "of a library that is left out, only graphs are read")
+)]
+
+#[cfg(feature = "onnxruntime")]
 mod emulated;
 mod graph;
+#[cfg(feature = "onnxruntime")]
 mod safe;
 
 use std::path::Path;
@@ -43,6 +50,7 @@ pub fn computed_in(model: &Path) -> Result<Vec<Option<&'static str>>> {
 /// The driver.
 pub struct Onnxruntime;
 
+#[cfg(feature = "onnxruntime")]
 impl Runtime for Onnxruntime {
     fn library(&self) -> Library {
         Library::Onnxruntime

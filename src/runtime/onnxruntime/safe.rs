@@ -17,8 +17,6 @@ use crate::files;
 use crate::runtime::border;
 use crate::runtime::{OpenRequest, Session, SessionOptions};
 use crate::tensor::{Element, ElementType, Feeds, Signature, Tensor, TensorSpec, Values, each};
-use crate::timing::contract::{Measurement, TimingContract};
-use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
 use crate::vocabulary::Layer;
 
@@ -212,10 +210,6 @@ impl Session for OnnxSession {
         drop(written);
         let read = |path: &Path| files::read(path, files::GRAPH).map_err(|error| Error::io("read", path, error));
         graph::layers(read(&file)?, read(&self.artifact)?).map(Some)
-    }
-
-    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 

@@ -12,8 +12,6 @@ use crate::runtime::border;
 use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
-use crate::timing::contract::{Measurement, TimingContract};
-use crate::timing::host;
 use crate::vocabulary::ArtifactKind;
 
 /// The tag of the meta graph made for inference.
@@ -79,10 +77,6 @@ impl Session for TensorflowSession {
         let inputs: Vec<(Endpoint, &RawTensor)> = self.inputs.iter().copied().zip(&values).collect();
         let answers = self.model.run(&inputs, &[], &self.outputs)?;
         self.signature.outputs.iter().zip(answers).map(|(spec, answer)| read_output(spec, &answer)).collect()
-    }
-
-    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 

@@ -13,10 +13,18 @@
 //! A server's core need not check what its backends answer, so everything that can be checked is. Nothing here is loaded; it runs in
 //! a worker like any other runtime, whose limits hold whatever a server sends.
 
+#![cfg_attr(
+    not(feature = "triton"),
+    allow(dead_code, unused_imports, reason = "of a server that nobody can ask, only its words are known")
+)]
+
+#[cfg(feature = "triton")]
 mod grpc;
+#[cfg(feature = "triton")]
 pub(crate) mod http;
 pub mod load;
 pub(crate) mod metadata;
+#[cfg(feature = "triton")]
 mod rest;
 mod server;
 pub(crate) mod session;
@@ -31,6 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::{Endpoint, Protocol};
 use crate::runtime::{Installation, Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::{Library, RuntimeId, Status};
+#[cfg(feature = "triton")]
 use http::Client;
 #[cfg(any(test, fuzzing))]
 use metadata::{Configuration, Model};
@@ -70,6 +79,7 @@ impl Runtime for Triton {
 ///
 /// # Errors
 /// `Missing` where the variable that the manifest names does not hold one.
+#[cfg(feature = "triton")]
 fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn ModelServer>> {
     let token = endpoint.token_variable.as_deref().map(token).transpose()?;
     Ok(match endpoint.protocol {
@@ -80,6 +90,12 @@ fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn ModelServer>>
         }
         Protocol::Grpc => Box::new(grpc::Client::new(endpoint, token.as_deref(), limit)?),
     })
+}
+
+/// No server can be asked by this build.
+#[cfg(not(feature = "triton"))]
+fn connect(_endpoint: &Endpoint, _limit: Duration) -> Result<Box<dyn ModelServer>> {
+    Err(Error::missing("this build of trtgate leaves `triton` out").hint("build it with the feature `triton`"))
 }
 
 /// The token that `variable` holds.

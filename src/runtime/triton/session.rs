@@ -16,8 +16,6 @@ use crate::manifest::serve::Endpoint;
 use crate::runtime::border;
 use crate::runtime::{OpenRequest, Session, Taken};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
-use crate::timing::contract::{Measurement, TimingContract};
-use crate::timing::host;
 
 /// Bytes of an answer beside its tensors: the head, and the words of an error.
 const BESIDE: u64 = 1 << 20;
@@ -194,10 +192,6 @@ impl Session for ServedSession {
             Ok(outputs) => Ok(Taken::Outputs(outputs)),
             Err(error) => self.server.refusal().map(|reason| Taken::Refused(without_id(&reason))).ok_or(error),
         }
-    }
-
-    fn measure(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
-        host::measure(batches, contract, &mut |feeds| self.run(feeds))
     }
 }
 
