@@ -159,6 +159,7 @@ impl Record {
                 most: self.latency.max() as f64 / 1000.0,
             }),
             own_milliseconds: milliseconds(&self.own, 0.99).unwrap_or_default(),
+            own_usual_milliseconds: milliseconds(&self.own, 0.9).unwrap_or_default(),
             processor_microseconds: self
                 .processor
                 .filter(|_| self.requests > 0)
@@ -228,6 +229,9 @@ pub struct Figures {
     pub latency: Option<Latency>,
     /// The client's own part of a request's latency, 99th percentile, milliseconds: sent later than it could, or without a processor.
     pub own_milliseconds: f64,
+    /// The 90th percentile of that.
+    #[serde(default)]
+    pub own_usual_milliseconds: f64,
     /// Processor time of the client's threads a request, microseconds, where the system tells it.
     #[serde(default)]
     pub processor_microseconds: Option<f64>,

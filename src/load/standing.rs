@@ -9,6 +9,8 @@ use super::record::Figures;
 pub const FEWEST: u64 = 299;
 /// Share of queries that have to be answered in time.
 pub const SHARE: f64 = 0.99;
+/// Share of queries that miss the bound from which on a rare delay of the client cannot be why.
+const MANY: f64 = 0.1;
 /// The client's own part of latencies, as a share of the latency that is judged, from which on it is the client that is measured.
 pub const OWN: f64 = 0.1;
 
@@ -43,7 +45,13 @@ impl Figures {
             };
         };
         let judged = self.offer.bound_milliseconds.unwrap_or(0.0).max(latency.p99);
-        if self.own_milliseconds > OWN * judged {
+        let is_client = self.own_milliseconds > OWN * judged;
+        // Where more than one in ten was not in time, what befell fewer requests than that cannot be why.
+        let many = self.arrivals >= FEWEST && (self.in_time as f64) < (1.0 - MANY) * self.arrivals as f64;
+        if is_client && many && self.own_usual_milliseconds <= OWN * judged {
+            return Standing::NotHeld;
+        }
+        if is_client {
             return Standing::NotMeasured(format!(
                 "the client is the limit: of 100 requests one was sent {:.2} ms or more after it could, or waited so long for a processor, which is more than a tenth of {judged:.2} ms",
                 self.own_milliseconds

@@ -177,6 +177,18 @@ fn a_client_that_is_the_limit_measures_nothing(#[case] lag: u64, #[case] is_meas
     }
 }
 
+/// A client that is late now and then is not why most of the answers are.
+#[test]
+fn a_rare_delay_of_the_client_does_not_hide_a_rate_that_is_far_from_held() {
+    let slow = simulate(&poisson(200.0, 4.0), &TEN);
+    let late = Figures { own_milliseconds: 5000.0, ..slow };
+    assert_eq!(late.standing(), Standing::NotHeld);
+    let often = Figures { own_usual_milliseconds: 5000.0, ..late.clone() };
+    assert!(matches!(often.standing(), Standing::NotMeasured(_)));
+    let few = Figures { in_time: late.arrivals * 95 / 100, ..late };
+    assert!(matches!(few.standing(), Standing::NotMeasured(_)));
+}
+
 #[test]
 fn too_few_queries_have_no_percentile() {
     let few = simulate(&poisson(20.0, 5.0), &TEN);

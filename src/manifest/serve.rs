@@ -42,8 +42,11 @@ pub struct Endpoint {
 pub enum Protocol {
     /// KServe's protocol version 2 over HTTP, tensors in binary where the server takes it.
     Http,
-    /// The same over gRPC.
+    /// The same over gRPC, a call a request.
     Grpc,
+    /// The same over one gRPC stream a connection (`ModelStreamInfer`), which carries all its requests.
+    #[serde(rename = "grpc-stream")]
+    GrpcStream,
 }
 
 impl Endpoint {
@@ -52,7 +55,7 @@ impl Endpoint {
         let version = self.version.as_ref().map_or_else(String::new, |version| format!("/versions/{version}"));
         match self.protocol {
             Protocol::Http => format!("{}/v2/models/{}{version}", self.url, self.model),
-            Protocol::Grpc => {
+            Protocol::Grpc | Protocol::GrpcStream => {
                 let authority = self.url.trim_start_matches("http://");
                 format!("grpc://{authority}/models/{}{version}", self.model)
             }
@@ -97,15 +100,16 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
     let protocol = match raw.protocol.as_ref().map(|given| (given.get_ref().as_str(), given.span())) {
         None | Some(("http", _)) => Protocol::Http,
         Some(("grpc", _)) => Protocol::Grpc,
+        Some(("grpc-stream", _)) => Protocol::GrpcStream,
         Some((other, span)) => {
             return Err(source
                 .error(span, format!("`{other}` is no protocol that servers are asked by"))
-                .hint("`http` and `grpc` are"));
+                .hint("`http`, `grpc` and `grpc-stream` are"));
         }
     };
     let authority = url.trim_start_matches("http://");
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if protocol == Protocol::Grpc && !has_port {
+    if protocol != Protocol::Http && !has_port {
         return Err(source
             .error(raw.url.span(), "gRPC needs a host and its port, and no path")
             .hint("write `url = \"http://host:8001\"`"));

@@ -4,11 +4,14 @@
 //! and `model_config.proto`. Tensors go and come as raw bytes, little-endian.
 
 mod messages;
+mod stream;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use h2::SendStream;
 use h2::client::SendRequest;
+use http::response::Parts;
 use http::{HeaderMap, Request};
 use prost::Message;
 use tokio::net::TcpStream;
@@ -19,7 +22,7 @@ use super::metadata::{Configuration, Model, Server};
 use super::server::{Health, ModelServer};
 use super::wire::{self, Asked, Reply, short};
 use crate::error::{Error, Result};
-use crate::manifest::serve::Endpoint;
+use crate::manifest::serve::{Endpoint, Protocol};
 
 /// The service, in every request's path.
 const SERVICE: &str = "inference.GRPCInferenceService";
@@ -27,6 +30,8 @@ const SERVICE: &str = "inference.GRPCInferenceService";
 const HEAD: u32 = 64 << 10;
 /// Bytes that a server may send before it has to wait for us to read.
 const WINDOW: u32 = 1 << 20;
+/// The call that carries many requests.
+const STREAM: &str = "ModelStreamInfer";
 /// What an error that a server answers begins with.
 const ANSWERS: &str = "the server answers ";
 /// The length and the flag in front of a message.
@@ -38,6 +43,8 @@ const PORT: &str = "look at the port of `[serve] url`: a Triton has gRPC on 8001
 pub(super) struct Client {
     runtime: Runtime,
     connection: Option<SendRequest<Bytes>>,
+    /// The stream that requests go over, where they do.
+    stream: Option<stream::Stream>,
     endpoint: Endpoint,
     token: Option<String>,
     limit: Duration,
@@ -55,49 +62,73 @@ impl Client {
             .build()
             .map_err(|error| Error::machine("cannot wait for a server").because(error))?;
         let token = token.map(|token| format!("Bearer {token}"));
-        Ok(Self { runtime, connection: None, endpoint: endpoint.clone(), token, limit, refusal: None })
+        Ok(Self { runtime, connection: None, stream: None, endpoint: endpoint.clone(), token, limit, refusal: None })
     }
 
     /// Calls `method` with `message`; the answer may have `most` bytes.
     fn call<M: Message + Default>(&mut self, method: &str, message: &impl Message, most: u64) -> Result<M> {
         self.refusal = None;
-        let place = format!("{} ({method})", self.endpoint.url);
-        let mut body = BytesMut::with_capacity(PREFIX + message.encoded_len());
-        let length = u32::try_from(message.encoded_len())
-            .map_err(|_| Error::unsupported("a request of more than 4 GiB is not sent"))?;
-        body.extend_from_slice(&[0]);
-        body.extend_from_slice(&length.to_be_bytes());
-        message.encode(&mut body).map_err(|error| Error::failed("cannot write the request").because(error))?;
+        let place = self.place(method);
+        let body = framed(message)?;
         let (limit, connection) = (self.limit, self.connection.take());
-        let request = self.request(method)?;
-        let authority = self.endpoint.url.trim_start_matches("http://").to_owned();
-        let body = body.freeze();
+        let request = self.request(method, Some(limit))?;
+        let authority = self.authority();
         let outcome = self.runtime.block_on(async {
             tokio::time::timeout(limit, exchange(connection, &authority, request, body, most)).await
         });
-        let (connection, answer) = outcome.map_err(|_| {
-            Error::invalid(format!("no whole answer from `{place}` within the limit"))
-                .hint("`[serve] timeout-seconds` sets the limit")
-        })??;
+        let (connection, answer) = outcome.map_err(|_| late(&place))??;
         self.connection = Some(connection);
-        let answer = answer.map_err(|error| {
-            // A status; what is wrong with a message has none.
-            self.refusal = error.message.strip_prefix(ANSWERS).map(str::to_owned);
-            error.context(format!("`{place}`"))
-        })?;
-        M::decode(answer).map_err(|error| {
-            Error::invalid(format!("the answer of `{place}` is not what the protocol has")).because(error)
-        })
+        let answer = answer.map_err(|error| self.refused(error, &place))?;
+        M::decode(answer).map_err(|error| foreign(&place, error))
     }
 
-    fn request(&self, method: &str) -> Result<Request<()>> {
+    /// As [`Client::call`] of an inference, over the stream, which is opened where it is not.
+    fn streamed(&mut self, request: &messages::InferRequest, most: u64) -> Result<messages::InferResponse> {
+        self.refusal = None;
+        let place = self.place(STREAM);
+        let body = framed(request)?;
+        let (limit, connection, open) = (self.limit, self.connection.take(), self.stream.take());
+        let request = self.request(STREAM, None)?;
+        let authority = self.authority();
+        let outcome = self.runtime.block_on(async {
+            tokio::time::timeout(limit, stream::exchange(connection, open, &authority, request, body, most)).await
+        });
+        let (connection, open, answer) = outcome.map_err(|_| late(&place))??;
+        (self.connection, self.stream) = (Some(connection), open);
+        let answer = answer.and_then(message).map_err(|error| self.refused(error, &place))?;
+        let told = messages::StreamResponse::decode(answer).map_err(|error| foreign(&place, error))?;
+        if !told.error_message.is_empty() {
+            let error = Error::invalid(format!("{ANSWERS}an error: {}", short(&told.error_message)));
+            return Err(self.refused(error, &place));
+        }
+        told.response.ok_or_else(|| Error::invalid(format!("the answer of `{place}` holds no response")))
+    }
+
+    /// Keeps what a status says: it is a refusal, and what is wrong with a message is none.
+    fn refused(&mut self, error: Error, place: &str) -> Error {
+        self.refusal = error.message.strip_prefix(ANSWERS).map(str::to_owned);
+        error.context(format!("`{place}`"))
+    }
+
+    fn place(&self, method: &str) -> String {
+        format!("{} ({method})", self.endpoint.url)
+    }
+
+    fn authority(&self) -> String {
+        self.endpoint.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// The call of `method`, which the server ends after `limit`.
+    fn request(&self, method: &str, limit: Option<Duration>) -> Result<Request<()>> {
         let mut request = Request::builder()
             .method("POST")
             .uri(format!("{}/{SERVICE}/{method}", self.endpoint.url))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .header("user-agent", "trtgate")
-            .header("grpc-timeout", format!("{}m", self.limit.as_millis().min(99_999_999)));
+            .header("user-agent", "trtgate");
+        if let Some(limit) = limit {
+            request = request.header("grpc-timeout", format!("{}m", limit.as_millis().min(99_999_999)));
+        }
         if let Some(token) = &self.token {
             request = request.header("authorization", token);
         }
@@ -117,7 +148,7 @@ async fn exchange(
     connection: Option<SendRequest<Bytes>>,
     authority: &str,
     request: Request<()>,
-    mut body: Bytes,
+    body: Bytes,
     most: u64,
 ) -> Result<Exchanged> {
     let is_first = connection.is_none();
@@ -132,28 +163,10 @@ async fn exchange(
     };
     let mut connection = connection.ready().await.map_err(broken)?;
     let (response, mut stream) = connection.send_request(request, false).map_err(broken)?;
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len());
-        match std::future::poll_fn(|context| stream.poll_capacity(context)).await {
-            Some(Ok(0)) => {}
-            Some(Ok(count)) => {
-                let part = body.split_to(count.min(body.len()));
-                let last = body.is_empty();
-                stream.send_data(part, last).map_err(broken)?;
-            }
-            // A server that has heard enough has answered: its answer says why.
-            Some(Err(_)) | None => break,
-        }
-    }
+    push(&mut stream, body, true).await.map_err(broken)?;
     let response = response.await.map_err(broken)?;
     let (parts, mut incoming) = response.into_parts();
-    if parts.status != 200 {
-        return Err(Error::invalid(format!(
-            "`{authority}` answers HTTP {}, which no gRPC server does",
-            parts.status.as_u16()
-        ))
-        .hint(PORT));
-    }
+    is_grpc(&parts, authority)?;
     // An error may be all there is.
     if let Some(error) = status(&parts.headers) {
         return Ok((connection, Err(error)));
@@ -177,6 +190,54 @@ async fn exchange(
         return Err(Error::invalid(format!("the answer of `{authority}` ends without a status")));
     }
     Ok((connection, message(answer.freeze())))
+}
+
+/// Sends `body`, as fast as the server takes it; `last` ends the requests.
+async fn push(stream: &mut SendStream<Bytes>, mut body: Bytes, last: bool) -> std::result::Result<(), h2::Error> {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        match std::future::poll_fn(|context| stream.poll_capacity(context)).await {
+            Some(Ok(0)) => {}
+            Some(Ok(count)) => {
+                let part = body.split_to(count.min(body.len()));
+                let ends = last && body.is_empty();
+                stream.send_data(part, ends)?;
+            }
+            // A server that has heard enough has answered: its answer says why.
+            Some(Err(_)) | None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Holds the head of an answer to what gRPC servers send.
+fn is_grpc(parts: &Parts, authority: &str) -> Result<()> {
+    match parts.status.as_u16() {
+        200 => Ok(()),
+        other => {
+            Err(Error::invalid(format!("`{authority}` answers HTTP {other}, which no gRPC server does")).hint(PORT))
+        }
+    }
+}
+
+/// A message with its prefix.
+fn framed(message: &impl Message) -> Result<Bytes> {
+    let mut body = BytesMut::with_capacity(PREFIX + message.encoded_len());
+    let length = u32::try_from(message.encoded_len())
+        .map_err(|_| Error::unsupported("a request of more than 4 GiB is not sent"))?;
+    body.extend_from_slice(&[0]);
+    body.extend_from_slice(&length.to_be_bytes());
+    message.encode(&mut body).map_err(|error| Error::failed("cannot write the request").because(error))?;
+    Ok(body.freeze())
+}
+
+fn late(place: &str) -> Error {
+    Error::invalid(format!("no whole answer from `{place}` within the limit"))
+        .hint("`[serve] timeout-seconds` sets the limit")
+}
+
+fn foreign(place: &str, error: prost::DecodeError) -> Error {
+    Error::invalid(format!("the answer of `{place}` is not what the protocol has")).because(error)
 }
 
 async fn connect(authority: &str) -> Result<SendRequest<Bytes>> {
@@ -344,7 +405,10 @@ impl ModelServer for Client {
         }
         request.outputs =
             asked.outputs.iter().map(|output| messages::WantedOutput { name: output.name.clone() }).collect();
-        let told: messages::InferResponse = self.call("ModelInfer", &request, most)?;
+        let told: messages::InferResponse = match self.endpoint.protocol {
+            Protocol::GrpcStream => self.streamed(&request, most)?,
+            Protocol::Http | Protocol::Grpc => self.call("ModelInfer", &request, most)?,
+        };
         told.reply()
     }
 }
@@ -365,8 +429,7 @@ mod tests {
     use crate::tensor::Values;
 
     fn framed(message: &impl Message) -> Vec<u8> {
-        let length = u32::try_from(message.encoded_len()).unwrap();
-        [&[0], length.to_be_bytes().as_slice(), &message.encode_to_vec()].concat()
+        super::framed(message).unwrap().to_vec()
     }
 
     fn response(raw: Vec<Bytes>) -> messages::InferResponse {

@@ -54,6 +54,10 @@ pub(super) struct Configuration {
     #[serde(default)]
     pub(super) backend: String,
     #[serde(default)]
+    pub(super) input: Vec<Configured>,
+    #[serde(default)]
+    pub(super) output: Vec<Configured>,
+    #[serde(default)]
     pub(super) dynamic_batching: Option<DynamicBatching>,
     #[serde(default)]
     pub(super) instance_group: Vec<InstanceGroup>,
@@ -65,6 +69,22 @@ pub(super) struct Configuration {
     pub(super) sequence_batching: Option<Value>,
     #[serde(default)]
     pub(super) response_cache: Option<ResponseCache>,
+}
+
+/// A tensor of the configuration.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Configured {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) reshape: Option<Reshape>,
+}
+
+/// The shape that a backend takes or gives in the place of the one on the wire.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Reshape {
+    #[serde(default)]
+    pub(super) shape: Vec<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

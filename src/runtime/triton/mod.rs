@@ -7,6 +7,7 @@
 //! | `grpc` | over gRPC |
 //! | `load` | several connections at once |
 //! | `metadata` | what a server says of itself, of a model and of its configuration |
+//! | `scalars` | tensors of one value a sample, which a server writes with a dimension more |
 //! | `wire` | requests and answers as bytes |
 //! | `session` | the [`Session`]: a batch a request, each answer held to its request and to the metadata |
 //!
@@ -26,6 +27,7 @@ pub mod load;
 pub(crate) mod metadata;
 #[cfg(feature = "triton")]
 mod rest;
+mod scalars;
 mod server;
 pub(crate) mod session;
 mod wire;
@@ -41,8 +43,9 @@ use crate::runtime::{Installation, Obstacle, OpenRequest, Probe, Runtime, Search
 use crate::vocabulary::{Library, RuntimeId, Status};
 #[cfg(feature = "triton")]
 use http::Client;
+use metadata::Configuration;
 #[cfg(any(test, fuzzing))]
-use metadata::{Configuration, Model};
+use metadata::Model;
 use server::{Health, ModelServer};
 
 /// Most bytes of what a server says of itself or of a model.
@@ -88,7 +91,7 @@ fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn ModelServer>>
             let client = token.iter().fold(client, |client, token| client.with_token(token));
             Box::new(rest::Rest::new(client, endpoint))
         }
-        Protocol::Grpc => Box::new(grpc::Client::new(endpoint, token.as_deref(), limit)?),
+        Protocol::Grpc | Protocol::GrpcStream => Box::new(grpc::Client::new(endpoint, token.as_deref(), limit)?),
     })
 }
 
@@ -190,8 +193,11 @@ fn model(server: &mut dyn ModelServer, endpoint: &Endpoint, served: &mut ServedM
         endpoint.model,
         wire::short(platform)
     ));
-    served.signature = Some(model.signature()?);
-    let Some(configuration) = server.configuration()? else {
+    let signature = model.signature()?;
+    let configuration = server.configuration()?;
+    let scalars = configuration.as_ref().map(Configuration::scalars).unwrap_or_default();
+    served.signature = Some(scalars.presented(signature));
+    let Some(configuration) = configuration else {
         let untold = "the server tells no configuration: the largest batch and the merging are not known";
         served.notes.push(untold.to_owned());
         return Ok(());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connect;
+use super::scalars::Scalars;
 use super::server::ModelServer;
 #[cfg(any(test, fuzzing))]
 use super::wire;
@@ -31,7 +32,10 @@ static SENT: AtomicU64 = AtomicU64::new(1);
 pub(super) struct ServedSession {
     server: Box<dyn ModelServer>,
     endpoint: Endpoint,
+    /// As the model is, and as its tensors go over the wire.
     signature: Signature,
+    wire: Signature,
+    scalars: Scalars,
     versions: Vec<String>,
     /// The version that answered first, where none was asked for.
     answered: Option<String>,
@@ -49,9 +53,15 @@ impl ServedSession {
         let selected = border::select_outputs(&declared.outputs, &request.options.outputs)
             .map_err(|error| here(Error { kind: ErrorKind::Invalid, ..error }))?;
         let outputs = selected.into_iter().filter_map(|index| declared.outputs.get(index).cloned()).collect();
+        // A configuration that cannot be read was told where the model was looked at.
+        let told = server.configuration().ok().flatten();
+        let scalars = told.map(|told| told.scalars()).unwrap_or_default();
+        let wire = Signature { inputs: declared.inputs, outputs };
         Ok(Self {
             server,
-            signature: Signature { inputs: declared.inputs, outputs },
+            signature: scalars.presented(wire.clone()),
+            wire,
+            scalars,
             versions: model.versions.unwrap_or_default(),
             answered: None,
             endpoint,
@@ -74,8 +84,8 @@ impl ServedSession {
         }
         self.hold_version(reply.version.as_deref().filter(|version| !version.is_empty()))?;
         let mut found = reply.outputs;
-        let mut outputs = Vec::with_capacity(self.signature.outputs.len());
-        for spec in &self.signature.outputs {
+        let mut outputs = Vec::with_capacity(self.wire.outputs.len());
+        for spec in &self.wire.outputs {
             let place = found.iter().position(|output| output.name == spec.name);
             let Some(place) = place else {
                 let names: Vec<String> = found.iter().map(|output| format!("`{}`", short(&output.name))).collect();
@@ -98,7 +108,7 @@ impl ServedSession {
                     spec.name
                 )));
             }
-            outputs.push(output);
+            outputs.push(self.scalars.received(output));
         }
         if let Some(stranger) = found.first() {
             return Err(Error::invalid(format!(
@@ -175,7 +185,8 @@ impl Session for ServedSession {
         let inputs = self.signature.inputs.clone();
         let bound = border::bind(&inputs, feeds)?;
         let batch = self.open_batch(&bound);
-        let outputs = self.signature.outputs.clone();
+        let bound = self.scalars.sent(bound);
+        let outputs = self.wire.outputs.clone();
         let id = format!("trtgate-{}", SENT.fetch_add(1, Ordering::Relaxed));
         let place = self.endpoint.place();
         let asked = Asked { id: &id, inputs: &bound, outputs: &outputs };
@@ -231,6 +242,8 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
     let mut session = ServedSession {
         server: Box::new(Rest::new(Client::new("http://h", Duration::from_secs(1)), &endpoint)),
         signature: Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] },
+        wire: Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] },
+        scalars: Scalars::default(),
         versions: vec!["1".to_owned()],
         answered: None,
         endpoint,

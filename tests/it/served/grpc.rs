@@ -251,3 +251,53 @@ fn what_speaks_no_grpc_is_no_server() {
     assert!(triton::look(&asked).found[0].run_obstacle.is_some());
     assert!(start.elapsed() < Duration::from_secs(30));
 }
+
+/// Requests over one stream: the same bits, errors in words that leave the stream as it is, and a server that is gone.
+#[test]
+fn a_stream_carries_requests_and_their_answers() {
+    let repository = Repository::new();
+    repository.python("echo", "", ECHO);
+    let moody = "def execute(self, requests):\n    out = []\n    for request in requests:\n        x = x_of(request)\n        if x[0, 1] == 1 and len(x) == 3:\n            out.append(pb.InferenceResponse(error=pb.TritonError('three are too many')))\n        else:\n            out.append(answer(x))\n    return out";
+    repository.python("moody", "", moody);
+    repository.python("sleeps", "", "def execute(self, requests):\n    time.sleep(60)");
+    let mut server = repository.start();
+    let streamed = |model: &str| Endpoint { protocol: Protocol::GrpcStream, ..over_grpc(&server, model) };
+    let mut session = open(&streamed("echo")).unwrap();
+    let mut called = open(&over_grpc(&server, "echo")).unwrap();
+    for rows in [1, 8, 3] {
+        assert_eq!(ask(&mut *session, rows).unwrap(), ask(&mut *called, rows).unwrap());
+    }
+    let mut session = open(&streamed("moody")).unwrap();
+    ask(&mut *session, 2).unwrap();
+    let error = ask(&mut *session, 3).unwrap_err();
+    assert!(error.kind == ErrorKind::Invalid && error.to_string().contains("three are too many"), "{error}");
+    ask(&mut *session, 2).unwrap();
+    let error = open(&Endpoint { timeout_seconds: 2, ..streamed("sleeps") })
+        .and_then(|mut session| ask(&mut *session, 1))
+        .unwrap_err();
+    assert!(error.to_string().contains("within the limit"), "{error}");
+    server.kill();
+    assert_eq!(ask(&mut *session, 2).unwrap_err().kind, ErrorKind::Invalid);
+}
+
+/// One value a sample goes over the wire with a dimension more, and is taken for what the model has.
+#[test]
+fn one_value_a_sample_is_read_as_the_model_has_it() {
+    let repository = Repository::new();
+    let configuration = "backend: \"python\"\nmax_batch_size: 8\n\
+         input [{ name: \"x\" data_type: TYPE_FP32 dims: [ 4 ] }]\n\
+         output [{ name: \"y\" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] } }]\ninstance_group [{ kind: KIND_CPU count: 1 }]\n";
+    let text = "import numpy as np\nimport triton_python_backend_utils as pb\n\nclass TritonPythonModel:\n    \
+         def execute(self, requests):\n        \
+         fed = [pb.get_input_tensor_by_name(r, 'x').as_numpy() for r in requests]\n        \
+         return [pb.InferenceResponse([pb.Tensor('y', one.sum(axis=1))]) for one in fed]\n";
+    repository.model("sums", configuration, "model.py", text.as_bytes());
+    let server = repository.start();
+    for asked in [endpoint(&server.url(), "sums"), over_grpc(&server, "sums")] {
+        let found = triton::look(&asked).found.remove(0).served.unwrap();
+        assert_eq!(found.signature.unwrap().outputs[0].shape, [None]);
+        let mut session = open(&asked).unwrap();
+        let output = ask(&mut *session, 2).unwrap().remove(0);
+        assert_eq!((output.shape.as_slice(), &*output.floats()), (&[2][..], &[6.0, 22.0][..]));
+    }
+}

@@ -54,7 +54,7 @@ fn a_rate_that_is_not_held_shows_from_the_scheduled_time() {
     let merged = load(&report).told().unwrap();
     adds_up(merged);
     assert!(merged.rows_per_execution().unwrap() > 1.3, "{}", run.shown());
-    assert!(merged.answered > alone.answered || merged.standing() != Standing::Held, "{}", run.shown());
+    assert!(merged.answered_per_second() > 1.2 * alone.answered_per_second(), "{}", run.shown());
 }
 
 /// A22: a full queue refuses, which is no answer and has no latency.
@@ -108,8 +108,13 @@ fn live_sources_are_held_or_not_and_a_baseline_remembers() {
     let told = load(&lost).told().unwrap();
     adds_up(told);
     assert!(told.dropped > 10_000, "{told:?}");
-    assert_eq!((run.code, lost.cells[0].status), (1, Status::Fail), "{}", run.shown());
-    assert!(run.stdout.contains("100 sources at 1500 frames/s are not held"), "{}", run.shown());
+    // On a machine that is busy with other things it is those that were measured, and that is said.
+    let (code, status, words) = match load(&lost).standing {
+        Standing::NotMeasured(_) => (3, Status::Invalid, "stream: not measured: the client is the limit"),
+        _ => (1, Status::Fail, "stream: 100 sources at 1500 frames/s are not held"),
+    };
+    assert_eq!((run.code, lost.cells[0].status), (code, status), "{}", run.shown());
+    assert!(run.stdout.contains(words), "{}", run.shown());
     // The command that a report gives offers the same.
     assert!(
         lost.cells[0].replay.contains("--scenario stream --bound 20 --sources 100 --frames 1500"),

@@ -89,6 +89,10 @@ pub(super) struct ConfigurationAnswer {
 pub(super) struct Configuration {
     #[prost(int32, tag = "4")]
     max_batch_size: i32,
+    #[prost(message, repeated, tag = "5")]
+    input: Vec<ConfiguredInput>,
+    #[prost(message, repeated, tag = "6")]
+    output: Vec<ConfiguredOutput>,
     #[prost(message, repeated, tag = "7")]
     instance_group: Vec<InstanceGroup>,
     #[prost(message, optional, tag = "11")]
@@ -103,6 +107,33 @@ pub(super) struct Configuration {
     transaction_policy: Option<Flag>,
     #[prost(message, optional, tag = "24")]
     response_cache: Option<Flag>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConfiguredInput {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "5")]
+    reshape: Option<Reshape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConfiguredOutput {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "5")]
+    reshape: Option<Reshape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Reshape {
+    #[prost(int64, repeated, tag = "1")]
+    shape: Vec<i64>,
+}
+
+/// A tensor of the configuration.
+fn configured(name: String, reshape: Option<Reshape>) -> metadata::Configured {
+    metadata::Configured { name, reshape: reshape.map(|reshape| metadata::Reshape { shape: reshape.shape }) }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -147,6 +178,8 @@ impl From<Configuration> for metadata::Configuration {
         Self {
             max_batch_size: told.max_batch_size.into(),
             backend: told.backend,
+            input: told.input.into_iter().map(|one| configured(one.name, one.reshape)).collect(),
+            output: told.output.into_iter().map(|one| configured(one.name, one.reshape)).collect(),
             dynamic_batching: told.dynamic_batching.map(|batching| metadata::DynamicBatching {
                 preferred_batch_size: batching.preferred_batch_size.into_iter().map(i64::from).collect(),
                 max_queue_delay_microseconds: batching.max_queue_delay_microseconds,
@@ -202,6 +235,15 @@ pub(super) struct InferRequest {
     pub(super) outputs: Vec<WantedOutput>,
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub(super) raw_inputs: Vec<Bytes>,
+}
+
+/// What comes over a stream: an answer, or what is wrong with a request.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StreamResponse {
+    #[prost(string, tag = "1")]
+    pub(super) error_message: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) response: Option<InferResponse>,
 }
 
 #[derive(Clone, PartialEq, Message)]
