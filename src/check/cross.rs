@@ -2,8 +2,10 @@
 //!
 //! A broken expectation here is shown and does not gate: it says that a conversion does not pay, not that it is wrong.
 
+use std::collections::BTreeSet;
+
 use crate::findings::{ArtifactReport, CellReport, CheckResult, Report, TimingSummary};
-use crate::vocabulary::{CellId, Library, Precision, RuntimeId, Status};
+use crate::vocabulary::{CellId, Library, Precision, RuntimeId, ShapePoint, Status};
 
 /// A cell over the FP32 cell of the same runtime and batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,26 +46,32 @@ const STEPS: [(Precision, Precision); 9] = [
 /// Makes the rules over all cells: `size-order`, `speed-order`, `batch-order`. None gates.
 ///
 /// Sizes are compared wherever both precisions have an artifact of the same kind. Speeds are compared at the largest batch
-/// that both were measured at under the same contract, and on TensorRT only: a CPU without half-precision units is expected
-/// to be slower in FP16.
+/// that both were measured at under the same contract, shape by shape, and on TensorRT only: a CPU without half-precision units is
+/// expected to be slower in FP16.
 pub fn check(cells: &[CellReport]) -> Vec<CheckResult> {
     let mut runtimes: Vec<&RuntimeId> = cells.iter().map(|cell| &cell.runtime).collect();
     runtimes.sort();
     runtimes.dedup();
     let mut found = Vec::new();
     for runtime in runtimes {
-        let of = |precision| -> Vec<&CellReport> {
+        let of_runtime = || cells.iter().filter(|cell| cell.runtime == *runtime);
+        let shapes: BTreeSet<Option<&ShapePoint>> = of_runtime().map(|cell| cell.shape.as_ref()).collect();
+        let of = |precision, shape: Option<&ShapePoint>| -> Vec<&CellReport> {
             let mut cells: Vec<&CellReport> =
-                cells.iter().filter(|cell| cell.runtime == *runtime && cell.precision == precision).collect();
+                of_runtime().filter(|cell| cell.precision == precision && cell.shape.as_ref() == shape).collect();
             cells.sort_by_key(|cell| std::cmp::Reverse(cell.batch));
             cells
         };
         for (coarse, fine) in STEPS {
-            let (before, after) = (of(coarse), of(fine));
-            found.extend(size_order(runtime, (coarse, &before), (fine, &after)));
-            found.extend(speed_order(runtime, (coarse, &before), (fine, &after)));
+            // One file serves every shape.
+            let size = |shape| size_order(runtime, (coarse, &of(coarse, shape)), (fine, &of(fine, shape)));
+            found.extend(shapes.iter().find_map(|&shape| size(shape)));
+            let speed = |shape| speed_order(runtime, (coarse, &of(coarse, shape)), (fine, &of(fine, shape)));
+            found.extend(shapes.iter().filter_map(|&shape| speed(shape)));
         }
-        found.extend(Precision::ALL.iter().filter_map(|&precision| batch_order(runtime, precision, &of(precision))));
+        for &precision in &Precision::ALL {
+            found.extend(shapes.iter().filter_map(|&shape| batch_order(runtime, precision, &of(precision, shape))));
+        }
     }
     found
 }
@@ -101,14 +109,14 @@ fn speed_order(runtime: &RuntimeId, before: Series<'_>, after: Series<'_>) -> Op
     if !runtime.library.on_gpu() {
         return None;
     }
-    let (batch, ratio) = before.1.iter().find_map(|old| {
+    let (cell, ratio) = before.1.iter().find_map(|old| {
         let new = after.1.iter().find(|new| new.batch == old.batch)?;
-        Some((old.batch, speed_ratio(new.timing.as_ref()?, old.timing.as_ref()?)?))
+        Some((old, speed_ratio(new.timing.as_ref()?, old.timing.as_ref()?)?))
     })?;
     let (fine, coarse) = (after.0, before.0);
     Some(rule("speed-order", ratio > 1.0, || {
         let words = if ratio > 1.0 { "faster than" } else { "no faster than" };
-        format!("{runtime}: {fine} is {words} {coarse} at batch {batch}: {ratio:.2} ×")
+        format!("{runtime}: {fine} is {words} {coarse} at batch {}{}: {ratio:.2} ×", cell.batch, of_shape(cell))
     }))
 }
 
@@ -122,10 +130,16 @@ fn batch_order(runtime: &RuntimeId, precision: Precision, cells: &[&CellReport])
     let ratio = speed_ratio(fast, slow)?;
     Some(rule("batch-order", ratio > 1.0, || {
         let words = if ratio > 1.0 { "more" } else { "no more" };
+        let shape = cells.first().map(|cell| of_shape(cell)).unwrap_or_default();
         format!(
-            "{runtime}: {precision} answers {words} samples a second at batch {large} than at batch {small}: {ratio:.2} ×"
+            "{runtime}: {precision} answers {words} samples a second at batch {large} than at batch {small}{shape}: {ratio:.2} ×"
         )
     }))
+}
+
+/// The shape of a cell, where a model is gated at several.
+fn of_shape(cell: &CellReport) -> String {
+    cell.shape.as_ref().map(|shape| format!(", {shape}")).unwrap_or_default()
 }
 
 fn rule(name: &str, holds: bool, detail: impl FnOnce() -> String) -> CheckResult {
@@ -213,6 +227,23 @@ mod tests {
         pass batch-order tensorrt@8.5.3: fp16 answers more samples a second at batch 32 than at batch 1: 7.00 ×
         ");
         assert!(check(&cells).iter().all(|check| !check.gating));
+    }
+
+    /// Cells of one shape are compared with each other: a long sequence is no slower batch. One file serves every shape.
+    #[test]
+    fn shapes_are_compared_each_with_itself() {
+        let at = |id: &str, length: usize, bytes: u64, speed: f64| {
+            let shape = Some(ShapePoint::new(vec![("length".to_owned(), length)]));
+            CellReport { shape, ..cell(id, bytes, speed) }
+        };
+        let cells = [
+            at("tensorrt@8.5.3/fp32/batch-1", 8, 10, 4.0),
+            at("tensorrt@8.5.3/fp32/batch-1", 64, 10, 1.0),
+            at("tensorrt@8.5.3/fp32/batch-8", 64, 10, 2.0),
+            at("tensorrt@8.5.3/fp16/batch-1", 8, 5, 8.0),
+            at("tensorrt@8.5.3/fp16/batch-1", 64, 5, 1.0),
+        ];
+        insta::assert_snapshot!(details(&cells), @"");
     }
 
     #[test]

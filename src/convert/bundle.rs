@@ -80,7 +80,7 @@ struct CarriedScales {
 /// What goes with the artifacts, so that a machine without the reference needs nothing else.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside<'a> {
-    /// Calibration samples, an npy file.
+    /// Calibration samples, an npy file, or an archive of those of several inputs.
     pub calibration: Option<&'a Path>,
     /// Probes that no file of the project holds.
     pub probes: Option<&'a ProbeSet>,
@@ -131,7 +131,8 @@ impl Bundle {
         let calibration = match beside.calibration {
             None => None,
             Some(path) => {
-                let file = format!("{model}.calibration.npy");
+                let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("npy");
+                let file = format!("{model}.calibration.{ending}");
                 copy(path, &folder.join(&file))?;
                 Some(listed(file)?)
             }

@@ -56,6 +56,7 @@ const OVERFLOW: Fault =
     fault("overflow", "a tensor leaves the range of half precision before a division", How::Artifact("overflow"), FP16);
 const FALLBACK: Fault =
     fault("fallback", "the runtime computes in FP32 instead", How::FallsBack, &[Precision::Fp16, Precision::Int8]);
+const SCALE: Fault = fault("scale", "the scale of one weight tensor is doubled", How::Artifact("scale"), INT8);
 const SLOTS: Fault = fault("slots", "the first two answers of a batch change places", How::Slots, FP32);
 const STALE_GOLDEN: Fault = fault("stale-golden", "the golden holds other answers", How::StaleGolden, FP32);
 
@@ -73,7 +74,7 @@ pub const FAULTS: &[Fault] = &[
     fault("preprocessing", "the input is read twice as large", How::Artifact("preprocessing"), ALL),
     COLOURS,
     OVERFLOW,
-    fault("scale", "the scale of one weight tensor is doubled", How::Artifact("scale"), INT8),
+    SCALE,
     fault("calibration", "INT8 is calibrated on noise", How::CalibratedOnNoise, INT8),
     FALLBACK,
     SLOTS,
@@ -96,6 +97,7 @@ pub const OF_TASKS: &[Fault] = &[
     fault("token", "the first token of every sample is another", How::Output("token", &[Task::Tokens]), ALL),
     fault("scaled", "values are 5 % too large", How::Output("scaled", &[Task::Values]), FLOATS),
     OVERFLOW,
+    SCALE,
     FALLBACK,
     SLOTS,
     fault("state", "a part of the answer before is added to each", How::State, FP32),

@@ -220,7 +220,9 @@ impl Field {
         let listed: Vec<(Option<u32>, Artifact)> = artifacts.iter().map(|artifact| (None, artifact.clone())).collect();
         // A model of several inputs has its samples in the golden.
         let one_input = clean.manifest.interface.is_none();
-        let calibration = one_input.then(|| clean.calibration()).transpose()?;
+        // Samples of several inputs may come from files that nothing is calibrated on, and then there is no INT8.
+        let calibrated = one_input || artifacts.iter().any(|artifact| artifact.kind == ArtifactKind::OnnxInt8Cpu);
+        let calibration = calibrated.then(|| clean.calibration()).transpose()?;
         let probes = if one_input { gate::samples::carried_with_artifacts(clean)? } else { None };
         let natural = one_input.then(|| clean.natural()?.to_bytes()).transpose()?;
         let beside = Beside {

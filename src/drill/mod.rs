@@ -56,11 +56,7 @@ pub fn drill(options: &Options, wanted: &DrillOptions) -> Result<Drill> {
     if let Some(error) = unknown(faults) {
         return Err(error.context("for this model"));
     }
-    // INT8 of several inputs is calibrated on samples that the drill does not carry along yet.
     let asked = |precision: &Precision| {
-        if several && *precision == Precision::Int8 {
-            return false;
-        }
         let row = workspace.manifest.matrix.iter().find(|row| row.library == Library::Onnxruntime);
         row.is_some_and(|row| row.precisions.contains(precision))
     };

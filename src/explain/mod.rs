@@ -47,16 +47,19 @@ pub(crate) fn walk(model: &onnx::Model, input: &str) {
 use std::collections::BTreeMap;
 
 use crate::check::ladder::Ladder;
+use crate::convert::Artifact;
 use crate::error::{Error, Result};
 use crate::gate::inside::graph::{self, Counterparts, Step};
 #[cfg(any(test, fuzzing))]
 use crate::gate::inside::ranges;
 use crate::gate::inside::side::{self, Side};
 use crate::gate::inside::{calibrated, constants};
+use crate::gate::own::is_own;
 use crate::gate::{Workspace, planned};
 use crate::manifest::OutputKind;
 use crate::onnx;
 use crate::plan::{Ability, Filter, PlannedCell};
+use crate::runtime::Installation;
 use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::Layer;
 use crate::vocabulary::{ArtifactKind, CellId, Library, RuntimeId, version_numbers};
@@ -108,16 +111,8 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let names = engines::shown_at_first(&cell, &steps, &counterparts);
     let mut actual = Side::of_cell(workspace, &cell, &artifact, &names, &mut notes)?;
     let constants = constants::compare(&fp32_model, &model);
-    let ranges = if counterparts.pairs.is_empty() {
-        BTreeMap::new()
-    } else {
-        progress.detail("ranges of the calibration samples");
-        let tensors: Vec<&str> = counterparts.pairs.keys().map(String::as_str).collect();
-        calibrated::ranges(workspace, &reference, &fp32, &tensors).unwrap_or_else(|error| {
-            notes.push(format!("scales are not held to their calibration: {error}"));
-            BTreeMap::new()
-        })
-    };
+    progress.detail("ranges of the calibration samples");
+    let ranges = calibrated_ranges(workspace, (&reference, &fp32), (artifact.kind, &counterparts), &mut notes);
     progress.detail("the artifact as it is gated");
     // Where half precision is emulated, nothing is fused: every tensor is rounded behind its node.
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
@@ -133,9 +128,7 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
     let complete = |rows: &mut [TensorRow]| {
         for (row, step) in rows.iter_mut().zip(&steps) {
             row.constants = constants_of(step, &constants);
-            if let Some(pair) = &mut row.pair {
-                pair.scale_ratio = ranges.get(&step.tensor).zip(pair.scale).map(|(range, scale)| range.ratio(scale));
-            }
+            hold_pair(row, ranges.get(&step.tensor));
             row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
         }
         judge::inherit(&steps, rows);
@@ -176,6 +169,31 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         tensors: rows,
         notes,
     })
+}
+
+/// The ranges that calibration gives the tensors which the artifact of `kind` quantises; none of a file of the project's own, which was
+/// calibrated elsewhere, or where `notes` say why.
+fn calibrated_ranges(
+    workspace: &Workspace,
+    (reference, fp32): (&Installation, &Artifact),
+    (kind, counterparts): (ArtifactKind, &Counterparts),
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, calibrated::Range> {
+    if counterparts.pairs.is_empty() || is_own(&workspace.manifest, kind) {
+        return BTreeMap::new();
+    }
+    let tensors: Vec<&str> = counterparts.pairs.keys().map(String::as_str).collect();
+    calibrated::ranges(workspace, reference, fp32, &tensors).unwrap_or_else(|error| {
+        notes.push(format!("scales are not held to their calibration: {error}"));
+        BTreeMap::new()
+    })
+}
+
+/// Holds the scale of the pair on a tensor to the range that its calibration gives.
+fn hold_pair(row: &mut TensorRow, range: Option<&calibrated::Range>) {
+    if let Some(pair) = &mut row.pair {
+        pair.scale_ratio = range.zip(pair.scale).map(|(range, scale)| range.ratio(scale));
+    }
 }
 
 /// What is known of the stored tensors that a step reads.

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use super::judge::{self, Floors};
 use super::output::Verdict;
 use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
-use super::{ExplainOptions, as_gated, capture, constants_of, engines, explainable, hidden, names_of};
+use super::{
+    ExplainOptions, as_gated, calibrated_ranges, capture, constants_of, engines, explainable, hidden, hold_pair, names_of,
+};
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;
 use crate::error::{Error, Result};
@@ -42,10 +44,8 @@ pub(super) fn explain(
     let steps = graph::steps_from(&fp32_model, &inputs);
     let counterparts = Counterparts::of(&model, &steps);
     let mut notes = Vec::new();
-    if !counterparts.pairs.is_empty() {
-        notes.push("scales are not held to their calibration: the model has several inputs".to_owned());
-    }
     let progress = workspace.progress.begin(&format!("walking {} tensors of {}", steps.len(), cell.id));
+    let ranges = calibrated_ranges(workspace, (&reference, &fp32), (artifact.kind, &counterparts), &mut notes);
     let feeds = fed::of(workspace, interface, cell.id.shape.as_ref())?;
     let (total, count) = (feeds.batch(), options.probes.clamp(1, feeds.batch().max(1)));
     let samples = feeds.samples((0..count).map(|index| index * total / count))?;
@@ -59,6 +59,7 @@ pub(super) fn explain(
     let complete = |rows: &mut [TensorRow]| {
         for (row, step) in rows.iter_mut().zip(&steps) {
             row.constants = constants_of(step, &stored);
+            hold_pair(row, ranges.get(&step.tensor));
             row.hidden = layers.as_ref().and_then(|layers| hidden(step, &steps, &counterparts, layers));
         }
         judge::inherit(&steps, rows);

@@ -27,6 +27,7 @@ use crate::worker::{Limits, WorkerProgram};
 use super::engine::Site;
 use super::engine::past::Past;
 use super::machine;
+use super::own::may_hold_halves;
 use super::runs::shelf::Shelf;
 use super::runs::{Elsewhere, Feeding, RawCell, Runs};
 use super::shipped::Shipped;
@@ -200,7 +201,11 @@ pub(super) fn open_request(
         kind: artifact.kind,
         precision: cell.id.precision,
         batch: batch as usize,
-        options: SessionOptions { device, ..session_options(manifest) },
+        options: SessionOptions {
+            device,
+            emulate_half: may_hold_halves(manifest, artifact.kind),
+            ..session_options(manifest)
+        },
     }
 }
 

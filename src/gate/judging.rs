@@ -15,6 +15,7 @@ use super::{brought, own, under_load};
 use crate::check::apart::{Answers, beside, widened};
 use crate::check::course::{self, Course};
 use crate::check::ladder::{Check, Ladder, Row};
+use crate::check::scales::ScaleProof;
 use crate::check::tasks::{self, Given, TaskLimits};
 use crate::check::values::{ValueLimits, compare, exchanged};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +25,7 @@ use crate::manifest::Manifest;
 use crate::manifest::interface::{GatedOutput, Interface};
 use crate::plan::PlannedCell;
 use crate::tensor::{Feeds, Tensor};
-use crate::vocabulary::{CellId, Layer, ShapePoint, Stage, Status, Task};
+use crate::vocabulary::{ArtifactKind, CellId, Layer, ShapePoint, Stage, Status, Task};
 
 /// The limits that the manifest names, one sentence an output and precision of the plan.
 pub(super) fn named_limits(interface: &Interface, plan: &[PlannedCell], ladder: &Ladder) -> Vec<String> {
@@ -103,8 +104,8 @@ pub(super) fn assemble<'a>(
     manifest: &Manifest,
     several: &Several<'_>,
     runs: &'a Runs,
-    ladder: &Ladder,
-    replay: &str,
+    scales: &BTreeMap<ArtifactKind, ScaleProof>,
+    (ladder, replay): (&Ladder, &str),
 ) -> (Vec<CellReport>, References<'a>, Vec<CheckResult>) {
     let mut by_shape: BTreeMap<Option<&ShapePoint>, Vec<usize>> = BTreeMap::new();
     for (place, cell) in runs.cells.iter().enumerate() {
@@ -122,7 +123,7 @@ pub(super) fn assemble<'a>(
         let reference = ran.and_then(|ran| Answered::of(ran, several.interface)).map(|answered| answered.outputs);
         let reference = reference
             .map_err(|error| Error { kind: ErrorKind::Invalid, ..error.context("the reference did not answer") });
-        let by = By { manifest, several, reference, scores, ladder, itself: &itself };
+        let by = By { manifest, several, reference, scores, scales, ladder, itself: &itself };
         reports.extend(cells().map(|(place, cell)| (place, by.judged(cell, replay))));
     }
     (reports.into_values().collect(), references, rules)
@@ -156,6 +157,8 @@ struct By<'a> {
     reference: Result<Vec<Answers>>,
     /// What its answers to labelled samples are worth.
     scores: Option<Scores>,
+    /// The scales of quantised artifacts.
+    scales: &'a BTreeMap<ArtifactKind, ScaleProof>,
     ladder: &'a Ladder,
     itself: &'a Itself<'a>,
 }
@@ -239,6 +242,11 @@ impl By<'_> {
                     let reference = self.scores.as_ref();
                     checks.extend(labelled::judge(self.manifest, interface, &scores, reference, points, &mut findings));
                 }
+                let row = self.ladder.row(id.runtime.library, id.precision);
+                if row.is_ok_and(|row| row.gates(Check::Scales)) {
+                    let proof = self.scales.get(&cell.planned.artifact);
+                    checks.push(proof.map_or_else(unseen_scales, |proof| proof.result(true)));
+                }
                 if let (Some(outcome), Ok(row)) = (&ran.under_load, self.ladder.row(id.runtime.library, id.precision)) {
                     let interface = self.several.interface;
                     let read = |outputs: &[Tensor]| Ok(widened(answers(interface, outputs)?, wanted));
@@ -264,6 +272,12 @@ impl By<'_> {
         }
         report
     }
+}
+
+/// That nobody looked at the scales of a cell which is judged by them.
+fn unseen_scales() -> CheckResult {
+    let detail = "the scales were not looked at".to_owned();
+    CheckResult { name: Check::Scales.as_str().to_owned(), status: Status::Invalid, gating: true, detail }
 }
 
 /// What was asked of a cell.

@@ -76,7 +76,7 @@ pub mod natural;
 mod open;
 mod orphans;
 mod outline;
-mod own;
+pub(crate) mod own;
 mod pictures;
 mod proof;
 mod ranges;
@@ -282,7 +282,7 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     runs.cells.iter_mut().filter_map(RawCell::error).for_each(|error| *error = workspace.with_its_name(error.clone()));
     let found = match &kit.subject {
         Subject::Classifier(classifier) => classifier.check(workspace, &kit, &mut runs, &ladder, &options.replay)?,
-        Subject::Several(several) => several.check(manifest, &runs, &ladder, &options.replay),
+        Subject::Several(several) => several.check(manifest, &runs, &kit.scales, (&ladder, &options.replay)),
     };
     let Found { mut cells, expected, notes, accuracy, images, rules } = found;
     same::hold(workspace, &mut cells);
@@ -297,10 +297,10 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         (None, Some(timing)) => (Some(measure(workspace, timing, &options.replay_timing, expected, &mut cells)?), None),
         (None, None) => (None, None),
     };
-    let mut cross = match &kit.subject {
-        Subject::Classifier(_) => cross::check(&cells),
-        Subject::Several(several) => several.held_beside(&beside).into_iter().chain(rules).collect(),
-    };
+    let mut cross = cross::check(&cells);
+    if let Subject::Several(several) = &kit.subject {
+        cross.extend(several.held_beside(&beside).into_iter().chain(rules));
+    }
     let mut own = own::told(workspace, &plan);
     own.extend(served::told(workspace, &plan, &kit.artifacts));
     own.extend(served::unproven(&cells));

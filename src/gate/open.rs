@@ -1,6 +1,7 @@
 //! One cell opened in a worker, for the commands that work on a single one.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::own::may_hold_halves;
 use crate::gate::runs::interface::{fills_up, pads};
 use crate::gate::runs::shelf::Shelf;
 use crate::gate::runs::{Asked, Feeding, Ran};
@@ -87,7 +88,11 @@ impl OpenCell {
             kind: artifact.kind,
             precision: id.precision,
             batch: id.batch as usize,
-            options: SessionOptions { device, ..options.clone() },
+            options: SessionOptions {
+                device,
+                emulate_half: options.emulate_half && may_hold_halves(&workspace.manifest, artifact.kind),
+                ..options.clone()
+            },
         };
         let (mut signature, _) = worker
             .open(&request)

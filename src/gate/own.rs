@@ -63,8 +63,14 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<String> {
 }
 
 /// Whether the cells that start from `kind` run a file of the project's own.
-pub(super) fn is_own(manifest: &Manifest, kind: ArtifactKind) -> bool {
+pub(crate) fn is_own(manifest: &Manifest, kind: ArtifactKind) -> bool {
     kind == ArtifactKind::Engine || manifest.artifacts.iter().any(|own| own.form.stands_for(kind))
+}
+
+/// Whether a file of `kind` may hold halves, which a session has to round: those in half precision, and what others quantised. What
+/// trtgate quantises has none, so that nobody reads its graph to look for them.
+pub(crate) fn may_hold_halves(manifest: &Manifest, kind: ArtifactKind) -> bool {
+    kind == ArtifactKind::OnnxFp16 || is_own(manifest, kind)
 }
 
 /// What is said of the scales of a file that was calibrated elsewhere.

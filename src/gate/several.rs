@@ -22,13 +22,14 @@ use super::workspace::Workspace;
 use super::{Conclusion, Found, RunOptions, pictures};
 use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
+use crate::check::scales::ScaleProof;
 use crate::error::{Error, Result};
 use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, ModelReport, ProbeImage};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::plan::{Ability, PlannedCell};
 use crate::tensor::Feeds;
-use crate::vocabulary::{CellId, ShapePoint, Status};
+use crate::vocabulary::{ArtifactKind, CellId, ShapePoint, Status};
 
 /// Samples and reference of a model of several inputs.
 pub(super) struct Several<'a> {
@@ -113,8 +114,14 @@ impl<'a> Several<'a> {
     }
 
     /// Judges what the cells answered.
-    pub(super) fn check<'b>(&'b self, manifest: &Manifest, runs: &'b Runs, ladder: &Ladder, replay: &str) -> Found<'b> {
-        let (mut cells, reference, rules) = judging::assemble(manifest, self, runs, ladder, replay);
+    pub(super) fn check<'b>(
+        &'b self,
+        manifest: &Manifest,
+        runs: &'b Runs,
+        scales: &BTreeMap<ArtifactKind, ScaleProof>,
+        (ladder, replay): (&Ladder, &str),
+    ) -> Found<'b> {
+        let (mut cells, reference, rules) = judging::assemble(manifest, self, runs, scales, (ladder, replay));
         name_between(&mut cells, self.interface);
         // Samples of other shapes have no place in the same pictures.
         let images = match self.fed.points.first() {

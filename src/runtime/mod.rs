@@ -167,7 +167,8 @@ pub struct SessionOptions {
     /// Whether the library may optimise the graph (off for `explain`, so that inner tensors stay visible).
     pub optimize: bool,
     /// Whether a half-precision ONNX graph that a processor would compute in wider arithmetic is run with every half
-    /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model).
+    /// tensor rounded (off for timing: it is a way to look at the numbers, not to run the model). Set of files that may hold
+    /// halves only: those of 8 bits are read to see whether they do.
     #[serde(default)]
     pub emulate_half: bool,
     /// Whether the outputs are inner tensors that are only looked at, or have no batch: any shape will do, an empty one too.

@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
+use prost::Message as _;
+use trtgate::internals::convert::Artifact;
 use trtgate::internals::convert::environment::{EXPORT, ensure};
+use trtgate::internals::digest::digest_file;
 use trtgate::internals::findings::Report;
+use trtgate::internals::gate::{Options, Workspace, proofs_of_scales};
+use trtgate::internals::onnx;
 use trtgate::internals::progress::Quiet;
-use trtgate::internals::vocabulary::{Library, Precision, Status};
+use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision, Status};
 
 use crate::context::{Context, Run, report, succeeded};
 
@@ -118,6 +123,26 @@ onnxruntime = ["int8"]
             (Library::Onnxruntime, Precision::Int8, 8, Status::Pass, false)
         ]
     );
+    // Every pair and every stored tensor has the scale that its calibration gives.
+    let scales = |found: &Report| {
+        let checks = found.cells.iter().flat_map(|cell| &cell.checks);
+        let found: Vec<_> = checks.filter(|check| check.name == "scales").cloned().collect();
+        let [scales] = found.as_slice() else { panic!("{found:?}") };
+        scales.clone()
+    };
+    let sound = scales(&found);
+    assert_eq!((sound.status, sound.gating), (Status::Pass, true), "{}", sound.detail);
+    assert!(sound.detail.ends_with("constants have the scales of their ranges"), "{}", sound.detail);
+    let run = context.run(&["drill", "--no-scan", "--fault", "scale", "--fault", "fallback", "--json", "drill.json"]);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let drill: serde_json::Value = serde_json::from_slice(&std::fs::read(context.path("drill.json")).unwrap()).unwrap();
+    let catches = drill["catches"].as_array().unwrap();
+    assert_eq!(catches.len(), 2, "{}", run.shown());
+    assert!(catches[0]["by"].to_string().contains("scales"), "{}", catches[0]);
+    assert!(catches[0]["reason"].to_string().contains("a scale 2.00 times that of its range"), "{}", catches[0]);
+    assert!(catches[1]["by"].to_string().contains("precision-proof"), "{}", catches[1]);
+    a_doubled_scale_of_an_activation_is_named(&context);
+
     // What is not made is refused in words, before anything runs.
     context.write("gate.toml", &manifest.replace("onnxruntime = [\"int8\"]", "litert = [\"int8\"]"));
     let run = context.run(&["gate"]);
@@ -126,6 +151,36 @@ onnxruntime = ["int8"]
     context.write("gate.toml", &manifest.replace("name = \"ids\"", "name = \"id\""));
     let run = context.run(&["gate"]);
     assert!(run.code == 2 && run.stderr.contains("the model has `ids`, `picture`"), "{}", run.shown());
+}
+
+/// The scale of each Q/DQ pair on an activation doubled, one after the other, on both sides: no output shows it.
+fn a_doubled_scale_of_an_activation_is_named(context: &Context) {
+    let options = Options { manifest: context.path("gate.toml"), several: true, ..Options::default() };
+    let workspace = Workspace::open(&options).unwrap();
+    let artifact = workspace.artifact(ArtifactKind::OnnxInt8Cpu, None).unwrap();
+    let bytes = std::fs::read(&artifact.path).unwrap();
+    let model = onnx::parse(&bytes).unwrap();
+    let graph = model.graph.as_ref().unwrap();
+    let scales = graph.node.iter().filter(|node| node.op_type == "QuantizeLinear").map(|node| node.input[1].clone());
+    let mut planted = 0;
+    for scale in scales {
+        let mut changed = model.clone();
+        let stored = changed.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == scale);
+        let values = stored.unwrap();
+        let doubled: Vec<u8> =
+            onnx::numbers(values).unwrap().iter().flat_map(|value| (2.0 * *value as f32).to_le_bytes()).collect();
+        values.raw_data = Some(doubled.into());
+        values.float_data.clear();
+        let path = context.path("doubled.onnx");
+        std::fs::write(&path, changed.encode_to_vec()).unwrap();
+        let file = Artifact { sha256: digest_file(&path).unwrap(), path, ..artifact.clone() };
+        let found = proofs_of_scales(&workspace, std::iter::once(&file));
+        let proof = found[0].1.as_ref().unwrap();
+        let named = proof.faults.iter().any(|fault| fault.contains("times that of its calibration"));
+        assert!(named, "{scale}: {:?}", proof);
+        planted += 1;
+    }
+    assert!(planted > 0, "the graph quantises nothing");
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::gate::inside::constants::SCALE_FACTOR;
 use crate::gate::inside::graph::{self, Counterparts};
 use crate::gate::inside::{calibrated, constants, side};
 use crate::manifest::CalibrationMethod;
+use crate::manifest::interface::GatedOutput;
 use crate::onnx;
-use crate::vocabulary::ArtifactKind;
+use crate::vocabulary::{ArtifactKind, Task};
 
 /// File name of a proof in its entry of the store.
 const PROOF: &str = "scales.json";
@@ -63,7 +64,7 @@ fn look(workspace: &Workspace, artifact: &Artifact) -> Result<ScaleProof> {
 /// Everything that can change a proof: digests of the FP32 graph, of the artifact and of the calibration samples.
 fn key(fp32: &str, artifact: &str, samples: &str, method: CalibrationMethod) -> Key {
     Key::new("scale-proof")
-        .with("form", 2)
+        .with("form", 3)
         .with("trtgate", env!("CARGO_PKG_VERSION"))
         .with("fp32", fp32)
         .with("artifact", artifact)
@@ -73,7 +74,17 @@ fn key(fp32: &str, artifact: &str, samples: &str, method: CalibrationMethod) -> 
 
 fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Result<ScaleProof> {
     let (fp32_model, model) = (onnx::read(&fp32.path)?, onnx::read(&artifact.path)?);
-    let steps = graph::steps(&fp32_model, &workspace.manifest.input.name);
+    let manifest = &workspace.manifest;
+    // What all classes' scores have in common changes no answer.
+    let (inputs, classes): (Vec<&str>, Vec<&str>) = match &manifest.interface {
+        None => (vec![&manifest.input.name], vec![&manifest.output.name]),
+        Some(interface) => {
+            let classified = |output: &&GatedOutput| output.task.task() == Task::Classification;
+            let classes = interface.outputs.iter().filter(classified).map(|output| output.name.as_str());
+            (interface.inputs.iter().map(|input| input.name.as_str()).collect(), classes.collect())
+        }
+    };
+    let steps = graph::steps_from(&fp32_model, &inputs);
     let counterparts = Counterparts::of(&model, &steps);
     let constants = constants::compare(&fp32_model, &model);
     let mut proof = ScaleProof { constants: constants.len(), ..ScaleProof::default() };
@@ -98,9 +109,7 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
     for step in &steps {
         for name in &step.constants {
             let Some(stored) = constants.get(name) else { continue };
-            // What all classes' scores have in common changes no answer.
-            let last = step.tensor == workspace.manifest.output.name;
-            let sqnr_db = if last { stored.centred_db.max(stored.sqnr_db) } else { stored.sqnr_db };
+            let sqnr_db = if classes.contains(&step.tensor.as_str()) { stored.centred_db.max(stored.sqnr_db) } else { stored.sqnr_db };
             let reason = scale_of_constant(name, sqnr_db, stored.scale_ratio).or_else(|| {
                 (!stored.rounded && sqnr_db < LEAST_DB)
                     .then(|| format!("`{name}` is not the FP32 graph's: signal over noise {sqnr_db:.1} dB"))

@@ -11,6 +11,7 @@ use crate::files;
 use crate::gate::Workspace;
 use crate::gate::engine::{Site, engine};
 use crate::gate::inside::divide::divide;
+use crate::gate::own::may_hold_halves;
 use crate::onnx;
 use crate::plan::PlannedCell;
 use crate::runtime::{Installation, OpenRequest, SessionOptions};
@@ -193,7 +194,7 @@ impl Part {
                 intra_threads: run.intra_threads,
                 inter_threads: run.inter_threads,
                 optimize,
-                emulate_half: true,
+                emulate_half: may_hold_halves(&workspace.manifest, artifact.kind),
                 ..SessionOptions::default()
             },
         };

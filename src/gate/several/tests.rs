@@ -383,7 +383,7 @@ proptest! {
         prop_assert_eq!(std::fs::read_dir(staging).map(|entries| entries.count()).unwrap_or(0), 0);
 
         let Subject::Several(several) = &kit.subject else { panic!("it has several inputs") };
-        let found = several.check(&workspace.manifest, &runs, &Ladder::built_in().unwrap(), "");
+        let found = several.check(&workspace.manifest, &runs, &BTreeMap::new(), (&Ladder::built_in().unwrap(), ""));
         prop_assert_eq!(found.cells.iter().map(CellReport::id).collect::<Vec<_>>(), planned);
         for (cell, report) in runs.cells.iter().zip(&found.cells) {
             let excused = matches!(report.status, Status::Unavailable | Status::Unsupported);

@@ -77,7 +77,7 @@ impl OnnxSession {
         let environment = environment(&request.installation.file)?;
         let halves = || match request.kind {
             ArtifactKind::OnnxFp16 => Ok(true),
-            // A quantiser may have been given a model in halves; what trtgate quantises has none.
+            // A quantiser elsewhere may have been given a model in halves; of what trtgate quantises nobody asks.
             ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::OnnxFp8 => {
                 crate::onnx::read(&request.artifact).map(|model| crate::onnx::holds_halves(&model))
             }
