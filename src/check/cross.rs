@@ -69,7 +69,7 @@ pub fn check(cells: &[CellReport]) -> Vec<CheckResult> {
             let speed = |shape| speed_order(runtime, (coarse, &of(coarse, shape)), (fine, &of(fine, shape)));
             found.extend(shapes.iter().filter_map(|&shape| speed(shape)));
         }
-        for &precision in &Precision::ALL {
+        for &precision in Precision::ALL {
             found.extend(shapes.iter().filter_map(|&shape| batch_order(runtime, precision, &of(precision, shape))));
         }
     }
@@ -243,7 +243,12 @@ mod tests {
             at("tensorrt@8.5.3/fp16/batch-1", 8, 5, 8.0),
             at("tensorrt@8.5.3/fp16/batch-1", 64, 5, 1.0),
         ];
-        insta::assert_snapshot!(details(&cells), @"");
+        insta::assert_snapshot!(details(&cells), @r"
+        pass size-order tensorrt@8.5.3: fp16 is smaller than fp32: 5 bytes, 10 bytes, 0.50 ×
+        pass speed-order tensorrt@8.5.3: fp16 is faster than fp32 at batch 1, length=8: 2.00 ×
+        fail speed-order tensorrt@8.5.3: fp16 is no faster than fp32 at batch 1, length=64: 1.00 ×
+        pass batch-order tensorrt@8.5.3: fp32 answers more samples a second at batch 8 than at batch 1, length=64: 2.00 ×
+        ");
     }
 
     #[test]

@@ -78,6 +78,27 @@ pub struct LabelledAccuracy {
     pub data_sha256: String,
 }
 
+/// What an output's answers to labelled samples were worth when they were accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledFigure {
+    /// The output.
+    pub output: String,
+    /// The figure's name: `mIoU`.
+    pub name: String,
+    /// The figure, from 0 to 1, the higher the better.
+    pub value: f64,
+    /// Digest of the samples and the output's labels, whatever file they were in.
+    pub data_sha256: String,
+}
+
+impl LabelledFigure {
+    /// Whether both say the same: a number may lose its last bit on its way through a file.
+    pub fn is_that_of(&self, other: &Self) -> bool {
+        let same = self.output == other.output && self.name == other.name && self.data_sha256 == other.data_sha256;
+        same && (self.value - other.value).abs() <= 1e-12
+    }
+}
+
 /// One output of every probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
@@ -106,6 +127,8 @@ pub struct Golden {
     pub probes: Probes,
     /// Accuracy on labelled data, where some was given.
     pub accuracy: Option<LabelledAccuracy>,
+    /// Figures by labels of a model of several outputs, one an output that is labelled.
+    pub figures: Vec<LabelledFigure>,
 }
 
 impl Output {
@@ -217,10 +240,17 @@ impl Golden {
             stacked(&output.name, output.batch_axis, &output.tensors, count)?;
             output.check_scores(count)?;
         }
-        if let Some(LabelledAccuracy { samples, correct, data_sha256 }) = &self.accuracy {
-            let digest = data_sha256.len() == 64 && data_sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if *samples == 0 || correct > samples || !digest {
-                return invalid(format!("{correct} right answers of {samples} on `{data_sha256}` are no accuracy"));
+        if let Some(LabelledAccuracy { samples, correct, data_sha256 }) = &self.accuracy
+            && (*samples == 0 || correct > samples || !is_digest(data_sha256))
+        {
+            return invalid(format!("{correct} right answers of {samples} on `{data_sha256}` are no accuracy"));
+        }
+        for (index, LabelledFigure { output, name, value, data_sha256 }) in self.figures.iter().enumerate() {
+            if !(0.0..=1.0).contains(value) || !is_digest(data_sha256) {
+                return invalid(format!("{name} {value} of `{output}` on `{data_sha256}` is no figure"));
+            }
+            if self.figures.iter().skip(index + 1).any(|other| other.output == *output) {
+                return invalid(format!("a golden has two figures of output `{output}`"));
             }
         }
         for input in &self.probes.inputs {
@@ -244,6 +274,7 @@ impl Golden {
         let mut texts: Vec<(&str, &str)> =
             vec![("model", model), ("version", version), ("created", created), ("reason", reason)];
         texts.extend(self.outputs.iter().map(|output| ("output", output.name.as_str())));
+        texts.extend(self.figures.iter().map(|figure| ("figure", figure.name.as_str())));
         texts.extend(self.probes.inputs.iter().map(|input| ("input", input.name.as_str())));
         texts
     }
@@ -345,6 +376,10 @@ impl Output {
         let values = self.values().unwrap_or_default();
         values.chunks_exact(self.row_len().max(1)).map(answer).collect()
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether `tensors` are those of `count` samples.

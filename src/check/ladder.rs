@@ -14,6 +14,7 @@ use crate::files;
 use crate::manifest::OutputKind;
 use crate::vocabulary::{Library, Precision, Task};
 
+mod labels;
 mod tasks;
 
 /// The limits of one task in one precision, by name.
@@ -235,6 +236,7 @@ pub struct Ladder {
     rows: BTreeMap<(Library, Precision), Row>,
     values: BTreeMap<Precision, ValueLimits>,
     tasks: BTreeMap<(Task, Precision), OwnLimits>,
+    rounding: f64,
     sha256: String,
 }
 
@@ -276,6 +278,12 @@ impl Ladder {
             Error::invalid(format!("the tolerance ladder has no limits of the task `{task}` in `{precision}`"))
                 .hint("add them under `[[task]]`, with the data behind the numbers")
         })
+    }
+
+    /// Share of a figure by labels that rounding alone may cost, where the figure is no count of samples; nothing where the ladder does
+    /// not say.
+    pub const fn rounding(&self) -> f64 {
+        self.rounding
     }
 
     /// This ladder with the losses that a manifest names.
@@ -335,7 +343,9 @@ impl Ladder {
             }
         }
         let tasks = tasks::read(&file.task, &at)?;
-        Ok(Self { rows, values, tasks, sha256: crate::digest::digest_bytes(text.as_bytes()) })
+        let rounding = file.labels.as_ref().map_or(Ok(0.0), labels::LabelsEntry::validate);
+        let rounding = rounding.map_err(|(offset, message)| at(offset, message))?;
+        Ok(Self { rows, values, tasks, rounding, sha256: crate::digest::digest_bytes(text.as_bytes()) })
     }
 }
 
@@ -348,6 +358,8 @@ struct File {
     values: Vec<ValuesEntry>,
     #[serde(default)]
     task: Vec<tasks::TaskEntry>,
+    #[serde(default)]
+    labels: Option<labels::LabelsEntry>,
 }
 
 #[derive(Deserialize)]

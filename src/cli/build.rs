@@ -79,7 +79,14 @@ enum CacheName {
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &BuildArguments) -> Result<u8> {
-    let mut workspace = Workspace::open(&arguments.place.options(global)?)?;
+    let mut options = arguments.place.options(global)?;
+    options.several = true;
+    let mut workspace = Workspace::open(&options)?;
+    let asked = [arguments.min_batch, arguments.opt_batch, arguments.max_batch].iter().any(Option::is_some);
+    if workspace.manifest.interface.is_some() && asked {
+        return Err(Error::usage("the profiles of a model with `[[input]]` are those of its manifest")
+            .hint("change `min-batch`, `opt-batch` and `max-batch` of `[engine]`, or `[[engine.profile]]`"));
+    }
     let options = &mut workspace.manifest.engine;
     options.min_batch = arguments.min_batch.unwrap_or(options.min_batch);
     options.opt_batch = arguments.opt_batch.unwrap_or(options.opt_batch);

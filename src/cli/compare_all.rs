@@ -47,7 +47,9 @@ pub struct AllArguments {
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &AllArguments, json: Option<&Path>) -> Result<u8> {
-    let workspace = Workspace::open(&arguments.workspace.options(global)?)?;
+    let mut options = arguments.workspace.options(global)?;
+    options.several = true;
+    let workspace = Workspace::open(&options)?;
     let largest = workspace.manifest.batches.last().copied();
     let timing = TimingOptions {
         mode: TimingMode::Throughput,

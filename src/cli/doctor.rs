@@ -35,6 +35,7 @@ pub fn run(global: &Global, arguments: &DoctorArguments) -> Result<u8> {
     let mut options = arguments.workspace.options(global)?;
     // A look around changes nothing.
     options.install = false;
+    options.several = true;
     let mut stdout = anstream::stdout().lock();
     let planned = || -> Result<_> {
         let workspace = Workspace::open(&options)?;

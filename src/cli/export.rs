@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, ServableOptions, Workspace};
 use crate::manifest::Manifest;
 use crate::repository::publish;
-use crate::vocabulary::{ArtifactKind, Library};
+use crate::vocabulary::{ArtifactKind, Library, Precision};
 
 /// Arguments of `trtgate export`.
 #[derive(Debug, Args)]
@@ -45,8 +45,7 @@ pub struct ExportArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
     let mut options = arguments.workspace.options(global)?;
-    // What is served is the files themselves, whatever their inputs are.
-    options.several = arguments.triton.is_some() && arguments.output.is_none();
+    options.several = true;
     let workspace = Workspace::open(&options)?;
     if let Some(repository) = &arguments.triton {
         serve(&workspace, arguments, repository)?;
@@ -71,18 +70,21 @@ pub fn run(global: &Global, arguments: &ExportArguments) -> Result<u8> {
         }
     }
     if let Some(folder) = &arguments.output {
-        let needs = |kind| matches!(kind, ArtifactKind::OnnxFp32);
-        // TensorRT's own calibrator starts from the FP32 graph, and needs the samples beside it.
+        // TensorRT's own calibrator starts from the FP32 graph, and needs the samples beside it; several inputs may have none.
+        let needs = |kind| kind == ArtifactKind::OnnxFp32 && is_calibrated(manifest) || is_made_of_samples(kind);
         let calibration =
             made.iter().any(|(_, artifact)| needs(artifact.kind)).then(|| workspace.calibration()).transpose()?;
         let (name, digest) = (&manifest.model.name, &workspace.model_sha256);
-        // Without them a machine that cannot run the reference would have no probes.
-        let probes = gate::samples::carried_with_artifacts(&workspace)?;
+        // Without them a machine that cannot run the reference would have no probes. Those of several inputs are made by their kinds, or
+        // lie where the manifest says.
+        let one_input = manifest.interface.is_none();
+        let probes = if one_input { gate::samples::carried_with_artifacts(&workspace)? } else { None };
         // Where the reference cannot be asked, a golden may still hold them.
-        let natural = match workspace.natural() {
-            Ok(natural) => Some(natural.to_bytes()?),
-            Err(error) if error.kind == ErrorKind::Missing => None,
-            Err(error) => return Err(error),
+        let natural = match one_input.then(|| workspace.natural()) {
+            None => None,
+            Some(Ok(natural)) => Some(natural.to_bytes()?),
+            Some(Err(error)) if error.kind == ErrorKind::Missing => None,
+            Some(Err(error)) => return Err(error),
         };
         let scales = gate::proofs_of_scales(&workspace, made.iter().map(|(_, artifact)| artifact));
         for (kind, error) in scales.iter().filter_map(|(artifact, proof)| Some((artifact.kind, proof.as_ref().err()?)))
@@ -156,6 +158,7 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
         let asked = match only {
             // No converter makes a file of 8-bit floats.
             [] if kind == ArtifactKind::OnnxFp8 => brought(kind),
+            [] if is_made_of_samples(kind) && !is_calibrated(manifest) => false,
             [] => kind.static_batch(1).is_none() || has_litert,
             only => only.contains(&kind),
         };
@@ -165,6 +168,17 @@ fn wanted(manifest: &Manifest, only: &[ArtifactKind], batches: &[u32]) -> Result
         }
     }
     Ok(wanted)
+}
+
+const fn is_made_of_samples(kind: ArtifactKind) -> bool {
+    matches!(kind, ArtifactKind::OnnxInt8 | ArtifactKind::OnnxInt8Cpu | ArtifactKind::TfliteInt8)
+}
+
+/// Whether the manifest's model is calibrated without being asked for INT8: one of several inputs is not, whose samples may have no
+/// others beside them.
+fn is_calibrated(manifest: &Manifest) -> bool {
+    let int8 = |precision: &Precision| matches!(precision, Precision::Int8 | Precision::Int8Calibrated);
+    manifest.interface.is_none() || manifest.matrix.iter().any(|row| row.precisions.iter().any(int8))
 }
 
 fn write_table(stream: &mut impl Write, made: &[(Option<u32>, Artifact)]) -> std::io::Result<()> {

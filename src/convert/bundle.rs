@@ -131,7 +131,7 @@ impl Bundle {
         let calibration = match beside.calibration {
             None => None,
             Some(path) => {
-                let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("npy");
+                let ending = if path.extension().is_some_and(|ending| ending == "npz") { "npz" } else { "npy" };
                 let file = format!("{model}.calibration.{ending}");
                 copy(path, &folder.join(&file))?;
                 Some(listed(file)?)

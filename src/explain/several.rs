@@ -7,7 +7,8 @@ use super::judge::{self, Floors};
 use super::output::Verdict;
 use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
 use super::{
-    ExplainOptions, as_gated, calibrated_ranges, capture, constants_of, engines, explainable, hidden, hold_pair, names_of,
+    ExplainOptions, as_gated, calibrated_ranges, capture, constants_of, engines, explainable, hidden, hold_pair,
+    names_of,
 };
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;

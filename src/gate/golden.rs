@@ -133,7 +133,8 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     let mut output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.floats())?;
     // A golden without leads is a golden all the same; who needs them says why there are none.
     output.leads = workspace.natural().ok().map(|natural| natural.leads);
-    let golden = Golden { origin, outputs: vec![output], probes: kept(&probe_set, manifest)?, accuracy: None };
+    let probes = kept(&probe_set, manifest)?;
+    let golden = Golden { origin, outputs: vec![output], probes, accuracy: None, figures: Vec::new() };
     golden.check()?;
     Ok(golden)
 }

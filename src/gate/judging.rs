@@ -16,6 +16,7 @@ use crate::check::apart::{Answers, beside, widened};
 use crate::check::course::{self, Course};
 use crate::check::ladder::{Check, Ladder, Row};
 use crate::check::scales::ScaleProof;
+use crate::check::tasks::labelled::MayLose;
 use crate::check::tasks::{self, Given, TaskLimits};
 use crate::check::values::{ValueLimits, compare, exchanged};
 use crate::error::{Error, ErrorKind, Result};
@@ -119,7 +120,10 @@ pub(super) fn assemble<'a>(
         let ran = reference(manifest, several, shape, cells().map(|(_, cell)| cell));
         references.extend(ran.as_ref().ok().map(|ran| (shape.cloned(), &ran.outputs)));
         let scores = ran.as_ref().ok().and_then(|ran| scores(several, ran));
-        rules.extend(scores.iter().flat_map(|scores| labelled::rules(manifest, several.interface, scores)));
+        if let (Some(scores), Some(labelled)) = (&scores, &several.fed.labelled) {
+            let kept = several.golden.as_ref().map(|golden| golden.figures.as_slice()).unwrap_or_default();
+            rules.extend(labelled.rules(manifest, several.interface, scores, kept));
+        }
         let reference = ran.and_then(|ran| Answered::of(ran, several.interface)).map(|answered| answered.outputs);
         let reference = reference
             .map_err(|error| Error { kind: ErrorKind::Invalid, ..error.context("the reference did not answer") });
@@ -236,16 +240,18 @@ impl By<'_> {
         match found {
             Ok((mut checks, mut findings)) => {
                 if let Some(scores) = scores(self.several, ran) {
-                    let points =
-                        self.ladder.row(id.runtime.library, id.precision).map_or(0.0, |row| row.accuracy_drop_points);
+                    let row = self.ladder.row(id.runtime.library, id.precision);
+                    let points = row.map_or(0.0, |row| row.accuracy_drop_points);
+                    let ladder = MayLose { points, rounding: self.ladder.rounding() };
                     let interface = self.several.interface;
                     let reference = self.scores.as_ref();
-                    checks.extend(labelled::judge(self.manifest, interface, &scores, reference, points, &mut findings));
+                    checks.extend(labelled::judge(self.manifest, interface, &scores, reference, ladder, &mut findings));
                 }
                 let row = self.ladder.row(id.runtime.library, id.precision);
                 if row.is_ok_and(|row| row.gates(Check::Scales)) {
                     let proof = self.scales.get(&cell.planned.artifact);
-                    checks.push(proof.map_or_else(unseen_scales, |proof| proof.result(true)));
+                    // They name what the outputs only show.
+                    checks.insert(0, proof.map_or_else(unseen_scales, |proof| proof.result(true)));
                 }
                 if let (Some(outcome), Ok(row)) = (&ran.under_load, self.ladder.row(id.runtime.library, id.precision)) {
                     let interface = self.several.interface;

@@ -8,7 +8,7 @@ use super::blessing::GoldenBlessing;
 use super::brought;
 use super::golden::{path_of, relative, stored};
 use super::judging::{Answered, Asked, checks};
-use super::labelled::{self, Labelled};
+use super::labelled::{Labelled, Scores};
 use super::open::OpenCell;
 use super::proof::Itself;
 use super::runs::interface::{Fed, read};
@@ -17,7 +17,7 @@ use super::samples::reference_cell;
 use super::values::plans;
 use super::workspace::Workspace;
 use crate::check::apart::Answers;
-use crate::check::golden::{Golden, Origin, Output, ProbeInput, Probes, Reading, Typed};
+use crate::check::golden::{Golden, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::ladder::Ladder;
 use crate::data::feeds::InputPlan;
 use crate::digest::digest_bytes;
@@ -34,6 +34,8 @@ pub(super) struct Kept {
     points: Vec<KeptPoint>,
     /// Where it comes from.
     pub(super) origin: Origin,
+    /// What its reference's answers to labelled samples were worth.
+    pub(super) figures: Vec<LabelledFigure>,
 }
 
 /// What a golden keeps of one shape.
@@ -70,7 +72,7 @@ pub(super) fn of(workspace: &Workspace, interface: &Interface) -> Result<Option<
         })
     };
     let points = interface.points().into_iter().map(fitted).collect::<Result<_>>()?;
-    Ok(Some(Kept { points, origin: golden.origin }))
+    Ok(Some(Kept { points, origin: golden.origin, figures: golden.figures }))
 }
 
 /// What an input or output is called in a golden: with the shape, where there are several.
@@ -155,14 +157,10 @@ pub(super) fn blessing(
         let held = brought::held(&findings, expected);
         doubts.extend((held.status != Status::Pass).then_some(held.detail));
     }
-    let mut lines: Vec<String> = ran.rules.iter().map(|rule| format!("accuracy: {}", rule.detail)).collect();
-    let fails = ran.rules.iter().any(|rule| rule.status == Status::Fail);
-    doubts.extend(ran.rules.iter().filter(|rule| rule.status != Status::Pass).map(|rule| rule.detail.clone()));
-    if manifest.wants_accuracy() && fed.labelled.is_none() {
-        doubts.push(
-            "the manifest wants accuracy judged, and no labelled data was given: name some with `--data`".to_owned(),
-        );
-    }
+    let before = stored(&path).ok().flatten();
+    let labels = Labels::of(workspace, &fed, ran.scores.as_ref(), before.as_ref());
+    let mut lines = labels.lines.clone();
+    doubts.extend(labels.doubts.iter().cloned());
     let (mut first, mut changes, mut moved) = (false, true, false);
     let samples = plural(fed.points.iter().map(|(_, feeds)| feeds.batch()).max().unwrap_or(0), "sample");
     match &old {
@@ -194,6 +192,7 @@ pub(super) fn blessing(
                 (true, false) => lines.push("the answers moved within FP32's limits".to_owned()),
                 (true, true) => lines.extend(differing),
             }
+            changes |= !labels.are_those_of(&old.figures);
         }
         Err(error) => {
             lines.push(format!("not comparable: {error}"));
@@ -214,9 +213,77 @@ pub(super) fn blessing(
     };
     let outputs = ran.points.iter().map(|point| outputs(&point.answered.outputs, interface, point.shape.as_ref()));
     let outputs = outputs.collect::<Result<Vec<_>>>()?.concat();
-    let golden = Golden { origin, outputs, probes: probes(&fed.points)?, accuracy: None };
+    let golden = Golden { origin, outputs, probes: probes(&fed.points)?, accuracy: None, figures: labels.figures };
     golden.check()?;
-    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails, first })
+    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: labels.fails, first })
+}
+
+/// What a blessing does about figures by labels.
+#[derive(Default)]
+struct Labels {
+    /// What is kept.
+    figures: Vec<LabelledFigure>,
+    lines: Vec<String>,
+    /// What stands against it.
+    doubts: Vec<String>,
+    /// Whether a limit of the manifest is broken.
+    fails: bool,
+}
+
+impl Labels {
+    /// Holds the reference's `scores` to the manifest's limits and to what the stored golden keeps of the same data, that of other data
+    /// being replaced; without labelled data, the figures of this very model stay.
+    fn of(workspace: &Workspace, fed: &Fed<'_>, scores: Option<&Scores>, before: Option<&Golden>) -> Self {
+        let manifest = &workspace.manifest;
+        let kept = before.map(|before| before.figures.as_slice()).unwrap_or_default();
+        let (Some(labelled), Some(scores)) = (&fed.labelled, scores) else {
+            let of_this_model = before.is_some_and(|before| before.origin.model_sha256 == workspace.model_sha256);
+            return Self::without_data(manifest.wants_accuracy(), kept, of_this_model);
+        };
+        let figures = labelled.figures(scores);
+        // Also of labels that are refused now: a reference that lost so much is not blessed.
+        let comparable: Vec<LabelledFigure> = kept.iter().filter(|kept| labelled.is_data_of(kept)).cloned().collect();
+        let rules = labelled.rules(manifest, fed.interface, scores, &comparable);
+        let mut lines: Vec<String> = rules.iter().map(|rule| format!("accuracy: {}", rule.detail)).collect();
+        let replaced = kept.iter().filter(|kept| !comparable.contains(kept));
+        lines.extend(replaced.map(|LabelledFigure { output, name, value, .. }| {
+            format!("accuracy: output `{output}`: {name} {value:.4} of other labelled data is kept no more")
+        }));
+        let unmet = rules.iter().filter(|rule| rule.status != Status::Pass);
+        Self {
+            figures,
+            lines,
+            doubts: unmet.map(|rule| rule.detail.clone()).collect(),
+            fails: rules.iter().any(|rule| rule.status == Status::Fail),
+        }
+    }
+
+    fn without_data(wanted: bool, kept: &[LabelledFigure], of_this_model: bool) -> Self {
+        let mut done = Self::default();
+        let told =
+            |LabelledFigure { output, name, value, .. }: &LabelledFigure| format!("`{output}` {name} {value:.4}");
+        let told = kept.iter().map(told).collect::<Vec<_>>().join(", ");
+        match (kept.is_empty(), of_this_model) {
+            (false, true) => {
+                done.lines.push(format!("accuracy: {told}, as it is stored: no labelled data was given"));
+                done.figures = kept.to_vec();
+            }
+            (false, false) => done.doubts.push(format!(
+                "the stored golden keeps figures by labels ({told}), and no labelled data was given for this model: name some with `--data`"
+            )),
+            (true, _) if wanted => done.doubts.push(
+                "the manifest wants accuracy judged, and no labelled data was given: name some with `--data`".to_owned(),
+            ),
+            (true, _) => {}
+        }
+        done
+    }
+
+    /// Whether what is kept is what `stored` has.
+    fn are_those_of(&self, stored: &[LabelledFigure]) -> bool {
+        self.figures.len() == stored.len()
+            && self.figures.iter().all(|figure| stored.iter().any(|stored| stored.is_that_of(figure)))
+    }
 }
 
 /// The reference, and what it is asked.
@@ -231,7 +298,7 @@ struct ReferenceRan<'a> {
     points: Vec<PointRan<'a>>,
     version: String,
     /// What its answers to labelled samples are worth.
-    rules: Vec<CheckResult>,
+    scores: Option<Scores>,
 }
 
 /// What it answered at one shape.
@@ -250,18 +317,17 @@ impl<'a> Reference<'a> {
     fn ask(&self) -> Result<ReferenceRan<'a>> {
         let Self { workspace, fed, .. } = self;
         let shelf = Shelf::new(workspace.store.root().to_owned(), ROOM);
-        let (mut points, mut version, mut rules) = (Vec::new(), String::new(), Vec::new());
+        let (mut points, mut version, mut scores) = (Vec::new(), String::new(), None);
         for (shape, feeds) in &fed.points {
             let mut open = OpenCell::open(workspace, &self.cell(shape.as_ref()))?;
             let ran = open.ask(workspace, *fed, &shelf)?;
             if let (Some(labelled), Some(held)) = (&fed.labelled, &ran.labelled) {
-                let scores = labelled.scores(fed.interface, &read(fed.interface, held)?);
-                rules.extend(labelled::rules(&workspace.manifest, fed.interface, &scores));
+                scores = Some(labelled.scores(fed.interface, &read(fed.interface, held)?));
             }
             open.version().clone_into(&mut version);
             points.push(PointRan { shape: shape.clone(), feeds, answered: Answered::of(&ran, fed.interface)? });
         }
-        Ok(ReferenceRan { points, version, rules })
+        Ok(ReferenceRan { points, version, scores })
     }
 
     /// Its answers at one shape beside `others`.

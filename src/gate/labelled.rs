@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use super::brought::border;
 use crate::check::apart::Answers;
-use crate::check::tasks::labelled::{self, Scored};
+use crate::check::golden::LabelledFigure;
+use crate::check::tasks::labelled::{self, Before, MayLose, Scored};
 use crate::data::brought;
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::{CheckResult, OutputFinding};
@@ -17,8 +20,16 @@ use crate::vocabulary::Status;
 pub(crate) struct Labelled {
     /// What is fed.
     pub(crate) feeds: Feeds,
-    /// The labels of outputs, by name.
-    truths: Vec<(String, Tensor)>,
+    /// The labels of outputs.
+    truths: Vec<Truth>,
+}
+
+/// The labels of one output.
+struct Truth {
+    output: String,
+    labels: Tensor,
+    /// Digest of the samples and these labels.
+    sha256: String,
 }
 
 /// What each labelled output's answers are worth, by its name.
@@ -53,7 +64,10 @@ impl Labelled {
         for (output, found) in outputs.iter().zip(brought::labels(path, &border, &names)?) {
             let name = &output.name;
             match found {
-                Some(truth) if truth.batch() == feeds.batch() => truths.push((name.clone(), truth)),
+                Some(labels) if labels.batch() == feeds.batch() => {
+                    let sha256 = digest(&feeds, &labels);
+                    truths.push(Truth { output: name.clone(), labels, sha256 });
+                }
                 Some(truth) => {
                     let (labels, samples) = (truth.batch(), feeds.batch());
                     return Err(Error::input(format!(
@@ -81,28 +95,86 @@ impl Labelled {
 
     /// That no output's answers could be read.
     pub(super) fn unread(&self, error: &Error) -> Scores {
-        self.truths.iter().map(|(name, _)| (name.clone(), Err(error.clone()))).collect()
+        self.truths.iter().map(|truth| (truth.output.clone(), Err(error.clone()))).collect()
     }
 
     /// What `answers` to the samples are worth.
     pub(super) fn scores(&self, interface: &Interface, answers: &[Answers]) -> Scores {
-        let of = |(name, truth): &(String, Tensor)| {
+        let of = |Truth { output: name, labels, .. }: &Truth| {
             let output = interface.outputs.iter().find(|output| output.name == *name);
             let output = output.ok_or_else(|| Error::failed(format!("output `{name}` is not gated")));
-            (name.clone(), output.and_then(|output| labelled::score(output, answers, truth)))
+            (name.clone(), output.and_then(|output| labelled::score(output, answers, labels)))
         };
         self.truths.iter().map(of).collect()
     }
+
+    /// Whether `kept` is of these samples and labels.
+    pub(super) fn is_data_of(&self, kept: &LabelledFigure) -> bool {
+        self.truths.iter().any(|truth| truth.output == kept.output && truth.sha256 == kept.data_sha256)
+    }
+
+    /// What a golden keeps of the reference's `scores`: figures whose labels are not refused.
+    pub(super) fn figures(&self, scores: &Scores) -> Vec<LabelledFigure> {
+        let of = |(output, scored): &(String, Result<Scored>)| {
+            let scored = scored.as_ref().ok().filter(|scored| scored.refused.is_none())?;
+            let truth = self.truths.iter().find(|truth| truth.output == *output)?;
+            Some(LabelledFigure {
+                output: output.clone(),
+                name: scored.name.to_owned(),
+                value: scored.value,
+                data_sha256: truth.sha256.clone(),
+            })
+        };
+        scores.iter().filter_map(of).collect()
+    }
+
+    /// The rules of the reference itself, whose answers are worth `scores`: the limits of the manifest, and the figures that the
+    /// golden keeps.
+    pub(super) fn rules(
+        &self,
+        manifest: &Manifest,
+        interface: &Interface,
+        scores: &Scores,
+        kept: &[LabelledFigure],
+    ) -> Vec<CheckResult> {
+        let of = |(name, scored): &(String, Result<Scored>)| {
+            let output = interface.outputs.iter().find(|output| output.name == *name)?;
+            let truth = self.truths.iter().find(|truth| truth.output == *name)?;
+            let scored = match scored {
+                Ok(scored) => scored,
+                Err(error) => return Some(unmade(name, Status::Invalid, error)),
+            };
+            let before = kept.iter().find(|figure| figure.output == *name).map(|figure| Before {
+                value: figure.value,
+                same_data: figure.data_sha256 == truth.sha256 && figure.name == scored.name,
+            });
+            Some(labelled::judge_reference(name, scored, &manifest.accuracy_of(output), before))
+        };
+        scores.iter().filter_map(of).collect()
+    }
+}
+
+/// Digest of samples and the labels of an output, whatever file they come in.
+fn digest(feeds: &Feeds, labels: &Tensor) -> String {
+    let mut hash = Sha256::new();
+    for tensor in feeds.tensors() {
+        hash.update(format!("{} {} {:?}\n", tensor.name, tensor.element_type(), tensor.shape));
+        hash.update(tensor.values.encode());
+    }
+    // Labels are whole numbers or corners, in whatever type.
+    hash.update(format!("{:?}\n", labels.shape));
+    labels.values.to_f64().iter().for_each(|value| hash.update(value.to_le_bytes()));
+    hex::encode(hash.finalize())
 }
 
 /// The checks of a cell whose labelled answers are worth `scores`, the reference's `reference`, one an output; each is also said
-/// beside what was found of the output. `points` is what a cell may lose where the manifest says nothing.
+/// beside what was found of the output. `ladder` is what a cell may lose where the manifest says nothing.
 pub(super) fn judge(
     manifest: &Manifest,
     interface: &Interface,
     scores: &Scores,
     reference: Option<&Scores>,
-    points: f64,
+    ladder: MayLose,
     findings: &mut [OutputFinding],
 ) -> Vec<CheckResult> {
     let missing = Error::invalid("the reference did not answer the labelled samples");
@@ -112,7 +184,7 @@ pub(super) fn judge(
         let of_reference = of_reference.map_or(Err(&missing), |(_, scored)| scored.as_ref());
         let Some(output) = interface.outputs.iter().find(|output| output.name == *name) else { continue };
         let check = match (of_reference, cell) {
-            (Ok(reference), Ok(cell)) => labelled::judge(name, cell, reference, &manifest.accuracy_of(output), points),
+            (Ok(reference), Ok(cell)) => labelled::judge(name, cell, reference, &manifest.accuracy_of(output), ladder),
             // What the reference cannot be asked judges nobody.
             (Err(error), _) => unmade(name, Status::Invalid, error),
             (Ok(_), Err(error)) => {
@@ -126,18 +198,6 @@ pub(super) fn judge(
         checks.push(check);
     }
     checks
-}
-
-/// The rules of the reference itself.
-pub(super) fn rules(manifest: &Manifest, interface: &Interface, reference: &Scores) -> Vec<CheckResult> {
-    let of = |(name, scored): &(String, Result<Scored>)| {
-        let output = interface.outputs.iter().find(|output| output.name == *name)?;
-        Some(match scored {
-            Ok(scored) => labelled::judge_reference(name, scored, &manifest.accuracy_of(output)),
-            Err(error) => unmade(name, Status::Invalid, error),
-        })
-    };
-    reference.iter().filter_map(of).collect()
 }
 
 fn unmade(name: &str, status: Status, error: &Error) -> CheckResult {

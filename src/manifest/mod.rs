@@ -103,7 +103,7 @@ impl Manifest {
         }
         let path = self.path.display();
         Err(Error::usage(format!("`{path}` has `[[input]]`, and this command knows classifiers of one input"))
-            .hint("`trtgate gate`, `bench`, `bless`, `infer`, `explain` and `drill` know models of several inputs and outputs; the other commands do not yet"))
+            .hint("it reads and makes files of one input; samples of several inputs are named by `[probes] data`, or made by `values` of each `[[input]]`"))
     }
 
     /// Whether labelled data has to have been judged: limits that were named and not looked at are no pass.

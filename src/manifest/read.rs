@@ -181,13 +181,6 @@ where
                 .error(0..0, "`int8-calibrated` of a model with `[[input]]` is not made yet")
                 .hint("take it out of `[matrix.runtimes]`; `int8` has its pairs in the graph"));
         }
-        let own_tflite = artifacts::brings(&raw.artifacts, Library::Litert, Precision::Int8);
-        let quantised = |row: &MatrixRow| row.library == Library::Litert && row.precisions.contains(&Precision::Int8);
-        if named && !own_tflite && matrix.iter().any(quantised) {
-            return Err(source
-                .error(0..0, "a TFLite file in INT8 of a model with `[[input]]` is not made yet")
-                .hint("take `litert` out of `[matrix.runtimes]`, or name a file of your own: `tflite-int8` under `[artifacts]`"));
-        }
         // Few models of several inputs keep within limits in 8 bits: it is asked for by name.
         let asked = |library: Library, precision: Precision| {
             named || precision != Precision::Int8 || artifacts::brings(&raw.artifacts, library, precision)

@@ -192,7 +192,6 @@ fn inputs_and_outputs_are_read_by_name() {
     "[matrix.runtimes]\ntensorrt = [\"int8-calibrated\"]\n[[output]]",
     "`int8-calibrated` of a model with `[[input]]` is not made yet"
 )]
-#[case::tflite("onnx = \"m.onnx\"", "saved-model = \"m\"\n[matrix.runtimes]\nlitert = [\"int8\"]", "is not made yet")]
 #[case::key("shared = true", "shard = true", "unknown field `shard`")]
 fn wrong_inputs_and_outputs_are_named(#[case] from: &str, #[case] to: &str, #[case] words: &str) {
     assert!(SEVERAL.contains(from));

@@ -12,8 +12,9 @@ use trtgate::internals::gate::{Options, Workspace, proofs_of_scales};
 use trtgate::internals::onnx;
 use trtgate::internals::progress::Quiet;
 use trtgate::internals::vocabulary::{ArtifactKind, Library, Precision, Status};
+use trtgate::internals::worker::WorkerProgram;
 
-use crate::context::{Context, Run, report, succeeded};
+use crate::context::{Context, Run, program, report, succeeded};
 
 /// Writes the models into `folder`.
 fn models(folder: &Path) {
@@ -143,10 +144,6 @@ onnxruntime = ["int8"]
     assert!(catches[1]["by"].to_string().contains("precision-proof"), "{}", catches[1]);
     a_doubled_scale_of_an_activation_is_named(&context);
 
-    // What is not made is refused in words, before anything runs.
-    context.write("gate.toml", &manifest.replace("onnxruntime = [\"int8\"]", "litert = [\"int8\"]"));
-    let run = context.run(&["gate"]);
-    assert!(run.code == 2 && run.stderr.contains("is not made yet"), "{}", run.shown());
     // An input that the signature does not have is named, with those that it has.
     context.write("gate.toml", &manifest.replace("name = \"ids\"", "name = \"id\""));
     let run = context.run(&["gate"]);
@@ -155,7 +152,7 @@ onnxruntime = ["int8"]
 
 /// The scale of each Q/DQ pair on an activation doubled, one after the other, on both sides: no output shows it.
 fn a_doubled_scale_of_an_activation_is_named(context: &Context) {
-    let options = Options { manifest: context.path("gate.toml"), several: true, ..Options::default() };
+    let options = Options { several: true, ..Options::new(context.path("gate.toml"), WorkerProgram::of(program())) };
     let workspace = Workspace::open(&options).unwrap();
     let artifact = workspace.artifact(ArtifactKind::OnnxInt8Cpu, None).unwrap();
     let bytes = std::fs::read(&artifact.path).unwrap();
@@ -181,6 +178,73 @@ fn a_doubled_scale_of_an_activation_is_named(context: &Context) {
         planted += 1;
     }
     assert!(planted > 0, "the graph quantises nothing");
+}
+
+const OF_LITERT: &str = r#"
+schema = 1
+[model]
+name = "several"
+saved-model = "several"
+[[input]]
+name = "ids"
+shape = ["length"]
+values = { integers = [0, 49] }
+[[input]]
+name = "picture"
+values = { image = [0.0, 1.0] }
+[[output]]
+name = "scores"
+task = "classification"
+[[output]]
+name = "words"
+task = "tokens"
+[[output]]
+name = "vector"
+task = "embedding"
+[shapes]
+length = 12
+[probes]
+count = 64
+[matrix]
+batches = [1, 8]
+[matrix.runtimes]
+tensorflow = ["fp32"]
+litert = ["int8"]
+"#;
+
+/// Pictures become integers, whole numbers stay what they are; what LiteRT cannot take is `unsupported`, in words.
+#[test]
+fn a_tflite_file_in_int8_comes_of_a_saved_model_of_several_inputs() {
+    let context = Context::new();
+    models(context.folder.path());
+    context.write("gate.toml", OF_LITERT);
+    let run = context.run(&["gate", "--json", "report.json"]);
+    let found = report(&context.path("report.json"));
+    let litert = |status: Status| [1, 8].map(|batch| (Library::Litert, Precision::Int8, batch, status, false));
+    let reference = [1, 8].map(|batch| (Library::Tensorflow, Precision::Fp32, batch, Status::Pass, true));
+    assert_eq!(cells(&found), [reference, litert(Status::Pass)].concat(), "{}", run.shown());
+    let cell = &found.cells[3];
+    let of = |name: &str| cell.outputs.iter().find(|found| found.output == name).unwrap();
+    assert!(of("vector").error.max_abs > 0.0, "8 bits were looked at: {:?}", of("vector"));
+    assert_eq!(of("words").error.max_abs, 0.0, "whole numbers are what they are");
+    let proof = cell.checks.iter().find(|check| check.name == "precision-proof").unwrap();
+    assert_eq!(proof.status, Status::Pass, "{}", proof.detail);
+    let run = faulty(&context, "swap-classes=scores@run/litert/int8");
+    let found = report(&context.path("report.json"));
+    assert_eq!((run.code, cells(&found)), (1, [reference, litert(Status::Fail)].concat()), "{}", run.shown());
+
+    for (from, to, words) in [
+        ("length = 12", "length = [12, 16]", "it has one shape, and `[shapes]` names several"),
+        ("batches = [1, 8]", "batches = [8]\n", ""),
+    ] {
+        context.write("gate.toml", &OF_LITERT.replace(from, to));
+        let run = context.run(&["gate", "--runtime", "litert", "--json", "report.json"]);
+        let found = report(&context.path("report.json"));
+        let expected = if words.is_empty() { Status::Pass } else { Status::Unsupported };
+        assert!(found.cells.iter().all(|cell| cell.status == expected), "{}", run.shown());
+        let reasons: Vec<String> = found.cells.iter().filter_map(|cell| cell.reason.clone()).collect();
+        assert!(reasons.iter().all(|reason| reason.contains(words)), "{reasons:?}");
+    }
 }
 
 #[test]

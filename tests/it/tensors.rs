@@ -5,6 +5,7 @@ use std::process::Command;
 
 use trtgate::internals::convert::environment::{EXPORT, find_in};
 use trtgate::internals::convert::store::Store;
+use trtgate::internals::findings::{CellReport, Report};
 use trtgate::internals::runtime::{OpenRequest, SessionOptions};
 use trtgate::internals::tensor::{ElementType, Feeds, Tensor, Values};
 use trtgate::internals::timing::contract::TimingContract;
@@ -155,8 +156,21 @@ fn a_model_of_several_inputs_is_gated_by_what_init_writes() {
     let run = context.run(&[&["bench", "--json", "report.json"][..], &timed].concat());
     let measured = report(&context.path("report.json"));
     assert!(measured.cells.iter().all(|cell| cell.timing.is_some()), "{}", run.shown());
-    let run = context.run(&[&["bless", "--baselines", "--dry-run", "--reason", "a test"][..], &timed].concat());
+    let run = context.run(&[&["bless", "--baselines", "--reason", "a test", "--force"][..], &timed].concat());
     assert_eq!(run.code, 0, "{}", run.shown());
+    assert!(run.stderr.contains("stored 3 baselines"), "{}", run.shown());
+    assert!(run.stderr.contains("added `[require] baselines = true`"), "{}", run.shown());
+    // A later measurement is held to them, and there has to be one.
+    let unheld = || {
+        let run = context.run(&[&["gate", "--bench", "--json", "report.json"][..], &timed].concat());
+        (run.stdout.contains("a baseline is required"), run)
+    };
+    let (unheld_now, run) = unheld();
+    assert!(!unheld_now, "{}", run.shown());
+    std::fs::rename(context.path("baselines"), context.path("elsewhere")).unwrap();
+    let (unheld_now, run) = unheld();
+    assert!(unheld_now && run.code != 0, "{}", run.shown());
+    std::fs::rename(context.path("elsewhere"), context.path("baselines")).unwrap();
 
     // In 8 bits, where it is asked for by name: calibrated on whole numbers and booleans too.
     let manifest = context.path("gate.toml");
@@ -171,10 +185,32 @@ fn a_model_of_several_inputs_is_gated_by_what_init_writes() {
     assert_eq!(found, expected.collect::<Vec<_>>(), "{}", run.shown());
     let error = quantised.cells[3].error.as_ref().unwrap();
     assert!(error.sqnr_db < 50.0, "8 bits were looked at: {error:?}");
-    std::fs::write(&manifest, &text).unwrap();
 
-    // What does not know several inputs says so, and touches nothing.
-    let run = context.run(&["export"]);
+    // What is exported is gated as it was carried, its scales too, which are looked at where it lies.
+    let run = context.run(&["export", "--output", "carried"]);
+    assert_eq!(run.code, 0, "{}", run.shown());
+    assert!(context.path("carried").join("matcher.calibration.npz").is_file(), "{}", run.shown());
+    let run = context.run(&["gate", "--artifacts", "carried", "--json", "carried.json"]);
+    let carried = report(&context.path("carried.json"));
+    let cells = |report: &Report| {
+        let of = |cell: &CellReport| (cell.id().to_string(), cell.status, cell.artifact.clone().map(|one| one.sha256));
+        report.cells.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!((run.code, cells(&carried)), (0, cells(&quantised)), "{}", run.shown());
+    std::fs::write(&manifest, &text).unwrap();
+    // The others know it too, in FP32 and FP16: nothing is calibrated, and nothing carried for it.
+    let run = context.run(&["export", "--output", "plain"]);
+    assert!(run.code == 0 && !run.stdout.contains("int8"), "{}", run.shown());
+    let run = context.run(&["compare", "--all", "--no-timing"]);
+    assert!(run.code == 0 && run.stdout.contains("fp16"), "{}", run.shown());
+    let run = context.run(&["doctor"]);
+    assert!(run.code == 0 && run.stdout.contains("matcher (sha256"), "{}", run.shown());
+    let run = context.run(&["build", "--runtime", "tensorrt@1", "--max-batch", "8"]);
+    assert!(run.code == 2 && run.stderr.contains("are those of its manifest"), "{}", run.shown());
+    let run = context.run(&["build", "--runtime", "onnxruntime"]);
+    assert!(run.code == 2 && run.stderr.contains("builds no engines"), "{}", run.shown());
+    // What reads and makes files of one input says so.
+    let run = context.run(&["data", "probes", "--out", "probes.npz"]);
     assert_eq!(run.code, 2, "{}", run.shown());
     assert!(run.stderr.contains("has `[[input]]`, and this command knows classifiers of one input"), "{}", run.stderr);
 }

@@ -132,6 +132,7 @@ fn written(created: &str, reason: &str) -> Vec<u8> {
         ],
         probes: Probes { sha256: "b2".repeat(32), count: 1, asked: None, seed: None, labels: None, inputs: Vec::new() },
         accuracy: None,
+        figures: Vec::new(),
     };
     golden.to_bytes().unwrap()
 }

@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Flaw, Golden, LabelledAccuracy, Origin, Output, ProbeInput, Probes, Reading, Typed};
+use super::{Flaw, Golden, LabelledAccuracy, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
@@ -48,6 +48,8 @@ struct Document {
     /// Left out where there is none, as older programs left it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     accuracy: Option<AccuracyEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    figures: Vec<FigureEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +57,15 @@ struct Document {
 struct AccuracyEntry {
     samples: usize,
     correct: usize,
+    data_sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FigureEntry {
+    output: String,
+    name: String,
+    value: f64,
     data_sha256: String,
 }
 
@@ -144,6 +155,7 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
             correct: found.correct,
             data_sha256: found.data_sha256.clone(),
         }),
+        figures: golden.figures.iter().cloned().map(FigureEntry::from).collect(),
     };
     let broken = |error: &dyn std::error::Error| {
         Error::invalid("the golden cannot be written as a file").cause(error.to_string())
@@ -309,6 +321,19 @@ impl Document {
                 correct: found.correct,
                 data_sha256: found.data_sha256,
             }),
+            figures: self.figures.into_iter().map(LabelledFigure::from).collect(),
         })
+    }
+}
+
+impl From<LabelledFigure> for FigureEntry {
+    fn from(LabelledFigure { output, name, value, data_sha256 }: LabelledFigure) -> Self {
+        Self { output, name, value, data_sha256 }
+    }
+}
+
+impl From<FigureEntry> for LabelledFigure {
+    fn from(FigureEntry { output, name, value, data_sha256 }: FigureEntry) -> Self {
+        Self { output, name, value, data_sha256 }
     }
 }

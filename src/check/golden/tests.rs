@@ -51,6 +51,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
             }],
         },
         accuracy: None,
+        figures: Vec::new(),
     }
 }
 

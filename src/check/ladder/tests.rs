@@ -204,3 +204,19 @@ fn a_batch_of_one_may_differ_by_rounding_and_no_more(#[case] share: f64, #[case]
         found.findings.iter().filter(|found| found.fault.is_some()).map(|found| found.trial).collect();
     assert_eq!(trials, if holds { vec![] } else { vec![Trial::Alone] });
 }
+
+/// A ladder of one's own may say nothing of figures by labels: nothing is lost to rounding then.
+#[test]
+fn what_rounding_may_cost_a_figure_is_data() {
+    assert_eq!(Ladder::parse(ROW, "t").unwrap().rounding(), 0.0);
+    let with = |labels: &str| Ladder::parse(&format!("{ROW}\n[labels]\n{labels}"), "t").map(|ladder| ladder.rounding());
+    assert_eq!(with("rounding = 0.001\nsource = \"because\"").unwrap(), 0.001);
+    for (labels, words) in [
+        ("rounding = 0.2\nsource = \"because\"", "`rounding` is 0.2, not between 0 and 0.01"),
+        ("rounding = nan\nsource = \"because\"", "`rounding` is NaN"),
+        ("rounding = 0.001\nsource = \" \"", "`source` is empty"),
+        ("rounding = 0.001", "missing field `source`"),
+    ] {
+        assert!(with(labels).unwrap_err().message.contains(words), "{labels}");
+    }
+}

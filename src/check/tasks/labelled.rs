@@ -26,10 +26,6 @@ use crate::manifest::tasks::OutputTask;
 use crate::tensor::Tensor;
 use crate::vocabulary::Status;
 
-/// Share of a figure that is no count which may be lost where nothing may: what rounding in FP32 moves by a place near a tie, one
-/// in ten thousand.
-const ROUNDING: f64 = 1e-4;
-
 /// An output's answers by its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
@@ -178,19 +174,21 @@ pub(super) fn largest(rows: &Tensor, axis: usize) -> Result<Vec<i64>> {
     Ok(scores.chunks_exact(classes).map(|row| answer(row) as i64).collect())
 }
 
+/// What a cell's figure may lose where the manifest says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MayLose {
+    /// Percentage points, by the precision.
+    pub points: f64,
+    /// Share of a figure that is no count which rounding alone may cost.
+    pub rounding: f64,
+}
+
 /// The check of a cell: its figure beside the reference's and its limits.
-pub fn judge(
-    name: &str,
-    cell: &Scored,
-    reference: &Scored,
-    limits: &AccuracyLimits,
-    ladder_points: f64,
-) -> CheckResult {
-    let points = limits.drop.map_or(ladder_points, |drop| 100.0 * drop);
-    let allowed = match (cell.counted, limits.drop) {
-        (Some(samples), _) => allowed_drop(points, samples) as f64 / samples.max(1) as f64,
-        (None, Some(drop)) => drop,
-        (None, None) => (points / 100.0).max(ROUNDING),
+pub fn judge(name: &str, cell: &Scored, reference: &Scored, limits: &AccuracyLimits, ladder: MayLose) -> CheckResult {
+    let allowed = match limits.drop {
+        Some(drop) => allowed_loss(cell.counted, 100.0 * drop),
+        None if cell.counted.is_some() => allowed_loss(cell.counted, ladder.points),
+        None => allowed_loss(None, ladder.points).max(ladder.rounding),
     };
     let lost = reference.value - cell.value;
     let mut detail = format!("output `{name}`: {}, the reference's {}", words(cell), shown(reference.value));
@@ -210,15 +208,56 @@ pub fn judge(
     check(floor(cell, limits, &mut detail).unwrap_or(status), detail)
 }
 
-/// The rule of the reference itself: its figure and the floor.
-pub fn judge_reference(name: &str, reference: &Scored, limits: &AccuracyLimits) -> CheckResult {
+/// The figure that a golden keeps of an output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Before {
+    /// The figure.
+    pub value: f64,
+    /// Whether it is the same one, of the same samples and labels.
+    pub same_data: bool,
+}
+
+/// The rule of the reference itself: its figure, the floor, and what the golden keeps of it.
+pub fn judge_reference(name: &str, reference: &Scored, limits: &AccuracyLimits, before: Option<Before>) -> CheckResult {
     let mut detail = format!("output `{name}`: the reference's {}", words(reference));
     let mut status = Status::Pass;
+    match before {
+        Some(Before { value, same_data: true }) => {
+            let lost = value - reference.value;
+            detail.push_str(&format!("; the golden's was {}", shown(value)));
+            if let Some(drop) = limits.drop {
+                let allowed = allowed_loss(reference.counted, 100.0 * drop);
+                detail.push_str(&format!(": {:.2} points less, {:.2} allowed", 100.0 * lost.max(0.0), 100.0 * allowed));
+                // What is no number fails.
+                if lost.is_nan() || lost > allowed + 1e-9 {
+                    status = Status::Fail;
+                }
+            }
+        }
+        // Two figures of different samples say nothing of a loss, and `drop` asks for one.
+        Some(Before { value, same_data: false }) => {
+            let kept = shown(value);
+            detail.push_str(&format!("; the golden's was {kept} of other labelled data, and is not compared"));
+            if limits.drop.is_some() {
+                detail.push_str(": `trtgate bless --data` stores that of these samples");
+                status = Status::Invalid;
+            }
+        }
+        None => {}
+    }
     if let Some(refused) = &reference.refused {
         detail.push_str(&format!("; the labels are refused: {refused}"));
-        status = Status::Invalid;
+        status = if status == Status::Pass { Status::Invalid } else { status };
     }
     check(floor(reference, limits, &mut detail).unwrap_or(status), detail)
+}
+
+/// How much of a figure may be lost where `points` are allowed: of one that counts samples one at least, unless none is allowed.
+fn allowed_loss(counted: Option<usize>, points: f64) -> f64 {
+    match counted {
+        Some(samples) => allowed_drop(points, samples) as f64 / samples.max(1) as f64,
+        None => points / 100.0,
+    }
 }
 
 /// The check of labels, as it ended.

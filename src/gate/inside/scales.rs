@@ -109,7 +109,11 @@ fn examine(workspace: &Workspace, fp32: &Artifact, artifact: &Artifact) -> Resul
     for step in &steps {
         for name in &step.constants {
             let Some(stored) = constants.get(name) else { continue };
-            let sqnr_db = if classes.contains(&step.tensor.as_str()) { stored.centred_db.max(stored.sqnr_db) } else { stored.sqnr_db };
+            let sqnr_db = if classes.contains(&step.tensor.as_str()) {
+                stored.centred_db.max(stored.sqnr_db)
+            } else {
+                stored.sqnr_db
+            };
             let reason = scale_of_constant(name, sqnr_db, stored.scale_ratio).or_else(|| {
                 (!stored.rounded && sqnr_db < LEAST_DB)
                     .then(|| format!("`{name}` is not the FP32 graph's: signal over noise {sqnr_db:.1} dB"))

@@ -116,11 +116,16 @@ fn scored(value: f64, counted: Option<usize>) -> Scored {
     Scored { value, name: "mIoU", of: "9 places".to_owned(), counted, refused: None }
 }
 
+/// What the built-in ladder has.
+fn may_lose(points: f64) -> MayLose {
+    MayLose { points, rounding: crate::check::ladder::Ladder::built_in().unwrap().rounding() }
+}
+
 #[rstest]
 #[case::as_good(0.9, 0.9, None, None, 0.0, Status::Pass)]
-#[case::rounding(0.89995, 0.9, None, None, 0.0, Status::Pass)]
-#[case::less(0.8998, 0.9, None, None, 0.0, Status::Fail)]
-#[case::allowed(0.8995, 0.9, None, None, 0.1, Status::Pass)]
+#[case::rounding(0.8985, 0.9, None, None, 0.0, Status::Pass)]
+#[case::less(0.8979, 0.9, None, None, 0.0, Status::Fail)]
+#[case::allowed(0.895, 0.9, None, None, 1.0, Status::Pass)]
 #[case::better(0.95, 0.9, None, None, 0.0, Status::Pass)]
 #[case::named(0.88, 0.9, None, Some(0.01), 5.0, Status::Fail)]
 #[case::nothing_named(0.89999, 0.9, None, Some(0.0), 5.0, Status::Fail)]
@@ -137,7 +142,7 @@ fn a_fall_beyond_what_is_allowed_fails(
     #[case] status: Status,
 ) {
     let limits = AccuracyLimits { floor, drop };
-    let found = judge("y", &scored(cell, None), &scored(reference, None), &limits, points);
+    let found = judge("y", &scored(cell, None), &scored(reference, None), &limits, may_lose(points));
     assert_eq!((found.status, found.gating), (status, true), "{}", found.detail);
 }
 
@@ -145,11 +150,45 @@ fn a_fall_beyond_what_is_allowed_fails(
 #[test]
 fn counts_fall_by_whole_samples() {
     let of = |cell: f64, points: f64| {
-        judge("y", &scored(cell, Some(10)), &scored(0.9, Some(10)), &AccuracyLimits::default(), points).status
+        judge("y", &scored(cell, Some(10)), &scored(0.9, Some(10)), &AccuracyLimits::default(), may_lose(points)).status
     };
     assert_eq!((of(0.8, 0.1), of(0.7, 0.1), of(0.8, 0.0)), (Status::Pass, Status::Fail, Status::Fail));
     let refused = Scored { refused: Some("they begin at 1".to_owned()), ..scored(0.9, Some(10)) };
-    let found = judge("y", &scored(0.9, Some(10)), &refused, &AccuracyLimits::default(), 0.0);
+    let found = judge("y", &scored(0.9, Some(10)), &refused, &AccuracyLimits::default(), may_lose(0.0));
     assert_eq!(found.status, Status::Invalid);
-    assert_eq!(judge_reference("y", &refused, &AccuracyLimits::default()).status, Status::Invalid);
+    assert_eq!(judge_reference("y", &refused, &AccuracyLimits::default(), None).status, Status::Invalid);
+}
+
+/// What the golden keeps of the same samples is held by `drop`; that of others is not compared, which is no pass where `drop` asks.
+#[rstest]
+#[case::as_good(0.9, true, Some(0.01), None, Status::Pass, "the golden's was 0.9000: 0.00 points less, 1.00 allowed")]
+#[case::allowed(0.895, true, Some(0.01), None, Status::Pass, "0.50 points less, 1.00 allowed")]
+#[case::lost(0.88, true, Some(0.01), None, Status::Fail, "2.00 points less, 1.00 allowed")]
+#[case::none_may(0.8999, true, Some(0.0), None, Status::Fail, "0.01 points less, 0.00 allowed")]
+#[case::shown(0.5, true, None, None, Status::Pass, "the golden's was 0.9000")]
+#[case::other(
+    0.95,
+    false,
+    Some(0.01),
+    None,
+    Status::Invalid,
+    "of other labelled data, and is not compared: `trtgate bless --data`"
+)]
+#[case::other_shown(0.5, false, None, None, Status::Pass, "of other labelled data, and is not compared")]
+#[case::no_number(f64::NAN, true, Some(0.01), None, Status::Fail, "NaN")]
+#[case::floor(0.8999, true, None, Some(0.9), Status::Fail, "below the floor of 0.9000")]
+#[case::a_sample_of_ten(0.8, true, Some(0.01), None, Status::Pass, "10.00 points less, 10.00 allowed")]
+fn the_reference_is_held_to_what_the_golden_keeps(
+    #[case] now: f64,
+    #[case] same_data: bool,
+    #[case] drop: Option<f64>,
+    #[case] floor: Option<f64>,
+    #[case] status: Status,
+    #[case] words: &str,
+) {
+    let counted = (now == 0.8).then_some(10);
+    let before = Some(Before { value: 0.9, same_data });
+    let found = judge_reference("y", &scored(now, counted), &AccuracyLimits { floor, drop }, before);
+    assert_eq!((found.status, found.gating), (status, true), "{}", found.detail);
+    assert!(found.detail.contains(words), "{}", found.detail);
 }
