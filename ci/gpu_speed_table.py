@@ -1,4 +1,4 @@
-"""Reads what `ci/gpu-speed` measured and prints it as Markdown: `gpu_speed_table.py OUT RAW STREAMS`."""
+"""Reads what `ci/gpu-speed` measured and prints it as Markdown: `gpu_speed_table.py OUT RAW STREAMS LARGE`."""
 
 import glob
 import json
@@ -7,7 +7,8 @@ import re
 import statistics
 import sys
 
-OUT, RAW, STREAMS = sys.argv[1:4]
+OUT, RAW, STREAMS, LARGE = sys.argv[1:5]
+STREAMS = STREAMS.split()
 PRECISIONS = ["fp32", "fp16", "int8"]
 
 
@@ -66,15 +67,25 @@ def size(found):
 
 
 print("Medians of the rounds, samples/s, batch 32, transfers in unless said otherwise.")
-table("engine", "size", "trtexec, best of plain and graph", "1 context", "of trtexec", f"{STREAMS} contexts",
-      "of trtexec", f"host µs a batch, 1 and {STREAMS}")
+table("engine", "size", "trtexec, best of plain and graph", "1 context", "of trtexec",
+      *[head for count in STREAMS for head in (f"{count} contexts", "of trtexec")], "host µs a batch")
 for precision in PRECISIONS:
-    one, many = speed(f"{precision}-contexts-1"), speed(f"{precision}-contexts-{STREAMS}")
-    peers = [peer(f"{precision}-trtexec"), peer(f"{precision}-trtexec-graph")]
-    best = max((value for value in peers if value), default=None)
-    row(precision, show(size(cells(f"{precision}-contexts-1")), "{:.2f} MB"), show(best), show(one), over(one, best),
-        show(many), over(many, best),
-        f"{show(host(f'{precision}-contexts-1'), '{:.1f}')}, {show(host(f'{precision}-contexts-{STREAMS}'), '{:.1f}')}")
+    one = speed(f"{precision}-contexts-1")
+    best = max((value for value in (peer(f"{precision}-trtexec"), peer(f"{precision}-trtexec-graph")) if value), default=None)
+    several = []
+    for count in STREAMS:
+        found = speed(f"{precision}-contexts-{count}")
+        chosen = sorted({cell["timing"]["contract"]["streams"] for cell in cells(f"{precision}-contexts-{count}")})
+        several += [show(found) + (f" ({', '.join(map(str, chosen))})" if count == "auto" else ""), over(found, best)]
+    row(precision, show(size(cells(f"{precision}-contexts-1")), "{:.2f} MB"), show(best), show(one), over(one, best), *several,
+        ", ".join(show(host(f"{precision}-contexts-{count}"), "{:.1f}") for count in ["1", *STREAMS]))
+
+if LARGE:
+    print(f"\nBatch {LARGE}, engines tuned for it: what is left of computation alone once copies are in.")
+    table("engine", "compute alone", "1 context", "of compute", "auto", "of compute")
+    for precision in PRECISIONS:
+        compute, one, auto = (speed(f"{precision}-large-{name}") for name in ("compute", "1", "auto"))
+        row(precision, show(compute), show(one), over(one, compute), show(auto), over(auto, compute))
 
 print("\nHow far from the limits: computation alone by the same loop, by trtexec (`--noDataTransfers`), copies alone.")
 table("engine", "compute mode", "trtexec compute", "1 context of compute", "copies in alone", "copies out alone")
@@ -96,7 +107,7 @@ print("\nThe published figures, and the same columns here (our fastest: several 
 table("", "published, samples/s", "here, samples/s", "ratio", "published size", "size here")
 published = {"int8": ("INT8", 31127.9, "4.5 MB"), "fp16": ("FP16", 20023.8, "8.5 MB"), "fp32": ("FP32", 2108.2, "16.4 MB")}
 for precision, (title, figure, bytes_) in published.items():
-    ours = max((speed(f"{precision}-contexts-{count}") or 0 for count in ("1", STREAMS)))
+    ours = max((speed(f"{precision}-contexts-{count}") or 0 for count in ("1", *STREAMS)))
     row(title, show(figure, "{:,.1f}"), show(ours or None), over(ours, figure, "{:.1f} ×"), bytes_,
         show(size(cells(f"{precision}-contexts-1")), "{:.2f} MB"))
 for name, title, figure, bytes_ in (("litert", "TFLite INT8", 1160.1, "3.7 MB"), ("tensorflow", "SavedModel", 555.6, "–")):
