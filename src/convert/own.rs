@@ -1,6 +1,6 @@
 //! Files that the project made itself: read once into the store as the model is, and held to the FP32 source's inputs and outputs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Artifact;
 use super::pin::{Reading, keep_carried};
@@ -109,12 +109,7 @@ impl Own {
 pub fn keep_engine(engine: &OwnEngine, store: &Store) -> Result<Artifact> {
     let named = &engine.path;
     let read = || {
-        let sha256 = digest_file(named)?;
-        if let Some(expected) = engine.sha256.as_ref().filter(|expected| **expected != sha256) {
-            return Err(Error::input("it is not the file in the manifest")
-                .cause(format!("the manifest has sha256 {expected}, the file has {sha256}")));
-        }
-        let path = keep_carried(store, named, &sha256)?;
+        let (path, sha256) = keep_file(named, engine.sha256.as_deref(), store)?;
         let bytes = std::fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.len();
         Ok(Artifact { kind: ArtifactKind::Engine, path, sha256, bytes, build_seconds: 0.0, cached: true })
     };
@@ -122,6 +117,19 @@ pub fn keep_engine(engine: &OwnEngine, store: &Store) -> Result<Artifact> {
         error.context(format!("`engine.{}` under `[artifacts]`, `{}`", engine.precision, named.display()))
     };
     read().map_err(here)
+}
+
+/// Reads the file at `named` into `store`, byte for byte; its copy, and the digest of both.
+///
+/// # Errors
+/// `Input` where it is not there or has another digest than `expected`, and those of the store.
+pub fn keep_file(named: &Path, expected: Option<&str>, store: &Store) -> Result<(PathBuf, String)> {
+    let sha256 = digest_file(named)?;
+    if let Some(expected) = expected.filter(|expected| **expected != sha256) {
+        return Err(Error::input("it is not the file in the manifest")
+            .cause(format!("the manifest has sha256 {expected}, the file has {sha256}")));
+    }
+    Ok((keep_carried(store, named, &sha256)?, sha256))
 }
 
 /// Holds the inputs and outputs of a file to those that are `wanted`: a float may be another float, as a graph in half precision has

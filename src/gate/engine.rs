@@ -14,7 +14,7 @@ use crate::gate::workspace::Workspace;
 use crate::manifest::{EngineOptions, TimingCacheMode};
 use crate::runtime::Installation;
 use crate::runtime::cuda::DeviceInfo;
-use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest, InputRange};
+use crate::runtime::tensorrt::{BuildOutcome, BuildRequest, CalibrationRequest, InputRange, PLUGIN_LIBRARY};
 use crate::vocabulary::{ArtifactKind, Library, Precision};
 
 /// File name of an engine in its entry; its metadata stands beside it.
@@ -153,6 +153,8 @@ fn key(
         [] => key,
         profiles => key.with("profiles", profiles_text(profiles)?).with("static", site.fixed),
     };
+    let plugins = installation.companions.keys().filter(|role| role.starts_with(PLUGIN_LIBRARY));
+    let key = plugins.fold(key, |key, role| key.with(role, "loaded"));
     let key = match site.device {
         Some(device) => key
             .with("gpu", &device.name)
@@ -309,6 +311,9 @@ mod tests {
                 ("for other GPUs", &|of| of.options.hardware_compatibility = Some(HardwareCompatibility::AmperePlus)),
                 ("tactics", &|of| of.options.tactic_sources = Some(Vec::new())),
                 ("shown tensors", &|of| of.shown.push("relu".to_owned())),
+                ("plugin library", &|of| {
+                    of.installation.companions.insert(format!("{PLUGIN_LIBRARY} 1 abc"), PathBuf::new());
+                }),
                 ("no profile", &|of| of.profiles.clear()),
                 ("another profile", &|of| of.profiles.push(Vec::new())),
                 ("input", &|of| of.profiles[0][0].name.push('y')),

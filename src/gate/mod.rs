@@ -78,6 +78,7 @@ mod orphans;
 mod outline;
 pub(crate) mod own;
 mod pictures;
+mod plugins;
 mod proof;
 mod ranges;
 mod reading;

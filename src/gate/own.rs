@@ -59,7 +59,7 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<String> {
         }
     };
     let files = workspace.manifest.artifacts.iter().filter(|brought| runs(brought.form)).map(told);
-    files.chain(shipped::told(workspace, plan)).collect()
+    files.chain(shipped::told(workspace, plan)).chain(workspace.plugins.told(plan)).collect()
 }
 
 /// Whether the cells that start from `kind` run a file of the project's own.

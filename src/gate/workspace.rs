@@ -20,6 +20,7 @@ use crate::gate::discover::{self, Discovery};
 use crate::gate::golden;
 use crate::gate::natural::{self, Natural};
 use crate::gate::own;
+use crate::gate::plugins::Plugins;
 use crate::gate::reference::Fault;
 use crate::gate::samples;
 use crate::gate::served;
@@ -69,6 +70,8 @@ pub struct Workspace {
     own: Vec<Own>,
     /// Its engines.
     pub(super) shipped: Shipped,
+    /// Plugin libraries of the project's own.
+    pub(super) plugins: Plugins,
     /// Whether engines are built from `onnx-plain`.
     engines_need_plain: bool,
     calibration: Mutex<Option<PathBuf>>,
@@ -170,6 +173,7 @@ impl Workspace {
             &*options.progress,
         )?;
         let declared_here = stands_for_it.as_ref().unwrap_or(&declared).as_ref();
+        let plugins = Plugins::hold(&mut discovery.probes, &manifest.engine.plugins, &store)?;
         served::hold(&mut discovery.probes, &manifest, declared_here, &model_sha256);
         let cards = devices::chosen(&discovery.devices, options.devices.as_ref())?;
         if let Some(first) = cards.first() {
@@ -192,6 +196,7 @@ impl Workspace {
             bundle,
             own,
             shipped,
+            plugins,
             engines_need_plain,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
@@ -235,6 +240,7 @@ impl Workspace {
             declared,
             bundle: None,
             own: Vec::new(),
+            plugins: Plugins::default(),
             engines_need_plain: false,
             calibration: Mutex::new(None),
             probes: Mutex::new(None),
@@ -273,6 +279,7 @@ impl Workspace {
     pub(super) fn with_its_name(&self, error: Error) -> Error {
         let error = pin::named_as(&self.named, &self.manifest.model.source, error);
         let error = self.shipped.named_in(self.own.iter().fold(error, |error, own| own.named_in(error)));
+        let error = self.plugins.named_in(error);
         match &self.bundle {
             Some(bundle) => bundle.with_its_names(error),
             None => error,

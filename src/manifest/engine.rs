@@ -1,12 +1,14 @@
 //! `[engine]`: how TensorRT engines are built.
 
+use std::path::{Path, PathBuf};
+
 use toml::Spanned;
 
-use super::EngineOptions;
+use super::artifacts::RawFile;
 use super::interface::Interface;
 use super::raw::RawEngine;
-use super::read::Source;
-use super::shapes;
+use super::read::{Source, digest};
+use super::{EngineOptions, PluginLibrary, shapes};
 use crate::error::Result;
 
 /// What `[engine]` says; the profiles that it names go into `interface`.
@@ -16,6 +18,7 @@ pub(super) fn read(
     batches: &[u32],
     fixed: Option<u32>,
     interface: Option<&mut Interface>,
+    resolve: &dyn Fn(&Path) -> PathBuf,
 ) -> Result<EngineOptions> {
     let default = EngineOptions::default();
     let largest = batches.last().copied().unwrap_or(default.max_batch);
@@ -67,7 +70,28 @@ pub(super) fn read(
         version_compatible: raw.version_compatible,
         hardware_compatibility: raw.hardware_compatibility,
         witness: raw.witness,
+        plugins: plugins(source, raw.plugins, resolve)?,
     };
     shapes::read_profiles(source, raw.profile, &options, batches, interface)?;
     Ok(options)
+}
+
+/// The plugin libraries, none of them twice.
+fn plugins(
+    source: &Source<'_>,
+    raw: Vec<Spanned<RawFile>>,
+    resolve: &dyn Fn(&Path) -> PathBuf,
+) -> Result<Vec<PluginLibrary>> {
+    let mut plugins: Vec<PluginLibrary> = Vec::with_capacity(raw.len());
+    for file in raw {
+        let span = file.span();
+        let (path, sha256) = file.into_inner().parts();
+        let sha256 = sha256.map(|sha256| digest(source, span.clone(), &sha256)).transpose()?;
+        let path = resolve(&path);
+        if plugins.iter().any(|known| known.path == path) {
+            return Err(source.error(span, format!("the plugin library `{}` is named twice", path.display())));
+        }
+        plugins.push(PluginLibrary { path, sha256 });
+    }
+    Ok(plugins)
 }

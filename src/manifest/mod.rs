@@ -399,6 +399,19 @@ pub struct EngineOptions {
     /// Whether a static engine of the same shape is asked beside each dynamic one; changes nothing of the engine itself.
     #[serde(skip)]
     pub witness: bool,
+    /// Plugin libraries of the project's own, in the order in which they are loaded. What a TensorRT loads of them is part of its
+    /// engines' keys.
+    #[serde(skip)]
+    pub plugins: Vec<PluginLibrary>,
+}
+
+/// A plugin library of the project's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginLibrary {
+    /// Its file.
+    pub path: PathBuf,
+    /// The digest that its file must have.
+    pub sha256: Option<String>,
 }
 
 impl Default for EngineOptions {
@@ -417,6 +430,7 @@ impl Default for EngineOptions {
             version_compatible: false,
             hardware_compatibility: None,
             witness: false,
+            plugins: Vec::new(),
         }
     }
 }

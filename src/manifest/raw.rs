@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::artifacts::RawArtifacts;
+use super::artifacts::{RawArtifacts, RawFile};
 use super::serve::RawServe;
 use super::shapes::{RawProfile, RawShapes};
 use super::{CalibrationMethod, HardwareCompatibility, Layout, OutputKind, Resize, TimingCacheMode};
@@ -126,6 +126,8 @@ pub(super) struct RawEngine {
     pub(super) hardware_compatibility: Option<HardwareCompatibility>,
     #[serde(default)]
     pub(super) witness: bool,
+    #[serde(default)]
+    pub(super) plugins: Vec<Spanned<RawFile>>,
     #[serde(default)]
     pub(super) profile: Vec<Spanned<RawProfile>>,
 }

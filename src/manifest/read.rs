@@ -196,7 +196,7 @@ where
         matrix.push(MatrixRow { library: Library::Triton, precisions: vec![endpoint.precision] });
     }
     let (artifacts, engines) = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
-    let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut())?;
+    let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut(), &resolve)?;
     let mut confident_flips_allowed = Vec::new();
     for (name, allowed) in raw.agreement.confident_flips_allowed {
         let precision = name.get_ref().parse().map_err(|error: Error| pointed(source, name.span(), error))?;

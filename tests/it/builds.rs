@@ -7,7 +7,7 @@ use trtgate::internals::findings::CellReport;
 use trtgate::internals::vocabulary::{Stage, Status};
 
 /// A context with exported artifacts and a store of its own, and the library to build with.
-fn context() -> (Context, PathBuf) {
+pub fn context() -> (Context, PathBuf) {
     let context = Context::new();
     context.manifest(&[]);
     context.export("onnx-fp32");
@@ -21,7 +21,7 @@ fn context() -> (Context, PathBuf) {
     (context.with("TRTGATE_CACHE", &cache), PathBuf::from(file))
 }
 
-fn gate(context: &Context, library: &std::path::Path) -> (Run, CellReport) {
+pub fn gate(context: &Context, library: &std::path::Path) -> (Run, CellReport) {
     let library = library.display().to_string();
     let run = context.run(&[
         "gate",

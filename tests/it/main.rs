@@ -62,6 +62,8 @@ mod own_artifacts;
 mod pinned;
 /// Faults of artifacts with several inputs, caught and named.
 mod planted;
+/// Plugin libraries of the project's own.
+mod plugins;
 /// Integer cells on processors that are not here.
 mod processors;
 /// SavedModels as users save them.

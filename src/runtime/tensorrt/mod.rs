@@ -17,6 +17,7 @@ pub mod capabilities;
 mod diagnosis;
 pub mod discovery;
 pub(crate) mod layers;
+pub(crate) mod links;
 #[cfg(test)]
 mod live_tests;
 pub mod log;
@@ -41,7 +42,7 @@ pub use candidates::Candidate;
 pub use metadata::{EngineMetadata, Environment};
 pub use places::VARIABLE as PATH_VARIABLE;
 pub use ranges::InputRange;
-pub use result::{Engine, ExecutionContext, Role};
+pub use result::{Engine, ExecutionContext, PLUGIN_LIBRARY, Role};
 pub use session::EngineSession;
 pub use timing_cache::TimingCacheOutcome;
 

@@ -11,12 +11,16 @@ use crate::error::{Error, Result};
 use crate::runtime::Installation;
 use crate::runtime::tensorrt::log::{self, Severity};
 use crate::runtime::tensorrt::sys::{
-    CreateFunction, CreateParserFunction, Family, LoggerObject, Slots, Version, VersionFunction,
+    CreateFunction, CreateParserFunction, Family, InitializePluginsFunction, LoggerObject, Slots, Version,
+    VersionFunction,
 };
 use crate::vocabulary::Library as Name;
 
 /// Role of the ONNX parser among an installation's companions.
 pub const PARSER: &str = "parser";
+
+/// Role of a plugin library of the project's own, followed by its place in their order and its digest.
+pub const PLUGIN_LIBRARY: &str = "plugin-library";
 
 /// An opened library. It stays in the process: its objects' code must outlive them, and TensorRT does not unload cleanly.
 #[derive(Debug)]
@@ -92,6 +96,26 @@ pub fn inspect_version(file: &Path) -> Result<Version> {
         .ok_or_else(|| Error::failed(format!("`{}` reports the impossible version {number}", file.display())))
 }
 
+/// Loads a plugin library: its initialisers register its plugins with the TensorRT that it links, which is in this process already.
+fn load_plugins(file: &Path, logger: &'static LoggerObject) -> Result<()> {
+    let failed = |error: Error| error.context(format!("cannot load the plugin library `{}`", file.display()));
+    // What it lacks is a fault of the project's own file, not of the machine.
+    let library = open_file(file).map_err(|error| {
+        let failed = error.causes.into_iter().fold(Error::failed("the loader refuses it"), Error::cause);
+        failed.hint("build it for this TensorRT; libraries that it links are found by `LD_LIBRARY_PATH`")
+    });
+    let library = library.map_err(failed)?;
+    // SAFETY: the signature of this entry point in every release of NVIDIA's own plugin library, which named it.
+    let initialize = unsafe { function::<InitializePluginsFunction>(library, "initLibNvInferPlugins", file) };
+    if let Ok(initialize) = initialize {
+        // SAFETY: the logger lives as long as the process; the namespace is a string of no length.
+        if !unsafe { initialize(logger.as_pointer(), c"".as_ptr()) } {
+            return Err(failed(Error::failed("`initLibNvInferPlugins` refused")));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the loader finds `soname`, or has it already, with `symbol` in it.
 fn has_symbol(soname: &str, symbol: &str) -> bool {
     // SAFETY: an address is looked up and not used.
@@ -134,7 +158,7 @@ impl Library {
         for (role, companion) in &installation.companions {
             // A dependency that is already loaded satisfies the loader by its name. If one fails, the library itself
             // says better what is missing.
-            if role != PARSER && role != "plugin" {
+            if role != PARSER && role != "plugin" && !role.starts_with(PLUGIN_LIBRARY) {
                 let _ = open_file(companion);
             }
         }
@@ -159,6 +183,8 @@ impl Library {
         let create_builder = unsafe { function::<CreateFunction>(shared, "createInferBuilder_INTERNAL", file) }.ok();
         // SAFETY: as above.
         let create_runtime = unsafe { function::<CreateFunction>(shared, "createInferRuntime_INTERNAL", file) }?;
+        let plugins = installation.companions.iter().filter(|(role, _)| role.starts_with(PLUGIN_LIBRARY));
+        plugins.into_iter().try_for_each(|(_, plugin)| load_plugins(plugin, logger))?;
         Ok(Self {
             name,
             version,

@@ -66,5 +66,5 @@ pub use builder::{Builder, Config, Profile};
 pub use calibrator::{CalibrationBatches, Calibrator};
 pub use context::ExecutionContext;
 pub use engine::{Engine, Role, Runtime};
-pub use library::{Library, PARSER, inspect_version};
+pub use library::{Library, PARSER, PLUGIN_LIBRARY, inspect_version};
 pub use network::{Network, NetworkTensor, Typing};

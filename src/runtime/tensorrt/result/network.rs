@@ -239,10 +239,14 @@ fn parser_error(library: &Library, parser: &Object, path: &Path, mark: log::Mark
         Ok(format!("{described} (parser error {code})"))
     };
     let count = call!(unsafe own library, parser.as_pointer(), own.get_nb_errors, () -> c_int).unwrap_or(0);
-    let error = Error::input(format!("{} cannot read the ONNX model `{}`", library.title(), path.display())).hint(
-        "check the model with `onnxruntime` first; if that reads it, an operator or opset is beyond this TensorRT",
-    );
     let described: Vec<String> = (0..count.min(4)).filter_map(|index| describe(index).ok()).collect();
+    // The parser's own words, since 8.4, for an operator that is no ONNX operator that it knows.
+    let hint = if described.iter().any(|line| line.contains("Plugin not found")) {
+        "an operator of a plugin needs its library: `plugins` under `[engine]`"
+    } else {
+        "check the model with `onnxruntime` first; if that reads it, an operator or opset is beyond this TensorRT"
+    };
+    let error = Error::input(format!("{} cannot read the ONNX model `{}`", library.title(), path.display())).hint(hint);
     if described.is_empty() {
         return log::explain(mark, error);
     }

@@ -236,6 +236,8 @@ pub type CreateFunction = unsafe extern "C-unwind" fn(logger: *mut c_void, versi
 /// `createNvOnnxParser_INTERNAL`.
 pub type CreateParserFunction =
     unsafe extern "C-unwind" fn(network: *mut c_void, logger: *mut c_void, version: c_int) -> *mut c_void;
+/// `initLibNvInferPlugins`: registers a library's plugins under a namespace.
+pub type InitializePluginsFunction = unsafe extern "C-unwind" fn(logger: *mut c_void, namespace: *const c_char) -> bool;
 /// `getInferLibVersion`, `getNvOnnxParserVersion`.
 pub type VersionFunction = unsafe extern "C-unwind" fn() -> c_int;
 
