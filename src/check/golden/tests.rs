@@ -291,3 +291,29 @@ proptest! {
         prop_assert!(read(&bytes).is_err());
     }
 }
+
+/// Figures by labels come back as they were; ones that are none, or two of one output, are no golden.
+#[test]
+fn figures_by_labels_are_kept_and_held_to_be_some() {
+    let figure = |output: &str, value: f64| LabelledFigure {
+        output: output.to_owned(),
+        name: "mIoU".to_owned(),
+        value,
+        data_sha256: "c3".repeat(32),
+    };
+    let with = |figures: Vec<LabelledFigure>| Golden { figures, ..several() };
+    let kept = with(vec![figure("mask", 1.0 / 3.0), figure("boxes", 0.0)]);
+    let back = read(&kept.to_bytes().unwrap()).unwrap();
+    assert_eq!(back.figures.len(), 2);
+    assert!(back.figures.iter().zip(&kept.figures).all(|(one, other)| one.is_that_of(other)), "{:?}", back.figures);
+    assert!(!figure("mask", 0.5).is_that_of(&figure("mask", 0.4)));
+    assert!(!figure("mask", 0.5).is_that_of(&figure("boxes", 0.5)));
+    for (figures, words) in [
+        (vec![figure("mask", 1.5)], "is no figure"),
+        (vec![figure("mask", f64::NAN)], "is no figure"),
+        (vec![LabelledFigure { data_sha256: "c3".to_owned(), ..figure("mask", 0.5) }], "is no figure"),
+        (vec![figure("mask", 0.5), figure("mask", 0.4)], "has two figures of output `mask`"),
+    ] {
+        assert!(with(figures).to_bytes().unwrap_err().message.contains(words));
+    }
+}

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::gate::runs::{Again, Outcome, Ran};
 use crate::gate::samples::LabelledData;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples, session};
+use crate::manifest::artifacts::{OwnArtifact, OwnForm};
 use crate::plan::Ability;
 use crate::runtime::{Obstacle, Session};
 use crate::worker::fake::{Fakes, Step};
@@ -325,6 +326,18 @@ fn the_request_of_a_session_says_everything_of_the_cell() {
     assert_eq!(half.artifact, PathBuf::from("onnx-fp16"));
     assert_eq!((half.installation.id.library, half.options.device), (Library::Onnxruntime, 3));
     assert_eq!((of(2).batch, of(3).batch), (1, 4));
+    // What trtgate quantises has no halves to look for, a file of one's own may.
+    assert!(half.options.emulate_half && !of(2).options.emulate_half);
+    let mut own = Workshop::new("onnxruntime = [\"int8\"]");
+    let rounded = |workshop: &Workshop| {
+        let cell = &workshop.plan[0];
+        let made = crate::gate::workshop::artifact(cell.artifact, None);
+        let request = open_request(&workshop.manifest, cell, cell.installation.as_ref().unwrap(), &made, 0);
+        request.options.emulate_half
+    };
+    assert!(!rounded(&own));
+    own.manifest.artifacts = vec![OwnArtifact { form: OwnForm::Int8, path: PathBuf::from("own.onnx"), sha256: None }];
+    assert!(rounded(&own));
     let mut manifest = workshop.manifest.clone();
     manifest.run.intra_threads = 3;
     manifest.run.inter_threads = 2;

@@ -118,7 +118,8 @@ impl EngineSession {
                 // The values that decide it come with the first run.
                 None if by_values => 0,
                 None => {
-                    return Err(Error::unsupported(format!("the extent of `{}` depends on its values", spec.name)));
+                    return Err(Error::unsupported(format!("the extent of `{}` depends on its values", spec.name))
+                        .hint("trtgate gives TensorRT no output allocator yet: gate outputs of a known extent, or take it out of `[matrix.runtimes]`"));
                 }
             };
             let wanted = request.options.outputs.is_empty() || request.options.outputs.contains(&spec.name);
