@@ -79,13 +79,19 @@ impl LoadReport {
                 self.samples
             ),
         };
-        if let Some(latency) = told.latency.filter(|_| scenario != Scenario::Offline) {
+        if let Some(latency) = told.latency.filter(|_| scenario != Scenario::Offline && !told.is_of_client()) {
             text.push_str(&format!(
                 "; p50 {}, p90 {}, p99 {}, p99.9 {} ms",
                 number(latency.p50),
                 number(latency.p90),
                 number(latency.p99),
                 number(latency.p999)
+            ));
+        }
+        if told.is_of_client() {
+            text.push_str(&format!(
+                "; latencies are not measured: the client itself took {} ms and more of one in a hundred",
+                number(told.own_milliseconds)
             ));
         }
         if told.unsent > 0 {

@@ -164,3 +164,82 @@ fn failed(report: &mut CellReport, error: &Error) {
     report.reason = Some(error.to_string());
     report.hint.clone_from(&error.hint);
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+    use crate::findings::BaselineVerdict;
+    use crate::load::Scenario;
+    use crate::report::sample;
+
+    fn wanted(scenario: Scenario) -> Wanted {
+        Wanted {
+            scenario,
+            rate: None,
+            bound_milliseconds: 15.0,
+            connections: 64,
+            seed: 1,
+            seconds: 3.0,
+            sources: 16,
+            frames_per_second: 10.0,
+            wait_microseconds: 1000,
+        }
+    }
+
+    fn options(scenario: Scenario) -> LoadOptions {
+        let timing = TimingOptions {
+            mode: crate::timing::contract::TimingMode::Throughput,
+            streams: crate::gate::timing::Streams::Count(1),
+            spin: false,
+            duration_milliseconds: 1,
+            repetitions: None,
+        };
+        LoadOptions { wanted: wanted(scenario), every_batch: false, timing }
+    }
+
+    #[rstest]
+    #[case::held(Standing::Held, "ok", Status::Pass)]
+    #[case::without_a_baseline(Standing::Held, "no-baseline", Status::Pass)]
+    #[case::faster(Standing::Measured, "improved", Status::Pass)]
+    #[case::slower(Standing::Held, "fail", Status::Fail)]
+    #[case::slower_and_closed(Standing::Measured, "fail", Status::Fail)]
+    #[case::in_doubt(Standing::Held, "unstable", Status::Invalid)]
+    #[case::damaged(Standing::Held, "damaged", Status::Invalid)]
+    #[case::not_held(Standing::NotHeld, "no-baseline", Status::Fail)]
+    #[case::not_measured(Standing::NotMeasured("late".to_owned()), "no-baseline", Status::Invalid)]
+    fn what_came_of_a_load_decides_its_cell(#[case] standing: Standing, #[case] verdict: &str, #[case] status: Status) {
+        let mut report = sample::passing().cells.remove(0);
+        let mut load =
+            LoadReport::new(wanted(Scenario::Server), 1, Outcome { points: Vec::new(), standing, rate: Some(1.0) });
+        let mut baseline: BaselineVerdict = report.baseline.clone().unwrap();
+        verdict.clone_into(&mut baseline.verdict);
+        load.baseline = Some(baseline);
+        judge(&mut report, &load);
+        assert_eq!(report.status, status);
+        assert_eq!(report.reason.is_some(), status != Status::Pass);
+    }
+
+    #[test]
+    fn a_scenario_asks_cells_of_its_batch() {
+        let cells = sample::passing().cells;
+        let asked = |scenario: Scenario| -> Vec<u32> {
+            let options = options(scenario);
+            let ids = cells.iter().filter(|cell| cell.status == Status::Pass).map(CellReport::id);
+            let mut found: Vec<u32> =
+                ids.filter(|id| is_of_scenario(id, &options, &cells)).map(|id| id.batch).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
+        assert_eq!((asked(Scenario::Server), asked(Scenario::MultiStream)), (vec![1], vec![8]));
+        assert_eq!((asked(Scenario::Stream), asked(Scenario::Offline)), (vec![32], vec![32]));
+        assert!(nothing(&options(Scenario::MultiStream)).contains("cells of batch 8"));
+        let id: CellId = "onnxruntime/fp32/batch-1".parse().unwrap();
+        assert_eq!(of_cell(&wanted(Scenario::Server), &id).connections, 1, "one session computes one after the other");
+        let served: CellId = "triton/fp32/batch-1".parse().unwrap();
+        assert_eq!(of_cell(&wanted(Scenario::Server), &served).connections, 64);
+    }
+}

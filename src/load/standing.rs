@@ -29,47 +29,52 @@ pub enum Standing {
 }
 
 impl Figures {
+    /// The latency that is judged: the bound, or the 99th percentile where that is larger.
+    fn judged(&self) -> f64 {
+        let p99 = self.latency.map_or(0.0, |latency| latency.p99);
+        self.offer.bound_milliseconds.unwrap_or(0.0).max(p99)
+    }
+
+    /// Whether the client's own part is more than a tenth of what is judged, in one request of a hundred: latencies are the
+    /// client's then, and not told.
+    pub fn is_of_client(&self) -> bool {
+        self.own_milliseconds > OWN * self.judged()
+    }
+
     /// Whether the rate was held. What was refused, dropped or not sent was not answered in time.
     ///
-    /// Latencies from the scheduled time hold the client's own delay too. From a tenth of what is judged (the bound, or the 99th
-    /// percentile where that is larger) on, in one request of a hundred, it is the client that was measured.
+    /// Latencies from the scheduled time hold the client's own delay too, so that what was in time was so whatever the client did. Of
+    /// what was not, a client that is late itself may be the reason: nothing was measured then.
     pub fn standing(&self) -> Standing {
-        let Some(latency) = self.latency else {
+        let bounded = self.offer.bound_milliseconds.is_some();
+        if self.latency.is_none() {
             let reason = self.refused.keys().next().map_or("no query came", String::as_str);
             return match self.arrivals {
                 // All were dropped or refused: the bound is not held, whatever the client did.
-                1.. if self.dropped + self.refusals() > 0 && self.offer.bound_milliseconds.is_some() => {
-                    Standing::NotHeld
-                }
+                1.. if self.dropped + self.refusals() > 0 && bounded => Standing::NotHeld,
                 _ => Standing::NotMeasured(format!("nothing was answered: {reason}")),
             };
-        };
-        let judged = self.offer.bound_milliseconds.unwrap_or(0.0).max(latency.p99);
-        let is_client = self.own_milliseconds > OWN * judged;
-        // Where more than one in ten was not in time, what befell fewer requests than that cannot be why.
-        let many = self.arrivals >= FEWEST && (self.in_time as f64) < (1.0 - MANY) * self.arrivals as f64;
-        if is_client && many && self.own_usual_milliseconds <= OWN * judged {
-            return Standing::NotHeld;
         }
-        if is_client {
-            return Standing::NotMeasured(format!(
-                "the client is the limit: of 100 requests one was sent {:.2} ms or more after it could, or waited so long for a processor, which is more than a tenth of {judged:.2} ms",
-                self.own_milliseconds
-            ));
-        }
-        if self.offer.bound_milliseconds.is_none() {
-            return Standing::Measured;
-        }
-        if self.arrivals < FEWEST {
+        if bounded && self.arrivals < FEWEST {
             return Standing::NotMeasured(format!(
                 "{} queries are too few for a 99th percentile, which takes {FEWEST}: measure longer (`--duration`)",
                 self.arrivals
             ));
         }
         let share = |part: u64, whole: u64| part as f64 >= SHARE * whole as f64;
-        match share(self.in_time, self.arrivals) && share(self.in_time_later, self.arrivals_later) {
-            true => Standing::Held,
-            false => Standing::NotHeld,
+        if bounded && share(self.in_time, self.arrivals) && share(self.in_time_later, self.arrivals_later) {
+            return Standing::Held;
         }
+        // Where more than one in ten was not in time, what befell fewer requests than that cannot be why.
+        let many = (self.in_time as f64) < (1.0 - MANY) * self.arrivals as f64;
+        let rare = self.own_usual_milliseconds <= OWN * self.judged();
+        if self.is_of_client() && !(bounded && many && rare) {
+            return Standing::NotMeasured(format!(
+                "the client is the limit: of 100 requests one was sent {:.2} ms or more after it could, or waited so long for a processor, which is more than a tenth of {:.2} ms",
+                self.own_milliseconds,
+                self.judged()
+            ));
+        }
+        if bounded { Standing::NotHeld } else { Standing::Measured }
     }
 }

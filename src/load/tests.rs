@@ -166,15 +166,21 @@ fn refusals_are_no_answers_and_have_no_latency() {
 
 /// A23, by a clock of its own: the same model, asked by a client that is late itself.
 #[rstest]
-#[case::early(0, true)]
-#[case::within_a_tenth(4, true)]
-#[case::late(15, false)]
-fn a_client_that_is_the_limit_measures_nothing(#[case] lag: u64, #[case] is_measured: bool) {
+#[case::early(0, true, false)]
+#[case::within_a_tenth(4, true, false)]
+// In time all the same; how late it would be without the client is not known.
+#[case::late(15, true, true)]
+#[case::too_late(150, false, true)]
+fn a_client_that_is_the_limit_measures_nothing(#[case] lag: u64, #[case] is_held: bool, #[case] is_of_client: bool) {
     let figures = simulate(&poisson(50.0, 20.0), &Model { lag: milliseconds(lag), ..TEN });
+    assert_eq!(figures.is_of_client(), is_of_client);
     match figures.standing() {
-        Standing::NotMeasured(why) => assert!(!is_measured && why.starts_with("the client is the limit"), "{why}"),
-        standing => assert!(is_measured && standing == Standing::Held, "{standing:?}"),
+        Standing::NotMeasured(why) => assert!(!is_held && why.starts_with("the client is the limit"), "{why}"),
+        standing => assert!(is_held && standing == Standing::Held, "{standing:?}"),
     }
+    let closed = Offer { arrivals: Arrivals::Closed, bound_milliseconds: None, ..poisson(1.0, 5.0) };
+    let figures = simulate(&closed, &Model { lag: milliseconds(200), ..TEN });
+    assert!(matches!(figures.standing(), Standing::NotMeasured(_)), "{figures:?}");
 }
 
 /// A client that is late now and then is not why most of the answers are.

@@ -21,10 +21,15 @@ pub(super) fn points(load: &LoadReport) -> Vec<&Figures> {
     points
 }
 
+/// Whether the latencies of a run are the model's.
+pub(super) fn is_measured(point: &Figures) -> bool {
+    !point.is_of_client() && !matches!(point.standing(), Standing::NotMeasured(_))
+}
+
 /// One run; what was not measured has no figure.
 pub(super) fn row(point: &Figures) -> [String; HEADS.len()] {
     let milliseconds = |of: fn(&crate::load::record::Latency) -> f64| {
-        let known = point.latency.as_ref().filter(|_| !matches!(point.standing(), Standing::NotMeasured(_)));
+        let known = point.latency.as_ref().filter(|_| is_measured(point));
         known.map_or_else(|| "–".to_owned(), |latency| format!("{:.2}", of(latency)))
     };
     let lost = point.dropped + point.unsent;

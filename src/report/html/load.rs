@@ -5,8 +5,7 @@ use maud::{Markup, html};
 use super::chart::{Scale, marker, path, power_of_ten, px, round_ticks, short_number};
 use super::{prose, scroll};
 use crate::findings::{LoadReport, Report};
-use crate::load::{Figures, Standing};
-use crate::report::load::{HEADS, against, cells, points, row};
+use crate::report::load::{HEADS, against, cells, is_measured, points, row};
 
 /// The section; nothing where no cell was measured under load.
 pub(super) fn section(report: &Report) -> Markup {
@@ -44,10 +43,9 @@ fn drawn(label: &str, load: &LoadReport) -> Option<Markup> {
     const RIGHT: f64 = 316.0;
     const TOP: f64 = 14.0;
     const BOTTOM: f64 = 170.0;
-    let measured = |point: &&Figures| !matches!(point.standing(), Standing::NotMeasured(_));
     let known: Vec<(f64, f64, f64)> = points(load)
         .into_iter()
-        .filter(measured)
+        .filter(|point| is_measured(point))
         .filter_map(|point| Some((point.offer.arrivals.rate()?, point.latency?)))
         .map(|(rate, latency)| (rate, latency.p50.max(1e-3), latency.p99.max(1e-3)))
         .filter(|(rate, middle, high)| rate.is_finite() && middle.is_finite() && high.is_finite())

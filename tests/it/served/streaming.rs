@@ -1,5 +1,6 @@
 //! Load that comes by itself: the real server behind it, and a library of this process. Nothing is said of speed but what a sleep makes certain.
 
+use rstest::rstest;
 use trtgate::internals::findings::{LoadReport, Report};
 use trtgate::internals::load::{Figures, Standing};
 use trtgate::internals::vocabulary::Status;
@@ -13,13 +14,14 @@ use crate::triton::Repository;
 /// One execution takes 10 ms at least, however many requests it is of.
 const SLOW: &str = "import time\ntime.sleep(0.01)";
 
-/// What `words` measure of the glyph model that `more` of its configuration serves, by Python.
-fn measured(more: &str, words: &[&str]) -> (Run, Report) {
+/// What `words` measure of the glyph model that `more` of its configuration serves, by Python, asked over `protocol`.
+fn measured(protocol: &str, more: &str, words: &[&str]) -> (Run, Report) {
     let repository = Repository::new();
     python(&repository, more, SLOW);
     let server = repository.start();
     let context = Context::new();
-    project(&context, &format!("url = \"{}\"\nmodel = \"glyphs\"", server.url()));
+    let url = if protocol == "http" { server.url() } else { server.grpc_url() };
+    project(&context, &format!("url = \"{url}\"\nprotocol = \"{protocol}\"\nmodel = \"glyphs\""));
     let run = context.run(&[&["bench", "--served", "--batch", "1", "--json", "report.json"], words].concat());
     let report = report(&context.path("report.json"));
     (run, report)
@@ -43,14 +45,14 @@ fn adds_up(figures: &Figures) {
 #[test]
 fn a_rate_that_is_not_held_shows_from_the_scheduled_time() {
     let words = ["--rate", "200", "--bound", "100", "--duration", "4"];
-    let (run, report) = measured("", &words);
+    let (run, report) = measured("http", "", &words);
     let alone = load(&report).told().unwrap().clone();
     adds_up(&alone);
     assert!(alone.answered_per_second() < 110.0, "{}", run.shown());
     assert!(alone.latency.unwrap().p99 > 1000.0, "{}", run.shown());
     assert_eq!((run.code, report.cells[0].status), (1, Status::Fail), "{}", run.shown());
     assert!(run.stdout.contains("200 queries/s are not held within 100 ms"), "{}", run.shown());
-    let (run, report) = measured("dynamic_batching { }\n", &words);
+    let (run, report) = measured("http", "dynamic_batching { }\n", &words);
     let merged = load(&report).told().unwrap();
     adds_up(merged);
     assert!(merged.rows_per_execution().unwrap() > 1.3, "{}", run.shown());
@@ -58,15 +60,18 @@ fn a_rate_that_is_not_held_shows_from_the_scheduled_time() {
 }
 
 /// A22: a full queue refuses, which is no answer and has no latency.
-#[test]
-fn refusals_are_counted_by_their_words() {
+#[rstest]
+#[case::http("http", "503")]
+#[case::grpc("grpc", "UNAVAILABLE")]
+#[case::grpc_stream("grpc-stream", "an error")]
+fn refusals_are_counted_by_their_words(#[case] protocol: &str, #[case] kind: &str) {
     let few = "dynamic_batching { default_queue_policy { max_queue_size: 4 } }\n";
-    let (run, report) = measured(few, &["--rate", "2000", "--bound", "500", "--duration", "2"]);
+    let (run, report) = measured(protocol, few, &["--rate", "2000", "--bound", "500", "--duration", "2"]);
     let told = load(&report).told().unwrap();
     adds_up(told);
     let reasons: Vec<&String> = told.refused.keys().collect();
     assert!(told.refusals() > 100 && reasons.len() == 1, "{reasons:?} {}", run.shown());
-    assert!(reasons[0].starts_with("503") && reasons[0].contains("Exceeds maximum queue size"), "{reasons:?}");
+    assert!(reasons[0].starts_with(kind) && reasons[0].contains("Exceeds maximum queue size"), "{reasons:?}");
     assert!(told.in_time <= told.answered && told.answered > 0);
     assert_ne!((run.code, load(&report).standing == Standing::Held), (0, true), "{}", run.shown());
 }
