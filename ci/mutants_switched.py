@@ -23,6 +23,8 @@ import tomllib
 
 CARGO = ["--locked", "--offline"]
 MEMORY = "/dev/shm"
+# Seconds without a test that ends, until a mutant is one that never would.
+LIMIT = 240.0
 # A mutant that takes memory or disk without end is stopped, not the machine.
 MOST_MEMORY, MOST_FILE = 12 << 30, 4 << 30
 # What the compiler says of an expression's own words and types, whatever stands beside it: no such name, no such trait, method or
@@ -35,6 +37,10 @@ class Tree:
 
     def __init__(self, output):
         self.root = (output / "tree").resolve()
+        # The sources as they are now, whatever is written into them while this runs.
+        self.sources = output / "sources"
+        shutil.rmtree(self.sources, ignore_errors=True)
+        shutil.copytree("src", self.sources / "src")
         self.target = (output / "target").resolve()
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, check=True, stdout=subprocess.PIPE, text=True).stdout.split("\0")
@@ -53,11 +59,12 @@ class Tree:
     def restore(self, name):
         """Makes a file what it is in the program; one that is the same keeps its time stamp, so that cargo takes it for built."""
         there = self.root / name
-        data = pathlib.Path(name).read_bytes()
+        own = self.sources / name if name.startswith("src/") else pathlib.Path(name)
+        data = own.read_bytes()
         if not there.exists() or there.read_bytes() != data:
             there.parent.mkdir(parents=True, exist_ok=True)
             there.write_bytes(data)
-            there.chmod(os.stat(name).st_mode)
+            there.chmod(own.stat().st_mode)
 
     def write(self, mutants, plain):
         """Writes mutants into the sources; where each stands, and those that no switch can express."""
@@ -66,7 +73,7 @@ class Tree:
             self.restore(name)
         self.restore("src/lib.rs")
         self.changed = files
-        task = {"from": ".", "to": str(self.root), "plain": plain, "mutants": mutants}
+        task = {"from": str(self.sources), "to": str(self.root), "plain": plain, "mutants": mutants}
         done = subprocess.run([self.tool], input=json.dumps(task), check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(done.stdout)
 
@@ -181,7 +188,7 @@ class Tests:
     """The unit tests of one program, run for a mutant until the first that fails."""
 
     def __init__(self, program, tree):
-        self.program, self.tree, self.limit = program, tree, 1200.0
+        self.program, self.tree = program, tree
         with open(".cargo/mutants.toml", "rb") as file:
             options = tomllib.load(file)["additional_cargo_test_args"]
         # Those that the test program takes.
@@ -198,9 +205,7 @@ class Tests:
             print(f"mutants: by themselves alone pass, and are run so: {self.lonely}", file=sys.stderr, flush=True)
         if kind != "missed" and (not failed or failed != self.lonely):
             sys.exit(f"mutants: without a mutant the tests do not pass: {kind}, {failed}")
-        took = time.monotonic() - start
-        self.limit = max(120.0, 6 * took)
-        return took
+        return time.monotonic() - start
 
     def but(self, *names):
         """Options that leave tests out."""
@@ -239,23 +244,45 @@ class Tests:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=limits,
             )  # fmt: skip
-            late = threading.Event()
-            timer = threading.Timer(self.limit, lambda: (late.set(), end(child)))
-            timer.start()
+            said = Silence(LIMIT, lambda: end(child))
             failed = []
             for line in child.stdout:
+                said.word()
                 found = re.match(r"test (\S+)(?: - should panic)? \.\.\. FAILED", line)
                 if found:
                     failed.append(found[1])
                     if not whole:
                         end(child)
                         break
-            timer.cancel()
+            late = said.over()
             code = child.wait()
             end(child)
-        if late.is_set():
+        if late:
             return "timeout", failed
         return ("missed" if code == 0 and not failed else "caught"), failed
+
+
+class Silence:
+    """Calls `action` where nothing was said for so many seconds: a machine that is busy is slow, and still says something."""
+
+    def __init__(self, seconds, action):
+        self.seconds, self.action, self.late = seconds, action, False
+        self.last, self.done = time.monotonic(), threading.Event()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while not self.done.wait(1):
+            if time.monotonic() - self.last > self.seconds:
+                self.late = True
+                return self.action()
+
+    def word(self):
+        self.last = time.monotonic()
+
+    def over(self):
+        """Ends the watch: whether it came to the action."""
+        self.done.set()
+        return self.late
 
 
 def limits():

@@ -409,21 +409,4 @@ fn tensor_of(name: &str, kept: &Typed) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn every_type_that_is_held_comes_back_with_every_bit() {
-        for (element, _) in TYPES {
-            let size = element.bytes().unwrap();
-            let bytes: Vec<u8> = (0..6 * size)
-                .map(|byte| if element == ElementType::Bool { byte as u8 & 1 } else { byte as u8 })
-                .collect();
-            let tensor = Tensor::new("x", vec![2, 3], Values::decode(element, &bytes).unwrap()).unwrap();
-            let back = tensor_of("x", &typed(&tensor).unwrap()).unwrap();
-            assert!(back.values.is_bit_equal(&tensor.values) && back.shape == tensor.shape, "{element}");
-        }
-        assert_eq!(TYPES.map(|(element, _)| element), ElementType::HELD);
-    }
-}
+mod tests;

@@ -245,4 +245,4 @@ fn described(interface: &Interface, points: &[(Option<ShapePoint>, Feeds)]) -> R
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -33,7 +33,8 @@ pub struct Place {
 /// mutant is active at a time.
 pub fn apply(source: &str, mut edits: Vec<Edit>) -> (String, Vec<Place>) {
     // Outer ones first; what is added at a place stands before the expression that begins there.
-    edits.sort_by_key(|edit| (edit.range.start, !edit.range.is_empty(), std::cmp::Reverse(edit.range.end), edit.number));
+    edits
+        .sort_by_key(|edit| (edit.range.start, !edit.range.is_empty(), std::cmp::Reverse(edit.range.end), edit.number));
     let mut writer = Writer { source, text: String::new(), places: Vec::new() };
     writer.write(0..source.len(), &edits);
     (writer.text, writer.places)

@@ -60,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<String, String> {
-    let task: Task = serde_json::from_reader(std::io::stdin().lock()).map_err(|error| format!("not a task: {error}"))?;
+    let task: Task =
+        serde_json::from_reader(std::io::stdin().lock()).map_err(|error| format!("not a task: {error}"))?;
     let mut files: BTreeMap<&str, Vec<&places::Mutant>> = BTreeMap::new();
     for mutant in &task.mutants {
         files.entry(&mutant.file).or_default().push(mutant);

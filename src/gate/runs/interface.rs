@@ -169,3 +169,6 @@ pub(crate) fn answers(interface: &Interface, outputs: &[Tensor]) -> Result<Vec<A
     });
     wanted.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,17 +31,22 @@ use crate::worker::fake::{Call, FakeSession, Fakes, Step};
 use crate::worker::{Reply, Request};
 
 /// Two inputs of two types, one of an open size.
-const SHAPES: &str = "[shapes]\nlength = [3, 4]";
-const ONE_SHAPE: &str = "[shapes]\nlength = 3";
+pub(in crate::gate) const SHAPES: &str = "[shapes]\nlength = [3, 4]";
+pub(in crate::gate) const ONE_SHAPE: &str = "[shapes]\nlength = 3";
 const BOTH: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"tf32\"]";
 
-struct Project {
-    folder: tempfile::TempDir,
-    manifest: Manifest,
+pub(in crate::gate) struct Project {
+    pub(in crate::gate) folder: tempfile::TempDir,
+    pub(in crate::gate) manifest: Manifest,
 }
 
 impl Project {
-    fn new(matrix: &str, more: &str) -> Self {
+    pub(in crate::gate) fn new(matrix: &str, more: &str) -> Self {
+        Self::of_task("values", matrix, more)
+    }
+
+    /// The same with an output of another task.
+    pub(in crate::gate) fn of_task(task: &str, matrix: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let border = |name: &str, elem_type: i32, sizes: &[Option<i64>]| {
             let dim = sizes
@@ -69,7 +74,7 @@ impl Project {
         let text = format!(
             "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"ids\"\nvalues = {{ integers = [0, 9] }}\n\
              [[input]]\nname = \"x\"\nshape = [\"length\"]\nvalues = {{ uniform = [0.0, 1.0] }}\n\
-             [[output]]\nname = \"y\"\ntask = \"values\"\n[probes]\ncount = 18\n{more}\n\
+             [[output]]\nname = \"y\"\ntask = \"{task}\"\n[probes]\ncount = 18\n{more}\n\
              [matrix]\nbatches = [1, 4]\n[matrix.runtimes]\n{matrix}\n"
         );
         let path = folder.path().join("gate.toml");
@@ -78,7 +83,7 @@ impl Project {
         Self { folder, manifest }
     }
 
-    fn workspace(&self, fakes: &Arc<Fakes>) -> Workspace {
+    pub(in crate::gate) fn workspace(&self, fakes: &Arc<Fakes>) -> Workspace {
         let store = Store::open(Some(self.folder.path().join("store"))).unwrap();
         let digest = digest_file(self.manifest.model.source.path()).unwrap();
         Workspace::of_parts(self.manifest.clone(), digest, store, found(), fakes.program())
@@ -92,7 +97,7 @@ impl Project {
 }
 
 /// The model's right answers.
-fn answers(feeds: &Feeds) -> Tensor {
+pub(in crate::gate) fn answers(feeds: &Feeds) -> Tensor {
     let (ids, x) = (feeds.get("ids").unwrap(), feeds.get("x").unwrap());
     let Values::Int64(ids) = &ids.values else { panic!("ids are whole numbers") };
     let row = |sample: usize| {
@@ -102,7 +107,7 @@ fn answers(feeds: &Feeds) -> Tensor {
     Tensor::float32("y", vec![feeds.batch(), 2], (0..feeds.batch()).flat_map(row).collect()).unwrap()
 }
 
-fn signature() -> Signature {
+pub(in crate::gate) fn signature() -> Signature {
     let spec =
         |name: &str, element_type, rest| TensorSpec { name: name.to_owned(), element_type, shape: vec![None, rest] };
     Signature {
@@ -112,7 +117,7 @@ fn signature() -> Signature {
 }
 
 /// A runtime whose sessions answer what `answer` makes of what they are fed.
-fn answering(answer: impl Fn(Library, &Feeds) -> Tensor + Send + Sync + 'static) -> Arc<Fakes> {
+pub(in crate::gate) fn answering(answer: impl Fn(Library, &Feeds) -> Tensor + Send + Sync + 'static) -> Arc<Fakes> {
     Fakes::of(opening(answer), healthy)
 }
 
@@ -126,7 +131,7 @@ fn opening(
     }
 }
 
-fn sound() -> Arc<Fakes> {
+pub(in crate::gate) fn sound() -> Arc<Fakes> {
     answering(|_, feeds| answers(feeds))
 }
 

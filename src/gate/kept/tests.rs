@@ -1,0 +1,108 @@
+//! What a golden of several inputs keeps, and what accepting one says.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::*;
+use crate::gate::several::tests::{ONE_SHAPE, Project, SHAPES, answering, answers, sound};
+use crate::onnx::Model;
+use crate::worker::fake::Fakes;
+
+const MATRIX: &str = "onnxruntime = [\"fp32\"]";
+
+fn plan(project: &Project, fakes: &Arc<Fakes>) -> GoldenBlessing {
+    GoldenBlessing::plan(&project.workspace(fakes), "because", None).unwrap()
+}
+
+/// A project whose answers are stored.
+fn blessed(shapes: &str) -> Project {
+    let project = Project::new(MATRIX, shapes);
+    plan(&project, &sound()).store(&project.manifest, false).unwrap();
+    project
+}
+
+/// A reference whose answers are so many times the right ones.
+fn times(factor: f32) -> Arc<Fakes> {
+    answering(move |_, feeds| {
+        let mut output = answers(feeds);
+        output.values.as_mut::<f32>().unwrap().iter_mut().for_each(|value| *value *= factor);
+        output
+    })
+}
+
+#[test]
+fn the_first_golden_says_what_it_keeps_and_the_same_answers_change_nothing() {
+    for (shapes, expected) in [
+        (SHAPES, "new golden: 18 samples of 2 inputs at each of 2 shapes"),
+        (ONE_SHAPE, "new golden: 18 samples of 2 inputs"),
+    ] {
+        let project = Project::new(MATRIX, shapes);
+        let first = plan(&project, &sound());
+        assert_eq!(first.lines, [expected]);
+        assert_eq!((first.first, first.changes, first.moved, first.fails), (true, true, false, false));
+        assert!(first.doubts.is_empty() && !first.path.exists(), "{:?}", first.doubts);
+        first.store(&project.manifest, false).unwrap();
+        let again = plan(&project, &sound());
+        assert_eq!(again.lines, ["18 samples are answered as before"]);
+        assert_eq!((again.first, again.changes, again.moved, again.doubts.len()), (false, false, false, 0));
+    }
+}
+
+#[test]
+fn what_moved_is_told_at_its_shape() {
+    let project = blessed(SHAPES);
+    let moved = plan(&project, &times(1.1));
+    assert!(moved.changes && moved.moved && !moved.first);
+    for shape in ["length=3", "length=4"] {
+        let start = format!("moved: at {shape}: ");
+        assert!(moved.lines.iter().any(|line| line.starts_with(&start)), "{:?}", moved.lines);
+    }
+    // A bit of FP32 is a change, and no movement.
+    let nearly = plan(&project, &times(1.0 + f32::EPSILON));
+    assert_eq!(nearly.lines, ["the answers moved within FP32's limits"]);
+    assert_eq!((nearly.changes, nearly.moved, nearly.doubts.len()), (true, false, 0));
+}
+
+/// The golden says of which model it is.
+#[test]
+fn another_model_with_the_same_answers_is_a_change() {
+    let project = blessed(ONE_SHAPE);
+    let path = project.manifest.model.source.path();
+    let model = Model::decode(std::fs::read(path).unwrap().as_slice()).unwrap();
+    std::fs::write(path, Model { ir_version: 9, ..model }.encode_to_vec()).unwrap();
+    let other = plan(&project, &sound());
+    assert_eq!((other.changes, other.moved), (true, false), "{:?}", other.lines);
+    assert_eq!(other.lines, ["the answers moved within FP32's limits"]);
+    assert_eq!(other.golden.origin.model_sha256, project.workspace(&sound()).model_sha256);
+}
+
+#[test]
+fn what_was_not_compared_is_a_doubt() {
+    let project = blessed(ONE_SHAPE);
+    let mut workspace = project.workspace(&sound());
+    workspace.fresh_probes = true;
+    let fresh = GoldenBlessing::plan(&workspace, "because", None).unwrap();
+    assert!(fresh.lines[0].starts_with("other samples than those of "), "{:?}", fresh.lines);
+    assert_eq!(fresh.doubts, ["nothing was compared with the stored golden: its samples are left out"]);
+
+    std::fs::write(&fresh.path, "damaged").unwrap();
+    let damaged = plan(&project, &sound());
+    assert!(damaged.lines[0].starts_with("not comparable: "), "{:?}", damaged.lines);
+    assert!(damaged.doubts[0].starts_with("nothing was compared: "), "{:?}", damaged.doubts);
+    assert!(damaged.store(&project.manifest, false).is_err());
+}
+
+#[test]
+fn every_type_that_is_held_comes_back_with_every_bit() {
+    for (element, _) in TYPES {
+        let size = element.bytes().unwrap();
+        let bytes: Vec<u8> =
+            (0..6 * size).map(|byte| if element == ElementType::Bool { byte as u8 & 1 } else { byte as u8 }).collect();
+        let tensor = Tensor::new("x", vec![2, 3], Values::decode(element, &bytes).unwrap()).unwrap();
+        let back = tensor_of("x", &typed(&tensor).unwrap()).unwrap();
+        assert!(back.values.is_bit_equal(&tensor.values) && back.shape == tensor.shape, "{element}");
+    }
+    assert_eq!(TYPES.map(|(element, _)| element), ElementType::HELD);
+}
