@@ -68,6 +68,7 @@ pub mod driver {
     pub use crate::runtime::Session;
     pub use crate::runtime::own::{Artifact, Runtime, register};
     pub use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
+    pub use crate::vocabulary::Layer;
 }
 
 /// Opens modules of the program to its own tests, benchmarks, fuzz targets and tools.

@@ -361,6 +361,28 @@ pub struct Layer {
     pub outputs: Vec<String>,
 }
 
+impl Layer {
+    /// A heavy layer, by name and operator (`Conv`, `Gemm`), that computes in `precision`.
+    ///
+    /// ```
+    /// use trtgate::{Precision, driver::Layer};
+    /// let layer = Layer::heavy("scores", "Gemm", Precision::Fp16);
+    /// assert_eq!(layer.precision.as_deref(), Some("fp16"));
+    /// ```
+    pub fn heavy(name: impl Into<String>, kind: impl Into<String>, precision: Precision) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            precision: Some(precision.as_str().to_owned()),
+            declared: None,
+            tactic: None,
+            inside: false,
+            compute: true,
+            outputs: Vec::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

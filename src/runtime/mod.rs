@@ -246,8 +246,8 @@ pub trait Session {
         TransferCount::default()
     }
 
-    /// Layers of the loaded artifact, or `None` where the library cannot tell.
-    #[doc(hidden)]
+    /// Layers of the loaded artifact, or `None` where the library cannot tell: the precision that a cell asks for is proven by
+    /// them, and what is not proven is no pass.
     fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
         Ok(None)
     }

@@ -12,7 +12,7 @@ fn the_facade_changes_on_purpose() {
     let mut names: Vec<&str> = used.flat_map(|list| list.trim_matches(['{', '}']).split(',')).map(str::trim).collect();
     names.extend(modules);
     names.sort();
-    insta::assert_snapshot!(names.join(" "), @"Ability Artifact ArtifactKind CellId CellReport CheckResult ElementType Error ErrorKind Feeds Gate Library Obstacle PlannedCell Precision Report Result Runtime RuntimeId Session ShapePoint Signature Stage Status Tensor TensorSpec Values Verdict driver harness init main as command_line read_report register render write_report");
+    insta::assert_snapshot!(names.join(" "), @"Ability Artifact ArtifactKind CellId CellReport CheckResult ElementType Error ErrorKind Feeds Gate Layer Library Obstacle PlannedCell Precision Report Result Runtime RuntimeId Session ShapePoint Signature Stage Status Tensor TensorSpec Values Verdict driver harness init main as command_line read_report register render write_report");
 }
 
 /// An exact requirement forbids every other version to whoever uses the library. A release candidate promises nothing to the next,

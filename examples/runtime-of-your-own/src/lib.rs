@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use trtgate::driver::{Artifact, ElementType, Feeds, Runtime, Session, Signature, Tensor, TensorSpec};
-use trtgate::{Error, Result};
+use trtgate::driver::{Artifact, ElementType, Feeds, Layer, Runtime, Session, Signature, Tensor, TensorSpec};
+use trtgate::{Error, Precision, Result};
 
 /// The runtime, `own@handwritten` in the gate.
 pub struct Handwritten;
@@ -30,8 +30,7 @@ impl Runtime for Handwritten {
             element_type: ElementType::Float32,
             shape: vec![None, Some(values)],
         };
-        let signature =
-            Signature { inputs: vec![spec("x", weights.len())], outputs: vec![spec("scores", bias.len())] };
+        let signature = Signature { inputs: vec![spec("x", weights.len())], outputs: vec![spec("scores", bias.len())] };
         Ok(Box::new(Network { weights, bias, signature }))
     }
 }
@@ -57,5 +56,10 @@ impl Session for Network {
             }));
         }
         Ok(vec![Tensor::float32("scores", vec![input.batch(), self.bias.len()], scores)?])
+    }
+
+    // What proves that the cell computes in the precision that it claims.
+    fn layers(&mut self) -> Result<Option<Vec<Layer>>> {
+        Ok(Some(vec![Layer::heavy("scores", "Gemm", Precision::Fp32)]))
     }
 }
