@@ -1,6 +1,7 @@
 //! The JSON report, `trtgate.report/v1`. Keys may be added, never renamed.
 
 mod accuracy;
+pub mod blessing;
 mod distances;
 mod golden;
 pub mod leads;
@@ -9,6 +10,7 @@ mod machine;
 mod memory;
 mod non_finite;
 mod outputs;
+pub mod places;
 pub mod ranges;
 mod replicas;
 pub mod shown;
@@ -55,6 +57,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The model that was gated.
     pub model: ModelReport,
+    /// Where the manifest names what was gated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<places::ManifestPlaces>,
     /// The machine that ran it.
     pub machine: Machine,
     /// Start, RFC 3339 in UTC.
@@ -118,6 +123,7 @@ impl Report {
             reasons: Vec::new(),
             notes: Vec::new(),
             model,
+            manifest: None,
             machine,
             started: started.into(),
             wall_seconds: 0.0,
@@ -137,19 +143,6 @@ impl Report {
             shards: Vec::new(),
             probe_images: BTreeMap::new(),
         }
-    }
-}
-
-impl Report {
-    /// What a report of a shard says of itself, so that nobody takes it for the whole.
-    pub fn of_shard(&self) -> Option<String> {
-        let OfShard { index, count, beside, .. } = self.shard.as_ref()?;
-        let (own, all) = (self.cells.len(), self.planned.len());
-        let beside = match beside.is_empty() {
-            true => String::new(),
-            false => format!("; beside them and not counted ran {}, which they are compared with", beside.join(", ")),
-        };
-        Some(format!("shard {index}/{count}: {own} of {all} cells{beside}; `trtgate merge` judges the whole"))
     }
 }
 

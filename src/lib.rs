@@ -43,6 +43,8 @@ mod processor;
 mod progress;
 mod report;
 mod repository;
+#[cfg(feature = "cli")]
+mod review;
 mod runtime;
 #[cfg(feature = "cli")]
 mod serve;
@@ -110,6 +112,7 @@ internals! {
     progress
     report
     repository
+    #[cfg(feature = "cli")] review
     runtime
     #[cfg(feature = "cli")] serve
     #[cfg(feature = "cli")] suite

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::runtime::{Installation, Obstacle, Probe};
-use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, RuntimeId, ShapePoint, Status};
+use crate::vocabulary::{ArtifactKind, CellId, CellPattern, Library, Precision, RuntimeId, ShapePoint, Status};
 
 /// How far a cell can get on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub struct Filter {
     pub shapes: Vec<ShapePoint>,
     /// Runtimes that are planned beside those found here, so that their absence is reported.
     pub also: Vec<RuntimeId>,
+    /// Cells that are left out.
+    pub without: Vec<CellPattern>,
     /// Of those that all this leaves, the cells that these name: a shard's.
     pub only: Option<Vec<CellId>>,
 }
@@ -69,6 +71,7 @@ impl Filter {
             && (self.precisions.is_empty() || self.precisions.contains(&id.precision))
             && (self.batches.is_empty() || self.batches.contains(&id.batch))
             && (self.shapes.is_empty() || id.shape.as_ref().is_some_and(|shape| self.shapes.contains(shape)))
+            && !self.without.iter().any(|without| without.takes(id))
             && self.only.as_ref().is_none_or(|only| only.iter().any(|named| named.selects(id)))
     }
 }
@@ -223,6 +226,16 @@ fn check_filter(manifest: &Manifest, filter: &Filter) -> Result<()> {
                 .hint(format!("its batches are {}", known.join(", "))));
         }
     }
+    for without in &filter.without {
+        let CellPattern { runtime, precision, batch } = without;
+        let row = manifest.matrix.iter().find(|row| row.library == runtime.library);
+        let asked = row.is_some_and(|row| precision.is_none_or(|precision| row.precisions.contains(&precision)));
+        if !asked || batch.is_some_and(|batch| !manifest.batches.contains(&batch)) {
+            let known: Vec<&str> = manifest.matrix.iter().map(|row| row.library.as_str()).collect();
+            return Err(Error::usage(format!("`--exclude {runtime}…` leaves out what the manifest does not ask for"))
+                .hint(format!("its runtimes are {}; `[matrix]` has their precisions and batches", known.join(", "))));
+        }
+    }
     let points = points(manifest);
     if let Some(wanted) = filter.shapes.iter().find(|wanted| !points.contains(&Some((*wanted).clone()))) {
         let known: Vec<String> = points.iter().flatten().map(ShapePoint::to_string).collect();
@@ -338,6 +351,26 @@ mod tests {
         let outside = Filter { batches: vec![4], shapes: vec!["h=8".parse().unwrap()], ..Filter::default() };
         let error = planned(&outside).unwrap_err();
         assert_eq!(error.message, "no optimization profile holds batch 4 of the shape `h=8`");
+    }
+
+    #[test]
+    fn what_is_excluded_is_left_out_and_has_to_be_there() {
+        let probes = found(&["onnxruntime", "tensorrt@10.11.0"]);
+        let without = |patterns: &[&str]| Filter {
+            without: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            ..Filter::default()
+        };
+        let left = |patterns: &[&str]| ids(&plan(&manifest(), &probes, &without(patterns)).unwrap());
+        assert_eq!(left(&["tensorrt", "onnxruntime/fp16"]), ["onnxruntime/fp32/batch-1", "onnxruntime/fp32/batch-4"]);
+        assert_eq!(left(&["onnxruntime/fp16/batch-4", "tensorrt@10/fp32/1"]).len(), 4);
+        // Another version is not here, and nothing is wrong with that.
+        assert_eq!(left(&["tensorrt@8.5"]).len(), 6);
+        for wrong in ["litert", "tensorrt/int8", "onnxruntime/fp32/2"] {
+            assert_eq!(plan(&manifest(), &probes, &without(&[wrong])).unwrap_err().kind, ErrorKind::Usage, "{wrong}");
+        }
+        for wrong in ["", "onnxruntime/fp33", "onnxruntime/fp32/x", "onnxruntime/fp32/1/2"] {
+            assert!(wrong.parse::<CellPattern>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

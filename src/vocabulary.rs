@@ -1,5 +1,6 @@
 //! The words of the gate: precision, artifact, runtime, cell, status, stage, verdict, task.
 
+pub mod schemas;
 mod shape;
 
 use std::fmt;
@@ -303,6 +304,46 @@ impl CellId {
             && self.batch == other.batch
             && self.shape == other.shape
             && self.runtime.selects(&other.runtime)
+    }
+}
+
+/// Cells by the start of their names: `litert`, `tensorrt@10/int8`, `onnxruntime/fp16/batch-8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellPattern {
+    /// The runtime, with or without version.
+    pub runtime: RuntimeId,
+    /// The precision, where it is named.
+    pub precision: Option<Precision>,
+    /// The batch, where it is named.
+    pub batch: Option<u32>,
+}
+
+impl CellPattern {
+    /// Whether `id` is among them.
+    pub fn takes(&self, id: &CellId) -> bool {
+        self.runtime.selects(&id.runtime)
+            && self.precision.is_none_or(|precision| precision == id.precision)
+            && self.batch.is_none_or(|batch| batch == id.batch)
+    }
+}
+
+impl FromStr for CellPattern {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split('/');
+        let runtime = parts.next().unwrap_or_default().parse()?;
+        let precision = parts.next().map(str::parse).transpose()?;
+        let batch = parts.next().map(|batch| {
+            batch.strip_prefix("batch-").unwrap_or(batch).parse().map_err(|_| {
+                Error::usage(format!("`{text}` names no cells"))
+                    .hint("write a runtime, `litert`, with a precision, `litert/int8`, or a batch too, `litert/int8/8`")
+            })
+        });
+        match (batch.transpose()?, parts.next()) {
+            (batch, None) => Ok(Self { runtime, precision, batch }),
+            _ => Err(Error::usage(format!("`{text}` names more than a runtime, a precision and a batch"))),
+        }
     }
 }
 

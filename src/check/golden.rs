@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::OutputKind;
 use crate::tensor::Tensor;
-use crate::vocabulary::{Precision, RuntimeId, Task};
+use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Task};
 
 pub use binary::SCHEMA;
 #[cfg(any(test, fuzzing))]
@@ -99,6 +99,19 @@ impl LabelledFigure {
     }
 }
 
+/// A portable artifact that the model converted to when it was accepted, so that a later blessing tells what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptArtifact {
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// The batch that it is made for, where it serves one.
+    pub batch: Option<u32>,
+    /// Digest.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
 /// One output of every probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
@@ -129,6 +142,8 @@ pub struct Golden {
     pub accuracy: Option<LabelledAccuracy>,
     /// Figures by labels of a model of several outputs, one an output that is labelled.
     pub figures: Vec<LabelledFigure>,
+    /// What it converted to, where a reviewer was told.
+    pub artifacts: Vec<KeptArtifact>,
 }
 
 impl Output {

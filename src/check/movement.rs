@@ -9,7 +9,7 @@ use crate::check::comparison::{Terms, compare};
 use crate::check::diagnose::diagnose;
 use crate::check::golden::{Golden, Output};
 use crate::check::ladder::Row;
-use crate::check::leads::{NaturalLeads, log_odds};
+use crate::check::leads::{Lead, NaturalLeads, log_odds};
 use crate::check::pair::OutputPair;
 use crate::error::{Error, Result};
 use crate::figure::figure;
@@ -41,6 +41,8 @@ pub struct OutputMovement {
     pub worst_probe: Option<usize>,
     /// Probes whose answer changed: (probe, old, new).
     pub flips: Vec<(usize, usize, usize)>,
+    /// How far the old answer of each was ahead, in typical leads on ordinary inputs.
+    pub flip_leads: Vec<f64>,
     /// Whether the change is within what FP32 allows between two runs of one model.
     pub equal: bool,
     /// The pattern of the change, where it has one.
@@ -96,6 +98,7 @@ pub fn output_movement(old: &Output, new: &Output, row: &Row) -> Result<OutputMo
         mean_abs: 0.0,
         worst_probe: None,
         flips: Vec::new(),
+        flip_leads: Vec::new(),
         equal: false,
         finding: None,
         hint: None,
@@ -112,6 +115,7 @@ pub fn output_movement(old: &Output, new: &Output, row: &Row) -> Result<OutputMo
         let (old_answer, new_answer) = (answer(before), answer(after));
         if old_answer != new_answer {
             moved.flips.push((probe, old_answer, new_answer));
+            moved.flip_leads.push(Lead::of(before, kind).nats);
         }
     }
     moved.mean_abs = total / pair.reference().len() as f64;
@@ -122,6 +126,7 @@ pub fn output_movement(old: &Output, new: &Output, row: &Row) -> Result<OutputMo
         None => NaturalLeads::of(&before.floats(), pair.classes(), kind)?,
     };
     moved.equal = is_equal(&pair, kind, natural.typical);
+    moved.flip_leads.iter_mut().for_each(|lead| *lead /= natural.typical);
     if !moved.equal {
         if let Some(offset) = offset(&pair) {
             moved.finding = Some(format!("every output is the golden's plus {offset:.4}"));

@@ -73,7 +73,7 @@ pub fn run(global: &Global, arguments: &BenchArguments) -> Result<u8> {
     options.devices.clone_from(&arguments.devices.devices);
     let command = output::command_line();
     let stopped = |workspace: Option<&Workspace>, error: Error| {
-        report::leave(&gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
+        report::leave(global, &gate::stopped(&options, workspace, &error, &command), &error, &arguments.render);
         error
     };
     let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;

@@ -1,6 +1,6 @@
 //! `trtgate bless`: accepts new goldens or baselines, after showing what changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,8 +9,12 @@ use crate::cli::selection::{Selection, TimingArguments, WorkspaceArguments};
 use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
 use crate::console;
 use crate::error::{Error, Result};
+use crate::findings::blessing::{BLESSING_SCHEMA, BlessedFigure, BlessingReport};
 use crate::gate::{self, GoldenBlessing, RunOptions, Workspace};
 use crate::manifest::edit;
+use crate::measure::baseline::Quantity;
+use crate::measure::bless::Line;
+use crate::report::{blessing as review, file};
 use crate::vocabulary::Verdict;
 use crate::worker;
 
@@ -41,6 +45,13 @@ pub struct BlessArguments {
     /// Real labelled data: the golden keeps the reference's accuracy on it, held to `[accuracy]` of the manifest
     #[arg(long, value_name = "PATH", conflicts_with = "baselines")]
     data: Option<PathBuf>,
+    /// Write what changes for its reviewer as Markdown: answers that moved, near a tie or not, accuracy, artifacts with sizes and
+    /// digests, on both sides; of baselines their figures
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    markdown: Option<PathBuf>,
+    /// Write the same as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -83,12 +94,14 @@ pub fn run(global: &Global, arguments: &BlessArguments) -> Result<u8> {
 
 fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let manifest = &workspace.manifest;
-    let blessing = GoldenBlessing::plan(workspace, arguments.reason.trim(), arguments.data.as_deref())?;
-    show(&blessing.lines)?;
+    let mut blessing = GoldenBlessing::plan(workspace, arguments.reason.trim(), arguments.data.as_deref())?;
+    let mut reviewed = arguments.is_reviewed().then(|| blessing.reviewed(workspace));
+    show(arguments, &blessing.lines)?;
     for doubt in &blessing.doubts {
         console::note(&format!("against it: {doubt}"));
     }
     if arguments.dry_run {
+        arguments.leave(reviewed.as_ref())?;
         console::note("nothing stored (`--dry-run`)");
         return Ok(match (blessing.doubts.is_empty(), blessing.moved || blessing.fails) {
             (_, true) => EXIT_FAIL,
@@ -97,8 +110,15 @@ fn golden(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
         });
     }
     if blessing.changes || !blessing.doubts.is_empty() {
-        blessing.store(manifest, arguments.force)?.iter().for_each(|line| console::note(line));
+        let stored = blessing.store(manifest, arguments.force);
+        // A reviewer reads also what was refused, and why.
+        if let Some(reviewed) = &mut reviewed {
+            reviewed.stored = stored.is_ok();
+        }
+        arguments.leave(reviewed.as_ref())?;
+        stored?.iter().for_each(|line| console::note(line));
     } else {
+        arguments.leave(reviewed.as_ref())?;
         console::note(&format!("`{}` is up to date", blessing.path.display()));
     }
     if arguments.accept_digest && edit::accept_digest(&manifest.path, &workspace.model_sha256)? {
@@ -135,14 +155,22 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     let context = measured.context();
     let reason = arguments.reason.trim();
     let blessing = crate::measure::bench::plan_blessing(&bench, &context, &gate::now(), reason)?;
-    show(&blessing.lines.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let lines: Vec<String> = blessing.lines.iter().map(ToString::to_string).collect();
+    show(arguments, &lines)?;
+    let mut reviewed = arguments.is_reviewed().then(|| reviewed_figures(workspace, reason, &blessing.lines));
     if arguments.dry_run {
+        arguments.leave(reviewed.as_ref())?;
         console::note("nothing stored (`--dry-run`)");
         return Ok(EXIT_PASS);
     }
     // Under load a part of the cells is measured: that asks for no baseline of the others.
     let first = !is_load && !gate::timing::has_baselines(&workspace.manifest);
-    blessing.store(&context, reason, arguments.force)?;
+    let stored = blessing.store(&context, reason, arguments.force);
+    if let Some(reviewed) = &mut reviewed {
+        reviewed.stored = stored.is_ok();
+    }
+    arguments.leave(reviewed.as_ref())?;
+    stored?;
     console::note(&format!(
         "stored {} baselines under `{}`",
         blessing.lines.len(),
@@ -158,6 +186,57 @@ fn baselines(workspace: &Workspace, arguments: &BlessArguments) -> Result<u8> {
     Ok(EXIT_PASS)
 }
 
-fn show(lines: &[String]) -> Result<()> {
+/// The figures of a machine as a reviewer sees them.
+fn reviewed_figures(workspace: &Workspace, reason: &str, lines: &[Line]) -> BlessingReport {
+    let figure = |line: &Line| BlessedFigure {
+        subject: line.subject.clone(),
+        unit: match line.quantity {
+            Quantity::SamplesPerSecond => "samples/s",
+            Quantity::Rate => "/s held",
+            Quantity::Bytes => "bytes",
+            Quantity::Ratio => "",
+        }
+        .to_owned(),
+        before: line.old,
+        now: line.new,
+    };
+    let doubts =
+        lines.iter().flat_map(|line| line.doubts.iter().map(move |doubt| format!("{}: {doubt}", line.subject)));
+    BlessingReport {
+        schema: BLESSING_SCHEMA.to_owned(),
+        model: workspace.manifest.model.name.clone(),
+        reason: reason.to_owned(),
+        what: "baselines".to_owned(),
+        model_sha256: workspace.model_sha256.clone(),
+        figures: lines.iter().map(figure).collect(),
+        doubts: doubts.collect(),
+        ..BlessingReport::default()
+    }
+}
+
+impl BlessArguments {
+    /// Whether a text for the reviewer is asked for.
+    fn is_reviewed(&self) -> bool {
+        self.markdown.is_some() || self.json.is_some()
+    }
+
+    /// Writes what was asked for.
+    fn leave(&self, reviewed: Option<&BlessingReport>) -> Result<()> {
+        let Some(reviewed) = reviewed else { return Ok(()) };
+        if let Some(path) = &self.markdown {
+            file::write_text(path, &review::markdown(reviewed))?;
+        }
+        match &self.json {
+            Some(path) => file::write_text(path, &review::to_json(reviewed)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Shows what changes, unless a form of it goes to standard output.
+fn show(arguments: &BlessArguments, lines: &[String]) -> Result<()> {
+    if [&arguments.markdown, &arguments.json].into_iter().flatten().any(|path| path.as_path() == Path::new("-")) {
+        return Ok(());
+    }
     output::print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }

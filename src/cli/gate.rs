@@ -82,7 +82,7 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
     let stopped = |workspace: Option<&Workspace>, error: Error| {
         let mut left = gate::stopped(&options, workspace, &error, &command);
         left.shard = shard.map(|ShardNumber { index, count }| OfShard { index, count, ..OfShard::default() });
-        report::leave(&left, &error, &arguments.render);
+        report::leave(global, &left, &error, &arguments.render);
         error
     };
     let workspace = Workspace::open(&options).map_err(|error| stopped(None, error))?;

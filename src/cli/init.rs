@@ -18,6 +18,7 @@ use crate::cli::{EXIT_PASS, Global};
 use crate::console;
 use crate::convert::store::Store;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::gate::inspect::{self, Inspected, Looked, Means};
 use crate::gate::scout::scout;
 use crate::manifest::interface::ValueSource;
@@ -97,10 +98,12 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         return Err(Error::usage(format!("`{}` is there already", arguments.out.display()))
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
+    refuse_newer(&arguments.out)?;
     let store = Store::open(None)?;
     let looked = inspect::look(&arguments.source()?, &store).map_err(as_wrong_input)?;
     if let Some(written) = of_several(global, arguments, &looked, &store)? {
         crate::atomic::write(&arguments.out, written.text.as_bytes())?;
+        put_schema(&arguments.out)?;
         console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
         written.told.iter().for_each(|told| console::note(&format!("  {told}")));
         console::note("check what was guessed, then run `trtgate gate`");
@@ -187,7 +190,16 @@ fn write(chosen: &Choices<'_>, out: &Path) -> Result<Manifest> {
     let text = template::text(chosen);
     let manifest = Manifest::parse(&text, out)?;
     crate::atomic::write(out, text.as_bytes())?;
+    put_schema(out)?;
     Ok(manifest)
+}
+
+/// Puts the manifest's schema beside it, where its first line says.
+fn put_schema(out: &Path) -> Result<()> {
+    crate::atomic::write(
+        &crate::atomic::folder_of(out).join("gate.schema.json"),
+        crate::cli::schema::MANIFEST.as_bytes(),
+    )
 }
 
 /// Keeps the name of the manifest that is replaced, where a golden is stored under it and the new model may be a newer one of
@@ -200,6 +212,17 @@ fn keep_name(chosen: &mut Choices<'_>, before: &Manifest) {
             "`name = \"{}\"`, as before, under which a golden is stored; `--name` gives another",
             before.model.name
         ));
+    }
+}
+
+/// Refuses to overwrite the manifest of a newer program.
+fn refuse_newer(out: &Path) -> Result<()> {
+    let text = files::read_text(out, files::TEXT).unwrap_or_default();
+    let schema = text.parse::<toml::Table>().ok().and_then(|table| table.get("schema")?.as_integer());
+    match schema.filter(|schema| *schema > 1) {
+        Some(schema) => Err(Error::usage(format!("`{}` has schema {schema}, newer than this program", out.display()))
+            .hint("upgrade trtgate: what a newer version wrote is not overwritten by an older one")),
+        None => Ok(()),
     }
 }
 

@@ -93,6 +93,7 @@ mod tests {
             quiet: true,
             verbose: 0,
             color: crate::cli::ColorChoice::Never,
+            github: crate::cli::github::When::Never,
         };
         let out = folder.path().join("man1");
         assert_eq!(run(&global, &ManArguments { out: Some(out.clone()) }).unwrap(), EXIT_PASS);

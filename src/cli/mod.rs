@@ -8,6 +8,7 @@ mod bench;
 mod bless;
 mod build;
 mod cache;
+mod check_blessing;
 mod compare;
 mod compare_all;
 mod completions;
@@ -18,15 +19,18 @@ mod explain;
 mod export;
 mod fetch;
 mod gate;
+mod github;
 mod infer;
 mod init;
 mod limits;
 mod load;
 mod man;
 mod merge;
+mod migrate;
 pub mod output;
 mod report;
 mod scheduler;
+mod schema;
 mod selection;
 mod serve;
 mod suite;
@@ -77,6 +81,9 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
+    /// When to tell GitHub of a report: annotations beside the manifest's lines, and the job's summary
+    #[arg(long, global = true, default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true, value_name = "WHEN")]
+    pub github: github::When,
 }
 
 /// When to use colour.
@@ -111,6 +118,12 @@ pub enum Command {
     Bench(bench::BenchArguments),
     /// Accept new goldens or baselines, after showing what changed
     Bless(bless::BlessArguments),
+    /// Judge what a change does to goldens, baselines and limits, against the revision that it comes from
+    CheckBlessing(check_blessing::CheckBlessingArguments),
+    /// Write stored goldens in the schema of this program
+    Migrate(migrate::MigrateArguments),
+    /// Print the JSON Schema of a manifest, a report, a plan, a golden, a baseline or a blessing
+    Schema(schema::SchemaArguments),
     /// Fetch, verify, convert and show data; make probes
     Data(data::DataArguments),
     /// Render a stored report again
@@ -183,6 +196,9 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => compare::run(global, command),
         Command::Bench(command) => bench::run(global, command),
         Command::Bless(command) => bless::run(global, command),
+        Command::CheckBlessing(command) => check_blessing::run(global, command),
+        Command::Migrate(command) => migrate::run(global, command),
+        Command::Schema(command) => schema::run(command),
         Command::Data(command) => data::run(global, command),
         Command::Report(command) => report::run(global, command),
         Command::Merge(command) => merge::run(global, command),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, output};
+use crate::cli::{EXIT_FAIL, EXIT_INCOMPLETE, EXIT_PASS, Global, github, output};
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::Report;
 use crate::report::options::RenderOptions;
@@ -29,6 +29,12 @@ pub struct ReportArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &ReportArguments) -> Result<u8> {
     let report = file::read(&arguments.report)?;
+    // A report that is rendered again has been told of.
+    if let Some(lost) =
+        Some(global.github).filter(|when| *when == github::When::Always).and_then(|when| github::tell(when, &report))
+    {
+        output::print_error(&lost);
+    }
     if arguments.render.is_empty() {
         print(global, &report)?;
         return Ok(EXIT_PASS);
@@ -55,6 +61,7 @@ pub(super) fn deliver(global: &Global, report: &Report, render: &RenderOptions) 
     if !render.uses_stdout() {
         lost.extend(print(global, report).err());
     }
+    lost.extend(github::tell(global.github, report));
     lost.iter().for_each(output::print_error);
     match verdict_code(report.verdict) {
         EXIT_PASS if !lost.is_empty() => EXIT_INCOMPLETE,
@@ -64,10 +71,11 @@ pub(super) fn deliver(global: &Global, report: &Report, render: &RenderOptions) 
 
 /// Leaves the reports that were asked for of a run that ended with `error` before it judged a cell; what cannot be written
 /// is said. The command line itself is at fault in a `Usage` error, and leaves nothing.
-pub(super) fn leave(report: &Report, error: &Error, render: &RenderOptions) {
+pub(super) fn leave(global: &Global, report: &Report, error: &Error, render: &RenderOptions) {
     if error.kind != ErrorKind::Usage {
         render.write_all(report).iter().for_each(output::print_error);
     }
+    github::tell(global.github, report).iter().for_each(output::print_error);
 }
 
 /// The exit code of a verdict.

@@ -16,7 +16,7 @@ use crate::plan::Filter;
 use crate::process::quoted;
 use crate::progress;
 use crate::timing::contract::TimingMode;
-use crate::vocabulary::{Precision, RuntimeId, ShapePoint};
+use crate::vocabulary::{CellPattern, Precision, RuntimeId, ShapePoint};
 use crate::worker::WorkerProgram;
 
 /// Which cells are wanted; everything that the manifest asks for where nothing is named.
@@ -34,6 +34,9 @@ pub struct Selection {
     /// Only this point of open shapes, `height=480,width=640` (repeatable)
     #[arg(long, value_name = "SIZES", value_parser = word::<ShapePoint>)]
     pub shape: Vec<ShapePoint>,
+    /// Leave out a runtime, `litert`, a precision of it, `litert/int8`, or a batch, `litert/int8/8` (repeatable)
+    #[arg(long, value_name = "CELLS", value_parser = word::<CellPattern>)]
+    pub exclude: Vec<CellPattern>,
 }
 
 impl Selection {
@@ -51,6 +54,7 @@ impl Selection {
             batches: self.batch.clone(),
             also: Vec::new(),
             shapes: self.shape.clone(),
+            without: self.exclude.clone(),
             only: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::findings::Report;
 use crate::processor::InstructionSet;
 use crate::vocabulary::CellId;
 
@@ -38,6 +39,19 @@ pub struct OfShard {
     /// Runtimes and precisions that ran beside its cells and are not counted: the reference, and what tells which leg broke.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<String>,
+}
+
+impl Report {
+    /// What a report of a shard says of itself, so that nobody takes it for the whole.
+    pub fn of_shard(&self) -> Option<String> {
+        let OfShard { index, count, beside, .. } = self.shard.as_ref()?;
+        let (own, all) = (self.cells.len(), self.planned.len());
+        let beside = match beside.is_empty() {
+            true => String::new(),
+            false => format!("; beside them and not counted ran {}, which they are compared with", beside.join(", ")),
+        };
+        Some(format!("shard {index}/{count}: {own} of {all} cells{beside}; `trtgate merge` judges the whole"))
+    }
 }
 
 /// Where the report was made.

@@ -40,6 +40,8 @@ pub struct GoldenBlessing {
     pub fails: bool,
     /// Whether there is no golden yet.
     pub(super) first: bool,
+    /// How far the answers moved, of a classifier whose stored golden can be read.
+    pub(super) movement: Option<Movement>,
 }
 
 impl GoldenBlessing {
@@ -50,6 +52,13 @@ impl GoldenBlessing {
     /// If the reference runtime is not here, or its answers cannot be a golden.
     pub fn plan(workspace: &Workspace, reason: &str, data: Option<&Path>) -> Result<Self> {
         let manifest = &workspace.manifest;
+        if let Some(schema) = Golden::newer(&path_of(manifest)) {
+            return Err(Error::usage(format!(
+                "the stored golden `{}` is a `{schema}`, newer than this program",
+                path_of(manifest).display()
+            ))
+            .hint("upgrade trtgate: what a newer version wrote is not overwritten by an older one"));
+        }
         if let Some(interface) = &manifest.interface {
             return super::kept::blessing(workspace, interface, reason, data);
         }
@@ -67,12 +76,8 @@ impl GoldenBlessing {
             doubts: contradictions(workspace)?,
             fails: false,
             first: false,
+            movement: None,
         };
-        if let Some(schema) = Golden::newer(&plan.path) {
-            plan.doubts.push(format!("the stored golden is a `{schema}`, newer than this program: upgrade trtgate"));
-            plan.lines.push(format!("the stored golden is a `{schema}`, which this program cannot read"));
-            return Ok(plan);
-        }
         let old = stored(&plan.path);
         plan.accept_accuracy(workspace, data.as_ref(), old.as_ref().ok().and_then(Option::as_ref))?;
         match old {
@@ -85,6 +90,7 @@ impl GoldenBlessing {
                 let movement = plan.against(&old, workspace)?;
                 plan.doubts.extend(unjudged(&movement));
                 plan.lines.extend(movement.lines());
+                plan.movement = Some(movement);
             }
             Err(error) => {
                 plan.lines.push(format!("not comparable: {error}"));
@@ -131,6 +137,10 @@ impl GoldenBlessing {
             self.lines.push("the golden keeps its probes from now on".to_owned());
         }
         self.changes = !movement.is_none() || !kept || self.golden.accuracy != old.accuracy;
+        // What the model converts to is as it was where the model is.
+        if old.origin.model_sha256 == self.golden.origin.model_sha256 {
+            self.golden.artifacts.clone_from(&old.artifacts);
+        }
         Ok(movement)
     }
 
@@ -197,6 +207,8 @@ fn contradictions(workspace: &Workspace) -> Result<Vec<String>> {
     let found = contradiction::find(&mut run, &samples)?;
     Ok(found.iter().map(|found| found.error().message).collect())
 }
+
+mod reviewed;
 
 #[cfg(test)]
 mod tests;

@@ -134,7 +134,8 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     // A golden without leads is a golden all the same; who needs them says why there are none.
     output.leads = workspace.natural().ok().map(|natural| natural.leads);
     let probes = kept(&probe_set, manifest)?;
-    let golden = Golden { origin, outputs: vec![output], probes, accuracy: None, figures: Vec::new() };
+    let golden =
+        Golden { origin, outputs: vec![output], probes, accuracy: None, figures: Vec::new(), artifacts: Vec::new() };
     golden.check()?;
     Ok(golden)
 }

@@ -213,9 +213,20 @@ pub(super) fn blessing(
     };
     let outputs = ran.points.iter().map(|point| outputs(&point.answered.outputs, interface, point.shape.as_ref()));
     let outputs = outputs.collect::<Result<Vec<_>>>()?.concat();
-    let golden = Golden { origin, outputs, probes: probes(&fed.points)?, accuracy: None, figures: labels.figures };
+    let golden = Golden {
+        origin,
+        outputs,
+        probes: probes(&fed.points)?,
+        accuracy: None,
+        figures: labels.figures,
+        // What the model converts to is as it was where the model is.
+        artifacts: before
+            .filter(|before| before.origin.model_sha256 == workspace.model_sha256)
+            .map(|before| before.artifacts)
+            .unwrap_or_default(),
+    };
     golden.check()?;
-    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: labels.fails, first })
+    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: labels.fails, first, movement: None })
 }
 
 /// What a blessing does about figures by labels.

@@ -119,6 +119,7 @@ use crate::findings::{
     AccuracyReport, CellReport, CheckResult, GoldenReport, ModelReport, OfShard, ProbeImage, Report, SCHEMA,
 };
 use crate::manifest::Manifest;
+use crate::manifest::places::places;
 use crate::measure::bench::{Bench, RatioBench};
 use crate::plan::{Filter, PlannedCell};
 use crate::report::plan_file::{self, PlanFile, PlannedModel};
@@ -320,8 +321,15 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
         schema: SCHEMA.to_owned(),
         verdict: Verdict::Incomplete,
         reasons: Vec::new(),
-        notes: told.notes.into_iter().chain(of_cards).chain(workspace.of_devices()).collect(),
+        notes: told
+            .notes
+            .into_iter()
+            .chain(of_cards)
+            .chain(workspace.of_devices())
+            .chain(orphans::baselines(manifest))
+            .collect(),
         model: told.model,
+        manifest: Some(places(&manifest.path)),
         machine: machine_of(workspace),
         started,
         wall_seconds: start.elapsed().as_secs_f64(),

@@ -15,18 +15,49 @@ const MOST_FILES: usize = 200;
 /// folder above the snapshots, and where a golden says that it was blessed from.
 pub(crate) fn orphans(manifest: &Manifest) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = files(&manifest.snapshots, "golden");
-    let mut named: BTreeSet<String> = BTreeSet::from([manifest.model.name.clone()]);
-    if found.iter().all(|golden| named.contains(&stem(golden))) {
+    if found.iter().all(|golden| stem(golden) == manifest.model.name) {
         return Vec::new();
     }
-    let above = std::path::absolute(&manifest.snapshots).ok().map(|snapshots| folder_of(&snapshots).to_owned());
+    let named = named(manifest, &manifest.snapshots, "snapshots");
+    found.retain(|golden| !named.contains(&stem(golden)) && !is_named_elsewhere(golden));
+    found
+}
+
+/// The names of models whose manifests keep their files in `folder`, which `[paths]` calls `key`: this manifest's, and those of the
+/// manifests beside it and in the folder above.
+fn named(manifest: &Manifest, folder: &Path, key: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::from([manifest.model.name.clone()]);
+    let above = std::path::absolute(folder).ok().map(|folder| folder_of(&folder).to_owned());
     let folders: BTreeSet<PathBuf> =
         above.into_iter().chain(std::path::absolute(folder_of(&manifest.path)).ok()).collect();
     for file in folders.iter().flat_map(|folder| files(folder, "toml")) {
-        named.extend(name_of(&file, &manifest.snapshots));
+        named.extend(name_of(&file, folder, key));
     }
-    found.retain(|golden| !named.contains(&stem(golden)) && !is_named_elsewhere(golden));
-    found
+    named
+}
+
+/// Baselines that no manifest names, a sentence for each model that they are of: nothing is judged by them any more.
+pub(crate) fn baselines(manifest: &Manifest) -> Vec<String> {
+    let folders = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).take(MOST_FILES).collect()
+    };
+    let model = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // `baselines/<device>/<model>/…`
+    let of: BTreeSet<String> =
+        folders(&manifest.baselines).iter().flat_map(|device| folders(device)).map(|path| model(&path)).collect();
+    if of.iter().all(|model| *model == manifest.model.name) {
+        return Vec::new();
+    }
+    let named = named(manifest, &manifest.baselines, "baselines");
+    let orphans = of.into_iter().filter(|model| !named.contains(model));
+    let sentence = |model: String| {
+        format!(
+            "baselines of `{model}` in `{}` are named by no manifest here: rename their folders with the model, or remove them",
+            manifest.baselines.display()
+        )
+    };
+    orphans.map(sentence).collect()
 }
 
 /// The sentence of a verdict about an orphan.
@@ -41,17 +72,17 @@ pub(crate) fn sentence(orphan: &Path) -> String {
 fn is_named_elsewhere(golden: &Path) -> bool {
     let folder = folder_of(golden);
     let from = Golden::read(golden).ok().and_then(|read| read.origin.manifest);
-    from.is_some_and(|from| name_of(&folder.join(from), folder).is_some_and(|name| name == stem(golden)))
+    from.is_some_and(|from| name_of(&folder.join(from), folder, "snapshots").is_some_and(|name| name == stem(golden)))
 }
 
-/// The model's name in the manifest at `path`, where it keeps its goldens in `snapshots`.
-fn name_of(path: &Path, snapshots: &Path) -> Option<String> {
+/// The model's name in the manifest at `path`, where it keeps its files in `kept`, which `[paths]` calls `key`.
+fn name_of(path: &Path, kept: &Path, key: &str) -> Option<String> {
     // A manifest that has a fault keeps its golden: the fault is told where that manifest is gated.
     let table: toml::Table = files::read_text(path, files::TEXT).ok()?.parse().ok()?;
     let name = table.get("model")?.get("name")?.as_str()?.to_owned();
-    let folder = table.get("paths").and_then(|paths| paths.get("snapshots")).and_then(toml::Value::as_str);
-    let folder = folder_of(path).join(folder.unwrap_or("snapshots"));
-    (folder.canonicalize().ok()? == snapshots.canonicalize().ok()?).then_some(name)
+    let folder = table.get("paths").and_then(|paths| paths.get(key)).and_then(toml::Value::as_str);
+    let folder = folder_of(path).join(folder.unwrap_or(key));
+    (folder.canonicalize().ok()? == kept.canonicalize().ok()?).then_some(name)
 }
 
 /// Files of a folder with this extension, in the order of their names.
@@ -111,6 +142,17 @@ mod tests {
         assert!(orphans(&manifest).is_empty());
         let (_folder, manifest) = project(&[("gate.toml", "net")], &[]);
         assert!(orphans(&manifest).is_empty());
+    }
+
+    #[test]
+    fn baselines_of_a_renamed_model_are_named() {
+        let (folder, manifest) = project(&[("gate.toml", "new"), ("other.toml", "second")], &[]);
+        assert!(baselines(&manifest).is_empty());
+        for model in ["new", "second", "old"] {
+            std::fs::create_dir_all(folder.path().join("baselines/a-gpu").join(model)).unwrap();
+        }
+        let found = baselines(&manifest);
+        assert!(found.len() == 1 && found[0].starts_with("baselines of `old` in "), "{found:?}");
     }
 
     #[test]

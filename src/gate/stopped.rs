@@ -9,6 +9,7 @@ use crate::gate::samples::reference_cell;
 use crate::gate::workspace::{Options, Workspace};
 use crate::gate::{RunOptions, machine, machine_of, now};
 use crate::manifest::Manifest;
+use crate::manifest::places::places;
 use crate::plan::{Filter, PlannedCell};
 use crate::vocabulary::{Stage, Status};
 
@@ -25,6 +26,7 @@ pub fn stopped(options: &Options, workspace: Option<&Workspace>, error: &Error, 
     let machine = workspace.map_or_else(machine::machine, machine_of);
     let mut report = Report::new(model, machine, now());
     command.clone_into(&mut report.command);
+    report.manifest = Some(places(&options.manifest));
     report.tolerances_sha256 = Ladder::built_in().map(|ladder| ladder.sha256().to_owned()).unwrap_or_default();
     // What should have run; a merge names these cells as lost.
     report.planned = workspace
@@ -69,6 +71,7 @@ pub(super) fn by_reference(workspace: &Workspace, options: &RunOptions, fault: &
     let model = model(&workspace.manifest, workspace.model_sha256.clone());
     let mut report = Report::new(model, machine_of(workspace), now());
     options.command.clone_into(&mut report.command);
+    report.manifest = Some(places(&workspace.manifest.path));
     report.tolerances_sha256 = Ladder::built_in()?.sha256().to_owned();
     (report.cells, report.planned) = (cells, planned);
     report.shard = options.shard.as_ref().map(|shard| shard.of.clone());

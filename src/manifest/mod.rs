@@ -6,8 +6,10 @@ mod engine;
 pub mod engines;
 pub mod interface;
 mod matrix;
+pub mod places;
 mod raw;
 mod read;
+pub mod review;
 pub mod serve;
 pub mod shapes;
 pub mod tasks;
@@ -70,6 +72,8 @@ pub struct Manifest {
     pub accuracy: AccuracyLimits,
     /// What has to have been judged for a pass.
     pub require: Require,
+    /// What `check-blessing` asks of a change.
+    pub review: review::Review,
     /// How cells are run.
     pub run: RunOptions,
     /// How long what is started may take, but for the workers.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::artifacts::{RawArtifacts, RawFile};
+use super::review::Review;
 use super::serve::RawServe;
 use super::shapes::{RawProfile, RawShapes};
 use super::{CalibrationMethod, HardwareCompatibility, Layout, OutputKind, Resize, TimingCacheMode};
@@ -37,6 +38,7 @@ pub(super) struct Raw<I = RawInput, O = RawOutput> {
     pub(super) accuracy: RawAccuracy,
     #[serde(default)]
     pub(super) require: RawRequire,
+    pub(super) review: Option<Spanned<Review>>,
     #[serde(default)]
     pub(super) run: RawRun,
     #[serde(default)]

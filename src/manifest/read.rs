@@ -12,6 +12,7 @@ use super::engine;
 use super::interface::{self, Interface, RawFedInput};
 use super::matrix;
 use super::raw::{Raw, RawAccuracy, RawInput, RawModel, RawOutput, RawRequire};
+use super::review::Review;
 use super::serve;
 use super::shapes;
 use super::tasks::RawTask;
@@ -89,6 +90,7 @@ where
     O: serde::de::DeserializeOwned,
 {
     let Source { text, path } = *source;
+    refuse_newer(source, text)?;
     let raw: Raw<I, O> = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         source.error(span, error.message().trim_end())
@@ -239,6 +241,7 @@ where
         data: raw.paths.data.as_deref().map(resolve),
         accuracy: accuracy(source, &raw.accuracy)?,
         require: require(source, raw.require)?,
+        review: review(source, raw.review)?,
         run: RunOptions {
             intra_threads: threads(raw.run.intra_threads)?,
             inter_threads: threads(raw.run.inter_threads)?,
@@ -270,6 +273,12 @@ pub(super) fn accuracy(source: &Source<'_>, raw: &RawAccuracy) -> Result<Accurac
     })
 }
 
+fn review(source: &Source<'_>, raw: Option<Spanned<Review>>) -> Result<Review> {
+    let Some(raw) = raw else { return Ok(Review::default()) };
+    raw.get_ref().check().map_err(|message| source.error(raw.span(), message))?;
+    Ok(raw.into_inner())
+}
+
 fn require(source: &Source<'_>, raw: RawRequire) -> Result<Require> {
     let mut runtimes = Vec::new();
     for name in raw.runtimes {
@@ -277,6 +286,23 @@ fn require(source: &Source<'_>, raw: RawRequire) -> Result<Require> {
     }
     Ok(Require { runtimes, golden: raw.golden, baselines: raw.baselines, accuracy: raw.accuracy })
 }
+
+/// What a newer program wrote has keys that this one does not know: the schema is what is wrong with them.
+fn refuse_newer(source: &Source<'_>, text: &str) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        schema: Spanned<i64>,
+    }
+    match toml::from_str::<Header>(text) {
+        Ok(Header { schema }) if *schema.get_ref() > SCHEMA => Err(source
+            .error(schema.span(), format!("schema {} is newer than this program", schema.get_ref()))
+            .hint("upgrade trtgate: this version reads `schema = 1`, and overwrites nothing newer")),
+        _ => Ok(()),
+    }
+}
+
+/// The manifest's schema.
+const SCHEMA: i64 = 1;
 
 /// An error of a word, with the place where the word stands.
 pub(super) fn pointed(source: &Source<'_>, span: Range<usize>, error: Error) -> Error {

@@ -46,7 +46,8 @@ fn engine_options_are_read() {
 }
 
 #[rstest]
-#[case::schema("schema = 1", "schema = 2", "schema 2 is not known")]
+#[case::schema("schema = 1", "schema = 0", "schema 0 is not known")]
+#[case::newer_schema("schema = 1", "schema = 2\nnew-key = 1", "schema 2 is newer than this program")]
 #[case::unknown_key("[model]", "[model]\ncolour = 1", "unknown field `colour`")]
 #[case::wrong_type("classes = 10", "classes = \"ten\"", "invalid type: string \"ten\"")]
 #[case::model_name("name = \"cifar10\"", "name = \"../x\"", "`../x` is no model name")]

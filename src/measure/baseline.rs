@@ -25,10 +25,15 @@ use crate::measure::environment::{Environment, mode_name, slug};
 use crate::measure::rule::{Reference, run_value};
 use crate::timing::contract::{TimingContract, TimingMode};
 use crate::timing::summary::TimingSummary;
-use crate::vocabulary::{ArtifactKind, CellId, RuntimeId};
+use crate::vocabulary::{ArtifactKind, CellId, RuntimeId, schemas};
 
 /// The files' schema.
 pub const SCHEMA: &str = "trtgate.baseline/v1";
+
+/// Whether a newer program wrote a file of this schema.
+pub fn is_newer(schema: &str) -> bool {
+    schemas::is_newer(schema, SCHEMA)
+}
 
 /// What the numbers of a series are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +178,14 @@ impl Series {
             Error::input(format!("`{}` is not a baseline of `{subject}`", path.display()))
                 .hint("restore the file from version control; `trtgate bless --baselines` makes a new one")
         };
+        #[derive(Deserialize)]
+        struct Header {
+            schema: String,
+        }
+        if let Some(Header { schema }) = serde_json::from_str(&text).ok().filter(|Header { schema }| is_newer(schema)) {
+            return Err(Error::input(format!("`{}` is a `{schema}`, this program reads `{SCHEMA}`", path.display()))
+                .hint("upgrade trtgate: what a newer version wrote is not overwritten by an older one"));
+        }
         let series: Self = serde_json::from_str(&text).map_err(|error| wrong().because(error))?;
         series.check(subject, quantity).map_err(|reason| wrong().cause(reason))?;
         Ok(Some(series))

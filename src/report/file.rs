@@ -12,6 +12,7 @@ use crate::files;
 use crate::findings::{CellReport, Report, SCHEMA};
 use crate::report::plan_file::{PLAN_SCHEMA, PlanFile};
 use crate::vocabulary::Status;
+use crate::vocabulary::schemas::is_newer;
 
 /// Reads the JSON report at `path`.
 ///
@@ -80,6 +81,7 @@ pub fn read_plan(path: &Path) -> Result<PlanFile> {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_plan(plan: &PlanFile, path: &Path) -> Result<()> {
+    may_overwrite(path)?;
     let mut text = serde_json::to_string_pretty(plan)
         .map_err(|error| Error::machine("cannot write the plan as JSON").because(error))?;
     text.push('\n');
@@ -126,6 +128,25 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     atomic::write(&target, text.as_bytes())
 }
 
+/// Refuses to write a report over what a newer program wrote.
+///
+/// # Errors
+/// `Usage` for a report or plan of a later schema.
+pub fn may_overwrite(path: &Path) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Header {
+        schema: String,
+    }
+    let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    let text = is_file.then(|| files::read_text(path, files::RECORD).ok()).flatten();
+    let Some(Header { schema }) = text.and_then(|text| serde_json::from_str(&text).ok()) else { return Ok(()) };
+    if [SCHEMA, PLAN_SCHEMA].iter().any(|own| is_newer(&schema, own)) {
+        return Err(Error::usage(format!("`{}` is a `{schema}`, newer than this program", path.display()))
+            .hint("upgrade trtgate: what a newer version wrote is not overwritten by an older one"));
+    }
+    Ok(())
+}
+
 fn contents(path: &Path) -> Result<String> {
     let read = match path == Path::new("-") {
         true => files::standard_input(files::RECORD),
@@ -147,7 +168,11 @@ fn parse_as<T: DeserializeOwned>(text: &str, name: &str, schema: &str, what: &st
         Some(found) if found == schema => {}
         Some(found) => {
             let message = format!("`{name}` has schema `{found}`, but a {what} has `{schema}`");
-            return Err(Error::input(message).hint(hint()));
+            let hint = match is_newer(&found, schema) {
+                true => "upgrade trtgate: a newer version wrote this file".to_owned(),
+                false => hint(),
+            };
+            return Err(Error::input(message).hint(hint));
         }
         None => {
             return Err(Error::input(format!("`{name}` is not a trtgate {what}: it names no `schema`")).hint(hint()));

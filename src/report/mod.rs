@@ -12,6 +12,8 @@
 //! | [`junit`]      | JUnit XML, one case a cell |
 //! | `html`   | one page: matrix, charts, probes, environment |
 //! | [`dashboards`] | Bencher and github-action-benchmark |
+//! | [`annotations`] | what stands beside the lines of the manifest: GitHub, GitLab, [`sarif`] |
+//! | [`blessing`]   | what a blessing changes, for its reviewer |
 //! | [`image`]      | probes as images |
 //! | `outputs`      | findings by output |
 //! | `versions`     | versions of one library beside each other |
@@ -19,6 +21,8 @@
 //!
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
 
+pub mod annotations;
+pub mod blessing;
 pub mod dashboards;
 pub(crate) mod figures;
 pub mod file;
@@ -39,6 +43,7 @@ mod outputs;
 pub mod plan_file;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod sarif;
 pub mod terminal;
 pub(crate) mod text;
 mod versions;

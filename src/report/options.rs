@@ -7,7 +7,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::findings::Report;
 use crate::report::dashboards::{self, Better};
-use crate::report::{file, html, junit, markdown};
+use crate::report::{annotations, file, html, junit, markdown};
 
 /// Files to render the report into; `-` is standard output.
 #[derive(Clone, Debug, Default, Args)]
@@ -25,6 +25,12 @@ pub struct RenderOptions {
     /// Write one HTML page that needs no network
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write what failed as SARIF 2.1.0, with file and line of the manifest's key, each cause once
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Write the same as GitLab's code quality report
+    #[arg(long, value_name = "FILE")]
+    pub code_quality: Option<PathBuf>,
     /// Write Bencher Metric Format
     #[arg(long, value_name = "FILE")]
     pub bmf: Option<PathBuf>,
@@ -57,6 +63,7 @@ impl RenderOptions {
             if path.is_dir() {
                 return Err(Error::usage(format!("`{}` cannot be written: it is a folder", path.display())));
             }
+            file::may_overwrite(path)?;
         }
         Ok(())
     }
@@ -81,6 +88,12 @@ impl RenderOptions {
         if let Some(path) = &self.html {
             write(path, Ok(html::render(report)));
         }
+        if let Some(path) = &self.sarif {
+            write(path, annotations::sarif(report));
+        }
+        if let Some(path) = &self.code_quality {
+            write(path, annotations::code_quality(report));
+        }
         if let Some(path) = &self.bmf {
             write(path, dashboards::bencher(report));
         }
@@ -93,7 +106,8 @@ impl RenderOptions {
     }
 
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.json, &self.junit, &self.markdown, &self.html, &self.bmf, &self.benchmark_json].into_iter().flatten()
+        let pages = [&self.json, &self.junit, &self.markdown, &self.html, &self.sarif, &self.code_quality];
+        pages.into_iter().chain([&self.bmf, &self.benchmark_json]).flatten()
     }
 }
 
@@ -133,6 +147,8 @@ mod tests {
             junit: path("junit.xml"),
             markdown: path("summary.md"),
             html: path("report.html"),
+            sarif: path("report.sarif"),
+            code_quality: path("quality.json"),
             bmf: path("bmf.json"),
             benchmark_json: path("benchmark.json"),
         };
@@ -147,8 +163,10 @@ mod tests {
             "benchmark.smaller.json",
             "bmf.json",
             "junit.xml",
+            "quality.json",
             "report.html",
             "report.json",
+            "report.sarif",
             "summary.md",
         ];
         assert_eq!(names, expected);

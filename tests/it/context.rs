@@ -83,7 +83,14 @@ impl Context {
         let mut command = Command::new(program());
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").env("COLUMNS", "80");
         // What starts the tests may number its processes itself.
-        for name in ["TRTGATE_REQUIRE", "CIFAR10_DIR", "CI_NODE_INDEX", "CIRCLE_NODE_INDEX", "BUILDKITE_PARALLEL_JOB"] {
+        for name in [
+            "GITHUB_ACTIONS",
+            "TRTGATE_REQUIRE",
+            "CIFAR10_DIR",
+            "CI_NODE_INDEX",
+            "CIRCLE_NODE_INDEX",
+            "BUILDKITE_PARALLEL_JOB",
+        ] {
             command.env_remove(name);
         }
         for (name, value) in &self.environment {

@@ -32,7 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["gate"],
     // Commands.
-    &["explain", "drill", "suite", "fetch", "serve"],
+    &["explain", "drill", "suite", "fetch", "serve", "review"],
     &["facade"],
     &["harness"],
     &["cli"],

@@ -3,6 +3,8 @@
 
 /// Labelled data: floors, drops, and what a golden keeps of it.
 mod accuracy;
+/// The steps of `action.yml`.
+mod action;
 /// The other build is measured as this one is.
 mod against;
 mod axes;
@@ -97,8 +99,8 @@ mod tasks;
 mod tensors;
 /// House rules.
 mod tidy;
-/// The scripts that decide whether goldens, baselines and files may land.
 mod tidy_library;
+/// The scripts that decide whether files may land.
 mod tidy_policies;
 /// Model repositories for the real Triton.
 mod triton;

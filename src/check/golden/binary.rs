@@ -10,11 +10,13 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Flaw, Golden, LabelledAccuracy, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed};
+use super::{
+    Flaw, Golden, KeptArtifact, LabelledAccuracy, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed,
+};
 use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::manifest::OutputKind;
-use crate::vocabulary::{Precision, RuntimeId, Task};
+use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Task};
 
 /// The schema's name.
 pub const SCHEMA: &str = "trtgate.golden/v2";
@@ -50,6 +52,20 @@ struct Document {
     accuracy: Option<AccuracyEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     figures: Vec<FigureEntry>,
+    /// Left out where there are none, as older programs left it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<ArtifactEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ArtifactEntry {
+    /// A kind of the vocabulary; others are of newer programs.
+    kind: ArtifactKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<u32>,
+    sha256: String,
+    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,6 +172,16 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
             data_sha256: found.data_sha256.clone(),
         }),
         figures: golden.figures.iter().cloned().map(FigureEntry::from).collect(),
+        artifacts: golden
+            .artifacts
+            .iter()
+            .map(|KeptArtifact { kind, batch, sha256, bytes }| ArtifactEntry {
+                kind: *kind,
+                batch: *batch,
+                sha256: sha256.clone(),
+                bytes: *bytes,
+            })
+            .collect(),
     };
     let broken = |error: &dyn std::error::Error| {
         Error::invalid("the golden cannot be written as a file").cause(error.to_string())
@@ -322,6 +348,11 @@ impl Document {
                 data_sha256: found.data_sha256,
             }),
             figures: self.figures.into_iter().map(LabelledFigure::from).collect(),
+            artifacts: self
+                .artifacts
+                .into_iter()
+                .map(|ArtifactEntry { kind, batch, sha256, bytes }| KeptArtifact { kind, batch, sha256, bytes })
+                .collect(),
         })
     }
 }

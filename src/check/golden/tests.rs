@@ -52,6 +52,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
         },
         accuracy: None,
         figures: Vec::new(),
+        artifacts: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::proposals::{Proposal, propose};
 use super::seen::Seen;
-use super::template::quoted;
+use super::template::{SCHEMA_LINE, quoted};
 use super::{joint, tasks};
 use crate::error::{Error, Result};
 use crate::gate::inspect::{Looked, Means};
@@ -209,7 +209,7 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     };
     let (model_lines, runtimes) = subject.source();
     let text = format!(
-        "# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\n{model_lines}\n\
+        "{SCHEMA_LINE}\n# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\n{model_lines}\n\
          # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}{outer}\n[probes]\ncount = {}\n\n\
          [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\n{runtimes}# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
         quoted(name),

@@ -61,6 +61,9 @@ pub(super) const fn kind_name(kind: OutputKind) -> &'static str {
     }
 }
 
+/// What editors complete the manifest by; `init` puts the file beside it.
+pub(super) const SCHEMA_LINE: &str = "#:schema gate.schema.json";
+
 /// The manifest's text.
 pub(super) fn text(choices: &Choices<'_>) -> String {
     let mut text = String::new();
@@ -71,6 +74,7 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
         let guessed = choices.guesses.iter().any(|guess| guess.starts_with(&format!("`{key} = ")));
         if guessed { "GUESSED: " } else { "" }
     };
+    line(SCHEMA_LINE);
     line("# What trtgate gates. Every key is checked; an unknown one is an error.");
     for guess in &choices.guesses {
         line(&format!("# GUESSED: {guess}"));

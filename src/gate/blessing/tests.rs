@@ -62,7 +62,31 @@ fn what_moved_is_told_before_it_is_stored() {
     assert!(!plan(&project, &swapped).changes);
 }
 
-/// A reference that contradicts itself, a golden that cannot be compared and one of a newer program are stored on demand only.
+/// Both sides of each thing that a reviewer asks about; what was converted to is kept for the next one.
+#[test]
+fn a_reviewer_sees_what_moved_and_what_the_model_converts_to() {
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", "");
+    let fakes = Fakes::of(sound, healthy);
+    let mut first = plan(&project, &fakes);
+    let reviewed = first.reviewed(&project.workspace(&fakes));
+    assert!(reviewed.before.is_none() && reviewed.outputs.is_empty());
+    assert!(reviewed.artifacts.len() == 1 && reviewed.artifacts[0].before.is_none(), "{:?}", reviewed.artifacts);
+    first.store(&project.manifest, false).unwrap();
+    let swapped = all_answering(|output| {
+        output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))
+    });
+    let reviewed = plan(&project, &swapped).reviewed(&project.workspace(&swapped));
+    assert_eq!(reviewed.before.unwrap().model_sha256, reviewed.model_sha256);
+    assert!(reviewed.artifacts[0].now.is_some() && reviewed.artifacts[0].before == reviewed.artifacts[0].now);
+    let flips = &reviewed.outputs[0].flips;
+    assert!(!flips.is_empty() && flips.iter().all(|flip| flip.near_tie == (flip.lead <= 0.1)), "{flips:?}");
+    // Nothing to tell, and nothing that changes.
+    let mut again = plan(&project, &Fakes::of(sound, healthy));
+    again.reviewed(&project.workspace(&fakes));
+    assert!(!again.changes, "{:?}", again.lines);
+}
+
+/// A reference that contradicts itself and a golden that cannot be compared are stored on demand only.
 #[test]
 fn what_was_not_judged_is_stored_on_demand_only() {
     let project = Project::new(MATRIX, "");

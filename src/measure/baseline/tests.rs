@@ -162,7 +162,8 @@ fn an_absent_file_is_no_series() {
 }
 
 #[rstest]
-#[case::schema("trtgate.baseline/v1", "trtgate.baseline/v2", "its schema is")]
+#[case::schema("trtgate.baseline/v1", "trtgate.baseline/v0", "its schema is")]
+#[case::newer_schema("trtgate.baseline/v1", "trtgate.baseline/v2", "this program reads `trtgate.baseline/v1`")]
 #[case::subject("onnxruntime/fp32/batch-32\",\n  \"quantity", "litert/fp32/batch-32\",\n  \"quantity", "it is of")]
 #[case::key("\"cores\": \"2\"", "\"cores\": \"3\"", "changed by hand")]
 #[case::unknown("\"reason\"", "\"raison\"", "unknown field")]
