@@ -51,6 +51,7 @@ pub struct Record {
     offer: Offer,
     latency: Histogram<u64>,
     own: Histogram<u64>,
+    own_total: Duration,
     requests: u64,
     answered: u64,
     in_time: u64,
@@ -75,6 +76,7 @@ impl Record {
             offer: offer.clone(),
             latency: histogram()?,
             own: histogram()?,
+            own_total: Duration::ZERO,
             requests: 0,
             answered: 0,
             in_time: 0,
@@ -94,6 +96,7 @@ impl Record {
         self.waited += u64::from(done.free > done.ready);
         let own = done.sent.saturating_sub(done.ready.max(done.free)).saturating_add(done.without_processor);
         self.own.saturating_record(microseconds(own));
+        self.own_total = self.own_total.saturating_add(own);
         let count = done.queries.len() as u64;
         if let Answer::Refused(reason) = answer {
             add(&mut self.refused, reason, count);
@@ -119,6 +122,7 @@ impl Record {
     pub fn add(&mut self, other: Self) {
         // Both have the same range.
         let _ = (self.latency.add(&other.latency), self.own.add(&other.own));
+        self.own_total = self.own_total.saturating_add(other.own_total);
         self.requests += other.requests;
         self.answered += other.answered;
         self.in_time += other.in_time;
@@ -160,6 +164,7 @@ impl Record {
             }),
             own_milliseconds: milliseconds(&self.own, 0.99).unwrap_or_default(),
             own_usual_milliseconds: milliseconds(&self.own, 0.9).unwrap_or_default(),
+            own_share: share(self.own_total, self.last, self.offer.connections),
             processor_microseconds: self
                 .processor
                 .filter(|_| self.requests > 0)
@@ -177,6 +182,12 @@ fn add(refused: &mut BTreeMap<String, u64>, reason: String, count: u64) {
 
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The part of the time of all connections that `own` is.
+fn share(own: Duration, whole: Duration, connections: usize) -> f64 {
+    let whole = whole.as_secs_f64() * connections.max(1) as f64;
+    if whole > 0.0 { own.as_secs_f64() / whole } else { 0.0 }
 }
 
 /// Latencies of answered queries, from the time they were scheduled for, milliseconds.
@@ -232,6 +243,9 @@ pub struct Figures {
     /// The 90th percentile of that.
     #[serde(default)]
     pub own_usual_milliseconds: f64,
+    /// The client's own part of the time of all connections.
+    #[serde(default)]
+    pub own_share: f64,
     /// Processor time of the client's threads a request, microseconds, where the system tells it.
     #[serde(default)]
     pub processor_microseconds: Option<f64>,

@@ -68,7 +68,10 @@ impl Figures {
         // Where more than one in ten was not in time, what befell fewer requests than that cannot be why.
         let many = (self.in_time as f64) < (1.0 - MANY) * self.arrivals as f64;
         let rare = self.own_usual_milliseconds <= OWN * self.judged();
-        if self.is_of_client() && !(bounded && many && rare) {
+        // Nor does it matter how late a client is where the model would not keep up without it.
+        let without_client = self.answered_per_second() / (1.0 - self.own_share.min(1.0));
+        let too_slow = self.offer.arrivals.rate().is_some_and(|rate| without_client < (1.0 - MANY) * rate);
+        if self.is_of_client() && !(bounded && (many && rare || too_slow)) {
             return Standing::NotMeasured(format!(
                 "the client is the limit: of 100 requests one was sent {:.2} ms or more after it could, or waited so long for a processor, which is more than a tenth of {:.2} ms",
                 self.own_milliseconds,

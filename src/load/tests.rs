@@ -186,8 +186,12 @@ fn a_client_that_is_the_limit_measures_nothing(#[case] lag: u64, #[case] is_held
 /// A client that is late now and then is not why most of the answers are.
 #[test]
 fn a_rare_delay_of_the_client_does_not_hide_a_rate_that_is_far_from_held() {
-    let slow = simulate(&poisson(200.0, 4.0), &TEN);
-    let late = Figures { own_milliseconds: 5000.0, ..slow };
+    let figures = simulate(&poisson(200.0, 4.0), &TEN);
+    // Late in each request, for half of the time: without that it would answer 200 a second, and else no more than 100.
+    let always = Figures { own_milliseconds: 5000.0, own_usual_milliseconds: 5000.0, ..figures.clone() };
+    assert_eq!(Figures { own_share: 0.3, ..always.clone() }.standing(), Standing::NotHeld);
+    assert!(matches!(Figures { own_share: 0.6, ..always }.standing(), Standing::NotMeasured(_)));
+    let late = Figures { own_milliseconds: 5000.0, own_share: 0.6, ..figures };
     assert_eq!(late.standing(), Standing::NotHeld);
     let often = Figures { own_usual_milliseconds: 5000.0, ..late.clone() };
     assert!(matches!(often.standing(), Standing::NotMeasured(_)));

@@ -88,6 +88,7 @@ mod tests {
             latency: Some(Latency { p50: 3.0, p90: 5.0, p99, p999: p99 * 1.5, most: p99 * 2.0 }),
             own_milliseconds: own,
             own_usual_milliseconds: 0.0,
+            own_share: 0.0,
             processor_microseconds: Some(48.4),
             executions: Some(Executions { rows: 300, executions: 100 }),
         }
