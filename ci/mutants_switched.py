@@ -332,7 +332,9 @@ def run(drawn, wanted, asked):
     outcomes = {mutant["name"]: ("unviable", None) for mutant in near if mutant["number"] not in possible}
     sample = [mutant for part, mutants in numbered.items() for mutant in reach(mutants, possible, wanted[part])]
     sample = [mutant for mutant in sample if mutant["number"] in possible]
-    ready = [mutant for mutant in sample if mutant["number"] in works]
+    # A little of each part after the other: what is known when this is stopped is known of all.
+    places = {mutant["number"]: place for mutants in numbered.values() for place, mutant in enumerate(mutants)}
+    ready = sorted((mutant for mutant in sample if mutant["number"] in works), key=lambda mutant: places[mutant["number"]])
     alone = [mutant for mutant in sample if mutant["number"] not in works]
 
     tests = Tests(str(kept.resolve()), tree)
