@@ -96,3 +96,6 @@ fn read_otherwise(
     step.finish();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

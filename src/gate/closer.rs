@@ -212,6 +212,14 @@ mod tests {
         assert!(cost(&answers, &known).unwrap().outweighs(0.2, 0.1));
     }
 
+    /// A loss at its limit is not decided by all samples that there are: the last one ends it.
+    #[test]
+    fn what_no_number_of_samples_decides_ends_with_the_last() {
+        let (samples, whole, cost) = looked(380, 0.0);
+        assert_eq!((samples, whole), (4096, true));
+        assert!(!cost.exceeds(0.002) && !cost.is_within(0.002), "{cost:?}");
+    }
+
     #[test]
     fn a_slow_cell_is_not_asked_for_longer_than_its_time() {
         let (samples, whole, _) = looked(300, 0.1);

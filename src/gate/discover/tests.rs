@@ -34,3 +34,14 @@ fn a_search_is_dealt_out_by_library() {
     );
     assert_eq!(missing.tried, ["`/there`: not there"]);
 }
+
+/// Nothing is fetched that was not asked for, or that may not be.
+#[test]
+fn packages_that_are_not_here_are_left_where_nothing_is_to_be_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().to_owned())).unwrap();
+    for (wanted, install) in [(true, false), (false, false), (false, true)] {
+        let found = packages(&store, "tensorrt-lean-10", wanted, install, &crate::progress::Quiet);
+        assert!(matches!(found, Ok(None)), "{wanted} {install}");
+    }
+}

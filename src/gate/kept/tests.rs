@@ -1,13 +1,17 @@
 //! What a golden of several inputs keeps, and what accepting one says.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
 use prost::Message;
 
 use super::*;
+use crate::findings::{GOLDEN_RULE, Report};
 use crate::gate::several::tests::{ONE_SHAPE, Project, SHAPES, answering, answers, sound};
+use crate::gate::{RunOptions, run};
 use crate::onnx::Model;
+use crate::plan::Filter;
+use crate::vocabulary::Verdict;
 use crate::worker::fake::Fakes;
 
 const MATRIX: &str = "onnxruntime = [\"fp32\"]";
@@ -105,4 +109,29 @@ fn every_type_that_is_held_comes_back_with_every_bit() {
         assert!(back.values.is_bit_equal(&tensor.values) && back.shape == tensor.shape, "{element}");
     }
     assert_eq!(TYPES.map(|(element, _)| element), ElementType::HELD);
+}
+
+/// A run of other cells holds the reference to its golden too, by a rule of its own.
+#[test]
+fn a_run_without_the_references_cells_holds_it_to_its_golden() {
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", ONE_SHAPE);
+    let filter = Filter { runtimes: vec!["tensorrt".parse().unwrap()], ..Filter::default() };
+    let gate = |fakes: &Arc<Fakes>| {
+        run(&project.workspace(fakes), &RunOptions { filter: filter.clone(), ..RunOptions::default() }).unwrap()
+    };
+    let rule = |report: &Report| {
+        let rules: Vec<_> = report.cross.iter().filter(|rule| rule.name == GOLDEN_RULE).collect();
+        rules.iter().map(|rule| (rule.status, rule.gating, rule.detail.clone())).collect::<Vec<_>>()
+    };
+    assert!(rule(&gate(&sound())).is_empty(), "there is no golden yet");
+    plan(&project, &sound()).store(&project.manifest, false).unwrap();
+    let report = gate(&sound());
+    assert_eq!((report.verdict, report.cells.len()), (Verdict::Pass, 2));
+    assert_eq!(rule(&report), [(Status::Pass, true, "the reference answers as is kept of it".to_owned())]);
+    // All cells answer alike, and otherwise than the golden.
+    let report = gate(&times(1.1));
+    assert_eq!(report.verdict, Verdict::Fail, "{:?}", report.reasons);
+    let [(status, gating, detail)] = &rule(&report)[..] else { panic!("{:?}", report.cross) };
+    assert_eq!((*status, *gating), (Status::Fail, true));
+    assert!(detail.starts_with("the reference: "), "{detail}");
 }

@@ -203,3 +203,15 @@ fn outputs_of_another_shape_are_refused() {
     let error = take_with(&manifest(), 0..1024, 16, &mut wrong).unwrap_err();
     assert!(error.message.contains("expected [1, 2]"), "{error}");
 }
+
+#[test]
+fn a_cell_that_answers_fewer_than_it_was_asked_is_told_so() {
+    let natural = take(0..1024, 0.0);
+    let fresh = natural.fresh(12);
+    assert_eq!(natural.answered_in_part(fresh, &manifest()), None);
+    let told = natural.answered_in_part(fresh - 1, &manifest()).unwrap();
+    assert!(told.starts_with(&format!("{} of {fresh} ordinary inputs: ", fresh - 1)), "{told}");
+    // Where the probes stand in for them there is nothing to answer.
+    let of_probes = Natural { of_probes: true, ..natural };
+    assert_eq!(of_probes.answered_in_part(0, &manifest()), None);
+}

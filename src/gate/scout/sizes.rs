@@ -189,6 +189,33 @@ mod tests {
         assert!(tried.iter().enumerate().all(|(place, sizes)| !tried[..place].contains(sizes)));
     }
 
+    /// Dimensions that the file calls alike are one; one called as the batch is, and one of no name, are their own.
+    #[test]
+    fn names_of_the_file_join_sizes() {
+        use crate::onnx::{Dimension, Shape, TensorType, Type, ValueInfo};
+        let value = |name: &str, symbols: &[&str]| {
+            let dim =
+                symbols.iter().map(|&symbol| Dimension { dim_param: Some(symbol.to_owned()), ..Dimension::default() });
+            let tensor = TensorType { elem_type: 1, shape: Some(Shape { dim: dim.collect() }) };
+            ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor), ..Type::default() }) }
+        };
+        let graph = Graph {
+            input: vec![
+                value("ids", &["n", "length"]),
+                value("mask", &["n", "length"]),
+                value("x", &["n", "n", "?", ""]),
+            ],
+            ..Graph::default()
+        };
+        let open = |name: &str, axes: usize| input(name, ElementType::Int64, &vec![None; axes]);
+        let signature = Signature { inputs: vec![open("ids", 2), open("mask", 2), open("x", 4)], outputs: Vec::new() };
+        let found = OpenSizes::of(&signature, &[FIRST; 3], Some(&graph), &[]);
+        assert_eq!(found.names, ["length", "x-1", "x-2", "x-3"]);
+        let places: Vec<&[Size]> = found.inputs.iter().map(Vec::as_slice).collect();
+        let [length, others] = [&[Size::Open(0)][..], &[Size::Open(1), Size::Open(2), Size::Open(3)]];
+        assert_eq!(places, [length, length, others]);
+    }
+
     #[test]
     fn without_open_sizes_one_run_is_tried() {
         let signature = Signature {

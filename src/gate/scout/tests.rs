@@ -90,6 +90,14 @@ fn a_fixed_batch_is_the_outputs_where_they_have_it() {
     assert_eq!((found.samples, found.outputs.as_slice()), (vec![vec![4, 3]], &[BatchAxis::None][..]));
 }
 
+/// Answers of nothing but zeros are alike, and the dimension that grows is the batch.
+#[test]
+fn zeros_are_answers() {
+    let mut run = |feeds: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[feeds.batch(), 2], |_| 0.0)]);
+    let found = scouted(&[spec("x", &[None, Some(3)])], &mut run).unwrap();
+    assert_eq!((found.outputs.as_slice(), found.told.len()), (&[BatchAxis::At(0)][..], 0), "{:?}", found.told);
+}
+
 #[test]
 fn empty_answers_and_refusals_are_none() {
     let mut run = |_: &Feeds, _: &BatchAxes| Ok(vec![output("y", &[0], |_| 1.0)]);

@@ -105,6 +105,11 @@ mod tests {
     fn vectors_turn_and_one_number_of_the_sample_in_the_middle_is_lost() {
         let turned = changed("turn=y", &[1, 2]);
         assert!((turned[1].atan2(turned[0]).to_degrees() - 92.0).abs() < 1e-3);
+        // Each pair for itself, and none becomes longer.
+        let turned = changed("turn=y", &[1, 4]);
+        let angle = (turned[3].atan2(turned[2]) - 3_f32.atan2(2.0)).to_degrees();
+        assert!((angle - 2.0).abs() < 1e-3, "{angle}");
+        assert!((turned[2].hypot(turned[3]) - 13_f32.sqrt()).abs() < 1e-5);
         let values = changed("nan=y", &[4, 2]);
         assert_eq!(values.iter().position(|value| value.is_nan()), Some(4));
         let mut ids = Tensor::new("y", vec![2, 2], Values::Int64(vec![1, 2, 3, 4])).unwrap();

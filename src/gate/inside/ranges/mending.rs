@@ -55,3 +55,6 @@ fn is_square(node: &Node, network: &Network<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
