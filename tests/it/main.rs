@@ -68,6 +68,8 @@ mod planted;
 mod plugins;
 /// Integer cells on processors that are not here.
 mod processors;
+/// The module for Python.
+mod python;
 /// SavedModels as users save them.
 mod quantised_source;
 /// Samples that a team brings.
