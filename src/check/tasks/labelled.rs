@@ -19,7 +19,7 @@ use crate::check::labels::{self, Finding, Tally};
 use crate::check::ladder::Check;
 use crate::error::{Error, Result};
 use crate::findings::CheckResult;
-use crate::findings::verdict::plural;
+use crate::findings::verdict::{boxes, plural};
 use crate::manifest::AccuracyLimits;
 use crate::manifest::interface::GatedOutput;
 use crate::manifest::tasks::OutputTask;
@@ -51,7 +51,7 @@ pub fn score(output: &GatedOutput, all: &[Answers], truth: &Tensor) -> Result<Sc
     let answers = answers.ok_or_else(|| Error::failed(format!("output `{}` is missing", output.name)))?;
     if let OutputTask::Boxes(task) = &output.task {
         let (value, count) = boxes::precision::average(answers, all, task, truth)?;
-        let of = format!("{} of {}", plural(count, "box"), plural(samples, "sample"));
+        let of = format!("{} of {}", boxes(count), plural(samples, "sample"));
         return Ok(Scored { value, name: "mAP", of, counted: None, refused: None });
     }
     let Answers::Rows(rows) = answers else {
