@@ -2,14 +2,95 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::artifacts::RawFile;
 use super::interface::Interface;
 use super::raw::RawEngine;
 use super::read::{Source, digest};
-use super::{EngineOptions, PluginLibrary, shapes};
+use super::{HardwareCompatibility, TimingCacheMode, shapes};
 use crate::error::Result;
+
+/// How TensorRT engines are built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Smallest batch of the optimization profile.
+    pub min_batch: u32,
+    /// Batch the tactics are chosen for.
+    pub opt_batch: u32,
+    /// Largest batch.
+    pub max_batch: u32,
+    /// Identical profiles, one per execution context that is to run at once.
+    pub profiles: u32,
+    /// Workspace limit, MiB; 0 leaves it to TensorRT.
+    pub workspace_mebibytes: u64,
+    /// Builder optimization level; absent leaves it to TensorRT (8.6 and later only).
+    pub optimization_level: Option<u32>,
+    /// How often the builder times each tactic before it chooses; absent leaves it to TensorRT, which times once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing_iterations: Option<u32>,
+    /// Engines that are built, each with its tactics timed anew; the fastest is kept.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub candidates: u32,
+    /// Tactic sources to enable (`cublas`, `cublas-lt`, `cudnn`, `edge-mask-convolutions`, `jit-convolutions`); absent leaves the default.
+    pub tactic_sources: Option<Vec<String>>,
+    /// Timing cache.
+    pub timing_cache: TimingCacheMode,
+    /// Whether it is version-compatible, with no lean runtime inside (8.6 and later).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub version_compatible: bool,
+    /// GPUs that it runs on beside the kind that it is built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware_compatibility: Option<HardwareCompatibility>,
+    /// Whether a static engine of the same shape is asked beside each dynamic one; changes nothing of the engine itself.
+    #[serde(skip)]
+    pub witness: bool,
+    /// Plugin libraries of the project's own, in the order in which they are loaded. What a TensorRT loads of them is part of its
+    /// engines' keys.
+    #[serde(skip)]
+    pub plugins: Vec<PluginLibrary>,
+}
+
+/// A plugin library of the project's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginLibrary {
+    /// Its file.
+    pub path: PathBuf,
+    /// The digest that its file must have.
+    pub sha256: Option<String>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            min_batch: 1,
+            opt_batch: 16,
+            max_batch: 32,
+            profiles: 1,
+            workspace_mebibytes: 1024,
+            optimization_level: None,
+            timing_iterations: None,
+            candidates: 1,
+            tactic_sources: None,
+            timing_cache: TimingCacheMode::Record,
+            version_compatible: false,
+            hardware_compatibility: None,
+            witness: false,
+            plugins: Vec::new(),
+        }
+    }
+}
+
+/// The number of candidates that changes nothing: left out, so that engines stored before there were any are found.
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(candidates: &u32) -> bool {
+    *candidates == 1
+}
 
 /// What `[engine]` says; the profiles that it names go into `interface`.
 pub(super) fn read(
