@@ -9,12 +9,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from typing import Any, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence, TypeVar
 
 from trtgate import _report
 
 #: Names another program than the one that the package brings.
 VARIABLE = "TRTGATE_PROGRAM"
+
+_T = TypeVar("_T")
 
 
 class GateError(RuntimeError):
@@ -68,17 +70,21 @@ def _arguments(
     ]
 
 
-def _run(arguments: "list[str]", written: str, timeout: "float | None") -> "tuple[int, str]":
+def _written(option: str, name: str, arguments: "list[str]", timeout: "float | None", read: "Callable[[str, int], _T]") -> "_T":
+    """Runs the program with `option` and a file of `name`, and what `read` makes of that file and the exit code."""
     program = find_program()
-    try:
-        done = subprocess.run([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=timeout)
-    except OSError as error:
-        raise GateError(f"`{program}` cannot be started: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise GateError(f"`{program}` took more than {timeout} s and was ended") from error
-    if not os.path.exists(written):
-        raise GateError(done.stderr.strip() or f"`{program}` ended with {done.returncode} and said nothing", done.returncode)
-    return done.returncode, done.stderr
+    with tempfile.TemporaryDirectory(prefix="trtgate-") as folder:
+        written = os.path.join(folder, name)
+        command = [program, *arguments, option, written]
+        try:
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=timeout)
+        except OSError as error:
+            raise GateError(f"`{program}` cannot be started: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise GateError(f"`{program}` took more than {timeout} s and was ended") from error
+        if not os.path.exists(written):
+            raise GateError(done.stderr.strip() or f"`{program}` ended with {done.returncode} and said nothing", done.returncode)
+        return read(written, done.returncode)
 
 
 def gate(
@@ -95,10 +101,8 @@ def gate(
     `runtimes`, `precisions` and `batches` narrow it; `arguments` go to `trtgate gate` as they are. After `timeout` seconds it is
     ended. `GateError` where there is no report.
     """
-    with tempfile.TemporaryDirectory(prefix="trtgate-") as folder:
-        written = os.path.join(folder, "report.json")
-        code, _ = _run([*_arguments(manifest, runtimes, precisions, batches, arguments), "--json", written], written, timeout)
-        return _report.read(written, code)
+    asked = _arguments(manifest, runtimes, precisions, batches, arguments)
+    return _written("--json", "report.json", asked, timeout, _report.read)
 
 
 def plan(
@@ -111,8 +115,10 @@ def plan(
     timeout: "float | None" = None,
 ) -> "dict[str, Any]":
     """The cells that `gate` would run, as `trtgate gate --plan-json` writes them; nothing is run."""
-    with tempfile.TemporaryDirectory(prefix="trtgate-") as folder:
-        written = os.path.join(folder, "plan.json")
-        _run([*_arguments(manifest, runtimes, precisions, batches, arguments), "--plan-json", written], written, timeout)
-        with open(written, encoding="utf-8") as file:
-            return json.load(file)
+    asked = _arguments(manifest, runtimes, precisions, batches, arguments)
+    return _written("--plan-json", "plan.json", asked, timeout, lambda path, _: _json(path))
+
+
+def _json(path: str) -> "dict[str, Any]":
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 import trtgate
+from trtgate._report import cell_id
 
 SKIPPED = ("unavailable", "unsupported")
 
@@ -32,7 +33,7 @@ class Manifest(pytest.File):
     def collect(self):
         options = self.config.getoption("--trtgate-option")
         found = trtgate.plan(self.path, arguments=options)
-        names = [trtgate._report.cell_id(cell) for cell in found["cells"]]
+        names = [cell_id(cell) for cell in found["cells"]]
         for name in ["verdict", *dict.fromkeys(names)]:
             yield CellTest.from_parent(self, name=name)
 

@@ -175,20 +175,6 @@ mod tests {
     use crate::load::Scenario;
     use crate::report::sample;
 
-    fn wanted(scenario: Scenario) -> Wanted {
-        Wanted {
-            scenario,
-            rate: None,
-            bound_milliseconds: 15.0,
-            connections: 64,
-            seed: 1,
-            seconds: 3.0,
-            sources: 16,
-            frames_per_second: 10.0,
-            wait_microseconds: 1000,
-        }
-    }
-
     fn options(scenario: Scenario) -> LoadOptions {
         let timing = TimingOptions {
             mode: crate::timing::contract::TimingMode::Throughput,
@@ -197,7 +183,7 @@ mod tests {
             duration_milliseconds: 1,
             repetitions: None,
         };
-        LoadOptions { wanted: wanted(scenario), every_batch: false, timing }
+        LoadOptions { wanted: Wanted::sample(scenario), every_batch: false, timing }
     }
 
     #[rstest]
@@ -212,8 +198,11 @@ mod tests {
     #[case::not_measured(Standing::NotMeasured("late".to_owned()), "no-baseline", Status::Invalid)]
     fn what_came_of_a_load_decides_its_cell(#[case] standing: Standing, #[case] verdict: &str, #[case] status: Status) {
         let mut report = sample::passing().cells.remove(0);
-        let mut load =
-            LoadReport::new(wanted(Scenario::Server), 1, Outcome { points: Vec::new(), standing, rate: Some(1.0) });
+        let mut load = LoadReport::new(
+            Wanted::sample(Scenario::Server),
+            1,
+            Outcome { points: Vec::new(), standing, rate: Some(1.0) },
+        );
         let mut baseline: BaselineVerdict = report.baseline.clone().unwrap();
         verdict.clone_into(&mut baseline.verdict);
         load.baseline = Some(baseline);
@@ -238,8 +227,12 @@ mod tests {
         assert_eq!((asked(Scenario::Stream), asked(Scenario::Offline)), (vec![32], vec![32]));
         assert!(nothing(&options(Scenario::MultiStream)).contains("cells of batch 8"));
         let id: CellId = "onnxruntime/fp32/batch-1".parse().unwrap();
-        assert_eq!(of_cell(&wanted(Scenario::Server), &id).connections, 1, "one session computes one after the other");
+        assert_eq!(
+            of_cell(&Wanted::sample(Scenario::Server), &id).connections,
+            1,
+            "one session computes one after the other"
+        );
         let served: CellId = "triton/fp32/batch-1".parse().unwrap();
-        assert_eq!(of_cell(&wanted(Scenario::Server), &served).connections, 64);
+        assert_eq!(of_cell(&Wanted::sample(Scenario::Server), &served).connections, 64);
     }
 }

@@ -7,15 +7,11 @@ use crate::convert::own::keep_file;
 use crate::convert::pin::renamed;
 use crate::convert::store::Store;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::manifest::PluginLibrary;
 use crate::plan::{PlannedCell, Probes};
 use crate::runtime::Installation;
 use crate::runtime::tensorrt::{PLUGIN_LIBRARY, links};
 use crate::vocabulary::{Library, RuntimeId};
-
-/// Longest plugin library that is read, bytes: NVIDIA's own takes 30 to 300 MB.
-const LARGEST: u64 = 4 << 30;
 
 /// The plugin libraries.
 #[derive(Default)]
@@ -88,8 +84,7 @@ impl Plugin {
         let named = &library.path;
         let here = |error: Error| error.context(format!("`plugins` under `[engine]`, `{}`", named.display()));
         let (kept, sha256) = keep_file(named, library.sha256.as_deref(), store).map_err(here)?;
-        let bytes = files::read(&kept, LARGEST).map_err(|error| here(Error::io("read", &kept, error)))?;
-        let links = links::linked(&bytes).map_err(here)?;
+        let links = links::linked(&kept).map_err(here)?;
         Ok(Self { named: named.clone(), kept, sha256, links })
     }
 }

@@ -53,6 +53,22 @@ pub struct Outcome {
 }
 
 impl Wanted {
+    /// What tests want of `scenario`.
+    #[cfg(test)]
+    pub(crate) fn sample(scenario: Scenario) -> Self {
+        Self {
+            scenario,
+            rate: None,
+            bound_milliseconds: 15.0,
+            connections: 64,
+            seed: 1,
+            seconds: 3.0,
+            sources: 16,
+            frames_per_second: 10.0,
+            wait_microseconds: 1000,
+        }
+    }
+
     /// Whether the largest rate is looked for.
     pub const fn is_searched(&self) -> bool {
         matches!(self.scenario, Scenario::Server) && self.rate.is_none()

@@ -87,24 +87,9 @@ fn a_saved_model_of_several_inputs_is_gated_against_tensorflow() {
 fn quantised_onnx_comes_of_a_saved_model_of_several_inputs() {
     let context = Context::new();
     models(context.folder.path());
-    let manifest = r#"
-schema = 1
-[model]
-name = "several"
-saved-model = "several"
-[[input]]
-name = "ids"
-shape = [12]
-values = { integers = [0, 49] }
-[[input]]
-name = "picture"
-values = { image = [0.0, 1.0] }
-[[output]]
-name = "scores"
-task = "classification"
-[[output]]
-name = "words"
-task = "tokens"
+    let manifest = of_a_saved_model(
+        "[12]",
+        r#"
 [probes]
 count = 64
 [matrix]
@@ -112,8 +97,9 @@ batches = [8]
 [matrix.runtimes]
 tensorflow = ["fp32"]
 onnxruntime = ["int8"]
-"#;
-    context.write("gate.toml", manifest);
+"#,
+    );
+    context.write("gate.toml", &manifest);
     let run = context.run(&["gate", "--json", "report.json"]);
     let found = report(&context.path("report.json"));
     assert_eq!(run.code, 0, "{}", run.shown());
@@ -180,25 +166,32 @@ fn a_doubled_scale_of_an_activation_is_named(context: &Context) {
     assert!(planted > 0, "the graph quantises nothing");
 }
 
-const OF_LITERT: &str = r#"
+/// A manifest of the SavedModel, whose `ids` have this shape; `rest` is what follows its first two outputs.
+fn of_a_saved_model(ids: &str, rest: &str) -> String {
+    format!(
+        r#"
 schema = 1
 [model]
 name = "several"
 saved-model = "several"
 [[input]]
 name = "ids"
-shape = ["length"]
-values = { integers = [0, 49] }
+shape = {ids}
+values = {{ integers = [0, 49] }}
 [[input]]
 name = "picture"
-values = { image = [0.0, 1.0] }
+values = {{ image = [0.0, 1.0] }}
 [[output]]
 name = "scores"
 task = "classification"
 [[output]]
 name = "words"
 task = "tokens"
-[[output]]
+{rest}"#
+    )
+}
+
+const OF_LITERT: &str = r#"[[output]]
 name = "vector"
 task = "embedding"
 [shapes]
@@ -217,7 +210,8 @@ litert = ["int8"]
 fn a_tflite_file_in_int8_comes_of_a_saved_model_of_several_inputs() {
     let context = Context::new();
     models(context.folder.path());
-    context.write("gate.toml", OF_LITERT);
+    let manifest = of_a_saved_model("[\"length\"]", OF_LITERT);
+    context.write("gate.toml", &manifest);
     let run = context.run(&["gate", "--json", "report.json"]);
     let found = report(&context.path("report.json"));
     let litert = |status: Status| [1, 8].map(|batch| (Library::Litert, Precision::Int8, batch, status, false));
@@ -237,7 +231,7 @@ fn a_tflite_file_in_int8_comes_of_a_saved_model_of_several_inputs() {
         ("length = 12", "length = [12, 16]", "it has one shape, and `[shapes]` names several"),
         ("batches = [1, 8]", "batches = [8]\n", ""),
     ] {
-        context.write("gate.toml", &OF_LITERT.replace(from, to));
+        context.write("gate.toml", &manifest.replace(from, to));
         let run = context.run(&["gate", "--runtime", "litert", "--json", "report.json"]);
         let found = report(&context.path("report.json"));
         let expected = if words.is_empty() { Status::Pass } else { Status::Unsupported };

@@ -1,10 +1,14 @@
 //! Which TensorRT a shared library was linked with, by the names that its file lists.
 
+use std::path::Path;
+
 use object::elf::DT_NEEDED;
+use object::read::ReadCache;
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectKind};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::runtime::Installation;
 use crate::runtime::tensorrt::sys::Version;
 use crate::vocabulary::Library;
@@ -19,13 +23,15 @@ const NAMES: [(&str, Library); 6] = [
     ("libtensorrt_rtx.so.", Library::TensorrtRtx),
 ];
 
-/// The shared libraries that the file of `bytes` links, as it names them.
+/// The shared libraries that the file at `path` links, as it names them. Of a library of hundreds of megabytes only what tells this is
+/// read.
 ///
 /// # Errors
-/// `Input` for what is no shared library of this machine's kind.
-pub(crate) fn linked(bytes: &[u8]) -> Result<Vec<String>> {
+/// `Input` for what is no shared library of this machine's kind, and those of the system.
+pub(crate) fn linked(path: &Path) -> Result<Vec<String>> {
     let odd = |error: object::Error| Error::input("it is no shared library").because(error);
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(odd)?;
+    let read = ReadCache::new(files::plain(path).map_err(|error| Error::io("read", path, error))?);
+    let file = ElfFile64::<Endianness, _>::parse(&read).map_err(odd)?;
     let here = if cfg!(target_arch = "aarch64") { object::Architecture::Aarch64 } else { object::Architecture::X86_64 };
     let (kind, architecture) = (file.kind(), file.architecture());
     if kind != ObjectKind::Dynamic {
@@ -65,13 +71,11 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::files;
 
     #[test]
     fn what_a_library_links_is_read_from_its_file() {
         // The running test is a position-independent program, laid out as a shared library is.
-        let own = files::read(&std::env::current_exe().unwrap(), u64::MAX).unwrap();
-        let names = linked(&own).unwrap();
+        let names = linked(&std::env::current_exe().unwrap()).unwrap();
         assert!(names.iter().any(|name| name.starts_with("libc.so")), "{names:?}");
     }
 
@@ -80,7 +84,9 @@ mod tests {
     #[case::nothing(Vec::new())]
     #[case::cut(b"\x7fELF\x02\x01\x01".to_vec())]
     fn what_is_none_is_refused(#[case] bytes: Vec<u8>) {
-        let error = linked(&bytes).unwrap_err();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        let error = linked(file.path()).unwrap_err();
         assert!(error.to_string().contains("no shared library"), "{error}");
     }
 

@@ -10,17 +10,7 @@ use crate::measure::bench::{Bench, LoadBench, LoadRun, judge_load, plan_blessing
 const CELL: &str = "triton/fp32/batch-1";
 
 fn wanted(scenario: Scenario, rate: Option<f64>) -> Wanted {
-    Wanted {
-        scenario,
-        rate,
-        bound_milliseconds: 15.0,
-        connections: 64,
-        seed: 1,
-        seconds: 3.0,
-        sources: 16,
-        frames_per_second: 10.0,
-        wait_microseconds: 1000,
-    }
+    Wanted { rate, ..Wanted::sample(scenario) }
 }
 
 fn judged(site: &Site, wanted: &Wanted, rate: Option<f64>, again: Option<Option<f64>>) -> LoadBench {
