@@ -15,7 +15,8 @@ use crate::runtime::tensorrt::{capabilities, layers, pipeline, plan_file};
 use crate::runtime::{OpenRequest, Session, border};
 use crate::tensor::{Feeds, Signature, Tensor, TensorSpec, element_count};
 use crate::timing::TransferCount;
-use crate::timing::contract::{Measurement, TimingContract};
+use crate::timing::contract::{Measurement, TimingContract, TimingMode};
+use crate::timing::host;
 use crate::timing::nvml::Monitor;
 use crate::vocabulary::Layer;
 
@@ -111,17 +112,9 @@ impl EngineSession {
             }
         }
         let on_host = |spec: &TensorSpec| engine.is_shape(&spec.name);
-        let by_values = signature.inputs.iter().map(on_host).collect::<Result<Vec<_>>>()?.contains(&true);
         let slot = |spec: &TensorSpec| -> Result<Slot> {
-            let bytes = match bytes_of(&context, spec)? {
-                Some(bytes) => bytes,
-                // The values that decide it come with the first run.
-                None if by_values => 0,
-                None => {
-                    return Err(Error::unsupported(format!("the extent of `{}` depends on its values", spec.name))
-                        .hint("trtgate gives TensorRT no output allocator yet: gate outputs of a known extent, or take it out of `[matrix.runtimes]`"));
-                }
-            };
+            // What values decide is known with the first run.
+            let bytes = bytes_of(&context, spec)?.unwrap_or(0);
             let wanted = request.options.outputs.is_empty() || request.options.outputs.contains(&spec.name);
             let slot = Slot::new(&device, spec, bytes, wanted, on_host(spec)?)?;
             slot.bind(&context)?;
@@ -218,6 +211,35 @@ impl EngineSession {
         self.signature.inputs.iter().map(of).collect()
     }
 
+    /// Whether values decide how large an output is, as one run tells where the signature leaves it open.
+    fn has_open_extents(&mut self, batches: &[Feeds]) -> Result<bool> {
+        if let Some(first) =
+            batches.first().filter(|_| self.signature.outputs.iter().any(|output| output.shape.contains(&None)))
+        {
+            self.run(first)?;
+        }
+        Ok(self.outputs.iter().any(Slot::is_left_open))
+    }
+
+    /// One batch after another from host to host, by the host's clock: the memory of outputs is asked for while an inference runs,
+    /// which no graph and no lane can hold.
+    fn measure_open(&mut self, batches: &[Feeds], contract: &TimingContract) -> Result<Measurement> {
+        if contract.mode != TimingMode::Latency || contract.streams != 1 {
+            return Err(Error::unsupported(
+                "values decide how large an output is: such an engine runs one batch at a time",
+            )
+            .hint("measure it with `--mode latency`"));
+        }
+        let by_host = TimingContract {
+            warm_up_milliseconds: contract.warm_up_milliseconds,
+            duration_milliseconds: contract.duration_milliseconds,
+            iterations: contract.iterations,
+            ..TimingContract::host()
+        };
+        let measured = host::measure(batches, &by_host, &mut |feeds| self.run(feeds))?;
+        Ok(Measurement { contract: TimingContract { graph: false, ..contract.clone() }, ..measured })
+    }
+
     /// `feeds` as the engine's inputs take them.
     fn accepted<'a>(&self, feeds: &'a Feeds) -> Result<Cow<'a, Feeds>> {
         if self.engine.library().family().narrow_dims() {
@@ -255,20 +277,18 @@ impl Session for EngineSession {
             self.context.set_input_shape(&slot.spec.name, &shape)?;
         }
         for output in &mut self.outputs {
-            let undecided = || Error::failed(format!("the extent of `{}` depends on its values", output.spec.name));
-            let bytes = bytes_of(&self.context, &output.spec)?.ok_or_else(undecided)?;
-            output.grow(&self.device, &self.context, bytes)?;
-            output.poison(bytes, &self.stream)?;
+            match bytes_of(&self.context, &output.spec)? {
+                Some(bytes) => {
+                    output.grow(&self.device, &self.context, bytes)?;
+                    output.poison(bytes, &self.stream)?;
+                }
+                None => output.leave_open(&self.device, &self.context, &self.stream)?,
+            }
         }
         self.context.enqueue(&self.stream)?;
         let mut shapes = Vec::with_capacity(self.outputs.len());
-        for output in self.outputs.iter().filter(|output| output.wanted) {
-            let shape: Vec<usize> = self
-                .context
-                .shape(&output.spec.name)?
-                .iter()
-                .map(|extent| usize::try_from(*extent).unwrap_or(0))
-                .collect();
+        for output in self.outputs.iter_mut().filter(|output| output.wanted) {
+            let shape = output.extents(&self.device, &self.context)?;
             let bytes = shape.iter().product::<usize>() * output.spec.element_type.bytes().unwrap_or(0);
             let copied = output.fetch(bytes, &self.stream)?;
             self.transfers.copies_out += u64::from(copied > 0);
@@ -319,6 +339,9 @@ impl Session for EngineSession {
             let fed: Vec<(&str, &[usize])> =
                 bound.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
             self.take(&fed)?;
+        }
+        if self.has_open_extents(&batches)? {
+            return self.measure_open(&batches, contract);
         }
         let mut contexts = self.contexts(contract.streams)?;
         let (wanted, others) = self.outputs.iter().partition::<Vec<_>, _>(|output| output.wanted);

@@ -1,11 +1,12 @@
 //! The memory of an engine's tensors, on both sides.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::runtime::cuda::{Device, DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::pipeline;
-use crate::runtime::tensorrt::result::ExecutionContext;
+use crate::runtime::tensorrt::result::{ExecutionContext, OutputAllocator};
 use crate::tensor::{ElementType, Feeds, Tensor, TensorSpec, Values, element_count};
 
 /// One tensor of an engine.
@@ -16,6 +17,8 @@ pub(super) struct Slot {
     /// None for a tensor that lies on the host, because its values are shapes or decide them.
     device: Option<DeviceBuffer>,
     host: PinnedBuffer,
+    /// Asked for memory by the inference itself, for an output whose extents depend on values.
+    allocator: Option<Rc<OutputAllocator>>,
 }
 
 impl Slot {
@@ -27,11 +30,15 @@ impl Slot {
             wanted,
             device: if on_host { None } else { Some(device.allocate(bytes)?) },
             host: device.allocate_pinned(bytes)?,
+            allocator: None,
         })
     }
 
     /// Tells `context` where the tensor lies.
     pub(super) fn bind(&self, context: &ExecutionContext) -> Result<()> {
+        if let Some(allocator) = &self.allocator {
+            return context.set_output_allocator(&self.spec.name, allocator);
+        }
         match &self.device {
             Some(device) => context.set_tensor_buffer(&self.spec.name, device),
             None => context.set_host_buffer(&self.spec.name, &self.host),
@@ -72,10 +79,41 @@ impl Slot {
         }
     }
 
+    /// Whether inferences say how large the tensor is.
+    pub(super) fn is_left_open(&self) -> bool {
+        self.allocator.is_some()
+    }
+
+    /// Lets the next inference, issued on `stream`, say how large the tensor is.
+    pub(super) fn leave_open(&mut self, device: &Device, context: &ExecutionContext, stream: &Stream) -> Result<()> {
+        if self.allocator.is_none() {
+            let poison = pipeline::poison(self.spec.element_type);
+            let allocator = Rc::new(OutputAllocator::new(context.engine().library(), device, stream, poison)?);
+            context.set_output_allocator(&self.spec.name, &allocator)?;
+            self.allocator = Some(allocator);
+        }
+        self.allocator.as_ref().map_or(Ok(()), |allocator| allocator.prepare())
+    }
+
+    /// The tensor's extents after an inference was issued; memory on both sides follows what the inference asked for.
+    pub(super) fn extents(&mut self, device: &Device, context: &ExecutionContext) -> Result<Vec<usize>> {
+        let Some(allocator) = &self.allocator else {
+            let shape = context.shape(&self.spec.name)?;
+            return Ok(shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).collect());
+        };
+        let (shape, lies) = allocator.told(&self.spec.name)?;
+        if lies.bytes() > self.host.bytes() {
+            self.host = device.allocate_pinned(lies.bytes())?;
+        }
+        self.device = Some(lies);
+        Ok(shape)
+    }
+
     /// Issues the copy of the first `bytes` to the host; the bytes that are copied.
     pub(super) fn fetch(&self, bytes: usize, stream: &Stream) -> Result<usize> {
         match &self.device {
-            Some(device) => self.host.copy_from(device, bytes, stream).map(|()| bytes),
+            Some(device) if bytes > 0 => self.host.copy_from(device, bytes, stream).map(|()| bytes),
+            Some(_) => Ok(0),
             None => Ok(0),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::tensor::{Feeds, Values};
+use crate::timing::contract::{TimingContract, TimingMode};
 
 /// The range of an input by name.
 fn range(name: &str, shapes: [&[usize]; 3]) -> InputRange {
@@ -189,5 +190,50 @@ fn sequences_and_deciding_values_are_answered_right() {
                 ([rows, 6].as_slice(), values.repeat(rows))
             );
         }
+    }
+}
+
+/// Outputs as large as the values say, from nothing to all, and back; and what their timing is.
+#[test]
+#[ignore = "needs a TensorRT that runs, in TRTGATE_TENSORRT_PATH"]
+fn outputs_whose_extents_depend_on_values_are_answered_right() {
+    for installation in &runners() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = request(installation, folder.path(), Precision::Fp32);
+        let request = with(&base, test_model::found(), vec![vec![range("x", [&[1], &[24], &[4096]])]]);
+        build(&request).unwrap();
+        let mut session = open(&request, 1).unwrap();
+        // Every `apart`th value is above the limit; 0: none.
+        let fed = |count: usize, apart: usize| -> Vec<f32> {
+            (0..count).map(|index| if apart > 0 && index % apart == 0 { 1.0 + index as f32 } else { 0.25 }).collect()
+        };
+        for (count, apart) in [(24, 5), (4096, 1), (24, 0), (1, 1), (1000, 7), (24, 5)] {
+            let values = fed(count, apart);
+            let expected: Vec<f32> = values.iter().copied().filter(|value| *value > 0.5).collect();
+            let input = Tensor::float32("x", vec![count], values.clone()).unwrap();
+            let outputs = session.run(&Feeds::whole(vec![input]).unwrap()).unwrap();
+            let of = |name: &str| outputs.iter().find(|output| output.name == name).unwrap();
+            let places: Vec<i64> = match &of("places").values {
+                Values::Int32(places) => places.iter().map(|place| i64::from(*place)).collect(),
+                Values::Int64(places) => places.clone(),
+                other => panic!("{other:?}"),
+            };
+            let found: Vec<f32> = places.iter().map(|place| values[*place as usize]).collect();
+            assert_eq!(of("places").shape, [1, expected.len()], "{count} {apart}");
+            assert_eq!(of("y").shape, [expected.len()]);
+            assert_eq!((of("y").floats().to_vec(), found), (expected.clone(), expected), "{count} {apart}");
+        }
+        let feeds = Feeds::whole(vec![Tensor::float32("x", vec![64], fed(64, 3)).unwrap()]).unwrap();
+        let latency = TimingContract { mode: TimingMode::Latency, graph: true, ..TimingContract::host() };
+        let latency = TimingContract { duration_milliseconds: 50, warm_up_milliseconds: 10, ..latency };
+        let measured = session.measure(std::slice::from_ref(&feeds), &latency).unwrap();
+        assert!(!measured.contract.graph && measured.batches > 0 && measured.outputs[0].len() == 2);
+        eprintln!("{}: {} runs in {:.3} s", installation.id, measured.batches, measured.wall_seconds);
+        let throughput = TimingContract { mode: TimingMode::Throughput, ..latency };
+        let error = session.measure(&[feeds], &throughput).unwrap_err();
+        assert_eq!(
+            (error.kind, error.hint.as_deref()),
+            (ErrorKind::Unsupported, Some("measure it with `--mode latency`"))
+        );
     }
 }

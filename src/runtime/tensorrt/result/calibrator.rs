@@ -7,7 +7,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::runtime::cuda::DeviceBuffer;
 use crate::runtime::tensorrt::result::Library;
-use crate::runtime::tensorrt::sys::{CalibratorFunctions, CalibratorObject};
+use crate::runtime::tensorrt::sys::{CalibratorFunctions, CallbackObject};
 
 /// Batches to calibrate with, already on the device when they are handed out.
 pub trait CalibrationBatches {
@@ -31,7 +31,7 @@ struct State {
 }
 
 /// `IInt8EntropyCalibrator2` over [`CalibrationBatches`].
-pub struct Calibrator(Box<CalibratorObject<RefCell<State>>>);
+pub struct Calibrator(Box<CallbackObject<RefCell<State>>>);
 
 impl fmt::Debug for Calibrator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,15 +45,16 @@ impl Calibrator {
         let functions =
             CalibratorFunctions { batch_size, batch: next_batch, read_cache: read_table, write_cache: write_table };
         let state = RefCell::new(State { batches, current: None, table, error: None });
-        let object = CalibratorObject::new(library.family(), library.version(), functions, state).ok_or_else(|| {
-            Error::unsupported(format!("{} has no calibrators", library.title()))
-                .hint("quantise the ONNX graph with explicit Q/DQ pairs (precision `int8`)")
-        })?;
+        let object =
+            CallbackObject::calibrator(library.family(), library.version(), functions, state).ok_or_else(|| {
+                Error::unsupported(format!("{} has no calibrators", library.title()))
+                    .hint("quantise the ONNX graph with explicit Q/DQ pairs (precision `int8`)")
+            })?;
         Ok(Box::new(Self(object)))
     }
 
     pub(super) fn as_pointer(&self) -> *mut c_void {
-        std::ptr::from_ref::<CalibratorObject<RefCell<State>>>(&self.0).cast_mut().cast()
+        self.0.as_pointer()
     }
 
     /// The error that ended the calibration early, if one did.
@@ -73,7 +74,7 @@ impl Calibrator {
 /// `this` is the pointer of a live [`Calibrator`], called from the thread that builds.
 unsafe fn state<'a>(this: *mut c_void) -> &'a RefCell<State> {
     // SAFETY: TensorRT passes back the pointer that it was given; the object is only ever borrowed shared.
-    unsafe { &(*this.cast::<CalibratorObject<RefCell<State>>>()).state }
+    unsafe { &(*this.cast::<CallbackObject<RefCell<State>>>()).state }
 }
 
 extern "C" fn batch_size(this: *mut c_void) -> c_int {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::runtime::cuda::{DeviceBuffer, PinnedBuffer, Stream};
 use crate::runtime::tensorrt::log;
-use crate::runtime::tensorrt::result::Engine;
 use crate::runtime::tensorrt::result::object::{Object, c_string, call_dims, check, failure, to_narrow, to_wide};
+use crate::runtime::tensorrt::result::{Engine, OutputAllocator};
 use crate::runtime::tensorrt::sys::{Dims32, Dims64};
 
 #[derive(Debug)]
@@ -21,6 +21,8 @@ struct ContextObject {
     buffers: RefCell<BTreeMap<String, Rc<DeviceBuffer>>>,
     /// Tensors that lie on the host.
     on_host: RefCell<BTreeMap<String, Rc<PinnedBuffer>>>,
+    /// What outputs ask for memory whose extents depend on values.
+    allocators: RefCell<BTreeMap<String, Rc<OutputAllocator>>>,
     /// Streams that work was issued on.
     streams: RefCell<Vec<Stream>>,
     /// Whether shapes and buffers were checked since they last changed.
@@ -59,6 +61,7 @@ impl ExecutionContext {
             tensors,
             buffers: RefCell::default(),
             on_host: RefCell::default(),
+            allocators: RefCell::default(),
             streams: RefCell::default(),
             checked: Cell::new(false),
             engine,
@@ -145,9 +148,26 @@ impl ExecutionContext {
         Ok(())
     }
 
-    /// Every tensor has a buffer that holds it.
+    /// Lets output `name`, whose extents depend on values, ask `allocator` for its memory at every launch.
+    pub fn set_output_allocator(&self, name: &str, allocator: &Rc<OutputAllocator>) -> Result<()> {
+        let (library, mark) = (self.0.object.library(), log::mark());
+        let slot = library.slots().execution_context.set_output_allocator;
+        let c_name = c_string(name)?;
+        self.0.checked.set(false);
+        let accepted = call!(unsafe library, self.as_pointer(), slot,
+            (c_name.as_ptr() => *const c_char, allocator.as_pointer() => *mut c_void) -> bool)?;
+        check(library, accepted, &format!("setOutputAllocator({name})"), mark)?;
+        // Only now may the allocator go that this replaces.
+        self.0.allocators.borrow_mut().insert(name.to_owned(), Rc::clone(allocator));
+        Ok(())
+    }
+
+    /// Every tensor has a buffer that holds it, or asks for one.
     fn check_buffers(&self) -> Result<()> {
         for (name, element_bytes) in &self.0.tensors {
+            if self.0.allocators.borrow().contains_key(name) {
+                continue;
+            }
             let shape = self.shape(name)?;
             let bytes = shape.iter().try_fold(*element_bytes, |bytes, extent| {
                 usize::try_from(*extent).ok().and_then(|extent| bytes.checked_mul(extent))

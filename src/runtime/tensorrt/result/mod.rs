@@ -61,6 +61,7 @@ mod engine;
 mod library;
 mod network;
 mod object;
+mod output_allocator;
 
 pub use builder::{Builder, Config, Profile};
 pub use calibrator::{CalibrationBatches, Calibrator};
@@ -68,3 +69,4 @@ pub use context::ExecutionContext;
 pub use engine::{Engine, Role, Runtime};
 pub use library::{Library, PARSER, PLUGIN_LIBRARY, inspect_version};
 pub use network::{Network, NetworkTensor, Typing};
+pub use output_allocator::OutputAllocator;

@@ -1,11 +1,12 @@
-//! Interfaces that TensorRT calls back: the logger and the entropy calibrator, as C++ objects with vtables of their own.
+//! Interfaces that TensorRT calls back: the logger, the entropy calibrator and the output allocator, as C++ objects with vtables of
+//! their own.
 //!
-//! Both are virtual classes without data members, so an object is a pointer to its vtable, and what stands behind that
+//! All are virtual classes without data members, so an object is a pointer to its vtable, and what stands behind that
 //! pointer is ours. The vtables are laid out by the same generated places as the calls into TensorRT.
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::{ENTROPY_CALIBRATION_2, Family, InterfaceInfo, Slot, Version};
+use super::{ENTROPY_CALIBRATION_2, FIRST_MAJOR, Family, InterfaceInfo, Slot, Version};
 
 /// Called with the severity (0 internal error … 4 verbose) and the NUL-terminated message.
 pub type LogFunction = extern "C" fn(this: *mut c_void, severity: c_int, message: *const c_char);
@@ -24,6 +25,30 @@ pub struct CalibratorFunctions {
     pub write_cache: extern "C" fn(this: *mut c_void, cache: *const c_void, length: usize),
 }
 
+/// What an output allocator answers; `this` is the [`CallbackObject`].
+#[derive(Clone, Copy, Debug)]
+pub struct OutputAllocatorFunctions {
+    /// Device memory for `size` bytes of output `name` at a multiple of `alignment`, or null; `current` is the address that was set.
+    pub reallocate: extern "C" fn(
+        this: *mut c_void,
+        name: *const c_char,
+        current: *mut c_void,
+        size: u64,
+        alignment: u64,
+    ) -> *mut c_void,
+    /// The same, with the stream that the inference is issued on; releases that have it call it instead.
+    pub reallocate_on_stream: extern "C" fn(
+        this: *mut c_void,
+        name: *const c_char,
+        current: *mut c_void,
+        size: u64,
+        alignment: u64,
+        stream: *mut c_void,
+    ) -> *mut c_void,
+    /// Takes the shape of output `name`, as `Dims` of the family; called before `enqueueV3` returns.
+    pub notify_shape: extern "C" fn(this: *mut c_void, name: *const c_char, dims: *const c_void),
+}
+
 /// `APILanguage::kCPP`.
 extern "C" fn api_language(_this: *mut c_void) -> c_int {
     0
@@ -37,6 +62,15 @@ extern "C" fn calibrator_info(_this: *mut c_void) -> InterfaceInfo {
     InterfaceInfo { kind: c"IInt8EntropyCalibrator2".as_ptr(), major: 1, minor: 0 }
 }
 
+extern "C" fn output_allocator_info(_this: *mut c_void) -> InterfaceInfo {
+    InterfaceInfo { kind: c"IOutputAllocator".as_ptr(), major: 1, minor: 0 }
+}
+
+/// `IOutputAllocator::getInterfaceVersion` of family 8.
+extern "C" fn output_allocator_version(_this: *mut c_void) -> c_int {
+    1
+}
+
 extern "C" fn calibration_algorithm(_this: *mut c_void) -> c_int {
     ENTROPY_CALIBRATION_2
 }
@@ -45,17 +79,17 @@ extern "C" fn calibration_algorithm(_this: *mut c_void) -> c_int {
 extern "C" fn no_destructor(_this: *mut c_void) {}
 
 /// A vtable with each function at its place; both slots of the destructor, whose second one `delete` names, do nothing.
-/// `None` if a method has no place in `version`, other than those of `IVersionedInterface`, which old layouts lack.
+/// `None` if one of its `own` methods has no place in `version`; those that `some` releases have are left out of the others.
 fn vtable(
     version: Version,
     delete: Slot,
-    versioned: [(Slot, *const c_void); 2],
+    some: &[(Slot, *const c_void)],
     own: &[(Slot, *const c_void)],
 ) -> Option<Box<[*const c_void]>> {
     let deleting = delete.get(version)?;
     let nothing = no_destructor as *const c_void;
     let mut placed = vec![(deleting.checked_sub(1)?, nothing), (deleting, nothing)];
-    placed.extend(versioned.iter().filter_map(|(slot, function)| Some((slot.get(version)?, *function))));
+    placed.extend(some.iter().filter_map(|(slot, function)| Some((slot.get(version)?, *function))));
     for (slot, function) in own {
         placed.push((slot.get(version)?, *function));
     }
@@ -71,7 +105,7 @@ pub(super) fn logger_vtable(family: Family, version: Version, log: LogFunction) 
     vtable(
         version,
         slots.delete,
-        [
+        &[
             (slots.get_apilanguage, api_language as *const c_void),
             (slots.get_interface_info, logger_info as *const c_void),
         ],
@@ -89,7 +123,7 @@ pub(super) fn calibrator_vtable(
     vtable(
         version,
         slots.delete,
-        [
+        &[
             (slots.get_apilanguage, api_language as *const c_void),
             (slots.get_interface_info, calibrator_info as *const c_void),
         ],
@@ -99,6 +133,32 @@ pub(super) fn calibrator_vtable(
             (slots.read_calibration_cache, functions.read_cache as *const c_void),
             (slots.write_calibration_cache, functions.write_cache as *const c_void),
             (slots.get_algorithm, calibration_algorithm as *const c_void),
+        ],
+    )
+}
+
+/// The vtable of an output allocator, or `None` where its layout is not known: no header of TensorRT for RTX was read for it.
+pub(super) fn output_allocator_vtable(
+    family: Family,
+    version: Version,
+    functions: OutputAllocatorFunctions,
+) -> Option<Box<[*const c_void]>> {
+    let slots = &family.slots().output_allocator;
+    if version.major < FIRST_MAJOR {
+        return None;
+    }
+    vtable(
+        version,
+        slots.delete,
+        &[
+            (slots.get_interface_version, output_allocator_version as *const c_void),
+            (slots.get_apilanguage, api_language as *const c_void),
+            (slots.get_interface_info, output_allocator_info as *const c_void),
+            (slots.reallocate_output_async, functions.reallocate_on_stream as *const c_void),
+        ],
+        &[
+            (slots.reallocate_output, functions.reallocate as *const c_void),
+            (slots.notify_shape, functions.notify_shape as *const c_void),
         ],
     )
 }
@@ -128,20 +188,44 @@ impl LoggerObject {
     }
 }
 
-/// A calibrator as TensorRT sees it, with the state behind it that the functions reach through `this`.
+/// An object that TensorRT calls back, with the state behind it that the functions reach through `this`.
 #[repr(C)]
 #[derive(Debug)]
-pub struct CalibratorObject<State> {
+pub struct CallbackObject<State> {
     vtable: *const *const c_void,
     /// What the functions work on.
     pub state: State,
     table: Box<[*const c_void]>,
 }
 
-impl<State> CalibratorObject<State> {
-    /// An object around `state`, boxed so that its address stays; `None` where calibrators do not exist.
-    pub fn new(family: Family, version: Version, functions: CalibratorFunctions, state: State) -> Option<Box<Self>> {
-        let table = calibrator_vtable(family, version, functions)?;
-        Some(Box::new(Self { vtable: table.as_ptr(), state, table }))
+impl<State> CallbackObject<State> {
+    /// Boxed, so that its address stays.
+    fn new(table: Box<[*const c_void]>, state: State) -> Box<Self> {
+        Box::new(Self { vtable: table.as_ptr(), state, table })
+    }
+
+    /// A calibrator around `state`; `None` where calibrators do not exist.
+    pub fn calibrator(
+        family: Family,
+        version: Version,
+        functions: CalibratorFunctions,
+        state: State,
+    ) -> Option<Box<Self>> {
+        Some(Self::new(calibrator_vtable(family, version, functions)?, state))
+    }
+
+    /// An output allocator around `state`; `None` where the layout of one is not known.
+    pub fn output_allocator(
+        family: Family,
+        version: Version,
+        functions: OutputAllocatorFunctions,
+        state: State,
+    ) -> Option<Box<Self>> {
+        Some(Self::new(output_allocator_vtable(family, version, functions)?, state))
+    }
+
+    /// The pointer that TensorRT takes, for as long as the object lives. What stands behind it is only ever borrowed shared.
+    pub fn as_pointer(&self) -> *mut c_void {
+        std::ptr::from_ref(self).cast_mut().cast()
     }
 }

@@ -18,7 +18,7 @@ mod table_tests;
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
 
-pub use interfaces::{CalibratorFunctions, CalibratorObject, LoggerObject};
+pub use interfaces::{CalibratorFunctions, CallbackObject, LoggerObject, OutputAllocatorFunctions};
 pub use tables::Slots;
 
 use crate::error::{Error, Result};

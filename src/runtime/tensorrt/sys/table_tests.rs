@@ -6,8 +6,11 @@ use std::ffi::{c_char, c_int, c_void};
 use rstest::rstest;
 
 use super::facts::{self, FAMILIES, Facts};
-use super::interfaces::{CalibratorFunctions, calibrator_vtable, logger_vtable};
-use super::{Dims32, Dims64, Family, InterfaceInfo, Slot, Version, tables};
+use super::interfaces::{
+    CalibratorFunctions, CallbackObject, OutputAllocatorFunctions, calibrator_vtable, logger_vtable,
+    output_allocator_vtable,
+};
+use super::{Dims32, Dims64, Family, InterfaceInfo, Slot, Version, own_method, tables};
 use crate::vocabulary::Library;
 
 pub(super) const INTERFACES: &str = include_str!("../facts/interfaces.txt");
@@ -156,6 +159,68 @@ extern "C" fn read_cache(_this: *mut c_void, _length: *mut usize) -> *const c_vo
 }
 extern "C" fn write_cache(_this: *mut c_void, _cache: *const c_void, _length: usize) {}
 
+const ALLOCATOR: OutputAllocatorFunctions = OutputAllocatorFunctions { reallocate, reallocate_on_stream, notify_shape };
+
+/// What was called last, and with what.
+type Seen = std::cell::RefCell<(&'static str, u64)>;
+
+fn note(this: *mut c_void, call: &'static str, number: u64) {
+    // SAFETY: the tests below call with the pointer of a live object of this state.
+    *unsafe { &(*this.cast::<CallbackObject<Seen>>()).state }.borrow_mut() = (call, number);
+}
+extern "C" fn reallocate(this: *mut c_void, _: *const c_char, now: *mut c_void, size: u64, _: u64) -> *mut c_void {
+    note(this, "reallocate", size);
+    now
+}
+extern "C" fn reallocate_on_stream(
+    this: *mut c_void,
+    _: *const c_char,
+    now: *mut c_void,
+    size: u64,
+    _: u64,
+    stream: *mut c_void,
+) -> *mut c_void {
+    note(this, "on stream", size + stream.addr() as u64);
+    now
+}
+extern "C" fn notify_shape(this: *mut c_void, _: *const c_char, dims: *const c_void) {
+    note(this, "shape", dims.addr() as u64);
+}
+
+/// Called as TensorRT calls them: by their place in the vtable of the object.
+#[test]
+fn an_output_allocator_is_called_by_its_places() {
+    type Reallocate = extern "C" fn(*mut c_void, *const c_char, *mut c_void, u64, u64, *mut c_void) -> *mut c_void;
+    type Notify = extern "C" fn(*mut c_void, *const c_char, *const c_void);
+    let address = std::ptr::without_provenance_mut::<c_void>;
+    for (family, version, on_stream) in
+        [(Family::Eight, (8, 5, 3), false), (Family::Ten, (10, 6, 0), true), (Family::Eleven, (11, 1, 0), true)]
+    {
+        let version = Version { major: version.0, minor: version.1, patch: version.2 };
+        let object = CallbackObject::output_allocator(family, version, ALLOCATOR, Seen::default()).unwrap();
+        let this = object.as_pointer();
+        // SAFETY: the object lives, and its vtable reaches to the slot, which the table names.
+        let method = |slot: Slot| unsafe { own_method(this, slot.get(version).unwrap()) };
+        let call = |slot: Slot| {
+            // SAFETY: the function at that place has this signature, or one argument less, which is not read.
+            unsafe { std::mem::transmute::<*const c_void, Reallocate>(method(slot)) }
+        };
+        let slots = &family.slots().output_allocator;
+        let given = call(slots.reallocate_output)(this, c"y".as_ptr(), address(256), 7, 256, address(64));
+        assert_eq!((given.addr(), *object.state.borrow()), (256, ("reallocate", 7)), "{version}");
+        assert_eq!(slots.reallocate_output_async.get(version).is_some(), on_stream);
+        if on_stream {
+            let given = call(slots.reallocate_output_async)(this, c"y".as_ptr(), address(512), 7, 256, address(64));
+            assert_eq!((given.addr(), *object.state.borrow()), (512, ("on stream", 71)), "{version}");
+        }
+        let place = method(slots.notify_shape);
+        // SAFETY: as above, with the signature of the method.
+        let notify = unsafe { std::mem::transmute::<*const c_void, Notify>(place) };
+        notify(this, c"y".as_ptr(), address(72));
+        assert_eq!(*object.state.borrow(), ("shape", 72), "{version}");
+    }
+}
+
 #[test]
 fn implemented_vtables_are_as_long_as_the_interfaces() {
     let facts = facts();
@@ -171,6 +236,9 @@ fn implemented_vtables_are_as_long_as_the_interfaces() {
             assert_eq!(logger_vtable(family, version, log).map(|table| table.len()), length("ILogger"), "{name}");
             let calibrator = calibrator_vtable(family, version, functions).map(|table| table.len());
             assert_eq!(calibrator, length("IInt8EntropyCalibrator2"), "{name}");
+            let allocator = output_allocator_vtable(family, version, ALLOCATOR).map(|table| table.len());
+            let known = length("IOutputAllocator").or((*name == "11.4").then_some(7));
+            assert_eq!(allocator, known, "{name}: of 11.4 and of TensorRT for RTX no header was read for it");
         }
     }
 }

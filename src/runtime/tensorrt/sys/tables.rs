@@ -168,6 +168,8 @@ pub struct ExecutionContextSlots {
     pub get_tensor_shape: Slot,
     /// Place of `setTensorAddress`.
     pub set_tensor_address: Slot,
+    /// Place of `setOutputAllocator`.
+    pub set_output_allocator: Slot,
     /// Place of `enqueueV3`.
     pub enqueue_v3: Slot,
 }
@@ -250,6 +252,25 @@ pub struct Int8EntropyCalibrator2Slots {
     pub delete: Slot,
 }
 
+/// Places in `IOutputAllocator`.
+#[derive(Debug)]
+pub struct OutputAllocatorSlots {
+    /// Place of `getInterfaceVersion`.
+    pub get_interface_version: Slot,
+    /// Place of `getAPILanguage`.
+    pub get_apilanguage: Slot,
+    /// Place of `getInterfaceInfo`.
+    pub get_interface_info: Slot,
+    /// Place of `reallocateOutput`.
+    pub reallocate_output: Slot,
+    /// Place of `reallocateOutputAsync`.
+    pub reallocate_output_async: Slot,
+    /// Place of `notifyShape`.
+    pub notify_shape: Slot,
+    /// Place of the deleting destructor.
+    pub delete: Slot,
+}
+
 /// Places in `BuilderFlag`.
 #[derive(Debug)]
 pub struct BuilderFlagSlots {
@@ -313,6 +334,8 @@ pub struct Slots {
     pub logger: LoggerSlots,
     /// `IInt8EntropyCalibrator2`.
     pub int8_entropy_calibrator2: Int8EntropyCalibrator2Slots,
+    /// `IOutputAllocator`.
+    pub output_allocator: OutputAllocatorSlots,
     /// `BuilderFlag`.
     pub builder_flag: BuilderFlagSlots,
     /// `NetworkDefinitionCreationFlag`.
@@ -398,6 +421,7 @@ pub static FAMILY_8: Slots = Slots {
         set_input_shape: Slot::at("setInputShape", 29),
         get_tensor_shape: Slot::at("getTensorShape", 30),
         set_tensor_address: Slot::at("setTensorAddress", 32),
+        set_output_allocator: Slot::at("setOutputAllocator", 39),
         enqueue_v3: Slot::at("enqueueV3", 44),
     },
     engine_inspector: EngineInspectorSlots {
@@ -435,6 +459,15 @@ pub static FAMILY_8: Slots = Slots {
         write_calibration_cache: Slot::at("writeCalibrationCache", 3),
         get_algorithm: Slot::at("getAlgorithm", 4),
         delete: Slot::at("~", 6),
+    },
+    output_allocator: OutputAllocatorSlots {
+        get_interface_version: Slot::at("getInterfaceVersion", 0),
+        get_apilanguage: Slot::absent("getAPILanguage"),
+        get_interface_info: Slot::absent("getInterfaceInfo"),
+        reallocate_output: Slot::at("reallocateOutput", 1),
+        reallocate_output_async: Slot::absent("reallocateOutputAsync"),
+        notify_shape: Slot::at("notifyShape", 2),
+        delete: Slot::at("~", 4),
     },
     builder_flag: BuilderFlagSlots {
         fp16: Slot::at("kFP16", 0),
@@ -530,6 +563,7 @@ pub static FAMILY_10: Slots = Slots {
         set_input_shape: Slot::at("setInputShape", 21),
         get_tensor_shape: Slot::at("getTensorShape", 22),
         set_tensor_address: Slot::at("setTensorAddress", 24),
+        set_output_allocator: Slot::at("setOutputAllocator", 32),
         enqueue_v3: Slot::at("enqueueV3", 37),
     },
     engine_inspector: EngineInspectorSlots {
@@ -566,6 +600,15 @@ pub static FAMILY_10: Slots = Slots {
         read_calibration_cache: Slot::at("readCalibrationCache", 6),
         write_calibration_cache: Slot::at("writeCalibrationCache", 7),
         get_algorithm: Slot::at("getAlgorithm", 8),
+        delete: Slot::at("~", 3),
+    },
+    output_allocator: OutputAllocatorSlots {
+        get_interface_version: Slot::absent("getInterfaceVersion"),
+        get_apilanguage: Slot::at("getAPILanguage", 0),
+        get_interface_info: Slot::at("getInterfaceInfo", 1),
+        reallocate_output: Slot::at("reallocateOutput", 4),
+        reallocate_output_async: Slot::at("reallocateOutputAsync", 5),
+        notify_shape: Slot::at("notifyShape", 6),
         delete: Slot::at("~", 3),
     },
     builder_flag: BuilderFlagSlots {
@@ -662,6 +705,7 @@ pub static FAMILY_11: Slots = Slots {
         set_input_shape: Slot::at("setInputShape", 20),
         get_tensor_shape: Slot::at("getTensorShape", 21),
         set_tensor_address: Slot::at("setTensorAddress", 23),
+        set_output_allocator: Slot::at("setOutputAllocator", 31),
         enqueue_v3: Slot::at("enqueueV3", 36),
     },
     engine_inspector: EngineInspectorSlots {
@@ -699,6 +743,15 @@ pub static FAMILY_11: Slots = Slots {
         write_calibration_cache: Slot::absent("writeCalibrationCache"),
         get_algorithm: Slot::absent("getAlgorithm"),
         delete: Slot::absent("~"),
+    },
+    output_allocator: OutputAllocatorSlots {
+        get_interface_version: Slot::absent("getInterfaceVersion"),
+        get_apilanguage: Slot::at("getAPILanguage", 0),
+        get_interface_info: Slot::at("getInterfaceInfo", 1),
+        reallocate_output: Slot::at("reallocateOutput", 4),
+        reallocate_output_async: Slot::at("reallocateOutputAsync", 5),
+        notify_shape: Slot::at("notifyShape", 6),
+        delete: Slot::at("~", 3),
     },
     builder_flag: BuilderFlagSlots {
         fp16: Slot::absent("kFP16"),
@@ -794,6 +847,7 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         set_input_shape: Slot::at("setInputShape", 21),
         get_tensor_shape: Slot::at("getTensorShape", 22),
         set_tensor_address: Slot::at("setTensorAddress", 24),
+        set_output_allocator: Slot::at("setOutputAllocator", 32),
         enqueue_v3: Slot::at("enqueueV3", 37),
     },
     engine_inspector: EngineInspectorSlots {
@@ -830,6 +884,15 @@ pub static FAMILY_RTX_1_3: Slots = Slots {
         read_calibration_cache: Slot::absent("readCalibrationCache"),
         write_calibration_cache: Slot::absent("writeCalibrationCache"),
         get_algorithm: Slot::absent("getAlgorithm"),
+        delete: Slot::absent("~"),
+    },
+    output_allocator: OutputAllocatorSlots {
+        get_interface_version: Slot::absent("getInterfaceVersion"),
+        get_apilanguage: Slot::absent("getAPILanguage"),
+        get_interface_info: Slot::absent("getInterfaceInfo"),
+        reallocate_output: Slot::absent("reallocateOutput"),
+        reallocate_output_async: Slot::absent("reallocateOutputAsync"),
+        notify_shape: Slot::absent("notifyShape"),
         delete: Slot::absent("~"),
     },
     builder_flag: BuilderFlagSlots {
