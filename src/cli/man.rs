@@ -76,6 +76,17 @@ mod tests {
     }
 
     #[test]
+    fn every_command_stands_in_the_list_of_the_documents() {
+        let list = include_str!("../../docs/commands.md");
+        let listed: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next()).collect();
+        for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let stands = listed.iter().any(|row| row.split([' ', '`', ',']).any(|word| word == name));
+            assert!(stands || name == "help", "`{name}` is not in docs/commands.md");
+        }
+    }
+
+    #[test]
     fn a_page_states_each_option_of_its_command() {
         let pages = pages().unwrap();
         let (_, page) = pages.iter().find(|(name, _)| name == "trtgate-gate.1").unwrap();

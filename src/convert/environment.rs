@@ -303,7 +303,8 @@ fn install_anew(
     progress: &dyn Progress,
 ) -> Result<Environment> {
     let staging = Staging::new(store.staging_of(key))?;
-    let step = progress.begin(&format!("installing `{}` (about {} MB, once)", lock.name, lock.megabytes));
+    let what = if lock.name == "export" { ", the converters and runtimes" } else { "" };
+    let step = progress.begin(&format!("installing `{}`{what} (about {} MB, once)", lock.name, lock.megabytes));
     let marker = make(store, staging.path(), lock, progress, &*step)?;
     relocate(staging.path(), directory);
     verify::wholly(staging.path(), &staging.path().join(&marker.site_packages))

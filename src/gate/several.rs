@@ -19,11 +19,12 @@ use super::samples::reference_cell;
 use super::timing::{self, Tasks};
 use super::values::check_outputs;
 use super::workspace::Workspace;
-use super::{Conclusion, Found, RunOptions, pictures};
+use super::{Conclusion, Found, RunOptions, orphans, pictures, standing};
 use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, Result};
+use crate::findings::verdict::plural;
 use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, ModelReport, ProbeImage};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
@@ -173,10 +174,12 @@ impl<'a> Several<'a> {
                 "on the samples of the golden of {created}{other} ({reason}), which the reference is held to"
             ));
         } else if options.require_golden || manifest.require.golden {
-            unmet.push(format!("a golden is required: {}", self.misfit.as_deref().unwrap_or("there is none")));
+            let misfit = self.misfit.map(|misfit| format!("a golden is required: {misfit}"));
+            unmet.push(misfit.unwrap_or_else(|| standing::missing(manifest)));
         } else {
             unmet.extend(self.misfit);
         }
+        unmet.extend(orphans::sentences(manifest));
         if manifest.wants_accuracy() && self.fed.labelled.is_none() {
             let wanted = if manifest.require.accuracy {
                 "`[require] accuracy` is set"
@@ -232,9 +235,9 @@ fn described(interface: &Interface, points: &[(Option<ShapePoint>, Feeds)]) -> R
     let (_, feeds) = points.first().ok_or_else(|| Error::input("there is nothing to feed"))?;
     let outputs = interface.outputs.iter().map(|output| format!("`{}` {}", output.name, output.task.task()));
     let mut notes = vec![format!(
-        "{} samples of {} inputs{}; outputs by their tasks: {}",
+        "{} samples of {}{}; outputs by their tasks: {}",
         feeds.batch(),
-        interface.inputs.len(),
+        plural(interface.inputs.len(), "input"),
         if points.len() > 1 { format!(" at each of {} shapes", points.len()) } else { String::new() },
         outputs.collect::<Vec<_>>().join(", ")
     )];

@@ -81,16 +81,9 @@ impl Standing {
     /// What the manifest wants of goldens and is not so, one sentence each: the golden that it requires is gone, or one that
     /// no manifest names lies beside it.
     pub(crate) fn unmet(&self, manifest: &Manifest, required: bool) -> Vec<String> {
-        let mut unmet = Vec::new();
-        if (required || manifest.require.golden) && matches!(self.reference, Reference::Live) {
-            let path = path_of(manifest);
-            unmet.push(format!(
-                "a golden is required, and `{}` is not there; `trtgate bless` stores it",
-                path.display()
-            ));
-        }
-        unmet.extend(orphans::orphans(manifest).iter().map(|orphan| orphans::sentence(orphan)));
-        unmet
+        let is_gone = (required || manifest.require.golden) && matches!(self.reference, Reference::Live);
+        let gone = is_gone.then(|| missing(manifest));
+        gone.into_iter().chain(orphans::sentences(manifest)).collect()
     }
 
     /// The rule that the standing makes for the verdict, once the cells are judged; `None` where the golden is of these very
@@ -109,6 +102,11 @@ impl Standing {
         }
         Some(CheckResult { name: GOLDEN_RULE.to_owned(), status, gating: true, detail: golden.detail.clone() })
     }
+}
+
+/// The sentence of a verdict about a golden that is required and not there.
+pub(crate) fn missing(manifest: &Manifest) -> String {
+    format!("a golden is required, and `{}` is not there; `trtgate bless` stores it", path_of(manifest).display())
 }
 
 /// In what the golden and the run differ.

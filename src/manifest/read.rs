@@ -56,7 +56,7 @@ pub(super) fn load(path: &Path) -> Result<Manifest> {
     let text = files::read_text(path, files::TEXT).map_err(|source| {
         let error = Error::usage(format!("cannot read the manifest `{}`", path.display())).because(&source);
         if source.kind() == std::io::ErrorKind::NotFound {
-            error.hint("write one with `trtgate init --saved-model DIR`, or name it with `--manifest FILE`")
+            error.hint("write one with `trtgate init --onnx FILE` (or `--saved-model DIR`, `--tflite FILE`), or name it with `--manifest FILE`")
         } else {
             error
         }

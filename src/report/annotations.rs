@@ -151,7 +151,7 @@ pub fn sarif(report: &Report) -> Result<String> {
     let rule = |id: &'static str, short: &str| RuleText {
         id,
         short: short.to_owned(),
-        help: "docs/ci.md says what to do with each kind of failure".to_owned(),
+        help: "docs/troubleshooting.md says what to do with each kind of failure".to_owned(),
     };
     let rules = [
         rule("cell-failed", "a conversion does not answer or run as it should"),

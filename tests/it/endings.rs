@@ -1,4 +1,4 @@
-//! How runs end: exit codes as the README says, and what is left behind when nothing could be judged.
+//! How runs end: exit codes as docs/troubleshooting.md says, and what is left behind when nothing could be judged.
 
 use rstest::rstest;
 

@@ -57,6 +57,12 @@ values = { constant = 0 }",
     let (run, _) = gate(&context, &other, None);
     assert_eq!(run.code, 0, "{}", run.shown());
 
+    // A model that was renamed leaves its golden behind, whether the manifest requires one or not.
+    let renamed = written.replace("name = \"recurrent\"", "name = \"renamed\"").replace("golden = true", "");
+    let (run, orphaned) = gate(&context, &renamed, None);
+    assert_eq!(run.code, 3, "{}", run.shown());
+    assert!(orphaned.requirements.unmet.iter().any(|unmet| unmet.contains("named by no manifest")), "{}", run.shown());
+
     std::fs::remove_file(context.path("snapshots/recurrent.golden")).unwrap();
     let (run, gone) = gate(&context, &written, None);
     assert_eq!(run.code, 3, "{}", run.shown());

@@ -96,6 +96,8 @@ mod strange_input;
 mod stumbling;
 /// Suites of small models with expected outputs.
 mod suite;
+/// Tables of features, and forests.
+mod tabular;
 /// Typed tensors through real runtimes.
 mod tasks;
 mod tensors;

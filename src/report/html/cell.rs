@@ -27,16 +27,29 @@ pub(super) fn section(report: &Report) -> Markup {
     let is_troubled = |cell: &&CellReport| matches!(cell.status, Status::Fail | Status::Invalid);
     let calm = groups.iter().flat_map(|group| group.cells.iter().copied()).filter(|cell| !is_troubled(cell));
     let left_out: BTreeSet<CellId> = calm.skip(PASSING_PANELS).map(CellReport::id).collect();
+    let panels = |group: &layout::Group<'_>| {
+        html! {
+            h3.group { (group.runtime_name()) " · " (group.precision_name()) }
+            @for cell in &group.cells {
+                @if left_out.contains(&cell.id()) {
+                    p.left-out id=(anchor(&cell.id())) { (cell_badge(cell)) " batch " (cell.batch) }
+                } @else {
+                    (panel(report, cell, opened.contains(&cell.id())))
+                }
+            }
+        }
+    };
+    let (idle, ran): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.cells.iter().all(|cell| is_idle(cell)));
     html! {
         section aria-labelledby="cells" {
             h2 id="cells" { "Cells" }
-            @for group in &groups {
-                h3.group { (group.runtime_name()) " · " (group.precision_name()) }
-                @for cell in &group.cells {
-                    @if left_out.contains(&cell.id()) {
-                        p.left-out id=(anchor(&cell.id())) { (cell_badge(cell)) " batch " (cell.batch) }
-                    } @else {
-                        (panel(report, cell, opened.contains(&cell.id())))
+            @for group in &ran { (panels(group)) }
+            // Folded away, so that what was judged is not lost among what was not; a link to one opens it.
+            @if !idle.is_empty() {
+                div.idle {
+                    details.figures {
+                        summary { (plural(idle.iter().map(|group| group.cells.len()).sum(), "cell")) " that did not run" }
+                        @for group in &idle { (panels(group)) }
                     }
                 }
             }
@@ -48,6 +61,11 @@ pub(super) fn section(report: &Report) -> Markup {
             }
         }
     }
+}
+
+/// Whether a cell counts neither for nor against the verdict.
+fn is_idle(cell: &CellReport) -> bool {
+    matches!(cell.status, Status::Unsupported | Status::Unavailable)
 }
 
 fn panel(report: &Report, cell: &CellReport, open: bool) -> Markup {

@@ -55,7 +55,7 @@ pub fn render(report: &Report) -> String {
                     ul {
                         @if !troubled.is_empty() { li { a href="#failures" { "Failures" } } }
                         li { a href="#matrix" { "Matrix" } }
-                        @if !report.versions.is_empty() { li { a href="#versions" { "Versions" } } }
+                        @if versions::is_shown(report) { li { a href="#versions" { "Versions" } } }
                         @if measured { li { a href="#performance" { "Performance" } } }
                         @if loaded { li { a href="#load" { "Under load" } } }
                         @if sized { li { a href="#sizes" { "Sizes" } } }
@@ -202,8 +202,11 @@ fn rules(rules: &[CheckResult]) -> Markup {
     if rules.is_empty() {
         return html! {};
     }
-    let (held, other): (Vec<&CheckResult>, Vec<_>) =
-        rules.iter().partition(|rule| rule.status == Status::Pass && !verdict::is_of_reference(rule));
+    // What fails nothing and could not be looked at is no news either: a machine without a GPU compares no two versions.
+    let silent = |rule: &CheckResult| rule.status == Status::Unavailable && !rule.gating;
+    let holds = |rule: &CheckResult| rule.status == Status::Pass && !verdict::is_of_reference(rule);
+    let (held, other): (Vec<&CheckResult>, Vec<_>) = rules.iter().partition(|rule| holds(rule) || silent(rule));
+    let looked_at = held.iter().filter(|rule| holds(rule)).count();
     let list = |rules: &[&CheckResult]| {
         html! {
             ul.rules {
@@ -221,7 +224,13 @@ fn rules(rules: &[CheckResult]) -> Markup {
             h2 id="across-cells" { "Across cells" }
             @if !other.is_empty() { (list(&other)) }
             @if !held.is_empty() {
-                details.figures { summary { (verdict::plural(held.len(), "rule")) @if held.len() == 1 { " holds" } @else { " hold" } } (list(&held)) }
+                details.figures {
+                    summary {
+                        (verdict::plural(looked_at, "rule")) @if looked_at == 1 { " holds" } @else { " hold" }
+                        @if looked_at < held.len() { ", " (held.len() - looked_at) " could not be looked at" }
+                    }
+                    (list(&held))
+                }
             }
         }
     }
@@ -583,6 +592,35 @@ mod tests {
         let report = sample::many(2000);
         let anchors: std::collections::BTreeSet<String> = report.cells.iter().map(|cell| anchor(&cell.id())).collect();
         assert_eq!(anchors.len(), report.cells.len());
+    }
+
+    /// Versions that nothing ran are no section, a link to it would lead nowhere, and that they could not be compared is no headline.
+    #[test]
+    fn what_did_not_run_is_out_of_the_way_and_every_link_leads_somewhere() {
+        let mut idle = sample::versions();
+        let rows = idle.versions.iter_mut().flat_map(|row| &mut row.versions);
+        rows.for_each(|figures| figures.status = Status::Unavailable);
+        idle.cells.iter_mut().for_each(|cell| cell.status = Status::Unavailable);
+        let rule = CheckResult {
+            name: "versions".into(),
+            status: Status::Unavailable,
+            detail: "0 of 12 pairs".into(),
+            gating: false,
+        };
+        idle.cross = vec![rule];
+        let page = render(&idle);
+        let (before, folded) = page.split_once("0 rules hold, 1 could not be looked at").unwrap();
+        assert!(!before.contains("0 of 12 pairs") && folded.contains("0 of 12 pairs"));
+        assert!(page.contains(&format!("{} cells that did not run", idle.cells.len())));
+        for report in
+            [idle, sample::passing(), sample::failing(), sample::cpu_only(), sample::tasks(), sample::versions()]
+        {
+            let page = render(&report);
+            for rest in page.split("href=\"#").skip(1) {
+                let target = rest.split('"').next().unwrap();
+                assert!(page.contains(&format!("id=\"{target}\"")), "{target}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,11 @@ use crate::report::text::one_line;
 use crate::report::versions::{self, OfLibrary, libraries};
 use crate::vocabulary::Status;
 
+/// Whether the page has the section below.
+pub(super) fn is_shown(report: &Report) -> bool {
+    !libraries(report).is_empty()
+}
+
 /// A section of all libraries that stand in the report in several versions; nothing where none does.
 pub(super) fn section(report: &Report) -> Markup {
     let libraries = libraries(report);
