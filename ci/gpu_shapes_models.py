@@ -4,6 +4,7 @@
 segment   pictures of any height and width -> a class for each place; its last step upsamples to the size of the input
 encode    token numbers and a mask of any length -> one attention layer -> a vector a sample
 resize    pictures of any size and two numbers, the same for all samples -> pictures of that size: a shape from values
+detect    one picture -> the boxes that suppression inside of the model keeps: as many as the values say
 """
 import sys
 from pathlib import Path
@@ -94,6 +95,31 @@ def resize():
     return graph.model([picture, size], [output])
 
 
+def detect(side=16, classes=3):
+    graph = Graph()
+    data = graph("Relu", convolution(graph, "image", (3, 16), stride=2))
+    data = graph("Relu", convolution(graph, data, (16, 32), stride=2))
+    rows = lambda data: graph("Reshape", data, graph.constant(np.array([1, -1, side * side])))
+    scores = rows(graph("Sigmoid", convolution(graph, graph("Mul", data, graph.constant(np.float32(3))), (32, classes))))
+    offsets = graph("Transpose", rows(graph("Tanh", convolution(graph, data, (32, 4)))), perm=[0, 2, 1])
+    middle = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(1, -1, 2) * 4 + 2
+    anchors = np.concatenate([middle - 6, middle + 6], -1).astype(np.float32)
+    boxes = graph("Add", graph("Mul", offsets, graph.constant(np.float32(3))), graph.constant(anchors))
+    limits = [graph.constant(np.array([value])) for value in (40, np.float32(0.5), np.float32(0.8))]
+    # Sample, class and box of each that is kept.
+    kept = graph("NonMaxSuppression", boxes, scores, *limits)
+    of = lambda place: graph("Gather", kept, graph.constant(np.array(place)), axis=1)
+    alone = graph.constant(np.array([1]))
+    columns = [
+        graph("Gather", graph("Squeeze", boxes, graph.constant(np.array([0]))), of(2), axis=0),
+        graph("Unsqueeze", graph("GatherND", scores, kept), alone),
+        graph("Unsqueeze", graph("Cast", of(1), to=TensorProto.FLOAT), alone),
+    ]
+    graph("Unsqueeze", graph("Concat", *columns, axis=1), graph.constant(np.array([0])), output="found")
+    picture = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 4 * side, 4 * side])
+    return graph.model([picture], [helper.make_tensor_value_info("found", TensorProto.FLOAT, [1, "kept", 6])])
+
+
 HEAD = 'schema = 1\n[model]\nname = "{name}"\nonnx = "model.onnx"\n'
 TAIL = '[probes]\ncount = 16\n[matrix]\nbatches = [2]\n[matrix.runtimes]\nonnxruntime = ["fp32"]\ntensorrt = ["fp32", "fp16-flag"]\ntensorrt-rtx = ["fp32"]\n'
 PICTURES = '[[input]]\nname = "image"\nshape = [3, "height", "width"]\nvalues = { image = [0.0, 1.0] }\n'
@@ -119,6 +145,12 @@ MODELS = {
         'task = "values"\n[shapes]\nheight = ' + SIDE + "\nwidth = 48\n",
         ENGINE,
     ),
+    "detect": (
+        detect,
+        '[[input]]\nname = "image"\nshape = [3, 64, 64]\nvalues = { image = [0.0, 1.0] }\n[[output]]\nname = "found"\ntask = "boxes"\n'
+        'format = "yxyx"\nscores = 4\nlabels = 5\nthreshold = 0.8\nnms = 0.5\n',
+        "",
+    ),
 }
 
 if __name__ == "__main__":
@@ -126,6 +158,7 @@ if __name__ == "__main__":
         folder = Path(sys.argv[1]) / name
         folder.mkdir(parents=True, exist_ok=True)
         save(make(), folder / "model.onnx")
-        text = HEAD.format(name=name) + border + TAIL + engine
+        batches = TAIL if engine else TAIL.replace("[2]", "[1]")
+        text = HEAD.format(name=name) + border + batches + engine
         (folder / "gate.toml").write_text(text)
         (folder / "witness.toml").write_text(text.replace("[engine]\n", "[engine]\nwitness = true\n", 1))

@@ -90,8 +90,11 @@ pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell]) -> Vec<String> {
     let told = |engine: &OwnEngine| {
         let artifact = workspace.shipped.engine(engine.precision).ok()?;
         let digest = artifact.sha256.get(..12).unwrap_or(&artifact.sha256);
-        let by =
-            plan_file::begins(&artifact.path).and_then(|header| Some(format!(", built by {}", header.built_by()?)));
+        let header = plan_file::begins(&artifact.path);
+        let by = header.and_then(|header| {
+            let on = header.built_on().map(|on| format!(" on {on}"));
+            Some(format!(", built by {}{}", header.built_by()?, on.unwrap_or_default()))
+        });
         Some(format!(
             "the {} engine under test is the engine shipped: `{}` (sha256 {digest}…, {} bytes{}); trtgate did not build it",
             engine.precision,

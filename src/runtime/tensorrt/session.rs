@@ -65,6 +65,7 @@ impl EngineSession {
         if let Some(obstacle) = capabilities::device_obstacle(request.installation.id.library, capability) {
             return Err(Error { hint: obstacle.hint, ..Error::unsupported(obstacle.reason) });
         }
+        plan_file::check_card(&request.artifact, &bytes, capability)?;
         if let Some(metadata) = EngineMetadata::beside(&request.artifact)? {
             metadata.check_bytes(&request.artifact, &bytes)?;
             let here = environment(&request.installation, library, Some(&device));
