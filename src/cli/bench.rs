@@ -147,7 +147,7 @@ fn measure_once(global: &Global, arguments: &BenchArguments, program: &Path, cel
     let command = Command::new(program)
         .arg("--quiet")
         .arg("--manifest")
-        .arg(&global.manifest)
+        .arg(global.manifest())
         .arg("bench")
         .args(["--repetitions", "1"])
         .args(arguments.timing.what_is_timed())

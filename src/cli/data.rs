@@ -162,7 +162,7 @@ pub fn run(global: &Global, arguments: &DataArguments) -> Result<u8> {
         DataCommand::Verify { folder } => verify(folder),
         DataCommand::ExportCsv(command) => export_csv(global, command),
         DataCommand::Show(command) => {
-            let manifest = Manifest::load(&global.manifest)?.of_one_input()?;
+            let manifest = Manifest::load(global.manifest())?.of_one_input()?;
             let path =
                 command.data.as_ref().or(manifest.probes.file.as_ref()).or(manifest.probes.data.as_ref()).ok_or_else(
                     || Error::usage("the manifest names no file of probes to show").hint("give `--data`"),
@@ -230,7 +230,7 @@ fn verify(folder: &Path) -> Result<u8> {
 }
 
 fn export_csv(global: &Global, arguments: &ExportArguments) -> Result<u8> {
-    let manifest = Manifest::load(&global.manifest)?.of_one_input()?;
+    let manifest = Manifest::load(global.manifest())?.of_one_input()?;
     let reader = arguments.source.open(&arguments.data, &manifest, arguments.limit)?;
     let mut writer = RowWriter::create(&arguments.out)?;
     if arguments.header {

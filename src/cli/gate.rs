@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::load::LoadArguments;
 use crate::cli::scheduler::ShardChoice;
 use crate::cli::selection::{DeviceArguments, Selection, WorkspaceArguments, word};
-use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, output, report};
+use crate::cli::{EXIT_INCOMPLETE, EXIT_PASS, Global, gate_several, output, report};
 use crate::console;
 use crate::error::{Error, Result};
 use crate::findings::OfShard;
@@ -15,12 +15,12 @@ use crate::findings::verdict::plural;
 use crate::gate::{self, RunOptions, Workspace};
 use crate::plan::shards::ShardNumber;
 use crate::report::file;
-use crate::report::options::RenderOptions;
+use crate::report::options::{RenderOptions, of_model};
 use crate::report::plan_file::{PlanFile, PlannedCell};
 use crate::vocabulary::{RuntimeId, Status};
 
 /// Arguments of `trtgate gate`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct GateArguments {
     #[command(flatten)]
     selection: Selection,
@@ -47,27 +47,46 @@ pub struct GateArguments {
     require_baseline: bool,
     /// Real labelled data: accuracy is gated too (CIFAR-10 records, npz, CSV, or pictures in a folder a class; of `[[input]]` an npz or a folder of npy)
     #[arg(long, value_name = "PATH", env = "CIFAR10_DIR")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Run one shard of the plan, `2/4`, or the one that a scheduler's variables say, `auto`: Slurm, Kubernetes, GitHub, GitLab,
     /// Buildkite, CircleCI, Azure; `trtgate merge` joins their reports
     #[arg(long, value_name = "I/N", value_parser = word::<ShardChoice>)]
-    shard: Option<ShardChoice>,
+    pub(super) shard: Option<ShardChoice>,
     /// The plan that is divided into shards, where machines differ in what they can run (`--plan-json` wrote it)
     #[arg(long, value_name = "FILE", requires = "shard")]
-    plan: Option<PathBuf>,
+    pub(super) plan: Option<PathBuf>,
+    /// End after the first cell that fails or is invalid; the cells that were not run then are named, and there is no pass
+    #[arg(long, conflicts_with_all = ["shard", "plan_json", "dry_run"])]
+    pub(super) fail_fast: bool,
     /// Write the planned cells as JSON, with `--shard` those of each shard, and run nothing
     #[arg(long, value_name = "FILE")]
-    plan_json: Option<PathBuf>,
+    pub(super) plan_json: Option<PathBuf>,
     /// Say what would run here, with the library that each version would load and how far its cells get, and run nothing;
     /// exit code 3 where a required runtime is not here
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    render: RenderOptions,
+    pub(super) render: RenderOptions,
+}
+
+impl GateArguments {
+    /// The same for one of several models, whose name is in the names of the files that are written.
+    pub(super) fn for_model(&self, name: &str) -> Self {
+        let plan_json = self.plan_json.as_deref().map(|path| of_model(path, name));
+        Self { render: self.render.of_model(name), plan_json, ..self.clone() }
+    }
 }
 
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
+    match global.manifests.len() {
+        0 | 1 => run_one(global, arguments),
+        _ => gate_several::run(global, arguments),
+    }
+}
+
+/// Gates one manifest.
+pub(super) fn run_one(global: &Global, arguments: &GateArguments) -> Result<u8> {
     arguments.render.check()?;
     let shard = arguments.shard.map(ShardChoice::resolve).transpose()?;
     let given = arguments.plan.as_deref().map(file::read_plan).transpose()?;
@@ -130,7 +149,8 @@ pub fn run(global: &Global, arguments: &GateArguments) -> Result<u8> {
         replay_timing: arguments.timing.replay() + &arguments.load.replay(),
         command: command.clone(),
     };
-    let judged = gate::run(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;
+    let judge = if arguments.fail_fast { gate::run_until_a_failure } else { gate::run };
+    let judged = judge(&workspace, &run).map_err(|error| stopped(Some(&workspace), error))?;
     let code = report::deliver(global, &judged, &arguments.render);
     // What of a shard's requirements did not run here may have run in another.
     for wanted in arguments.require.iter().filter(|_| shard.is_none()) {

@@ -9,6 +9,7 @@ mod seen;
 mod several;
 mod tasks;
 mod template;
+mod workflow;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,11 @@ use template::Choices;
 
 /// Arguments of `trtgate init`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("model").required(true).args(["saved_model", "onnx", "tflite"]))]
+#[command(
+    group = clap::ArgGroup::new("model").required(true).args(["saved_model", "onnx", "tflite"]),
+    after_help = "`--github` writes a workflow that gates the model, `.github/workflows/trtgate.yml` at the repository's root.\n\
+    A pipeline that is there already is not overwritten."
+)]
 pub struct InitArguments {
     /// The model as a TensorFlow SavedModel folder
     #[arg(long, value_name = "DIR")]
@@ -62,6 +67,9 @@ pub struct InitArguments {
     /// Longest time of making the probes; 60 if not given
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "no_probes")]
     seconds: Option<u64>,
+    /// Write a pipeline for GitLab too, which gates the model; `.gitlab-ci.yml` at the repository's root if no file is named
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = ".gitlab-ci.yml")]
+    gitlab: Option<PathBuf>,
     /// Overwrite the manifest if it is there; a file of probes that fits is kept, and none is overwritten
     #[arg(long)]
     force: bool,
@@ -99,6 +107,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
             .hint("`--force` overwrites it, `--out FILE` writes another"));
     }
     refuse_newer(&arguments.out)?;
+    let pipelines = workflow::wanted(global, arguments)?;
     let store = Store::open(None)?;
     let looked = inspect::look(&arguments.source()?, &store).map_err(as_wrong_input)?;
     if let Some(written) = of_several(global, arguments, &looked, &store)? {
@@ -106,6 +115,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
         put_schema(&arguments.out)?;
         console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
         written.told.iter().for_each(|told| console::note(&format!("  {told}")));
+        workflow::write(&pipelines)?;
         console::note("check what was guessed, then run `trtgate gate`");
         return Ok(EXIT_PASS);
     }
@@ -158,6 +168,7 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     if chosen.require != Require::default() {
         write(&chosen, &arguments.out)?;
     }
+    workflow::write(&pipelines)?;
     let next = if chosen.guesses.is_empty() { "then run" } else { "check what was guessed, then run" };
     console::note(&format!("{next} `trtgate gate`"));
     Ok(EXIT_PASS)

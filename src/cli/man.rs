@@ -100,7 +100,7 @@ mod tests {
     fn pages_go_into_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let global = crate::cli::Global {
-            manifest: "gate.toml".into(),
+            manifests: vec!["gate.toml".into()],
             quiet: true,
             verbose: 0,
             color: crate::cli::ColorChoice::Never,

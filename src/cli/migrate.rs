@@ -30,7 +30,7 @@ pub struct MigrateArguments {
 /// Runs the command; returns the exit code.
 pub fn run(global: &Global, arguments: &MigrateArguments) -> Result<u8> {
     let goldens = match arguments.goldens.is_empty() {
-        true => in_folder(&Manifest::load(&global.manifest)?.snapshots)?,
+        true => in_folder(&Manifest::load(global.manifest())?.snapshots)?,
         false => arguments.goldens.clone(),
     };
     let mut migrated = Vec::new();

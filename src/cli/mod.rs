@@ -19,6 +19,7 @@ mod explain;
 mod export;
 mod fetch;
 mod gate;
+mod gate_several;
 mod github;
 mod infer;
 mod init;
@@ -36,12 +37,12 @@ mod serve;
 mod suite;
 mod triton;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, Result};
 use crate::process::stop;
 
 /// Exit code: every selected cell that ran passed, and every required runtime ran.
@@ -69,9 +70,9 @@ pub struct Arguments {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// The manifest that says what is gated
-    #[arg(long, global = true, default_value = "gate.toml", value_name = "FILE")]
-    pub manifest: PathBuf,
+    /// The manifest that says what is gated; `gate` takes several
+    #[arg(long = "manifest", global = true, default_value = "gate.toml", value_name = "FILE", action = ArgAction::Append)]
+    pub manifests: Vec<PathBuf>,
     /// Say less: only failures and the verdict
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -81,9 +82,27 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
-    /// When to tell GitHub of a report: annotations beside the manifest's lines, and the job's summary
+    /// When to tell GitHub of a report: annotations beside the manifest's lines, and the job's summary;
+    /// `init --github` writes a workflow
     #[arg(long, global = true, default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true, value_name = "WHEN")]
     pub github: github::When,
+}
+
+impl Global {
+    /// The manifest; the first of several.
+    pub fn manifest(&self) -> &Path {
+        self.manifests.first().map_or_else(|| Path::new("gate.toml"), PathBuf::as_path)
+    }
+
+    /// Refuses several manifests of a command that takes one.
+    fn of_one_manifest(&self, command: &Command) -> Result<()> {
+        match command {
+            Command::Gate(_) => Ok(()),
+            _ if self.manifests.len() < 2 => Ok(()),
+            _ => Err(Error::usage("several manifests are given, and this command takes one")
+                .hint("`trtgate gate` takes several `--manifest`; of other commands run one for each")),
+        }
+    }
 }
 
 /// When to use colour.
@@ -186,7 +205,7 @@ pub fn main() -> ExitCode {
     if !matches!(arguments.command, Command::Worker) {
         stop::on_signals(crate::console::note);
     }
-    let outcome = match &arguments.command {
+    let outcome = global.of_one_manifest(&arguments.command).and_then(|()| match &arguments.command {
         Command::Gate(command) => gate::run(global, command),
         Command::Init(command) => init::run(global, command),
         Command::Doctor(command) => doctor::run(global, command),
@@ -213,7 +232,7 @@ pub fn main() -> ExitCode {
         Command::Completions(command) => completions::run(global, command),
         Command::Man(command) => man::run(global, command),
         Command::Worker => crate::worker::serve().map(|()| EXIT_PASS),
-    };
+    });
     stop::hold_while_ending();
     match outcome {
         Ok(code) => ExitCode::from(code),

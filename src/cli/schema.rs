@@ -157,6 +157,23 @@ mod tests {
         let several = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"x\"\nshape = [\"h\"]\n\
              values = { uniform = [0.0, 1.0] }\n[[output]]\nname = \"y\"\ntask = \"values\"\n[shapes]\nh = [1, 8]\n[review]\nby = [\"*@x.y\"]\n";
         assert_eq!(held(Subject::Manifest, &read(several)), Vec::<String>::new());
+        for (right, wrong) in [
+            ("h = [1, 8]", "h = [1, \"8\"]"),
+            ("h = 8", "h = \"8\""),
+            ("h = { min = 1, max = 8, opt = 4, step = 1, also = [2] }", "h = { min = 1 }"),
+            ("h = { min = 1, max = 8 }", "h = { min = 1, max = 8, most = 9 }"),
+            ("h = 8\n[artifacts]\nint8 = \"q.onnx\"", "h = 8\n[artifacts]\nint9 = \"q.onnx\""),
+            (
+                "h = 8\n[artifacts]\nfp16 = { path = \"h.onnx\", sha256 = \"0\" }",
+                "h = 8\n[artifacts]\nfp16 = { sha256 = \"0\" }",
+            ),
+            ("h = 8\n[artifacts.engine]\nint8 = \"q.plan\"", "h = 8\n[artifacts.engine]\nint9 = \"q.plan\""),
+            ("h = 8\n[artifacts.engine]\nint8 = { path = \"q.plan\" }", "h = 8\n[artifacts]\nengine = \"q.plan\""),
+        ] {
+            let with = |line: &str| held(Subject::Manifest, &read(&several.replace("h = [1, 8]", line)));
+            assert_eq!(with(right), Vec::<String>::new(), "{right}");
+            assert_ne!(with(wrong), Vec::<String>::new(), "{wrong}");
+        }
         for (from, to) in [
             ("[matrix]", "[matricks]"),
             ("schema = 1", "schema = 2"),

@@ -96,8 +96,8 @@ pub struct WorkspaceArguments {
 impl WorkspaceArguments {
     /// The arguments that a replay of a cell needs, with a blank before each: `data` is labelled data that was given.
     pub fn replay(&self, global: &Global, data: Option<&Path>) -> String {
-        let manifest: &[&OsStr] = match global.manifest != Path::new("gate.toml") {
-            true => &[OsStr::new("--manifest"), global.manifest.as_os_str()],
+        let manifest: &[&OsStr] = match global.manifest() != Path::new("gate.toml") {
+            true => &[OsStr::new("--manifest"), global.manifest().as_os_str()],
             false => &[],
         };
         let mut own = self.what_is_run();
@@ -152,7 +152,7 @@ impl WorkspaceArguments {
             intra_threads: self.intra_threads,
             inter_threads: self.inter_threads,
             trust: self.trust,
-            ..Options::new(global.manifest.clone(), program)
+            ..Options::new(global.manifest().to_owned(), program)
         })
     }
 }

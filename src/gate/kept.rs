@@ -19,12 +19,14 @@ use super::workspace::Workspace;
 use crate::check::apart::Answers;
 use crate::check::golden::{Golden, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::ladder::Ladder;
+use crate::check::movement::{Movement, OutputMovement, output_movement};
 use crate::data::feeds::InputPlan;
 use crate::digest::digest_bytes;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::findings::{CheckResult, OutputFinding};
-use crate::manifest::interface::Interface;
+use crate::manifest::interface::{GatedOutput, Interface};
+use crate::manifest::tasks::OutputTask;
 use crate::tensor::{ElementType, Feeds, Tensor, Values};
 use crate::vocabulary::{CellId, ShapePoint, Status, Task};
 
@@ -162,6 +164,7 @@ pub(super) fn blessing(
     let mut lines = labels.lines.clone();
     doubts.extend(labels.doubts.iter().cloned());
     let (mut first, mut changes, mut moved) = (false, true, false);
+    let mut movement = None;
     let samples = plural(fed.points.iter().map(|(_, feeds)| feeds.batch()).max().unwrap_or(0), "sample");
     match &old {
         Ok(None) => {
@@ -178,15 +181,18 @@ pub(super) fn blessing(
         }
         Ok(Some(old)) => {
             let mut differing = Vec::new();
+            let mut outputs = Vec::new();
             changes = old.origin.model_sha256 != workspace.model_sha256;
             for point in &ran.points {
                 let Some(then) = old.at(point.shape.as_ref()) else { continue };
                 changes |= then.answers != point.answered.outputs;
+                outputs.extend(reference.moved(point, &then.answers)?);
                 let at = point.shape.as_ref().map(|shape| format!("at {shape}: ")).unwrap_or_default();
                 let failing = reference.failing(point, &then.answers)?;
                 differing.extend(failing.into_iter().map(|detail| format!("moved: {at}{detail}")));
             }
             moved = !differing.is_empty();
+            movement = Some(Movement { facts: Vec::new(), outputs, apart: Vec::new() });
             match (changes, moved) {
                 (false, _) => lines.push(format!("{samples} are answered as before")),
                 (true, false) => lines.push("the answers moved within FP32's limits".to_owned()),
@@ -226,7 +232,7 @@ pub(super) fn blessing(
             .unwrap_or_default(),
     };
     golden.check()?;
-    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: labels.fails, first, movement: None })
+    Ok(GoldenBlessing { path, golden, lines, changes, moved, doubts, fails: labels.fails, first, movement })
 }
 
 /// What a blessing does about figures by labels.
@@ -353,6 +359,26 @@ impl<'a> Reference<'a> {
         let (checks, _) = self.beside(point, others)?;
         let failing = checks.into_iter().filter(|check| check.gating && check.status == Status::Fail);
         Ok(failing.map(|check| check.detail).collect())
+    }
+
+    /// How far the classifications moved since `then`, an answer at a time: what of the other tasks moved is told in sentences alone. One that cannot be
+    /// compared so (other classes, values that are not finite) is left to them too.
+    fn moved(&self, point: &PointRan<'_>, then: &[Answers]) -> Result<Vec<(String, OutputMovement)>> {
+        let reference = reference_cell(&self.workspace.manifest);
+        let row = self.ladder.row(reference.runtime.library, reference.precision)?;
+        let moved = |output: &GatedOutput| {
+            let OutputTask::Classification(kind) = output.task else { return None };
+            let of = |all: &[Answers]| match all.iter().find(|answers| answers.name() == output.name) {
+                Some(Answers::Rows(rows)) => {
+                    let classes = rows.shape.iter().skip(1).product();
+                    Output::classification(&output.name, kind, [rows.batch(), classes], &rows.floats()).ok()
+                }
+                _ => None,
+            };
+            let moved = output_movement(&of(then)?, &of(&point.answered.outputs)?, row).ok()?;
+            Some((kept_name(&output.name, point.shape.as_ref()), moved))
+        };
+        Ok(self.fed.interface.outputs.iter().filter_map(moved).collect())
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `workspace` | the manifest, the store, what is here, the artifacts                     |
 //! | `border`    | the manifest's input and output against those of the model               |
 //! | `devices`   | which GPUs are used; `cards`: whether they answer alike                      |
+//! | `fail_fast` | a run that ends after the first failure                                     |
 //! | `shard`     | the cells of one machine of several, and what runs beside them              |
 //! | `discover`  | Python environments, libraries, the GPU                                  |
 //! | `damaged`   | environments that are not what was installed                             |
@@ -60,6 +61,7 @@ pub mod devices;
 pub mod discover;
 pub(crate) mod engine;
 mod execute;
+mod fail_fast;
 pub(crate) mod fed;
 mod golden;
 pub mod infer;
@@ -127,6 +129,7 @@ use crate::vocabulary::{CellId, RuntimeId, Stage, Status, Verdict};
 use crate::worker;
 
 pub use blessing::GoldenBlessing;
+pub use fail_fast::run_until_a_failure;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
 pub(crate) use kit::prepare;

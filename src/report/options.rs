@@ -105,9 +105,32 @@ impl RenderOptions {
         lost
     }
 
+    /// The same for one of several models, whose name is put before the extension of each file.
+    pub fn of_model(&self, name: &str) -> Self {
+        let named = |path: &Option<PathBuf>| path.as_deref().map(|path| of_model(path, name));
+        Self {
+            json: named(&self.json),
+            junit: named(&self.junit),
+            markdown: named(&self.markdown),
+            html: named(&self.html),
+            sarif: named(&self.sarif),
+            code_quality: named(&self.code_quality),
+            bmf: named(&self.bmf),
+            benchmark_json: named(&self.benchmark_json),
+        }
+    }
+
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let pages = [&self.json, &self.junit, &self.markdown, &self.html, &self.sarif, &self.code_quality];
         pages.into_iter().chain([&self.bmf, &self.benchmark_json]).flatten()
+    }
+}
+
+/// `report.json` → `report.NAME.json`.
+pub fn of_model(path: &Path, name: &str) -> PathBuf {
+    match path.extension() {
+        Some(extension) => path.with_extension(format!("{name}.{}", extension.to_string_lossy())),
+        None => path.with_extension(name),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps of `action.yml`, each script as the runner starts it, in a repository that is not this one. They are scripts of the
+//! The steps of `action.yml`, each script as the runner starts it, in a repository that is not this one, and the pipelines that `init` writes. They are scripts of the
 //! source, so an archive of the tests leaves them out.
 
 use std::collections::BTreeMap;
@@ -178,4 +178,46 @@ fn one_comment_is_kept_up_to_date_and_never_a_forks() {
     let fork = with_report(Job::new().with_gh("")).with("HEAD_REPOSITORY", "stranger/project");
     assert_eq!((fork.step("comment").code, fork.step("sarif").code), (0, 0));
     assert_eq!(fork.read("gh.log"), "");
+}
+
+#[test]
+fn init_writes_pipelines_that_their_services_take() {
+    let context = Context::new();
+    std::fs::create_dir_all(context.path(".git")).unwrap();
+    std::fs::create_dir_all(context.path("models/net")).unwrap();
+    std::fs::copy(project().join("tests/fixtures/wheel/net.onnx"), context.path("models/net/net.onnx")).unwrap();
+    let words = ["init", "--no-probes", "--onnx", "models/net/net.onnx", "--out", "models/net/gate.toml"];
+    let run = context.run(&[&words[..], &["--github", "--gitlab"]].concat());
+    assert_eq!(run.code, 0, "{}", run.shown());
+    let (workflow, pipeline) = (context.path(".github/workflows/trtgate.yml"), context.path(".gitlab-ci.yml"));
+    let named = "TRTGATE_MANIFEST: \"models/net/gate.toml\"";
+    for file in [&workflow, &pipeline] {
+        let text = std::fs::read_to_string(file).unwrap();
+        assert_eq!(text.matches(named).count(), 1, "{text}");
+    }
+    let tools = Command::new(project().join("ci/tools")).arg("lint").output().unwrap();
+    let tools = PathBuf::from(String::from_utf8(tools.stdout).unwrap().trim_end());
+    let lint = |tool: &str, words: &[&str], file: &PathBuf| {
+        let output = Command::new(tools.join(tool)).args(words).arg(file).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&said));
+    };
+    let shellcheck = tools.join("shellcheck");
+    lint("actionlint", &["-no-color", "-pyflakes", "", "-shellcheck", shellcheck.to_str().unwrap()], &workflow);
+    lint("check-jsonschema", &["--builtin-schema", "vendor.github-workflows"], &workflow);
+    lint("check-jsonschema", &["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"], &pipeline);
+
+    // What is there is somebody's, whatever else is forced; nothing was done before that was seen.
+    std::fs::write(context.path("models/net/gate.toml"), "theirs").unwrap();
+    for (option, theirs) in [("--github", ".github/workflows/trtgate.yml"), ("--gitlab", ".gitlab-ci.yml")] {
+        std::fs::write(context.path(theirs), "theirs").unwrap();
+        let run = context.run(&[&words[..], &["--force", option]].concat());
+        assert_eq!(run.code, 2, "{}", run.shown());
+        assert!(run.stderr.contains(theirs) && run.stderr.contains("is there already"), "{}", run.shown());
+        assert_eq!(std::fs::read_to_string(context.path(theirs)).unwrap(), "theirs");
+    }
+    assert_eq!(std::fs::read_to_string(context.path("models/net/gate.toml")).unwrap(), "theirs");
+    let run = context.run(&[&words[..], &["--force", "--gitlab=ci/gate.yml"]].concat());
+    assert_eq!(run.code, 0, "{}", run.shown());
+    assert!(std::fs::read_to_string(context.path("ci/gate.yml")).unwrap().starts_with("# Gates the model"));
 }

@@ -46,6 +46,7 @@ mod faults;
 /// A complete TensorRT, fetched and packed.
 mod fetch;
 /// Half precision on a processor without it.
+mod gates;
 mod half;
 mod histograms;
 /// Other files of a model, other models, goldens that are gone, newer or left behind.

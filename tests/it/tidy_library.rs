@@ -1,6 +1,8 @@
 //! What others build on: the facade's names, and requirements that resolve beside theirs.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// Whatever is added here is promised, and whatever goes breaks somebody's build: both on purpose, with a line in the changelog.
 #[test]
@@ -24,4 +26,42 @@ fn requirements_resolve_beside_those_of_others() {
     assert!(dependencies.lines().count() > 30, "{dependencies}");
     let exact: Vec<&str> = dependencies.lines().filter(|line| line.contains("\"=")).collect();
     assert!(exact.len() == 1 && exact[0].starts_with("ort ") && exact[0].contains("-rc."), "{exact:?}");
+}
+
+/// What is published: everything that the sources carry within themselves, and nothing that only this repository needs.
+#[test]
+fn the_published_crate_is_small_and_whole() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let listed =
+        Command::new(cargo).args(["package", "--list", "--allow-dirty", "--locked", "--offline"]).output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let names: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    // `Cargo.toml.orig` and the like are made by cargo itself.
+    let sizes = names.iter().filter_map(|name| Some((name, fs::metadata(name).ok()?.len())));
+    let mut whole = 0;
+    for (name, bytes) in sizes {
+        whole += bytes;
+        assert!(bytes < 100_000, "{name}: {bytes} bytes");
+        let known = ["src/", "schemas/", "ci/requirements/", "ci/templates/"];
+        assert!(!name.contains('/') || known.iter().any(|folder| name.starts_with(folder)), "{name}");
+    }
+    assert!(whole < 10_000_000, "{whole} bytes");
+
+    let mut carried = 0;
+    for name in names.iter().filter(|name| name.ends_with(".rs")) {
+        let text = fs::read_to_string(name).unwrap();
+        // Tests carry files of the repository, and are not built from the package.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let is_test = name.contains("tests") || name.starts_with("src/fuzzing");
+        for part in code.split("include_").skip(1).filter(|_| !is_test) {
+            let Some(path) = part.strip_prefix("str!(\"").or_else(|| part.strip_prefix("bytes!(\"")) else { continue };
+            let path = Path::new(name).parent().unwrap().join(path.split('"').next().unwrap());
+            let path = fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let root = fs::canonicalize(".").unwrap();
+            let path = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            assert!(names.contains(&path), "`{name}` carries `{path}`, which is not in the package");
+            carried += usize::from(!path.starts_with("src/"));
+        }
+    }
+    assert!(carried >= 14, "{carried} files beside the sources");
 }

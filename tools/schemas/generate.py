@@ -34,7 +34,7 @@ CUSTOM = {
 UNSIGNED = {"type": "integer", "minimum": 0}
 CUSTOM |= {name: UNSIGNED for name in ("usize", "u8", "u32", "u64")}
 # Read by code of their own, which says more than a schema can.
-OPEN = {"RawValues", "RawSizes", "RawLengthOf", "RawRange", "Value", "RawArtifacts", "NaturalLeads", "Environment", "TimingContract"}
+OPEN = {"RawValues", "RawLengthOf", "Value", "NaturalLeads", "Environment", "TimingContract"}
 
 
 def kebab(name):
@@ -52,6 +52,7 @@ class Types:
 
     def __init__(self, *files):
         self.items = {}
+        self.aliases = {}
         self.defined = {}
         for file in files:
             self.read((ROOT / "src" / file).read_text().split("#[cfg(test)]\nmod tests {")[0])
@@ -59,6 +60,7 @@ class Types:
     def read(self, text):
         for found in re.finditer(r"names!\((\w+), \"[^\"]*\", (.*?)\);", text, re.S):
             self.items[found[1]] = ("names", re.findall(r'=> "([^"]+)"', found[2]), {}, "")
+        self.aliases |= dict(re.findall(r"^(?:pub(?:\([a-z]+\))? )?type (\w+) = (.*?);$", text, re.M | re.S))
         pattern = r"((?:[ \t]*///[^\n]*\n)*)((?:[ \t]*#\[[^\n]*\]\n)*)[ \t]*(?:pub(?:\([a-z]+\))? )?(struct|enum) (\w+)(<[^>{]*>)? \{\n(.*?)\n\}"
         for found in re.finditer(pattern, text, re.S):
             docs, attributes, kind, name, _, body = found.groups()
@@ -85,6 +87,8 @@ class Types:
         tag = next(iter(re.findall(r'tag = "([^"]+)"', serde)), None)
         variants = re.findall(r"^    (\w+)(?:\(([^)]*)\)|\s*\{.*?\n    \})?,?$", body, re.M | re.S)
         described = {"description": docs} if docs else {}
+        if "untagged" in serde and variants and all(of and "," not in of for _, of in variants):
+            return described | {"anyOf": [self.form(of) for _, of in variants]}
         if tag or "untagged" in serde or any(of for _, of in variants) or "{" in body:
             if tag:
                 return described | {"type": "object", "required": [tag]}
@@ -139,6 +143,8 @@ class Types:
         name = form.split("::")[-1]
         if name in CUSTOM:
             return dict(CUSTOM[name])
+        if name in self.aliases and name not in OPEN:
+            return self.form(self.aliases[name])
         if name in OPEN or name not in self.items:
             return {}
         return self.reference(name)
@@ -200,7 +206,7 @@ def sections(schema):
 
 
 def manifest():
-    names = ["raw", "artifacts", "serve", "shapes", "shapes/profiles", "interface", "tasks", "review", "engine", "mod"]
+    names = ["raw", "artifacts", "engines", "serve", "shapes", "shapes/profiles", "interface", "tasks", "review", "engine", "mod"]
     types = Types("vocabulary.rs", "vocabulary/task.rs", *(f"manifest/{name}.rs" for name in names))
     kind, body, serde, docs = types.items["Raw"]
     body = body.replace("input: I", "input: RawInput").replace("output: O", "output: RawOutput")
@@ -211,7 +217,15 @@ def manifest():
     for name, raw in several.items():
         one, many = schema["properties"][name], types.reference(raw)
         schema["properties"][name] = {"oneOf": [one, {"type": "array", "items": many, "minItems": 1}]}
-    for name in ("probes", "calibration", "matrix", "engine"):
+    # Which keys there are is code: a form of one's own each, and engines by precision.
+    code = (ROOT / "src/manifest/artifacts.rs").read_text().split("pub const fn precision")[0]
+    file, precisions = types.form("RawFile"), types.items["Precision"][1]
+    engines = {"type": "object", "properties": {name: file for name in precisions}, "additionalProperties": False}
+    own = {name: file for name in re.findall(r'Self::\w+ => "([a-z0-9-]+)"', code)} | {"engine": engines}
+    assert len(own) == 5, own
+    types.defined.pop("RawOwn")
+    schema["properties"]["artifacts"] = {"type": "object", "properties": own, "additionalProperties": False}
+    for name in ("probes", "calibration", "matrix", "engine", "shapes"):
         assert name in schema["properties"], name
     # `[matrix.runtimes]` takes any library's precisions, by name.
     schema["$defs"] = dict(sorted(types.defined.items()))

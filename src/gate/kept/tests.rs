@@ -135,3 +135,22 @@ fn a_run_without_the_references_cells_holds_it_to_its_golden() {
     assert_eq!((*status, *gating), (Status::Fail, true));
     assert!(detail.starts_with("the reference: "), "{detail}");
 }
+
+/// A reviewer sees which answers of a classification changed, at each shape, and how sure the old ones were.
+#[test]
+fn answers_that_changed_are_told_one_by_one() {
+    let project = Project::of_task("classification", MATRIX, SHAPES);
+    plan(&project, &sound()).store(&project.manifest, false).unwrap();
+    let flipped = times(-1.0);
+    let reviewed = plan(&project, &flipped).reviewed(&project.workspace(&flipped));
+    let names: Vec<&str> = reviewed.outputs.iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["y@length=3", "y@length=4"]);
+    for output in &reviewed.outputs {
+        assert_eq!(output.probes, 18);
+        // The least likely class is the most likely one now, for every sample that has no tie.
+        assert!(output.flips.len() > 9, "{:?}", output.flips);
+        assert!(output.flips.iter().all(|flip| flip.before != flip.now && flip.near_tie == (flip.lead <= 0.1)));
+    }
+    let same = plan(&project, &sound()).reviewed(&project.workspace(&sound()));
+    assert!(same.outputs.iter().all(|output| output.flips.is_empty()));
+}

@@ -1,0 +1,3 @@
+fn main() {
+    trtgate::harness::main("gate.toml")
+}
