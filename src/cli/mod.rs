@@ -57,7 +57,15 @@ pub const EXIT_INCOMPLETE: u8 = 3;
 
 /// Proves that a converted model still answers the same and still runs as fast.
 #[derive(Debug, Parser)]
-#[command(name = "trtgate", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "trtgate",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    after_help = "A model of your own: `trtgate init --onnx FILE` (or `--saved-model DIR`, `--tflite FILE`), `trtgate gate`,\n\
+                  `trtgate bless --reason TEXT`.\n\
+                  Exit codes: 0 passed; 1 something failed; 2 wrong usage, manifest or input; 3 not enough was judged."
+)]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]

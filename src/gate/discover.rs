@@ -196,7 +196,9 @@ fn of_library(all: Probe, library: Library, paths: &SearchPaths) -> Probe {
             missing.tried = places.iter().map(|place| format!("`{}`: no `{library}` there", place.display())).collect();
         }
         missing.hint.get_or_insert_with(|| {
-            "name a file or folder in `TRTGATE_TENSORRT_PATH`, or install a wheel of TensorRT".to_owned()
+            let fetched =
+                if library == Library::Tensorrt { ", or bring one by `trtgate fetch tensorrt@10.6`" } else { "" };
+            format!("name a file or folder in `TRTGATE_TENSORRT_PATH`, or install a wheel of TensorRT{fetched}")
         });
     }
     Probe { found, missing: Some(missing) }

@@ -143,10 +143,14 @@ impl Page {
         }
         let measured = groups.iter().flat_map(|group| &group.cells).any(|cell| cell.timing.is_some());
         self.gap();
-        let mut titles = format!(
-            "  {:STATUS$} {:>BATCH$}  {:>POINTS$}  {:>CHANGED$}  {:>LEADS$}  {:>FRESH$}",
-            "status", "batch", "points", "changed", "leads", "ordinary"
-        );
+        let mut titles = format!("  {:STATUS$} {:>BATCH$}  ", "status", "batch");
+        // Of outputs that are judged by their tasks there is a sentence in the place of these.
+        titles.push_str(&match groups.iter().flat_map(|group| &group.cells).any(|cell| cell.leads.is_some()) {
+            true => {
+                format!("{:>POINTS$}  {:>CHANGED$}  {:>LEADS$}  {:>FRESH$}", "points", "changed", "leads", "ordinary")
+            }
+            false => format!("{:<1$}", "outputs", POINTS + CHANGED + LEADS + FRESH + 6),
+        });
         titles.push_str(&match measured {
             true => format!("  {:>RATE$}  {:>CHANGE$}", "samples/s", "vs base"),
             false => format!("  {:>NOISE$}", "SQNR"),
@@ -515,6 +519,15 @@ mod tests {
     #[test]
     fn cpu_only_in_80_columns() {
         insta::assert_snapshot!(render(&sample::cpu_only(), Style::default()));
+    }
+
+    /// The columns of a classifier are not those of outputs that are judged by their tasks.
+    #[test]
+    fn outputs_by_tasks_have_no_columns_of_leads() {
+        let text = render(&sample::tasks(), Style::default());
+        let titles = text.lines().find(|line| line.contains("status")).unwrap();
+        assert!(titles.contains("outputs") && !titles.contains("points") && titles.ends_with("SQNR"), "{text}");
+        assert!(titles.width() <= 80);
     }
 
     #[test]

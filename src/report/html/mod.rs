@@ -29,7 +29,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// Renders the report as one page.
 pub fn render(report: &Report) -> String {
-    let troubled = layout::troubled(report);
+    let troubles = layout::troubles(report);
     let measured = report.cells.iter().any(|cell| cell.timing.is_some());
     let loaded = report.cells.iter().any(|cell| cell.load.is_some());
     let sized = report.cells.iter().any(|cell| cell.artifact.as_ref().is_some_and(|artifact| artifact.bytes > 0));
@@ -53,7 +53,7 @@ pub fn render(report: &Report) -> String {
                 (head(report))
                 nav.sections aria-label="Sections" {
                     ul {
-                        @if !troubled.is_empty() { li { a href="#failures" { "Failures" } } }
+                        @if !troubles.is_empty() { li { a href="#failures" { "Failures" } } }
                         li { a href="#matrix" { "Matrix" } }
                         @if versions::is_shown(report) { li { a href="#versions" { "Versions" } } }
                         @if measured { li { a href="#performance" { "Performance" } } }
@@ -66,7 +66,7 @@ pub fn render(report: &Report) -> String {
                     }
                 }
                 main id="main" tabindex="-1" {
-                    (failures(&troubled))
+                    (failures(&troubles))
                     (rules(&report.cross))
                     (remarks(report))
                     (matrix::section(report))
@@ -142,21 +142,26 @@ fn head(report: &Report) -> Markup {
     }
 }
 
-fn failures(troubled: &[&CellReport]) -> Markup {
-    if troubled.is_empty() {
+/// A card a cause, whatever the number of cells that have it.
+fn failures(troubles: &[Vec<&CellReport>]) -> Markup {
+    if troubles.is_empty() {
         return html! {};
     }
     html! {
         section aria-labelledby="failures" {
             h2 id="failures" { "Failures" }
             div.failures {
-                @for cell in troubled {
+                @for (group, cell) in troubles.iter().filter_map(|group| Some((group, group.first()?))) {
+                    @let extents = layout::extents(group);
                     article.failure.(status_class(cell.status)) {
                         header {
                             (badge(cell.status))
-                            h3 { a href={ "#" (anchor(&cell.id())) } { (cell_title(cell)) } }
+                            h3 { a href={ "#" (anchor(&cell.id())) } {
+                                @match extents.as_slice() { [one] => (one), _ => (verdict::plural(group.len(), "cell")) }
+                            } }
                             span.stage { "at " (cell.stage) }
                         }
+                        @if extents.len() > 1 { ul.extents { @for extent in &extents { li { (extent) } } } }
                         (reason(cell.reason.as_deref().unwrap_or_default()))
                         (evidence(cell))
                         (command("Replay", &cell.replay))
