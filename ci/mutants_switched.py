@@ -3,6 +3,9 @@
 A copy of the sources holds all of them (`tools/mutant-switches` writes it), is compiled once, and its unit tests run once a
 mutant with `TRTGATE_MUTANT` set to its number. What the compiler refuses behind a switch is compiled in place, as
 `cargo mutants` writes it: where that compiles, it is run from a program of its own.
+
+Each test first runs without a mutant and tells which switches it asks. A mutant is run with the tests that ask its switch:
+the others do the same with it as without.
 """
 
 import collections
@@ -23,8 +26,10 @@ import tomllib
 
 CARGO = ["--locked", "--offline"]
 MEMORY = "/dev/shm"
-# Seconds without a test that ends, until a mutant is one that never would.
-LIMIT = 240.0
+# Seconds without a test that ends, beside ten times those of the slowest of them, until a mutant is one that never would.
+SILENCE = 60.0
+# Seconds of tests that run in one process.
+BATCH = 4.0
 # A mutant that takes memory or disk without end is stopped, not the machine.
 MOST_MEMORY, MOST_FILE = 12 << 30, 4 << 30
 # What the compiler says of an expression's own words and types, whatever stands beside it: no such name, no such trait, method or
@@ -51,9 +56,7 @@ class Tree:
         for path in self.root.glob("src/**/*.rs"):
             if str(path.relative_to(self.root)) not in self.names:
                 path.unlink()
-        command = ["cargo", "build", *CARGO, "--example", "mutant-switches", "--message-format", "json"]
-        built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        self.tool = executable(built, "mutant-switches")
+        self.tool = tool()
         self.changed = set()
 
     def restore(self, name):
@@ -135,6 +138,17 @@ class Tree:
         return found
 
 
+def tool():
+    """The program that writes mutants into sources; built where it is older than its own."""
+    built = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "examples", "mutant-switches")
+    newest = max(path.stat().st_mtime for path in pathlib.Path("tools/mutant-switches").rglob("*.rs"))
+    # It is an example of this crate, so that cargo would compile all of that first.
+    if built.exists() and built.stat().st_mtime > newest:
+        return str(built.resolve())
+    command = ["cargo", "build", *CARGO, "--example", "mutant-switches", "--message-format", "json"]
+    return executable(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout, "mutant-switches")
+
+
 def executable(said, name):
     """The program that cargo made, by its messages."""
     messages = [json.loads(line) for line in said.splitlines()]
@@ -193,67 +207,98 @@ class Tests:
             options = tomllib.load(file)["additional_cargo_test_args"]
         # Those that the test program takes.
         self.options = options[options.index("--") + 1 :]
+        # Seconds of each test, and the mutants at whose place each comes by.
+        self.seconds, self.reached = {}, {}
         # Tests that other tests of the same process disturb.
-        self.lonely = []
+        self.lonely = set()
 
-    def control(self):
-        """Runs all tests without a mutant: how long they take. Where they fail, every mutant would seem to be noticed."""
-        start = time.monotonic()
-        kind, failed = self.run(None, [], whole=True)
-        if kind == "caught" and failed:
-            self.lonely = [test for test in failed if self.run(None, [test, "--exact"])[0] == "missed"]
-            print(f"mutants: by themselves alone pass, and are run so: {self.lonely}", file=sys.stderr, flush=True)
-        if kind != "missed" and (not failed or failed != self.lonely):
-            sys.exit(f"mutants: without a mutant the tests do not pass: {kind}, {failed}")
-        return time.monotonic() - start
+    def control(self, jobs):
+        """Runs each test without a mutant in a process of its own. Where one fails, it would seem to notice every mutant."""
+        listed = subprocess.run(
+            [self.program, "--list", "--format", "terse", *self.options],
+            cwd=self.tree.root, check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        names = [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
 
-    def but(self, *names):
-        """Options that leave tests out."""
-        return [option for name in [*self.lonely, *names] for option in ("--skip", name)]
+        def alone(test):
+            with tempfile.NamedTemporaryFile(prefix="reached-") as file:
+                start = time.monotonic()
+                kind, _ = self.run(None, [test], {"TRTGATE_MUTANTS_REACHED": file.name})
+                seconds = time.monotonic() - start
+                return kind, seconds, {int(line) for line in file.read().split()}
+
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            found = dict(zip(names, pool.map(alone, names)))
+        # Once more, alone: what fails under the load of the others alone is no fault.
+        found |= {test: alone(test) for test in names if found[test][0] != "missed"}
+        failed = [f"{test}: {found[test][0]}" for test in names if found[test][0] != "missed"]
+        if failed:
+            sys.exit(f"mutants: without a mutant tests do not pass: {failed}")
+        self.seconds = {test: seconds for test, (_, seconds, _) in found.items()}
+        self.reached = {test: numbers for test, (_, _, numbers) in found.items()}
+
+    def of(self, mutant):
+        """The tests that come by a mutant's place, or all where that is unknown: those of its own file, those of its room, the
+        others; the quickest first."""
+        own = re.sub(r"/mod$", "", mutant["file"].removeprefix("src/").removesuffix(".rs")).replace("/", "::") + "::"
+        room = own.split("::")[0] + "::"
+        tests = [test for test in self.seconds if mutant["number"] is None or mutant["number"] in self.reached[test]]
+        return sorted(tests, key=lambda test: (not test.startswith(own), not test.startswith(room), self.seconds[test]))
+
+    def batches(self, tests):
+        """Tests that run in one process: a few seconds of them, and those that others disturb by themselves."""
+        batch = []
+        for test in tests:
+            if batch and (test in self.lonely or sum(self.seconds[one] for one in [*batch, test]) > BATCH):
+                yield batch
+                batch = []
+            batch.append(test)
+            if test in self.lonely:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def judge(self, mutant):
         """The outcome of a mutant, and the test that noticed it."""
-        own = re.sub(r"/mod$", "", mutant["file"].removeprefix("src/").removesuffix(".rs")).replace("/", "::")
-        room = own.split("::")[0] + "::"
-        # Tests of its own file are the likeliest to notice, then those of its room; none runs twice.
-        stages = [[own, *self.but()], [room, *self.but(own)], self.but(own, room)]
-        for stage in [*stages, *([test, "--exact"] for test in self.lonely)]:
-            kind, test = self.first(mutant["number"], stage)
-            # A test that failed for another reason, say the load of the machine, passes when it runs alone.
-            while test and self.run(mutant["number"], [test, "--exact"])[0] == "missed":
+        number = mutant["number"]
+        for batch in self.batches(self.of(mutant)):
+            while batch:
+                kind, test = self.run(number, batch)
+                if not test or len(batch) == 1 and test in self.lonely:
+                    break
+                # A test that failed for another reason, say the load of the machine or another test, passes when it runs alone.
+                kind, _ = self.run(number, [test])
+                if kind != "missed":
+                    break
                 print(f"mutants: {test} failed once only, {mutant['name']}", file=sys.stderr, flush=True)
-                stage = [*stage, "--skip", test]
-                kind, test = self.first(mutant["number"], stage)
+                self.lonely.add(test)
+                batch = [one for one in batch if one != test]
+                kind = "missed"
             if kind != "missed":
                 return kind, test
         return "missed", None
 
-    def first(self, number, options):
-        """Runs tests until one fails: the outcome, and that test."""
-        kind, failed = self.run(number, options)
-        return kind, failed[0] if failed else None
-
-    def run(self, number, options, whole=False):
-        """Runs tests, all of them or until the first fails: `caught`, `timeout` or `missed`, and those that failed."""
+    def run(self, number, tests, more=None):
+        """Runs tests until the first that fails: `caught`, `timeout` or `missed`, and that test."""
+        limit = SILENCE + 10 * max(self.seconds.get(test, SILENCE) for test in tests)
         # In memory, where that can be: tests of the store wait for the disk most of their time.
         with tempfile.TemporaryDirectory(prefix="mutant-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
             environment = os.environ | {"TMPDIR": folder, "INSTA_UPDATE": "no", "CARGO_MANIFEST_DIR": str(self.tree.root)}
-            environment |= {} if number is None else {"TRTGATE_MUTANT": str(number)}
+            environment |= (more or {}) | ({} if number is None else {"TRTGATE_MUTANT": str(number)})
             child = subprocess.Popen(
-                [self.program, *options, *self.options], cwd=self.tree.root, env=environment, text=True, errors="replace",
+                [self.program, "--exact", *tests], cwd=self.tree.root, env=environment, text=True, errors="replace",
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=limits,
             )  # fmt: skip
-            said = Silence(LIMIT, lambda: end(child))
-            failed = []
+            said = Silence(limit, lambda: end(child))
+            failed = None
             for line in child.stdout:
                 said.word()
-                found = re.match(r"test (\S+)(?: - should panic)? \.\.\. FAILED", line)
-                if found:
-                    failed.append(found[1])
-                    if not whole:
-                        end(child)
-                        break
+                if found := re.match(r"test (\S+)(?: - should panic)? \.\.\. FAILED", line):
+                    failed = found[1]
+                    end(child)
+                    break
             late = said.over()
             code = child.wait()
             end(child)
@@ -298,7 +343,7 @@ def end(child):
         pass
 
 
-def reach(mutants, possible, wanted):
+def first(mutants, possible, wanted):
     """The first mutants, up to the last of as many that are possible as are wanted."""
     found, count = [], 0
     for mutant in mutants:
@@ -316,8 +361,10 @@ def run(drawn, wanted, asked):
     outcome of each by name, its test with it, and the names of those that no switch could express.
     """
     tree = Tree(asked.output)
-    numbered = {part: [dict(mutant) for mutant in mutants] for part, mutants in drawn.items()}
-    everything = [mutant for mutants in numbered.values() for mutant in mutants]
+    # One that stands in two lists is one mutant.
+    own = {mutant["name"]: dict(mutant) for mutants in drawn.values() for mutant in mutants}
+    numbered = {part: [own[mutant["name"]] for mutant in mutants] for part, mutants in drawn.items()}
+    everything = list(own.values())
     for number, mutant in enumerate(everything, 1):
         mutant["number"] = number
         mutant.pop("diff", None)
@@ -326,25 +373,34 @@ def run(drawn, wanted, asked):
     # The program is taken out of the way of what is built next.
     kept = asked.output / "switched"
     shutil.copy2(program, kept)
-    near = [mutant for part, mutants in numbered.items() for mutant in reach(mutants, works, wanted[part])]
+    tests = Tests(str(kept.resolve()), tree)
+    start = time.monotonic()
+    tests.control(asked.jobs)
+    reached = set().union(*tests.reached.values())
+    print(f"mutants: {len(works)} of {len(everything)} behind switches, tests come by {len(reached)}", file=sys.stderr)
+    took, alone = time.monotonic() - start, sum(tests.seconds.values())
+    print(f"mutants: {len(tests.seconds)} tests, {alone:.0f} s, {took:.0f} s of them", file=sys.stderr, flush=True)
+    if asked.unreached:
+        return {mutant["name"]: ("missed", None) for mutant in switched if mutant["number"] not in reached}, []
+
+    near = [mutant for part, mutants in numbered.items() for mutant in first(mutants, works, wanted[part])]
     unsure = [mutant for mutant in near if mutant["number"] not in works | certain]
     possible = works | {mutant["number"] for mutant in tree.in_place(unsure)}
     outcomes = {mutant["name"]: ("unviable", None) for mutant in near if mutant["number"] not in possible}
-    sample = [mutant for part, mutants in numbered.items() for mutant in reach(mutants, possible, wanted[part])]
+    sample = [mutant for part, mutants in numbered.items() for mutant in first(mutants, possible, wanted[part])]
     sample = [mutant for mutant in sample if mutant["number"] in possible]
     # A little of each part after the other: what is known when this is stopped is known of all.
     places = {mutant["number"]: place for mutants in numbered.values() for place, mutant in enumerate(mutants)}
+    sample = list({mutant["number"]: mutant for mutant in sample}.values())
     ready = sorted((mutant for mutant in sample if mutant["number"] in works), key=lambda mutant: places[mutant["number"]])
     alone = [mutant for mutant in sample if mutant["number"] not in works]
-
-    tests = Tests(str(kept.resolve()), tree)
     print(f"mutants: {len(ready)} behind switches, {len(alone)} by themselves", file=sys.stderr, flush=True)
-    print(f"mutants: without a mutant the tests take {tests.control():.0f} s", file=sys.stderr, flush=True)
 
     def judge(mutant):
         start = time.monotonic()
         kind, test = tests.judge(mutant)
-        print(f"{kind:<8} {time.monotonic() - start:5.0f} s  {mutant['name']}  {test or ''}", file=sys.stderr, flush=True)
+        how = test or ("" if mutant["number"] is None else f"({len(tests.of(mutant))} tests come by)")
+        print(f"{kind:<8} {time.monotonic() - start:5.0f} s  {mutant['name']}  {how}", file=sys.stderr, flush=True)
         return mutant["name"], (kind, test)
 
     with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
@@ -352,5 +408,5 @@ def run(drawn, wanted, asked):
     for mutant in alone:
         left, program, _ = tree.build([mutant], plain=True)
         tests.program = program
-        outcomes[mutant["name"]] = judge({**mutant, "number": 0})[1] if left else ("unviable", None)
+        outcomes[mutant["name"]] = judge({**mutant, "number": None})[1] if left else ("unviable", None)
     return outcomes, [mutant["name"] for mutant in alone]

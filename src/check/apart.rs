@@ -304,4 +304,21 @@ mod tests {
             }
         }
     }
+
+    /// Whole numbers are widened where the reference's are wide, output by output.
+    #[test]
+    fn whole_numbers_are_as_wide_as_the_references() {
+        let narrow = |name: &str| Answers::Rows(Tensor::new(name, vec![2], Values::Int32(vec![1, -2])).unwrap());
+        let wide = |name: &str| Answers::Rows(Tensor::new(name, vec![2], Values::Int64(vec![1, -2])).unwrap());
+        let reference = [wide("a"), narrow("b")];
+        let found = widened(vec![narrow("a"), narrow("b"), narrow("c"), wide("b")], &reference);
+        assert_eq!(found, [wide("a"), narrow("b"), narrow("c"), wide("b")]);
+        let part = |values: Vec<i32>| Tensor::new("a", vec![values.len()], Values::Int32(values)).unwrap();
+        let long = |values: Vec<i64>| Tensor::new("a", vec![values.len()], Values::Int64(values)).unwrap();
+        let apart = Answers::Apart(vec![part(vec![1]), part(vec![2, 3])]);
+        let expected = Answers::Apart(vec![long(vec![1]), long(vec![2, 3])]);
+        assert_eq!(widened(vec![apart.clone()], std::slice::from_ref(&expected)), [expected]);
+        let mixed = Answers::Apart(vec![long(vec![1]), part(vec![2, 3])]);
+        assert_eq!(widened(vec![apart.clone()], &[mixed]), [apart]);
+    }
 }

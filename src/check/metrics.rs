@@ -213,7 +213,7 @@ impl Spread {
 
     fn histogram(&self) -> Histogram {
         let mut counts = vec![0; HISTOGRAM_BINS];
-        for (bin, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        for (bin, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count != 0) {
             let lower = f32::from_bits((bin as u32) << SPREAD_SHIFT);
             let place = ((f64::from(lower).log10() - HISTOGRAM_FROM) / HISTOGRAM_STEP).floor();
             // The logarithm of zero saturates to the first bin, as everything below its upper edge does.

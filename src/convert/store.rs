@@ -428,12 +428,15 @@ fn synchronise(path: &Path) -> Result<()> {
 }
 
 fn synchronise_tree(directory: &Path) -> Result<()> {
-    let mut folders = std::collections::BTreeSet::from([directory.to_path_buf()]);
-    for (_, file) in files_under(directory)? {
-        synchronise(&file)?;
-        folders.extend(file.ancestors().skip(1).take_while(|folder| *folder != directory).map(Path::to_path_buf));
-    }
-    folders.iter().try_for_each(|folder| synchronise(folder))
+    let files: Vec<PathBuf> = files_under(directory)?.into_iter().map(|(_, file)| file).collect();
+    files.iter().try_for_each(|file| synchronise(file))?;
+    folders_of(directory, &files).into_iter().try_for_each(synchronise)
+}
+
+/// `directory`, and each folder below it that leads to one of `files`.
+fn folders_of<'a>(directory: &'a Path, files: &'a [PathBuf]) -> std::collections::BTreeSet<&'a Path> {
+    let above = |file: &'a PathBuf| file.ancestors().skip(1).take_while(|folder| *folder != directory);
+    files.iter().flat_map(above).chain([directory]).collect()
 }
 
 /// Compares a file with its record. What was hashed once in this process is hashed again only if its size or time changed.

@@ -170,13 +170,17 @@ fn check_signature(manifest: &Manifest, signature: &Signature) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::path::Path;
 
     use rstest::rstest;
 
     use super::*;
+    use crate::gate::values::tests::{interface, spec};
     use crate::onnx::{Function, Model};
     use crate::runtime::tensorrt::test_model::{Form, classifier};
+    use crate::tensor::ElementType::Float32;
 
     /// Engines are built from a graph that their parsers know, and otherwise from the model's own.
     #[rstest]
@@ -191,5 +195,105 @@ mod tests {
         std::fs::write(&path, prost::Message::encode_to_vec(&model)).unwrap();
         let declared = Declared::of(&ModelSource::Onnx { path }).unwrap().unwrap();
         assert_eq!((declared.engines_need_plain(false), declared.engines_need_plain(true)), (plain, plain));
+    }
+
+    /// A classifier of `shape`, with one input `x` and one output `y` of three classes.
+    fn manifest(shape: &str) -> Manifest {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = {shape}\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 3\nkind = \"logits\"\n[matrix]\nbatches = [1, 4]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n"
+        );
+        Manifest::parse(&text, Path::new("gate.toml")).unwrap()
+    }
+
+    #[rstest]
+    #[case::fits("x", &[None, Some(4)], "y", &[None, Some(3)], None)]
+    #[case::open_sample("x", &[None, None], "y", &[None, None], None)]
+    #[case::input_name("z", &[None, Some(4)], "y", &[None, Some(3)], Some("`[input] name` in `gate.toml` is `x`, but the model's input is `z`"))]
+    #[case::input_size("x", &[None, Some(5)], "y", &[None, Some(3)], Some("`[input] shape` in `gate.toml` is [4], but a sample of the model has [5]"))]
+    #[case::input_shape("x", &[None, Some(4), Some(1)], "y", &[None, Some(3)], Some("`[input] shape`"))]
+    #[case::no_sample("x", &[], "y", &[None, Some(3)], Some("`[input] shape`"))]
+    #[case::output_name("x", &[None, Some(4)], "z", &[None, Some(3)], Some("`[output] name` in `gate.toml` is `y`, but the model has `z`"))]
+    #[case::classes("x", &[None, Some(4)], "y", &[None, Some(2)], Some("`[output] classes` in `gate.toml` is 3, but `y` has 2"))]
+    #[case::no_classes("x", &[None, Some(4)], "y", &[None], Some("`[output] name` in `gate.toml` is `y`, but its shape is [N], not [N, classes]"))]
+    #[case::a_map("x", &[None, Some(4)], "y", &[None, Some(3), Some(3)], Some("`[output] name`"))]
+    fn a_classifier_is_held_to_its_file(
+        #[case] input: &str,
+        #[case] takes: &[Option<usize>],
+        #[case] output: &str,
+        #[case] answers: &[Option<usize>],
+        #[case] expected: Option<&str>,
+    ) {
+        let signature =
+            Signature { inputs: vec![spec(input, Float32, takes)], outputs: vec![spec(output, Float32, answers)] };
+        match (check_signature(&manifest("[4]"), &signature), expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(start)) => assert!(error.message.starts_with(start), "{error}"),
+            (found, expected) => panic!("{found:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_classifier_has_one_input() {
+        let x = || spec("x", Float32, &[None, Some(4)]);
+        let outputs = vec![spec("y", Float32, &[None, Some(3)])];
+        let two = Signature { inputs: vec![x(), x()], outputs: outputs.clone() };
+        let error = check_signature(&manifest("[4]"), &two).unwrap_err();
+        assert!(error.message.starts_with("the model has 2 inputs (`x`, `x`)"), "{error}");
+        // A file that names none is asked when it runs.
+        check_signature(&manifest("[4]"), &Signature { inputs: Vec::new(), outputs }).unwrap();
+    }
+
+    /// What the model's file declares is read once, and held to the manifest.
+    #[test]
+    fn a_manifest_is_held_to_the_file_that_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("m.onnx"), classifier(Form::Float, None)).unwrap();
+        let at = |classes: usize| {
+            let mut manifest = manifest("[4]");
+            manifest.model.source = ModelSource::Onnx { path: folder.path().join("m.onnx") };
+            (manifest.input.name, manifest.input.shape) = ("input_1".to_owned(), vec![3, 8, 8]);
+            (manifest.output.name, manifest.output.classes) = ("logits".to_owned(), classes);
+            check(&manifest).map(|declared| declared.map(|declared| declared.signature))
+        };
+        let signature = at(10).unwrap().unwrap();
+        assert_eq!((signature.inputs[0].name.as_str(), signature.outputs[0].name.as_str()), ("input_1", "logits"));
+        assert!(at(11).is_err());
+        // A file that is no model is left to the runtimes.
+        std::fs::write(folder.path().join("m.onnx"), "none").unwrap();
+        assert!(at(11).unwrap().is_none());
+        let error = told(None).unwrap_err();
+        assert_eq!(error.message, "the model's file does not tell its inputs and outputs");
+    }
+
+    #[rstest]
+    #[case::open("", &[None, Some(4)], &[1, 4], true)]
+    #[case::that("", &[Some(4), Some(4)], &[4], true)]
+    #[case::another("", &[Some(2), Some(4)], &[4], false)]
+    #[case::among_others("", &[Some(4), Some(4)], &[1, 4], false)]
+    #[case::behind("batch-axis = 1", &[Some(2), Some(4)], &[4], true)]
+    #[case::shared("shared = true", &[Some(2), Some(4)], &[4], true)]
+    #[case::none("batch-axis = \"none\"", &[Some(2), Some(4)], &[4], true)]
+    fn a_file_of_one_batch_is_run_in_that(
+        #[case] key: &str,
+        #[case] shape: &[Option<usize>],
+        #[case] batches: &[u32],
+        #[case] fits: bool,
+    ) {
+        let tables = format!(
+            "[[input]]\nname = \"x\"\nvalues = {{ uniform = [0.0, 1.0] }}\n{key}\n[[output]]\nname = \"y\"\ntask = \"values\"\n"
+        );
+        let mut manifest = manifest("[4]");
+        manifest.batches = batches.to_vec();
+        let signature = Signature { inputs: vec![spec("x", Float32, shape)], outputs: Vec::new() };
+        let found = check_batch(&manifest, &interface(&tables), &signature);
+        assert_eq!(found.is_ok(), fits, "{found:?}");
+        if let Err(error) = found {
+            assert_eq!(
+                error.message,
+                "`batches` in `gate.toml` is ".to_owned()
+                    + &format!("{batches:?}, and the TFLite file is of batch {}", shape[0].unwrap())
+            );
+        }
     }
 }

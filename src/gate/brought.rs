@@ -145,3 +145,6 @@ pub(super) fn held(findings: &[OutputFinding], expected: &Expected) -> CheckResu
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,12 +159,15 @@ fn extend(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use std::path::Path;
 
     use rstest::rstest;
 
     use super::*;
+    use crate::findings::CheckResult;
+    use crate::gate::workshop::{Workshop, healthy, samples};
+    use crate::report::sample::passing;
 
     /// The reference's answers to 4,096 samples: always class 0, by the typical lead of 2 nats.
     fn known() -> Natural {
@@ -224,5 +227,58 @@ mod tests {
     fn a_slow_cell_is_not_asked_for_longer_than_its_time() {
         let (samples, whole, _) = looked(300, 0.1);
         assert!((256 + 600..=256 + 600 + SAMPLES).contains(&samples) && !whole, "{samples}");
+    }
+
+    const LIMIT: f64 = 0.002;
+
+    fn check(name: Check) -> CheckResult {
+        CheckResult { name: name.as_str().to_owned(), status: Status::Fail, gating: true, detail: String::new() }
+    }
+
+    /// Whether a cell is looked at closer that answered ordinary samples so, with this loss by its probes and these failed checks.
+    fn near(status: Status, fresh: Result<Option<Vec<usize>>>, loss: f64, checks: &[Check]) -> bool {
+        let mut workshop = Workshop::new("onnxruntime = [\"fp32\"]");
+        workshop.fresh = Some(samples(4));
+        let (mut cells, _) = workshop.scripted(healthy);
+        let cell = cells.last_mut().unwrap();
+        let Outcome::Ran(ran) = &mut cell.outcome else { panic!("it ran") };
+        ran.fresh = fresh;
+        let mut report = passing().cells.into_iter().find(|cell| cell.leads.is_some()).unwrap();
+        report.status = status;
+        report.checks = checks.iter().copied().map(check).collect();
+        let leads = report.leads.as_mut().unwrap();
+        (leads.loss, leads.loss_allowed) = (loss, LIMIT);
+        is_near(cell, &report, &known(), &workshop.manifest)
+    }
+
+    /// A cell that passes is near its limit by its probes, or by what was counted.
+    #[rstest]
+    #[case::far(256, 0, 0.9 * LIMIT * WARN_SHARE, false)]
+    #[case::at_the_share(256, 0, LIMIT * WARN_SHARE, false)]
+    #[case::by_its_probes(256, 0, 1.1 * LIMIT * WARN_SHARE, true)]
+    #[case::by_one_changed_answer(256, 1, 0.0, true)]
+    #[case::counted_on_all(4096, 100, LIMIT, false)]
+    #[case::counted_on_almost_all(4095, 100, LIMIT, true)]
+    fn a_cell_that_may_lose_too_much_is_near(
+        #[case] answered: usize,
+        #[case] changed: usize,
+        #[case] loss: f64,
+        #[case] expected: bool,
+    ) {
+        let answers = (0..answered).map(|sample| usize::from(sample < changed)).collect();
+        assert_eq!(near(Status::Pass, Ok(Some(answers)), loss, &[]), expected);
+    }
+
+    #[test]
+    fn what_was_not_counted_is_near_where_the_probes_alone_fail_it() {
+        assert!(!near(Status::Pass, Ok(None), LIMIT, &[]), "another batch of its file is asked");
+        assert!(!near(Status::Pass, Err(crate::error::Error::failed("died")), LIMIT, &[]));
+        assert!(!near(Status::Unavailable, Ok(None), LIMIT, &[Check::Loss]));
+        let most = LIMIT * OUTWEIGHED;
+        assert!(near(Status::Fail, Ok(None), most, &[Check::Loss]));
+        assert!(near(Status::Fail, Ok(Some(vec![0; 256])), most, &[Check::Loss]));
+        assert!(!near(Status::Fail, Ok(None), 1.01 * most, &[Check::Loss]));
+        assert!(!near(Status::Fail, Ok(None), most, &[Check::Loss, Check::Agreement]));
+        assert!(!near(Status::Fail, Ok(None), most, &[Check::Agreement]));
     }
 }

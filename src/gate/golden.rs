@@ -179,3 +179,6 @@ pub(crate) fn relative(path: &Path, folder: &Path) -> Option<String> {
     let relative: PathBuf = up.chain(path.components().skip(common)).collect();
     relative.to_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

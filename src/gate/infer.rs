@@ -91,3 +91,6 @@ pub fn infer(
     let (outputs, seconds) = run_once(&mut open, interface, &feeds)?;
     Ok(Inferred { id: open.id().clone(), feeds, outputs, seconds })
 }
+
+#[cfg(test)]
+mod tests;

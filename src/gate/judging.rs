@@ -447,3 +447,6 @@ fn in_any_order(outputs: Vec<Result<f64, String>>, samples: usize) -> CheckResul
     };
     CheckResult { name: "batch-invariance".to_owned(), status, gating: true, detail }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ pub(super) fn judge(
 fn unmade(name: &str, status: Status, error: &Error) -> CheckResult {
     labelled::check(status, format!("output `{name}`: by labels: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ pub(super) fn in_types_of<'a>(ran: impl IntoIterator<Item = &'a mut Answers>, re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

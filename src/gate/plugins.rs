@@ -157,4 +157,9 @@ mod tests {
         assert!(refused(None).contains("`plugins` under `[engine]`"), "{}", refused(None));
         assert!(refused(None).contains("no shared library"), "{}", refused(None));
     }
+
+    #[test]
+    fn nothing_is_told_where_there_are_none() {
+        assert_eq!(Plugins::default().told(&[]), [""; 0]);
+    }
 }

@@ -73,3 +73,6 @@ fn first(workspace: &Workspace, raw: &[RawCell], cells: &[CellReport]) -> Vec<us
     }
     first
 }
+
+#[cfg(test)]
+mod tests;

@@ -271,3 +271,6 @@ fn built_from(workspace: &Workspace, path: &Path, metadata: &EngineMetadata) -> 
         .cause(format!("its own is {}", metadata.onnx_sha256))
         .hint("build it again from this model: `trtgate build`"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,12 +167,12 @@ fn exchanged(dims: &[i64], now: &[f64], then: &[f64], same: &dyn Fn(f64, f64) ->
     };
     let (first, last) = (*sizes.first()?, *sizes.last()?);
     let rows = now.len().checked_div(first)?;
-    along(rows, first, 1).or_else(|| if last > 1 && sizes.len() > 1 { along(rows, last, last) } else { None })
+    along(rows, first, 1).or_else(|| along(rows, last, last))
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use rstest::rstest;
 
     use super::*;
@@ -211,6 +211,8 @@ mod tests {
     #[case::rows([1.5, -2.0, 0.125, 0.5, -0.25, 3.0], Some("`w`: channels 0 and 1 have changed places"))]
     #[case::columns([3.0, -0.25, 0.5, 0.125, -2.0, 1.5], Some("`w`: channels 0 and 2 have changed places"))]
     #[case::lost([0.0; 6], Some("`w`: 6 of 6 numbers are others, by up to 100.00 %"))]
+    #[case::as_much_as_is_told([500.5, -0.25, 3.0, 1.5, -2.0, 0.125], Some("`w`: 1 of 6 numbers are others, by up to 100000.00 %"))]
+    #[case::many_times([501.0, -0.25, 3.0, 1.5, -2.0, 0.125], Some("`w`: 1 of 6 numbers are others, by up to many times their size"))]
     #[case::broken([f32::NAN, -0.25, 3.0, 1.5, -2.0, 0.125], Some("`w`: 1 of 6 numbers are not finite"))]
     fn what_a_file_stores_otherwise_is_named(#[case] values: [f32; 6], #[case] expected: Option<&str>) {
         let then = model(&[("w", &[2, 3], &KERNEL), ("b", &[1], &[7.0])]);
@@ -220,6 +222,32 @@ mod tests {
             None => assert_eq!(found, None),
             Some(words) => assert!(found.as_ref().unwrap().starts_with(words), "{found:?}"),
         }
+    }
+
+    /// Tensors of one name and other sizes or another type are not each other.
+    #[test]
+    fn what_is_no_counterpart_is_not_compared() {
+        let now = model(&[("w", &[2, 3], &KERNEL), ("b", &[1], &[7.0])]);
+        let others = KERNEL.map(|value| value + 1.0);
+        assert!(differences(&now, &model(&[("w", &[2, 3], &others)]), true).is_some());
+        assert_eq!(differences(&now, &model(&[("w", &[3, 2], &others)]), true), None);
+        let mut whole = model(&[("w", &[2, 3], &others)]);
+        let tensor = &mut whole.graph.as_mut().unwrap().initializer[0];
+        // 7 is a 64-bit integer.
+        (tensor.data_type, tensor.int64_data) = (7, (0..6).collect());
+        assert_eq!(differences(&now, &whole, true), None);
+        assert_eq!(differences(&whole, &now, true), None);
+        // Of three that differ two are named.
+        let many = |values: [f32; 3]| {
+            model(&[("a", &[1], &values[..1]), ("b", &[1], &values[1..2]), ("c", &[1], &values[2..])])
+        };
+        let told = |count: usize| {
+            let mut values = [1.0; 3];
+            values[..count].fill(2.0);
+            differences(&many(values), &many([1.0; 3]), false).unwrap()
+        };
+        assert!(told(2).ends_with("100.00 % (2 of 3 stored tensors differ)"), "{}", told(2));
+        assert!(told(3).ends_with(", … (3 of 3 stored tensors differ)"), "{}", told(3));
     }
 
     #[test]

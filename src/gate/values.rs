@@ -126,3 +126,6 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

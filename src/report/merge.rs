@@ -93,9 +93,9 @@ pub fn merge(shards: &[(String, Report)], plan: Option<&PlanFile>, cross: Option
         own_seconds: longest(shards, |report| report.own_seconds),
         command: "trtgate merge".to_owned(),
         versions: Vec::new(),
-        answers: None,
         ..first.clone()
     };
+    // In place of the first shard's.
     report.keep_answers(shards.iter().filter_map(|(_, shard)| shard.answers.as_ref()));
     let of_shard = |report: &Report| [&report.requirements.runtimes[..], &report.requirements.of_plan].concat();
     let required: Vec<RuntimeId> = shards.iter().flat_map(|(_, shard)| of_shard(shard)).collect();

@@ -101,3 +101,24 @@ impl Connection for OneSession<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::tensor::Tensor;
+
+    /// Queries take samples in turn, and begin again behind the last.
+    #[test]
+    fn queries_take_samples_in_turn() {
+        let input = Tensor::float32("x", vec![5, 1], (0..5).map(|value| value as f32).collect()).unwrap();
+        let (feeds, axes) = (Feeds::from(input), BatchAxes::default());
+        let queries = Queries { feeds: &feeds, axes: &axes, samples: 2, pad: false };
+        let taken = |numbers: &[u64]| queries.of(numbers.iter().copied()).unwrap().get("x").unwrap().floats().to_vec();
+        assert_eq!(taken(&[0]), [0.0, 1.0]);
+        assert_eq!(taken(&[1, 2]), [2.0, 3.0, 4.0, 0.0]);
+        assert_eq!(taken(&[4]), [3.0, 4.0]);
+        assert_eq!(taken(&[5, 6]), taken(&[0, 1]));
+        assert_eq!(taken(&[u64::MAX]), taken(&[u64::MAX % 5]));
+    }
+}

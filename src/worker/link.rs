@@ -316,4 +316,30 @@ mod tests {
         assert_eq!(error.kind, crate::ErrorKind::Machine);
         assert_eq!(error.message, "cannot start a worker, `/no/such/program worker`");
     }
+
+    /// A process that has nothing to do ends by itself once nothing more can be asked; one that does not is ended.
+    #[test]
+    fn a_link_that_is_dropped_leaves_no_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let [started, done, process] = ["started", "done", "process"].map(|name| folder.path().join(name));
+        let wait = |path: &std::path::Path| {
+            let start = Instant::now();
+            while !path.exists() && start.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        let body = format!(": > '{}'; read line; : > '{}'", started.display(), done.display());
+        let own = worker(&folder, &body, Limits::default());
+        wait(&started);
+        drop(own);
+        assert!(done.exists(), "it was not left to end by itself");
+        let body = format!("echo $$ > '{0}.part'; mv '{0}.part' '{0}'; exec sleep 600", process.display());
+        let stubborn = worker(&folder, &body, Limits::default());
+        wait(&process);
+        let start = Instant::now();
+        drop(stubborn);
+        assert!(start.elapsed() < Duration::from_secs(60));
+        let id = std::fs::read_to_string(&process).unwrap();
+        assert!(!std::path::Path::new("/proc").join(id.trim()).exists());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub fn serve() -> Result<()> {
     // The gate may die without a word; the worker must not outlive it in the middle of a long build. An emulator may not have
     // the call; the end of the requests is told by the pipe then.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    if is_orphan() {
+    if is_orphan(rustix::stdio::stdin()) {
         return Ok(());
     }
     // Libraries print to standard output; the frames keep the original, everything else goes to standard error.
@@ -42,8 +43,8 @@ pub fn serve() -> Result<()> {
 }
 
 /// Whether nobody holds the other end of the requests: the gate died before this process asked to die with it.
-fn is_orphan() -> bool {
-    let mut places = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::empty())];
+fn is_orphan(requests: BorrowedFd<'_>) -> bool {
+    let mut places = [PollFd::from_borrowed_fd(requests, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut places, Some(&now)).is_ok() && places.iter().any(|place| place.revents().contains(PollFlags::HUP))
 }
@@ -164,9 +165,7 @@ impl State {
     /// Keeps the builder of the request's library loaded. Why it cannot be is for the build to say.
     fn keep_ready(&mut self, request: &BuildRequest) {
         let id = &request.installation.id;
-        if self.builder.as_ref().is_none_or(|(kept, _)| kept != id) {
-            self.builder = ReadyBuilder::of(request).ok().map(|ready| (id.clone(), ready));
-        }
+        keep_one(&mut self.builder, id, || ReadyBuilder::of(request).ok());
     }
 
     fn session(&mut self) -> Result<&mut Box<dyn Session>> {
@@ -311,6 +310,13 @@ pub(super) fn batches(feeds: &Feeds, batch: usize) -> Result<Vec<Feeds>> {
     (0..samples).step_by(batch).map(|start| feeds.samples(start..samples.min(start.saturating_add(batch)))).collect()
 }
 
+/// Keeps what `make` gives for `key`, the last one alone: it is made again for another key, and where there was none.
+fn keep_one<K: Clone + PartialEq, V>(kept: &mut Option<(K, V)>, key: &K, make: impl FnOnce() -> Option<V>) {
+    if kept.as_ref().is_none_or(|(known, _)| known != key) {
+        *kept = make().map(|made| (key.clone(), made));
+    }
+}
+
 /// Appends the answers of one batch to those before it.
 fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
     if outputs.is_empty() {
@@ -343,6 +349,8 @@ fn append(outputs: &mut Vec<Tensor>, answers: Vec<Tensor>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::fd::AsFd as _;
+
     use rstest::rstest;
 
     use super::*;
@@ -389,5 +397,56 @@ mod tests {
             ..no_measurement()
         };
         assert_eq!(measurement, expected);
+    }
+
+    #[test]
+    fn one_builder_is_kept_and_made_for_another_library_alone() {
+        let mut kept = None;
+        keep_one(&mut kept, &"10", || None::<u32>);
+        assert_eq!(kept, None);
+        keep_one(&mut kept, &"10", || Some(1));
+        keep_one(&mut kept, &"10", || Some(2));
+        assert_eq!(kept, Some(("10", 1)));
+        keep_one(&mut kept, &"8", || Some(3));
+        assert_eq!(kept, Some(("8", 3)));
+        keep_one(&mut kept, &"10", || None);
+        assert_eq!(kept, None);
+    }
+
+    #[test]
+    fn what_has_no_batch_is_run_sample_by_sample() {
+        let rows = BatchAxes::default();
+        let none =
+            BatchAxes { inputs: [("x".to_owned(), crate::tensor::BatchAxis::None)].into(), ..BatchAxes::default() };
+        assert!(
+            hold_one_by_one(&rows, 1).is_ok() && hold_one_by_one(&rows, 4).is_ok() && hold_one_by_one(&none, 1).is_ok()
+        );
+        let error = hold_one_by_one(&none, 4).unwrap_err();
+        assert_eq!(error.message, "a model without a batch is run sample by sample, not 4 at once");
+        assert!(hold_one_by_one(&none, 0).is_err());
+    }
+
+    /// Shared inputs come behind those with samples, and may be all that there is.
+    #[test]
+    fn what_came_is_fed_as_its_header_says() {
+        let tensor = |name: &str| Tensor::float32(name, vec![2, 1], vec![1.0, 2.0]).unwrap();
+        let fed = |shared: usize, names: &[&str]| {
+            let found =
+                fed(&FeedsHeader { tensors: Vec::new(), shared }, names.iter().map(|name| tensor(name)).collect())
+                    .unwrap();
+            found.with_samples().iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(fed(0, &["a", "b"]), ["a", "b"]);
+        assert_eq!(fed(1, &["a", "b"]), ["a"]);
+    }
+
+    #[test]
+    fn a_worker_whose_gate_is_gone_is_an_orphan() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!is_orphan(reader.as_fd()));
+        drop(writer);
+        assert!(is_orphan(reader.as_fd()));
+        let file = tempfile::tempfile().unwrap();
+        assert!(!is_orphan(file.as_fd()), "a file has no other end");
     }
 }

@@ -153,3 +153,32 @@ fn worst(errors: &[f64], scores: usize) -> (usize, f64) {
         squares.iter().copied().enumerate().fold((0, 0.0), |best, one| if one.1 > best.1 { one } else { best });
     (index, (sum / samples as f64).sqrt())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Two scores over these many samples, whose log-odds vary by 2 and by 1; the errors of the second are a share of that.
+    fn found(samples: usize, share: f64, allowed: f64) -> Option<String> {
+        let swing = |sample: usize| if sample.is_multiple_of(2) { 1.0_f32 } else { -1.0 };
+        let reference = (0..samples).flat_map(|sample| {
+            let swing = swing(sample);
+            // Each a row of itself and its opposite, off zero by a constant.
+            [3.0 + swing, -3.0 - swing, 0.5 * swing, -0.5 * swing]
+        });
+        let rows = Rows { reference: reference.collect(), actual: Vec::new(), classes: 2 };
+        let errors: Vec<f64> = (0..samples).flat_map(|_| [0.1, share]).collect();
+        lost(&rows, &errors, 2, allowed)
+    }
+
+    #[test]
+    fn a_score_that_follows_its_input_no_more_is_lost() {
+        let words = found(16, 0.8, 0.5).unwrap();
+        assert_eq!(words, "score 1 of 2 follows its input no more: it varies by 1 in log-odds, its errors are 0.8");
+        assert_eq!(found(16, 0.7, 0.5), None, "half of its energy is 0.5");
+        assert_eq!(found(15, 0.8, 0.5), None, "too few samples to tell");
+        assert_eq!(found(16, 0.8, 1.0 / VARIES), None, "it varies by no more than may be off");
+        assert!(found(16, 0.8, 0.99 / VARIES).is_some());
+    }
+}

@@ -94,6 +94,13 @@ fn a_pair_beyond_the_limits_is_told_and_fails_nothing() {
     let rules = conclude(&mut failing);
     assert_eq!((rules.len(), rules[0].status), (1, Status::Pass), "{rules:?}");
     assert!(rules[0].detail.contains("2 lie further apart with a version that fails by itself"), "{rules:?}");
+    let pairs = || failing.versions.iter().flat_map(|row| &row.pairs);
+    let (within, all) = (pairs().filter(|pair| pair.status == Status::Pass).count(), pairs().count());
+    assert!(
+        rules[0].detail.starts_with(&format!("tensorrt: {within} of {all} pairs of versions lie no further")),
+        "{rules:?}"
+    );
+    assert!(within * 2 != all && within + 2 == all, "{within} of {all}");
 }
 
 /// Versions that ran in containers of their own give the table of one run, answers included.

@@ -23,7 +23,7 @@ pub(crate) fn lock_file(store: &Store, name: &str, what: &str) -> Result<File> {
     let mut file = open_lock(&path).map_err(|error| Error::io("open", &path, error))?;
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
-    let mut told = false;
+    let mut waits = 0;
     loop {
         match file.try_lock() {
             Ok(()) => {
@@ -40,9 +40,9 @@ pub(crate) fn lock_file(store: &Store, name: &str, what: &str) -> Result<File> {
                 .hint("wait for it or end it; `[limits] lock-seconds` in the manifest or `--lock-limit` sets how long is waited"));
         }
         // Whoever has just got it writes its id next.
-        if !told && pause > Duration::from_millis(5) {
+        waits += 1;
+        if waits == 2 {
             store.progress.note(&format!("waiting for {}, which {what}", holder(&path)));
-            told = true;
         }
         std::thread::sleep(pause.min(left));
         pause = (pause * 2).min(Duration::from_millis(200));

@@ -85,3 +85,28 @@ pub(crate) fn sweep(root: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_removed_and_what_cannot_be_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        let [path, inside] = ["one", "one/two"].map(|name| root.path().join(name));
+        assert!(!folder(&path).unwrap());
+        std::fs::create_dir_all(&inside).unwrap();
+        assert!(folder(&path).unwrap());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+
+        file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        // Below a file there is no folder.
+        assert!(folder(&inside).is_err());
+        file(&path).unwrap();
+        assert!(!path.exists());
+        std::fs::create_dir(&path).unwrap();
+        assert!(file(&path).is_err(), "a folder is no file");
+    }
+}

@@ -331,3 +331,62 @@ fn a_store_says_what_it_was_told() {
     assert!(store.root().is_absolute() && other.root() == store.root());
     assert_eq!(key().kind(), "onnx-fp32");
 }
+
+#[test]
+fn every_folder_of_a_file_is_synchronised() {
+    let root = Path::new("/a/b");
+    let files = ["/a/b/one", "/a/b/c/two", "/a/b/c/d/e/three"].map(PathBuf::from);
+    let found: Vec<&Path> = folders_of(root, &files).into_iter().collect();
+    assert_eq!(found, ["/a/b", "/a/b/c", "/a/b/c/d", "/a/b/c/d/e"].map(Path::new));
+    assert_eq!(folders_of(root, &[]).into_iter().collect::<Vec<_>>(), [root]);
+}
+
+/// What was hashed once is hashed again where its time changed: an entry of gigabytes is no work for every gate.
+#[test]
+fn a_file_is_hashed_again_where_its_time_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let record =
+        |text: &str| FileRecord { sha256: crate::digest::digest_bytes(text.as_bytes()), bytes: text.len() as u64 };
+    let write = |text: &str, seconds: u64| {
+        std::fs::write(&path, text).unwrap();
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    };
+    write("aaaa", 1_000);
+    verify_file(&path, &record("aaaa")).unwrap();
+    assert_eq!(verify_file(&path, &record("bbbb")).unwrap_err(), "its content changed");
+    // Of one size and time it is taken for what it was.
+    write("bbbb", 1_000);
+    verify_file(&path, &record("aaaa")).unwrap();
+    write("bbbb", 2_000);
+    assert_eq!(verify_file(&path, &record("aaaa")).unwrap_err(), "its content changed");
+    verify_file(&path, &record("bbbb")).unwrap();
+    write("bbb", 2_000);
+    assert_eq!(verify_file(&path, &record("bbbb")).unwrap_err(), "3 bytes, expected 4");
+    verify_file(&path, &record("bbb")).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_removed_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one");
+    remove_directory(&path).unwrap();
+    std::fs::create_dir_all(path.join("two")).unwrap();
+    remove_directory(&path).unwrap();
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    let error = remove_directory(&path).unwrap_err();
+    assert!(error.message.starts_with("cannot remove "), "{error}");
+}
+
+/// What a process that was killed left is removed by the next that makes something.
+#[test]
+fn the_first_that_is_made_sweeps() {
+    let (_folder, store) = store();
+    let left = store.root().join(".staging").join("left");
+    std::fs::create_dir_all(left.join("inside")).unwrap();
+    create_directory(&store.root().join(".locks")).unwrap();
+    store.get_or_make(&key(), write).unwrap();
+    assert!(!left.exists());
+}

@@ -335,6 +335,8 @@ mod tests {
 
     use super::*;
     use crate::gate::inside::samples_of_graphs::fp32;
+    use crate::gate::values::tests::{interface, spec};
+    use crate::tensor::ElementType;
 
     fn largest(values: &[f32]) -> Largest {
         Largest { total: 200_000, values: values.to_vec(), first_batch: 7.0, left_out: 6.0 }
@@ -403,5 +405,52 @@ mod tests {
         let mut model = fp32();
         model.opset_import[0].version = 9;
         assert!(with_largest(&model.encode_to_vec(), &[], 1).is_err());
+    }
+
+    /// Samples of several inputs are run as many at once as the file takes, and as their bytes allow.
+    #[rstest]
+    #[case::open("", [None, None], 64, 70, (64, false), &[64, 6])]
+    #[case::fixed("", [Some(8), None], 64, 20, (8, true), &[8, 8])]
+    #[case::the_smaller("", [Some(8), Some(4)], 64, 9, (4, true), &[4, 4])]
+    #[case::one_by_one("batch-axis = \"none\"", [Some(8), None], 64, 2, (1, false), &[1, 1])]
+    #[case::large("", [None, None], (1 << 21) - 1, 3, (2, false), &[2, 1])]
+    #[case::larger("", [None, None], 1 << 21, 2, (1, false), &[1, 1])]
+    fn several_inputs_are_run_in_batches(
+        #[case] axis: &str,
+        #[case] first: [Option<usize>; 2],
+        #[case] values: usize,
+        #[case] samples: usize,
+        #[case] expected: (usize, bool),
+        #[case] parts: &[usize],
+    ) {
+        let interface = interface(&format!(
+            "[[input]]\nname = \"a\"\nvalues = {{ uniform = [0.0, 1.0] }}\n{axis}\n[[input]]\nname = \"b\"\nvalues = {{ uniform = [0.0, 1.0] }}\n\
+             [[input]]\nname = \"c\"\nshared = true\nvalues = {{ uniform = [0.0, 1.0] }}\n[[output]]\nname = \"y\"\ntask = \"values\"\n"
+        ));
+        let spec = |name: &str, first| spec(name, ElementType::Float32, &[first, Some(values)]);
+        let signature = Signature { inputs: vec![spec("a", first[0]), spec("b", first[1])], outputs: Vec::new() };
+        let floats = |shape: Vec<usize>| {
+            let count = shape.iter().product();
+            crate::data::arrays::encode(&Tensor::float32("", shape, vec![0.5; count]).unwrap()).unwrap()
+        };
+        // Four bytes a value of the first, and four of the second.
+        let (a, b, c) = (floats(vec![samples, values]), floats(vec![samples, 1]), floats(vec![3]));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calibration.npz");
+        let members: [(&str, &[u8]); 3] = [("0.npy", &a), ("1.npy", &b), ("2.npy", &c)];
+        std::fs::write(&path, crate::data::zip::pack(&members).unwrap()).unwrap();
+        let mut found = Samples::of_several(&interface, &signature, &path).unwrap();
+        assert_eq!((found.batch, found.whole), expected);
+        let mut cut = Vec::new();
+        while let Some(part) = found.next_part().unwrap() {
+            let names: Vec<&str> = part.tensors().map(|tensor| tensor.name.as_str()).collect();
+            assert_eq!(names, ["a", "b", "c"]);
+            cut.push(part.batch());
+        }
+        assert_eq!(cut, parts);
+        // An input without samples is named.
+        std::fs::write(&path, crate::data::zip::pack(&members[..2]).unwrap()).unwrap();
+        let error = Samples::of_several(&interface, &signature, &path).err().unwrap();
+        assert_eq!(error.message, "there are no samples of input `c`");
     }
 }

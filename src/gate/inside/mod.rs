@@ -16,6 +16,8 @@ pub(crate) mod calibrated;
 pub(crate) mod constants;
 pub(crate) mod distance;
 mod divide;
+#[cfg(test)]
+pub(crate) mod evaluated;
 pub(crate) mod graph;
 pub(crate) mod not_finite;
 pub(crate) mod ranges;

@@ -57,3 +57,71 @@ fn is_not_finite(model: &Model, name: &str) -> bool {
     let stored = model.graph.iter().flat_map(|graph| &graph.initializer).find(|tensor| tensor.name == name);
     stored.and_then(onnx::numbers).is_some_and(|values| values.iter().any(|value| !value.is_finite()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::gate::inside::samples_of_graphs::{fp32, stored_floats};
+
+    /// What is said where the steps of a small network take these values, in its order; of others nothing is known.
+    fn said(model: &Model, taken: &[(usize, f32)]) -> Option<String> {
+        let steps = graph::steps(model, "x");
+        assert!(steps.len() > 3);
+        let values: Vec<[f32; 2]> = (0..steps.len())
+            .map(|place| taken.iter().find(|(step, _)| *step == place).map_or([0.5; 2], |(_, value)| [0.5, *value]))
+            .collect();
+        let last = steps.len() - 1;
+        let shown = |step: &Step| {
+            let place = steps.iter().position(|other| other == step)?;
+            (place < last).then(|| values[place].as_slice())
+        };
+        // The steps live as long as what is said of them.
+        let words = told(model, &steps, &|step| shown(step).map(|values| &*values.to_vec().leak()));
+        words.map(|words| {
+            let named = steps.iter().enumerate();
+            named.fold(words, |words, (place, step)| {
+                words.replace(&format!("`{}`, the output", step.tensor), &format!("step {place}, the output"))
+            })
+        })
+    }
+
+    fn starts(found: Option<String>, expected: &[&str]) {
+        let found = found.unwrap();
+        let mut rest = found.as_str();
+        for part in expected {
+            let place = rest.find(part);
+            assert!(place.is_some(), "`{part}` in {found}");
+            rest = &rest[place.unwrap() + part.len()..];
+        }
+    }
+
+    #[test]
+    fn the_first_infinity_and_the_first_nan_are_named() {
+        let model = fp32();
+        assert_eq!(said(&model, &[]), None);
+        starts(said(&model, &[(1, f32::INFINITY)]), &["the first infinity is in step 1, "]);
+        starts(said(&model, &[(2, f32::NAN), (1, f32::NAN)]), &["the first NaN is in step 1, "]);
+        let both = said(&model, &[(1, f32::NEG_INFINITY), (2, f32::NAN)]);
+        starts(both, &["the first infinity is in step 1, ", ", the first NaN in step 2, "]);
+        // An infinity behind the first NaN, or beside it, says nothing more.
+        let behind = said(&model, &[(2, f32::INFINITY), (1, f32::NAN)]).unwrap();
+        assert!(behind.starts_with("the first NaN is in step 1, ") && !behind.contains("infinity"), "{behind}");
+    }
+
+    #[test]
+    fn a_stored_tensor_that_brought_it_in_is_named() {
+        let mut model = fp32();
+        let steps = graph::steps(&model, "x");
+        let place = steps.iter().position(|step| step.constants.iter().any(|name| name == "w")).unwrap();
+        assert!(!said(&model, &[(place, f32::NAN)]).unwrap().contains("stored tensor"));
+        assert!(!is_not_finite(&model, "w") && !is_not_finite(&model, "absent"));
+        let weights = model.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == "w").unwrap();
+        let mut values = [0.5; 18];
+        values[17] = f32::NAN;
+        *weights = stored_floats("w", &[2, 1, 3, 3], &values);
+        assert!(is_not_finite(&model, "w"));
+        let words = said(&model, &[(place, f32::NAN)]).unwrap();
+        assert!(words.ends_with("; the stored tensor `w`, which it reads, is not finite itself"), "{words}");
+    }
+}

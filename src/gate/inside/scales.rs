@@ -165,8 +165,15 @@ fn within_half_a_bit(ratio: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prost::Message as _;
+
     use super::*;
     use crate::convert::store::keys::every_change_counts;
+    use crate::gate::inside::samples_of_graphs::{fp32, quantised, stored_floats};
+    use crate::gate::workshop::{Project, artifact, healthy};
+    use crate::onnx::Model;
+    use crate::worker::fake::Fakes;
 
     #[test]
     fn whatever_changes_a_proof_changes_its_key() {
@@ -181,6 +188,56 @@ mod tests {
                 ("method", &|(_, method)| *method = CalibrationMethod::MinMax),
             ],
             &["form", "trtgate"],
+        );
+    }
+
+    /// Constants are held to the FP32 graph wherever the file is; activations where there is somebody to ask.
+    #[test]
+    fn constants_are_held_where_nobody_can_be_asked() {
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let workspace = project.workspace(&Fakes::of(|_| Err(Error::failed("nobody")), healthy));
+        let write = |name: &str, model: &Model| {
+            let path = project.folder.path().join(name);
+            std::fs::write(&path, model.encode_to_vec()).unwrap();
+            Artifact { path, ..artifact(ArtifactKind::OnnxInt8, None) }
+        };
+        let plain = write("plain.onnx", &fp32());
+        let proof = examine(&workspace, &plain, &write("int8.onnx", &quantised(1.0))).unwrap();
+        let stored = constants::compare(&fp32(), &quantised(1.0)).len();
+        assert!(stored > 0);
+        assert_eq!((proof.constants, proof.pairs), (stored, 0), "{proof:?}");
+        assert!(proof.faults.is_empty() && proof.unchecked.is_some() && proof.unheld.is_empty(), "{proof:?}");
+        // A weight that is another is named by its layer.
+        let mut other = fp32();
+        let weights = other.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == "w").unwrap();
+        *weights = stored_floats("w", &[2, 1, 3, 3], &[3.0, -7.0, 0.5].repeat(6));
+        let proof = examine(&workspace, &write("other.onnx", &other), &write("int8.onnx", &quantised(1.0))).unwrap();
+        assert!(proof.faults.iter().any(|fault| fault.contains("`w`")), "{proof:?}");
+    }
+
+    #[test]
+    fn a_scale_is_right_within_half_a_bit() {
+        assert_eq!(scale_of_constant("w", 30.0, None), None);
+        assert_eq!(scale_of_constant("w", 30.0, Some(1.0)), None);
+        let told = scale_of_constant("w", 3.0, Some(2.0)).unwrap();
+        assert_eq!(told, "`w` has a scale 2.00 times that of its range; its signal over noise is 3.0 dB");
+        for ratio in [SCALE_FACTOR, 1.0 / SCALE_FACTOR, f64::NAN, f64::INFINITY, 0.0] {
+            assert!(scale_of_constant("w", 3.0, Some(ratio)).is_some(), "{ratio}");
+        }
+        assert!(within_half_a_bit(0.999 * SCALE_FACTOR) && within_half_a_bit(1.001 / SCALE_FACTOR));
+
+        assert_eq!(scale_of_pair(None, Some(1.0), Some(9.0)), None);
+        assert_eq!(scale_of_pair(Some(2.0), Some(2.0), Some(1.0)), None);
+        assert_eq!(scale_of_pair(Some(2.0), Some(2.000_001), None), None);
+        let told = scale_of_pair(Some(2.0), Some(4.0), Some(1.0)).unwrap();
+        assert_eq!(told, "the Q/DQ pair quantises with a range of 2.0000 and dequantises with one of 4.0000");
+        assert!(scale_of_pair(Some(2.0), Some(1.9), None).is_some());
+        let told = scale_of_pair(Some(2.0), None, Some(4.0)).unwrap();
+        assert!(
+            told.ends_with(
+                "is 4.00 times that of its calibration: it cuts at 2.0000, the calibration samples at 0.5000"
+            ),
+            "{told}"
         );
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::*;
+use crate::data::arrays;
 use crate::findings::{GOLDEN_RULE, Report};
 use crate::gate::several::tests::{ONE_SHAPE, Project, SHAPES, answering, answers, sound};
 use crate::gate::{RunOptions, run};
 use crate::onnx::Model;
 use crate::plan::Filter;
-use crate::vocabulary::Verdict;
+use crate::vocabulary::{Library, Verdict};
 use crate::worker::fake::Fakes;
 
 const MATRIX: &str = "onnxruntime = [\"fp32\"]";
@@ -153,4 +154,57 @@ fn answers_that_changed_are_told_one_by_one() {
     }
     let same = plan(&project, &sound()).reviewed(&project.workspace(&sound()));
     assert!(same.outputs.iter().all(|output| output.flips.is_empty()));
+}
+
+/// Labelled samples are answered by the reference and by cells; what a cell loses of them fails it.
+#[test]
+fn cells_are_held_to_labels() {
+    let project = Project::of_task("classification", "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", ONE_SHAPE);
+    // Every other sample is of class 1; every eighth label is another.
+    let ids: Vec<i64> = (0..64).flat_map(|sample| if sample % 2 == 0 { [0, 9] } else { [9, 0] }).collect();
+    let x: Vec<f32> = (0..64 * 3)
+        .map(|value| if value / 3 % 2 == 0 && value % 3 == 0 { 1.0 } else { value as f32 / 1000.0 })
+        .collect();
+    let integers = |name: &str, shape: &[usize], values: Vec<i64>| {
+        Tensor::new(name, shape.to_vec(), Values::Int64(values)).unwrap()
+    };
+    let feeds =
+        Feeds::new(vec![integers("ids", &[64, 2], ids), Tensor::float32("x", vec![64, 3], x).unwrap()], Vec::new())
+            .unwrap();
+    let right = answers(&feeds);
+    let label = |sample: usize| {
+        let row = right.row(sample).unwrap();
+        i64::from(row[1] > row[0]) ^ i64::from(sample.is_multiple_of(8))
+    };
+    let labels = integers("y.labels", &[64], (0..64).map(label).collect());
+    let path = project.folder.path().join("labelled");
+    std::fs::create_dir(&path).unwrap();
+    for tensor in feeds.with_samples().iter().chain([&labels]) {
+        std::fs::write(path.join(format!("{}.npy", tensor.name)), arrays::encode(tensor).unwrap()).unwrap();
+    }
+    let gate = |fakes: &Arc<Fakes>| {
+        run(&project.workspace(fakes), &RunOptions { data: Some(path.clone()), ..RunOptions::default() }).unwrap()
+    };
+    let accuracy = |report: &Report, cell: usize| {
+        let check = report.cells[cell].checks.iter().find(|check| check.name == "accuracy").unwrap();
+        (check.status, check.detail.clone())
+    };
+    let report = gate(&sound());
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.reasons);
+    // The cells of the largest batch answer them.
+    let (status, detail) = accuracy(&report, 3);
+    assert!(status == Status::Pass && detail.contains("top-1 0.8750 over 64 samples"), "{detail}");
+    let rule = report.cross.iter().find(|rule| rule.detail.contains("output `y`: the reference's"));
+    assert!(rule.is_some_and(|rule| rule.status == Status::Pass), "{:?}", report.cross);
+    let swapped = answering(|library, feeds| {
+        let mut output = answers(feeds);
+        if library == Library::Tensorrt {
+            output.values.as_mut::<f32>().unwrap().chunks_mut(2).for_each(|row| row.swap(0, 1));
+        }
+        output
+    });
+    let report = gate(&swapped);
+    assert_eq!(report.verdict, Verdict::Fail);
+    let (status, detail) = accuracy(&report, 3);
+    assert!(status == Status::Fail && detail.contains(" points less, "), "{detail}");
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::convert::store::keys::{Change, every_change_counts};
-use crate::gate::workshop::Workshop;
+use crate::gate::workshop::{Project, Workshop, healthy, sound};
 use crate::manifest::{Layout, OutputKind, Resize};
+use crate::worker::fake::Fakes;
 
 fn manifest() -> Manifest {
     Workshop::new("tensorflow = [\"fp32\"]").manifest
@@ -112,4 +113,17 @@ fn the_reference_runs_at_the_largest_batch() {
     assert_eq!(reference_cell(&manifest).to_string(), "tensorflow/fp32/batch-4");
     manifest.model.source = crate::manifest::ModelSource::Onnx { path: PathBuf::from("m.onnx") };
     assert_eq!(reference_cell(&manifest).to_string(), "onnxruntime/fp32/batch-4");
+}
+
+/// What is said of the probes is said to be of them; there is nothing to say of sound ones.
+#[test]
+fn notes_say_that_they_are_of_the_probes() {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let told = |project: &Project| {
+        let workspace = project.workspace(&Fakes::of(sound, healthy));
+        notes(&workspace, &workspace.probes().unwrap()).unwrap()
+    };
+    assert_eq!(told(&project), [""; 0]);
+    project.manifest.probes.file = Some("probes.npz".into());
+    assert_eq!(told(&project), ["probes: `[probes] data` names samples of your own, and `probes.npz` is not used"]);
 }

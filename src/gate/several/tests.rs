@@ -84,7 +84,7 @@ impl Project {
     }
 
     pub(in crate::gate) fn workspace(&self, fakes: &Arc<Fakes>) -> Workspace {
-        let store = Store::open(Some(self.folder.path().join("store"))).unwrap();
+        let store = Store::open(Some(self.folder.path().join("store"))).unwrap().installing(false);
         let digest = digest_file(self.manifest.model.source.path()).unwrap();
         Workspace::of_parts(self.manifest.clone(), digest, store, found(), fakes.program())
     }

@@ -185,3 +185,6 @@ fn wrong(what: &str, fault: Option<String>) -> Error {
     let fault = fault.unwrap_or_else(|| "they cannot be judged".to_owned());
     Error::failed(format!("{what} are wrong: {fault}"))
 }
+
+#[cfg(test)]
+mod tests;

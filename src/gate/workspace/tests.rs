@@ -121,3 +121,70 @@ fn what_cannot_be_converted_costs_its_own_cells() {
         assert!(found != Status::Pass && stage == Stage::Convert, "{found} at {stage}");
     }
 }
+
+/// A workspace of the project of several inputs, opened from its file, with nothing installed.
+fn opened(project: &several::tests::Project, change: &dyn Fn(&mut Options)) -> Result<Workspace> {
+    let program = Fakes::of(sound, healthy).program();
+    let mut options = Options {
+        cache: Some(project.folder.path().join("cache")),
+        install: false,
+        several: true,
+        ..Options::new(project.manifest.path.clone(), program)
+    };
+    change(&mut options);
+    Workspace::open(&options)
+}
+
+/// What is gated is a copy of what was digested; the manifest's own file is only named.
+#[test]
+fn a_workspace_is_of_the_copy_that_was_digested() {
+    let project = several::tests::Project::new("onnxruntime = [\"fp32\"]", several::tests::ONE_SHAPE);
+    let own = project.manifest.model.source.path().to_owned();
+    let workspace = opened(&project, &|_| ()).unwrap();
+    let copy = workspace.manifest.model.source.path().to_owned();
+    assert_eq!(workspace.model_sha256, digest_file(&own).unwrap());
+    assert!(copy != own && copy.starts_with(workspace.store.root()), "{}", copy.display());
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&own).unwrap());
+    assert_eq!(workspace.named.path(), own);
+    assert!(workspace.declared.is_some() && !workspace.engines_need_plain && workspace.own().is_empty());
+    // One input is not several.
+    assert!(opened(&project, &|options| options.several = false).is_err());
+}
+
+#[test]
+fn what_the_command_line_says_stands_above_the_manifest() {
+    let project = several::tests::Project::new("onnxruntime = [\"fp32\"]", several::tests::ONE_SHAPE);
+    let said = |options: &mut Options| {
+        (options.intra_threads, options.inter_threads, options.fresh_probes) = (Some(7), Some(3), true);
+        options.limits.request_seconds = Some(77);
+    };
+    let plain = opened(&project, &|_| ()).unwrap();
+    let run = &project.manifest.run;
+    assert_eq!(plain.limits.request, Duration::from_secs(run.time_limit_seconds));
+    assert_eq!(plain.limits.build, Duration::from_secs(run.build_limit_seconds));
+    assert_eq!((plain.manifest.run.intra_threads, plain.fresh_probes), (run.intra_threads, false));
+    let workspace = opened(&project, &said).unwrap();
+    assert_eq!((workspace.manifest.run.intra_threads, workspace.manifest.run.inter_threads), (7, 3));
+    assert_eq!((workspace.limits.request, workspace.fresh_probes), (Duration::from_secs(77), true));
+}
+
+/// A model that is not the manifest's is refused, unless it is trusted for once.
+#[test]
+fn another_model_than_the_manifests_is_refused() {
+    let project = several::tests::Project::new("onnxruntime = [\"fp32\"]", several::tests::ONE_SHAPE);
+    let own = digest_file(project.manifest.model.source.path()).unwrap();
+    let text = std::fs::read_to_string(&project.manifest.path).unwrap();
+    let pin = |digest: &str| {
+        let text = text.replace("onnx = \"m.onnx\"\n", &format!("onnx = \"m.onnx\"\nsha256 = \"{digest}\"\n"));
+        std::fs::write(&project.manifest.path, text).unwrap();
+    };
+    pin(&own);
+    opened(&project, &|_| ()).unwrap();
+    let other = "0".repeat(64);
+    pin(&other);
+    let error = opened(&project, &|_| ()).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Input);
+    assert_eq!(error.message, "the model `m` is not the one in the manifest");
+    assert_eq!(error.causes, [format!("the manifest has sha256 {other}, the files have {own}")]);
+    assert_eq!(opened(&project, &|options| options.trust = true).unwrap().model_sha256, own);
+}

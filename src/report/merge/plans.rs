@@ -4,7 +4,7 @@
 use super::tests::deal;
 use super::*;
 use crate::report::sample;
-use crate::vocabulary::{Library, Status, Verdict};
+use crate::vocabulary::{Library, Stage, Status, Verdict};
 
 #[test]
 fn a_withheld_shard_is_named_and_never_passes() {
@@ -17,7 +17,7 @@ fn a_withheld_shard_is_named_and_never_passes() {
     assert_eq!(merged.report.verdict, Verdict::Incomplete);
     assert_eq!(merged.report.cells.len(), whole.cells.len());
     for cell in merged.report.cells.iter().filter(|cell| merged.lost.contains(&cell.id())) {
-        assert_eq!(cell.status, Status::Invalid);
+        assert_eq!((cell.status, cell.stage), (Status::Invalid, Stage::Load));
         assert!(cell.reason.as_deref().is_some_and(|reason| reason.contains("no shard reported it")), "{cell:?}");
         assert!(cell.hint.as_deref().is_some_and(|hint| hint.contains("the job of the shard")), "{cell:?}");
     }
@@ -137,4 +137,56 @@ fn the_plan_of_a_stopped_shard_counts_where_nobody_judged() {
     shards.push(("stopped.json".to_owned(), stopped));
     let merged = merge(&shards, None, None).unwrap();
     assert_eq!((merged.lost.len(), merged.report.cells.len()), (0, ids.len()));
+}
+
+#[test]
+fn lost_cells_are_counted_by_runtime_and_reason() {
+    let whole = sample::cpu_only();
+    let mut plan = sample::plan_of(&whole);
+    let id = |runtime: &str, batch| CellId {
+        runtime: runtime.parse().unwrap(),
+        precision: "fp32".parse().unwrap(),
+        batch,
+        shape: None,
+    };
+    let named = |cell: &CellReport| (cell.id(), cell.runtime.library == Library::Tensorrt);
+    let ids: Vec<(CellId, bool)> = whole.cells.iter().map(named).collect();
+    let engines: Vec<CellId> = ids.iter().filter(|(_, engine)| *engine).map(|(id, _)| id.clone()).collect();
+    for (place, engine) in engines.iter().enumerate() {
+        let cell = plan.cells.iter_mut().find(|cell| cell.id() == *engine).unwrap();
+        // The last of them has a reason of its own.
+        let reason = if place + 1 == engines.len() { "no GPU" } else { "no TensorRT" };
+        cell.ability.reason = Some(reason.to_owned());
+    }
+    let other = ids.iter().find(|(_, engine)| !engine).unwrap().0.clone();
+    let mut lost = engines.clone();
+    lost.extend([other.clone(), id("litert", 77)]);
+    let error = lost_cells(&lost, &["shard 2 of 4".to_owned()], Some(&plan)).unwrap();
+    let runtime = engines[0].runtime.to_string();
+    let same = engines.len() - 1;
+    assert!(same > 1 && engines.iter().all(|engine| engine.runtime == engines[0].runtime), "{engines:?}");
+    let nobody = |count: String, why: &str| {
+        format!("{count} of `{runtime}`, which nobody ran and the machine of the plan could not: {why}")
+    };
+    let expected = [
+        "shard 2 of 4".to_owned(),
+        format!("`{other}`"),
+        "`litert/fp32/batch-77`".to_owned(),
+        nobody(format!("{same} cells"), "no TensorRT"),
+        nobody("1 cell".to_owned(), "no GPU"),
+    ];
+    assert_eq!(error.causes, expected);
+    assert!(error.hint.unwrap().starts_with("a shard's report was not given"));
+    assert!(lost_cells(&[], &[], Some(&plan)).is_none());
+    assert!(lost_cells(&[], &["shard 2 of 4".to_owned()], None).is_some());
+}
+
+/// What versions are beside each other is found again of all cells: a shard's rows are its own.
+#[test]
+fn a_shards_rows_of_versions_are_not_the_wholes() {
+    let whole = sample::versions();
+    assert!(!whole.versions.is_empty());
+    let merged = merge(&deal(&whole, 2), None, None).unwrap().report;
+    assert_eq!(merged.versions, []);
+    assert_eq!(merged.answers, whole.answers);
 }

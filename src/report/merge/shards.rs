@@ -39,3 +39,38 @@ pub(super) fn absent(shards: &[(String, Report)]) -> Result<Vec<String>> {
     let missing = (1..=first.count).filter(|index| !here.contains(index));
     Ok(missing.map(|index| format!("shard {index} of {} is in no report", first.count)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::merge::merge;
+    use crate::report::sample;
+
+    fn shard(index: u32, count: u32) -> (String, Report) {
+        let shard = OfShard { index, count, ..OfShard::default() };
+        (format!("{index}.json"), Report { shard: Some(shard), ..sample::passing() })
+    }
+
+    #[test]
+    fn shards_are_counted_from_one_to_as_many_as_there_may_be() {
+        let absent = |shards: &[(String, Report)]| absent(shards).map_err(|error| error.message);
+        assert_eq!(absent(&[("whole.json".to_owned(), sample::passing())]), Ok(Vec::new()));
+        assert_eq!(absent(&[shard(1, 2), shard(2, 2)]), Ok(Vec::new()));
+        assert_eq!(absent(&[shard(3, 3), shard(1, 3)]), Ok(vec!["shard 2 of 3 is in no report".to_owned()]));
+        assert_eq!(absent(&[shard(1, MOST_SHARDS)]).unwrap().len() as u32, MOST_SHARDS - 1);
+        assert!(absent(&[shard(1, MOST_SHARDS + 1)]).unwrap_err().ends_with(", which there is not"));
+        assert_eq!(absent(&[shard(0, 2)]), Err("`0.json` is shard 0 of 2, which there is not".to_owned()));
+        assert_eq!(
+            absent(&[shard(1, 2), shard(2, 3)]),
+            Err("`1.json` is one of 2 shards, and `2.json` one of 3".to_owned())
+        );
+    }
+
+    /// A joined report is of the whole, and no shard.
+    #[test]
+    fn what_is_joined_is_no_shard() {
+        let merged = merge(&[shard(1, 2), shard(2, 2)], None, None).unwrap().report;
+        assert_eq!(merged.shard, None);
+    }
+}

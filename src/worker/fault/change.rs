@@ -95,6 +95,7 @@ mod tests {
     #[case("scale=y", &[1, 2], &[0.0, 1.01])]
     #[case("shift=y", &[2, 1, 6], &[3.0, 1.0, 5.0, 3.0, 4.0, 5.0, 9.0, 7.0, 11.0, 9.0, 10.0, 11.0])]
     #[case("swap-classes=y", &[1, 3, 2], &[0.0, 1.0, 4.0, 5.0, 2.0, 3.0])]
+    #[case("swap-classes=y", &[1, 4, 3], &[0.0, 1.0, 2.0, 6.0, 7.0, 8.0, 3.0, 4.0, 5.0, 9.0, 10.0, 11.0])]
     #[case("swap-classes=y", &[1, 2], &[0.0, 1.0])]
     #[case("token=y", &[1, 2], &[0.0, 1.0])]
     fn outputs_change_as_asked(#[case] what: &str, #[case] shape: &[usize], #[case] expected: &[f32]) {

@@ -84,3 +84,24 @@ fn vectors_of_a_sequence_are_told_by_their_place() {
         "that of sample 3, vector 2 is turned by",
     );
 }
+
+/// A neighbour that is nearer by less than both cosines may move is no sure one.
+#[test]
+fn a_neighbour_is_sure_by_twice_what_a_cosine_may_move() {
+    // Sample 0 stands upright; 1 and 2 lean towards it by these cosines, in planes of their own.
+    let leaning = |one: f32, other: f32| {
+        let side = |cosine: f32| (1.0 - cosine * cosine).sqrt();
+        floats("y", &[3, 3], vec![1.0, 0.0, 0.0, one, side(one), 0.0, other, 0.0, side(other)])
+    };
+    let judged = |margin: f32| {
+        let moved = 0.55 * margin;
+        let (before, after) = (leaning(0.5 + margin, 0.5), leaning(0.5 + margin - moved, 0.5 + moved));
+        found(OutputTask::Embedding, &[before], &[after], 3).unwrap()
+    };
+    // A cosine may move by 0.01.
+    let borderline = judged(0.015);
+    passes(&borderline);
+    assert_eq!((borderline.confident, borderline.borderline), (0, 1));
+    let sure = judged(0.025);
+    assert_eq!(sure.confident, 1, "{}", sure.detail);
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::findings::shown::Shown;
 use crate::manifest::OutputKind;
 use crate::manifest::tasks::MapTask;
 
@@ -45,6 +46,11 @@ fn places_keep_their_classes() {
         altered(&scores(), |values| values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32()));
     let sound = judged(&scores(), &rounded);
     passes(&sound);
+    let drawn = match &sound.shown {
+        Some(Shown::Map(map)) => Some((map.sample, map.height, map.width)),
+        _ => None,
+    };
+    assert_eq!(drawn, Some((0, SIDE, SIDE)));
     assert!(sound.detail.contains("1536 places, 0 changed near a tie, 0 others; 4 classes, IoU 1"), "{}", sound.detail);
 }
 

@@ -185,6 +185,16 @@ mod tests {
         assert_eq!(lines.first().unwrap(), "Mul square/trtgate/whole");
         assert_eq!(lines.get(6).unwrap(), "Where square");
         assert_eq!(lines.last().unwrap(), "ReduceMean mean");
+        let bytes = |constant: usize| {
+            let made = made.node.get(constant).unwrap();
+            let value = made.attribute.iter().find(|attribute| attribute.name == "value").unwrap().t.as_ref().unwrap();
+            (made.output.join(" "), value.data_type, value.raw_data.as_deref().unwrap().to_vec())
+        };
+        assert_eq!(bytes(1), ("square/trtgate/limit".to_owned(), FLOAT, BEYOND.to_le_bytes().to_vec()));
+        assert_eq!(bytes(2), ("square/trtgate/infinity".to_owned(), FLOAT, f32::INFINITY.to_le_bytes().to_vec()));
+        let read = |operator: &str| made.node.iter().find(|node| node.op_type == operator).unwrap().input.join(" ");
+        assert_eq!(read("Less"), "square/trtgate/magnitude square/trtgate/limit");
+        assert_eq!(read("Where"), "square/trtgate/fits square/trtgate/whole square/trtgate/infinite");
         assert!(cut(&mut made, "absent").is_none());
     }
 }

@@ -29,6 +29,7 @@ use crate::findings::ranges::{
 use crate::gate::Workspace;
 use crate::gate::inside::side;
 use crate::onnx::{Graph, Model, TensorData, inline, numbers};
+use crate::runtime::Installation;
 use crate::tensor::Tensor;
 use crate::vocabulary::ArtifactKind;
 
@@ -59,9 +60,20 @@ pub(crate) fn diagnose(
     let installation = side::onnxruntime(workspace)?;
     let fp32 = read(&workspace.artifact(ArtifactKind::OnnxPlain, None)?)?;
     let half = half.map(read).transpose()?;
-    let network = Network::of(graph_of(&fp32)?);
-    let survey = Survey::run(workspace, &installation, &fp32, &network, probes, first)?;
-    let mut trials = Trials::new(workspace, &installation, &fp32)?;
+    examine(workspace, &installation, (&fp32, half.as_ref()), probes, first)
+}
+
+/// As [`diagnose`], of graphs that were read.
+fn examine(
+    workspace: &Workspace,
+    installation: &Installation,
+    (fp32, half): (&Model, Option<&Model>),
+    probes: &Tensor,
+    first: &[usize],
+) -> Result<Ranges> {
+    let network = Network::of(graph_of(fp32)?);
+    let survey = Survey::run(workspace, installation, fp32, &network, probes, first)?;
+    let mut trials = Trials::new(workspace, installation, fp32)?;
     let mut ranges = Ranges { samples: survey.samples.len(), unseen: network.unseen(), ..Ranges::default() };
     ranges.beyond.extend(input(probes));
     ranges.beyond_count += ranges.beyond.len();
@@ -89,7 +101,7 @@ pub(crate) fn diagnose(
         let cause = found.reaches_output == Some(true);
         keep(&mut ranges.beyond, found, cause);
     }
-    if let Some(half) = &half {
+    if let Some(half) = half {
         let stored = network::stored(graph_of(half)?);
         let samples = gather(probes, survey.samples.get(..TRIAL_SAMPLES).unwrap_or(&survey.samples))?;
         let mut tried = 0;
@@ -195,3 +207,6 @@ pub(crate) fn walk(model: &Model) {
     }
     network.unseen();
 }
+
+#[cfg(test)]
+mod tests;

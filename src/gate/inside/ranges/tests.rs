@@ -1,0 +1,144 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::gate::inside::evaluated::{WIDTH, evaluating};
+use crate::gate::inside::samples_of_graphs::stored_floats;
+use crate::gate::workshop::{Project, samples};
+use crate::onnx::{Dimension, Node, OperatorSet, Shape, TensorType, Type, ValueInfo};
+
+/// `y` of `x`, all floats of the width of a sample.
+fn model(nodes: &[(&str, &str, &str)], constants: &[(&str, f32)]) -> Model {
+    let value = |name: &str| {
+        let dim = [None, Some(WIDTH as i64)]
+            .map(|dim_value| Dimension { dim_value, dim_param: dim_value.is_none().then(|| "N".to_owned()) });
+        let tensor = TensorType { elem_type: 1, shape: Some(Shape { dim: dim.to_vec() }) };
+        ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor), ..Type::default() }) }
+    };
+    let node = nodes.iter().map(|(operator, input, output)| Node {
+        op_type: (*operator).to_owned(),
+        name: format!("{output}-node"),
+        input: input.split(' ').map(str::to_owned).collect(),
+        output: vec![(*output).to_owned()],
+        ..Node::default()
+    });
+    let graph = Graph {
+        node: node.collect(),
+        initializer: constants.iter().map(|(name, value)| stored_floats(name, &[1], &[*value])).collect(),
+        input: vec![value("x")],
+        output: vec![value("y")],
+        value_info: nodes.iter().map(|(_, _, output)| value(output)).filter(|value| value.name != "y").collect(),
+        ..Graph::default()
+    };
+    let opset_import = vec![OperatorSet { version: 17, ..OperatorSet::default() }];
+    Model { ir_version: 8, opset_import, graph: Some(graph), ..Model::default() }
+}
+
+/// What is found of a graph on 40 samples from 0 to 1.
+fn found(fp32: &Model, half: Option<&Model>, first: &[usize]) -> Ranges {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let fakes = evaluating();
+    let workspace = project.workspace(&fakes);
+    let installation = side::onnxruntime(&workspace).unwrap();
+    let ranges = examine(&workspace, &installation, (fp32, half), &samples(40), first).unwrap();
+    assert_eq!(fakes.alive(), 0, "no worker is left");
+    ranges
+}
+
+fn names(findings: &[RangeFinding]) -> Vec<(&str, Option<bool>)> {
+    findings.iter().map(|found| (found.tensor.as_str(), found.reaches_output)).collect()
+}
+
+/// What stays within the range is counted, and nothing else is said.
+#[test]
+fn a_network_within_the_range_has_nothing_to_tell() {
+    let fp32 = model(&[("Mul", "x w", "a"), ("Relu", "a", "y")], &[("w", 2.0)]);
+    let ranges = found(&fp32, Some(&fp32), &[]);
+    assert_eq!((ranges.samples, ranges.tensors), (40, 3));
+    assert_eq!((ranges.beyond_count, ranges.near_count, ranges.altered_count), (0, 0, 0));
+    assert!(ranges.beyond.is_empty() && ranges.near.is_empty() && ranges.altered.is_empty(), "{ranges:?}");
+    assert_eq!(ranges.unseen, [""; 0]);
+}
+
+/// What leaves it is told in the network's order, with whether the output changes by it; what is behind a cause is not tried.
+#[test]
+fn what_leaves_the_range_is_tried_on_the_output() {
+    let nodes = [
+        ("Mul", "x near", "a"),
+        ("Add", "x far", "b"),
+        // Whatever is beyond one is one: an infinity too.
+        ("Min", "b one", "c"),
+        ("Mul", "x large", "d"),
+        ("Add", "d c", "e"),
+        ("Div", "e large", "y"),
+    ];
+    let constants = [("near", 40_000.0), ("far", 1e6), ("one", 1.0), ("large", 3e5)];
+    let ranges = found(&model(&nodes, &constants), None, &[3]);
+    // The constants `far` and `large` are beyond by themselves, `near` is near.
+    assert_eq!((ranges.near_count, ranges.beyond_count), (2, 5), "{ranges:?}");
+    assert_eq!(names(&ranges.near), [("near", None), ("a", None)]);
+    let expected = [("far", Some(false)), ("b", Some(false)), ("large", Some(true)), ("d", None), ("e", None)];
+    assert_eq!(names(&ranges.beyond), expected);
+    assert_eq!(ranges.tensors, 10);
+    let told = &ranges.beyond[3];
+    assert_eq!((told.node.as_str(), told.operator.as_str()), ("d-node", "Mul"));
+    let input = samples(40);
+    let floats = input.floats();
+    let most = floats.iter().fold(0.0_f32, |most, value| most.max(*value));
+    let place = floats.iter().position(|value| *value == most).unwrap();
+    assert_eq!((told.value, told.sample), (f64::from(most * 3e5), Some(place / WIDTH)));
+    let share = floats.iter().filter(|value| **value * 3e5 >= BEYOND).count() as f64 / floats.len() as f64;
+    assert!((told.share - share).abs() < 1e-12 && share < 1.0, "{told:?}");
+    assert_eq!((ranges.beyond[0].operator.as_str(), ranges.beyond[0].sample), ("Stored", None));
+    assert_eq!(ranges.cause().map(|found| found.tensor.clone()), Some("large".to_owned()));
+}
+
+/// A constant that the conversion altered is tried as it stands in the converted file.
+#[test]
+fn what_the_conversion_altered_is_tried_too() {
+    let nodes = [("Mul", "x unused", "a"), ("Min", "a zero", "b"), ("Add", "x b", "c"), ("Mul", "c w", "y")];
+    let of = |unused: f32, w: f32| model(&nodes, &[("unused", unused), ("zero", 0.0), ("w", w)]);
+    let ranges = found(&of(1.0, 2.0), Some(&of(1.5, 2.5)), &[]);
+    let told: Vec<_> = ranges
+        .altered
+        .iter()
+        .map(|found| (found.tensor.as_str(), found.value, found.stored, found.share, found.reaches_output))
+        .collect();
+    assert_eq!(told, [("unused", 1.0, 1.5, 1.0, Some(false)), ("w", 2.0, 2.5, 1.0, Some(true))]);
+    assert_eq!((ranges.altered_count, ranges.beyond_count), (2, 0));
+    // Rounding to half precision is no alteration.
+    assert_eq!(found(&of(1.0, 2.0), Some(&of(1.0005, 2.0)), &[]).altered_count, 0);
+    assert_eq!(found(&of(1.0, 2.0), None, &[]).altered_count, 0);
+}
+
+/// Only the first of a kind are kept, and only so many are tried; all are counted.
+#[test]
+fn many_findings_are_counted() {
+    let names: Vec<String> = (0..=2 * NAMED + 2).map(|place| format!("t{place}")).collect();
+    let inputs: Vec<String> =
+        std::iter::once("x".to_owned()).chain(names.iter().cloned()).map(|name| format!("{name} far")).collect();
+    let mut nodes: Vec<(&str, &str, &str)> = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        // Each makes it large again and is cut again.
+        nodes.push((if place.is_multiple_of(2) { "Mul" } else { "Div" }, inputs[place].as_str(), name.as_str()));
+    }
+    let last = format!("{} zero", names.last().unwrap());
+    nodes.extend([("Min", last.as_str(), "cut"), ("Add", "x cut", "y")]);
+    let ranges = found(&model(&nodes, &[("far", 1e6), ("zero", 0.0)]), None, &[]);
+    // The constant, and every other tensor.
+    assert_eq!(ranges.beyond_count, 1 + names.len().div_ceil(2));
+    assert!(ranges.beyond.iter().all(|found| found.reaches_output == Some(false)), "{:?}", names_of(&ranges));
+    assert_eq!(ranges.beyond.len(), NAMED);
+}
+
+fn names_of(ranges: &Ranges) -> Vec<(&str, Option<bool>)> {
+    names(&ranges.beyond)
+}
+
+#[test]
+fn an_input_beyond_the_range_is_the_first_to_be_told() {
+    let given = |values: Vec<f32>| input(&Tensor::float32("x", vec![values.len() / 2, 2], values).unwrap());
+    assert_eq!(given(vec![1.0, -65_519.0, f32::INFINITY, 0.0]), None);
+    let told = given(vec![1.0, 65_520.0, f32::INFINITY, 0.0, -7e4, 2.0, 66_000.0, 1.0]).unwrap();
+    assert_eq!((told.tensor.as_str(), told.operator.as_str(), told.value), ("x", "Input", -7e4));
+    assert_eq!((told.sample, told.share), (Some(2), 3.0 / 8.0));
+}

@@ -1,0 +1,78 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use rstest::rstest;
+
+use super::*;
+use crate::gate::workshop::{Project, healthy, sound};
+use crate::vocabulary::ArtifactKind::{Engine, OnnxFp16, OnnxFp32, OnnxInt8, OnnxPlain, SavedModel, Served, Tflite};
+use crate::worker::fake::Fakes;
+
+fn workspace(project: &Project) -> Workspace {
+    project.workspace(&Fakes::of(sound, healthy))
+}
+
+fn served<'a>(only: &'a [ArtifactKind], batches: &'a [u32]) -> ServableOptions<'a> {
+    ServableOptions { only, batches, ..ServableOptions::default() }
+}
+
+/// Without words, what the cells start from, and the model itself.
+#[test]
+fn what_cells_start_from_is_served() {
+    let kinds_of = |matrix: &str, only: &[ArtifactKind]| {
+        let project = Project::new(matrix, "");
+        kinds(&workspace(&project), only).map_err(|error| error.message)
+    };
+    assert_eq!(kinds_of("onnxruntime = [\"fp32\"]", &[]), Ok(vec![OnnxFp32]));
+    assert_eq!(kinds_of("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp16\"]", &[]), Ok(vec![OnnxFp32, OnnxFp16]));
+    assert_eq!(kinds_of("onnxruntime = [\"fp32\"]", &[OnnxInt8, OnnxFp16]), Ok(vec![OnnxFp16, OnnxInt8]));
+    assert_eq!(kinds_of("onnxruntime = [\"fp32\"]", &[Engine]), Ok(vec![]));
+    for kind in [SavedModel, OnnxPlain, Served, Tflite] {
+        let error = kinds_of("onnxruntime = [\"fp32\"]", &[OnnxFp32, kind]).unwrap_err();
+        assert_eq!(error, format!("`{kind}` is not served by Triton"));
+    }
+}
+
+#[rstest]
+#[case(ArtifactKind::OnnxFp32, Precision::Fp32)]
+#[case(ArtifactKind::OnnxFp16, Precision::Fp16)]
+#[case(ArtifactKind::OnnxInt8, Precision::Int8)]
+#[case(ArtifactKind::OnnxInt8Cpu, Precision::Int8)]
+#[case(ArtifactKind::OnnxFp8, Precision::Fp8)]
+fn a_file_is_of_its_precision(#[case] kind: ArtifactKind, #[case] precision: Precision) {
+    assert_eq!(precision_of(kind), precision);
+}
+
+#[test]
+fn a_file_is_served_as_it_takes_and_answers() {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]", "");
+    project.manifest.output.labels = (0..10).map(|class| format!("class {class}")).collect();
+    let all = servable(&workspace(&project), &ServableOptions::default()).unwrap();
+    let [model] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!((model.name.as_str(), model.max_batch_size, model.labels.len()), ("m-onnx-fp32", 4, 10));
+    assert_eq!(model.sha256, digest_file(&model.file).unwrap());
+    let said = |key| model.parameters.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
+    assert_eq!((said(keys::PRECISION), said(keys::KIND)), (Some("fp32"), Some("onnx-fp32")));
+    assert_eq!(said(keys::MODEL), Some(project.digest().as_str()));
+
+    let of = |options: &ServableOptions<'_>, project: &Project| servable(&workspace(project), options);
+    assert_eq!(of(&served(&[], &[2, 16, 8]), &project).unwrap()[0].max_batch_size, 16);
+    // Labels are a class a value.
+    project.manifest.output.labels.pop();
+    assert!(of(&served(&[], &[]), &project).unwrap()[0].labels.is_empty());
+    project.manifest.output.labels = vec!["two\nlines".to_owned(); 10];
+    let error = of(&served(&[], &[]), &project).unwrap_err();
+    assert!(error.message.contains("has a line break"), "{error}");
+    let error = of(&served(&[ArtifactKind::Engine], &[]), &project).unwrap_err();
+    assert_eq!(error.message, "there is nothing that Triton serves");
+}
+
+#[test]
+fn an_engine_without_its_description_is_not_served() {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let path = project.folder.path().join("m.plan");
+    std::fs::write(&path, "an engine").unwrap();
+    let engines = [path];
+    let options = ServableOptions { engines: &engines, ..ServableOptions::default() };
+    let error = servable(&workspace(&project), &options).unwrap_err();
+    assert!(error.message.starts_with("nothing stands beside the engine"), "{error}");
+}
