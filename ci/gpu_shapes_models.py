@@ -100,12 +100,12 @@ def detect(side=16, classes=3):
     data = graph("Relu", convolution(graph, "image", (3, 16), stride=2))
     data = graph("Relu", convolution(graph, data, (16, 32), stride=2))
     rows = lambda data: graph("Reshape", data, graph.constant(np.array([1, -1, side * side])))
-    scores = rows(graph("Sigmoid", convolution(graph, graph("Mul", data, graph.constant(np.float32(3))), (32, classes))))
+    scores = rows(graph("Sigmoid", convolution(graph, graph("Mul", data, graph.constant(np.float32(0.3))), (32, classes))))
     offsets = graph("Transpose", rows(graph("Tanh", convolution(graph, data, (32, 4)))), perm=[0, 2, 1])
     middle = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(1, -1, 2) * 4 + 2
     anchors = np.concatenate([middle - 6, middle + 6], -1).astype(np.float32)
     boxes = graph("Add", graph("Mul", offsets, graph.constant(np.float32(3))), graph.constant(anchors))
-    limits = [graph.constant(np.array([value])) for value in (40, np.float32(0.5), np.float32(0.8))]
+    limits = [graph.constant(np.array([value])) for value in (256, np.float32(0.5), np.float32(0.55))]
     # Sample, class and box of each that is kept.
     kept = graph("NonMaxSuppression", boxes, scores, *limits)
     of = lambda place: graph("Gather", kept, graph.constant(np.array(place)), axis=1)
@@ -148,7 +148,7 @@ MODELS = {
     "detect": (
         detect,
         '[[input]]\nname = "image"\nshape = [3, 64, 64]\nvalues = { image = [0.0, 1.0] }\n[[output]]\nname = "found"\ntask = "boxes"\n'
-        'format = "yxyx"\nscores = 4\nlabels = 5\nthreshold = 0.8\nnms = 0.5\n',
+        'format = "yxyx"\nscores = 4\nlabels = 5\nthreshold = 0.55\nnms = 0.5\n',
         "",
     ),
 }

@@ -8,6 +8,7 @@ use crate::runtime::tensorrt::build::BuildRequest;
 use crate::runtime::tensorrt::capabilities;
 use crate::runtime::tensorrt::ranges::InputRange;
 use crate::runtime::tensorrt::result::{Builder, Config, Network, NetworkTensor, Profile};
+use crate::runtime::tensorrt::sys::Family;
 
 /// The batch sizes of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +89,15 @@ pub fn add(
         for _ in 0..count {
             add_ranges(builder, config, &inputs, &request.profiles)?;
         }
-        return Ok(Vec::new());
+        return add_fixed(builder, config, network, &inputs).map(|()| Vec::new());
     };
     if let Some(input) = inputs.iter().find(|input| input.decides_shapes) {
         return Err(Error::unsupported(format!("the values of input `{}` decide shapes", input.name))
             .hint("describe the model by `[[input]]`: an engine is built for the values that it is fed"));
     }
-    let BatchRange::Dynamic(range) = range else { return Ok(Vec::new()) };
+    let BatchRange::Dynamic(range) = range else {
+        return add_fixed(builder, config, network, &inputs).map(|()| Vec::new());
+    };
     for _ in 0..count {
         let profile = builder.profile()?;
         for input in &inputs {
@@ -104,6 +107,27 @@ pub fn add(
         config.add_profile(profile)?;
     }
     Ok(vec![range; count as usize])
+}
+
+/// Adds a profile of the only shapes, where a network of fixed inputs needs one.
+fn add_fixed(builder: &Builder, config: &mut Config, network: &Network, inputs: &[NetworkTensor]) -> Result<()> {
+    if !needs_fixed(builder.library().family(), inputs, &network.outputs()?) {
+        return Ok(());
+    }
+    let profile = builder.profile()?;
+    for NetworkTensor { name, shape, .. } in inputs {
+        profile.set_range(name, [shape, shape, shape])?;
+    }
+    config.add_profile(profile).map(|_| ())
+}
+
+/// Whether `inputs` leave nothing open and values decide how large an output is: TensorRT 8 builds such a network with a profile
+/// alone (8.5.3: `Assertion profile != nullptr`), and what 8.6.1 builds without one cannot be asked for shapes.
+fn needs_fixed(family: Family, inputs: &[NetworkTensor], outputs: &[NetworkTensor]) -> bool {
+    let open = |tensor: &NetworkTensor| tensor.shape.iter().any(|extent| *extent < 0);
+    family == Family::Eight
+        && !inputs.iter().any(|input| open(input) || input.decides_shapes)
+        && outputs.iter().any(open)
 }
 
 /// Adds a profile for each of `profiles`; none where nothing of the network is open.
@@ -264,6 +288,22 @@ mod tests {
         let error = BatchRange::from_inputs(&[input(shape)], &options).unwrap_err();
         assert!(error.message.contains(words), "{error}");
         assert!(error.hint.is_some());
+    }
+
+    #[rstest]
+    #[case::values_decide(Family::Eight, &[1, 3], &[1, -1], true)]
+    #[case::known(Family::Eight, &[1, 3], &[1, 8], false)]
+    #[case::open_inputs_have_profiles(Family::Eight, &[-1, 3], &[-1, 8], false)]
+    #[case::later_releases_need_none(Family::Ten, &[1, 3], &[1, -1], false)]
+    fn a_network_of_fixed_inputs_has_a_profile_where_it_needs_one(
+        #[case] family: Family,
+        #[case] of_input: &[i64],
+        #[case] of_output: &[i64],
+        #[case] expected: bool,
+    ) {
+        assert_eq!(needs_fixed(family, &[input(of_input)], &[input(of_output)]), expected);
+        let deciding = NetworkTensor { decides_shapes: true, ..input(&[2]) };
+        assert!(!needs_fixed(family, &[input(of_input), deciding], &[input(of_output)]));
     }
 
     #[test]

@@ -274,8 +274,8 @@ pub fn repeated() -> Vec<u8> {
     graph(&nodes, &[], &inputs, &bytes(12, &open_info("y", FLOAT, &[Err("rows"), Ok(6)])))
 }
 
-/// `x [n]` → where it is above 0.5, `places [1, found]`, and what stands there, `y [found]`: as many as the values say.
-pub fn found() -> Vec<u8> {
+/// `x [n]`, of `length` where there is one → where it is above 0.5, `places [1, found]`, and what stands there, `y [found]`: as many as the values say.
+pub fn found(length: Option<u64>) -> Vec<u8> {
     let constants = [
         initializer("limit", FLOAT, &[], &0.5_f32.to_le_bytes()),
         initializer("first", INT64, &[1], &0_i64.to_le_bytes()),
@@ -290,7 +290,7 @@ pub fn found() -> Vec<u8> {
     .concat();
     let outputs = [("places", INT64, vec![Ok(1), Err("found")]), ("y", FLOAT, vec![Err("found")])];
     let outputs = outputs.map(|(name, data_type, sizes)| bytes(12, &open_info(name, data_type, &sizes))).concat();
-    graph(&nodes, &constants, &bytes(11, &open_info("x", FLOAT, &[Err("n")])), &outputs)
+    graph(&nodes, &constants, &bytes(11, &open_info("x", FLOAT, &[length.ok_or("n")])), &outputs)
 }
 
 fn model(nodes: &[u8], constants: &[u8], input: &[u8], output: &[u8]) -> Vec<u8> {

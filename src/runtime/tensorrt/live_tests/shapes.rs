@@ -200,7 +200,7 @@ fn outputs_whose_extents_depend_on_values_are_answered_right() {
     for installation in &runners() {
         let folder = tempfile::tempdir().unwrap();
         let base = request(installation, folder.path(), Precision::Fp32);
-        let request = with(&base, test_model::found(), vec![vec![range("x", [&[1], &[24], &[4096]])]]);
+        let request = with(&base, test_model::found(None), vec![vec![range("x", [&[1], &[24], &[4096]])]]);
         build(&request).unwrap();
         let mut session = open(&request, 1).unwrap();
         // Every `apart`th value is above the limit; 0: none.
@@ -222,6 +222,20 @@ fn outputs_whose_extents_depend_on_values_are_answered_right() {
             assert_eq!(of("places").shape, [1, expected.len()], "{count} {apart}");
             assert_eq!(of("y").shape, [expected.len()]);
             assert_eq!((of("y").floats().to_vec(), found), (expected.clone(), expected), "{count} {apart}");
+        }
+        // The same of an input that leaves nothing open.
+        let closed = with(&base, test_model::found(Some(24)), Vec::new());
+        build(&closed).unwrap();
+        let mut fixed = open(&closed, 24).unwrap();
+        for apart in [5, 0, 1] {
+            let input = Tensor::float32("x", vec![24], fed(24, apart)).unwrap();
+            let outputs = fixed.run(&Feeds::whole(vec![input.clone()]).unwrap()).unwrap();
+            let expected: Vec<f32> = input.floats().iter().copied().filter(|value| *value > 0.5).collect();
+            assert_eq!(
+                outputs.iter().find(|output| output.name == "y").unwrap().floats().to_vec(),
+                expected,
+                "{apart}"
+            );
         }
         let feeds = Feeds::whole(vec![Tensor::float32("x", vec![64], fed(64, 3)).unwrap()]).unwrap();
         let latency = TimingContract { mode: TimingMode::Latency, graph: true, ..TimingContract::host() };
