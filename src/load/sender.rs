@@ -12,7 +12,7 @@ use super::arrivals::{Arrival, Arrivals, Times};
 pub enum Step {
     /// Asks again at that time: there is nothing to send before.
     Wait(Duration),
-    /// Sends these queries in one request, which could have gone out at `ready`.
+    /// Sends these queries in one request, which could have gone out at `ready`, or can then: it waits for that.
     Send {
         /// The queries, the oldest first.
         queries: Vec<Arrival>,
@@ -61,6 +61,15 @@ impl Sender {
         if self.offer.arrivals == Arrivals::Closed {
             return self.follow(now);
         }
+        if self.is_one_by_one() {
+            if now >= self.offer.end() {
+                self.give_up();
+            }
+            // Whoever is free takes the next; the ones before it were taken before.
+            let Some(arrival) = self.times.next() else { return Step::End };
+            self.count(arrival);
+            return Step::Send { queries: vec![arrival], ready: arrival.at };
+        }
         while let Some(arrival) = self.times.next_if(|arrival| arrival.at <= now) {
             self.count(arrival);
             self.queue.push_back(arrival);
@@ -86,6 +95,11 @@ impl Sender {
         }
         let count = self.offer.batch.max(1).min(self.queue.len());
         Step::Send { queries: self.queue.drain(..count).collect(), ready }
+    }
+
+    /// Whether a query goes out when it comes, alone, whatever became of the others.
+    fn is_one_by_one(&self) -> bool {
+        self.offer.batch <= 1 && self.offer.wait_microseconds == 0 && !self.offer.drops
     }
 
     /// The next query of a connection whose last one was answered.

@@ -72,7 +72,7 @@ fn simulate(offer: &Offer, model: &Model) -> Figures {
                 connections[place].0 = until;
             }
             Step::Send { queries, ready } => {
-                let sent = now + model.lag;
+                let sent = now.max(ready) + model.lag;
                 begins.retain(|&begin| begin > sent);
                 let mut done =
                     Done { queries: &queries, ready, free, sent, answered: sent, without_processor: Duration::ZERO };

@@ -132,7 +132,7 @@ impl Server {
     /// Waits until it is ready.
     fn wait(&mut self, limit: Duration) -> Result<()> {
         let start = Instant::now();
-        let client = Client::new(&self.url(), Duration::from_secs(2));
+        let mut client = Client::new(&self.url(), Duration::from_secs(2));
         loop {
             // Looked at first: whoever answers on the port of a server that has ended is another.
             if let Some(ending) = self.child.ending() {

@@ -250,9 +250,15 @@ impl Values {
 
     /// The bytes of the elements.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len() * self.element_type().bytes().unwrap_or(0));
-        each!(self, elements => sealed::Sealed::encode(elements.as_slice(), &mut bytes));
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
         bytes
+    }
+
+    /// As [`Values::encode`], behind `bytes`.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        bytes.reserve(self.len() * self.element_type().bytes().unwrap_or(0));
+        each!(self, elements => sealed::Sealed::encode(elements.as_slice(), bytes));
     }
 
     /// The elements of `bytes`. A byte of a boolean is true unless it is 0.

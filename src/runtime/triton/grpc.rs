@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use super::METADATA;
 use super::metadata::{Configuration, Model, Server};
-use super::server::{Health, ModelServer};
+use super::server::{Health, LATE, ModelServer};
 use super::wire::{self, Asked, Reply, short};
 use crate::error::{Error, Result};
 use crate::manifest::serve::{Endpoint, Protocol};
@@ -46,6 +46,10 @@ pub(super) struct Client {
     /// The stream that requests go over, where they do.
     stream: Option<stream::Stream>,
     endpoint: Endpoint,
+    /// The host and its port.
+    authority: String,
+    /// The head of an inference, which all of them have.
+    head: Option<Request<()>>,
     token: Option<String>,
     limit: Duration,
     refusal: Option<String>,
@@ -62,60 +66,94 @@ impl Client {
             .build()
             .map_err(|error| Error::machine("cannot wait for a server").because(error))?;
         let token = token.map(|token| format!("Bearer {token}"));
-        Ok(Self { runtime, connection: None, stream: None, endpoint: endpoint.clone(), token, limit, refusal: None })
+        Ok(Self {
+            runtime,
+            connection: None,
+            stream: None,
+            endpoint: endpoint.clone(),
+            authority: endpoint.url.trim_start_matches("http://").to_owned(),
+            head: None,
+            token,
+            limit,
+            refusal: None,
+        })
     }
 
     /// Calls `method` with `message`; the answer may have `most` bytes.
     fn call<M: Message + Default>(&mut self, method: &str, message: &impl Message, most: u64) -> Result<M> {
+        let request = self.request(method, Some(self.limit))?;
+        self.sent(method, request, message, most)
+    }
+
+    /// Sends `message` in the call that `request` begins.
+    fn sent<M: Message + Default>(
+        &mut self,
+        method: &str,
+        request: Request<()>,
+        message: &impl Message,
+        most: u64,
+    ) -> Result<M> {
         self.refusal = None;
-        let place = self.place(method);
         let body = framed(message)?;
-        let (limit, connection) = (self.limit, self.connection.take());
-        let request = self.request(method, Some(limit))?;
-        let authority = self.authority();
+        let (limit, connection, authority) = (self.limit, self.connection.take(), &self.authority);
         let outcome = self.runtime.block_on(async {
-            tokio::time::timeout(limit, exchange(connection, &authority, request, body, most)).await
+            tokio::time::timeout(limit, exchange(connection, authority, request, body, most)).await
         });
-        let (connection, answer) = outcome.map_err(|_| late(&place))??;
+        let (connection, answer) = outcome.map_err(|_| self.late(method))??;
         self.connection = Some(connection);
-        let answer = answer.map_err(|error| self.refused(error, &place))?;
-        M::decode(answer).map_err(|error| foreign(&place, error))
+        let answer = answer.map_err(|error| self.refused(error, method))?;
+        M::decode(answer).map_err(|error| foreign(&self.place(method), error))
+    }
+
+    /// As [`Client::call`] of an inference.
+    fn inferred(&mut self, message: &messages::InferRequest, most: u64) -> Result<messages::InferResponse> {
+        const METHOD: &str = "ModelInfer";
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => self.request(METHOD, Some(self.limit))?,
+        };
+        self.head = Some(head.clone());
+        self.sent(METHOD, head, message, most)
     }
 
     /// As [`Client::call`] of an inference, over the stream, which is opened where it is not.
     fn streamed(&mut self, request: &messages::InferRequest, most: u64) -> Result<messages::InferResponse> {
         self.refusal = None;
-        let place = self.place(STREAM);
         let body = framed(request)?;
-        let (limit, connection, open) = (self.limit, self.connection.take(), self.stream.take());
-        let request = self.request(STREAM, None)?;
-        let authority = self.authority();
+        let open = match self.stream.take() {
+            Some(stream) => stream::Begun::Open(Box::new(stream)),
+            None => stream::Begun::New(Box::new(self.request(STREAM, None)?)),
+        };
+        let (limit, connection, authority) = (self.limit, self.connection.take(), &self.authority);
         let outcome = self.runtime.block_on(async {
-            tokio::time::timeout(limit, stream::exchange(connection, open, &authority, request, body, most)).await
+            tokio::time::timeout(limit, stream::exchange(connection, open, authority, body, most)).await
         });
-        let (connection, open, answer) = outcome.map_err(|_| late(&place))??;
+        let (connection, open, answer) = outcome.map_err(|_| self.late(STREAM))??;
         (self.connection, self.stream) = (Some(connection), open);
-        let answer = answer.and_then(message).map_err(|error| self.refused(error, &place))?;
-        let told = messages::StreamResponse::decode(answer).map_err(|error| foreign(&place, error))?;
+        let answer = answer.and_then(message).map_err(|error| self.refused(error, STREAM))?;
+        let told = messages::StreamResponse::decode(answer).map_err(|error| foreign(&self.place(STREAM), error))?;
         if !told.error_message.is_empty() {
             let error = Error::invalid(format!("{ANSWERS}an error: {}", short(&told.error_message)));
-            return Err(self.refused(error, &place));
+            return Err(self.refused(error, STREAM));
         }
-        told.response.ok_or_else(|| Error::invalid(format!("the answer of `{place}` holds no response")))
+        let none = || Error::invalid(format!("the answer of `{}` holds no response", self.place(STREAM)));
+        told.response.ok_or_else(none)
     }
 
     /// Keeps what a status says: it is a refusal, and what is wrong with a message is none.
-    fn refused(&mut self, error: Error, place: &str) -> Error {
+    fn refused(&mut self, error: Error, method: &str) -> Error {
         self.refusal = error.message.strip_prefix(ANSWERS).map(str::to_owned);
-        error.context(format!("`{place}`"))
+        error.context(format!("`{}`", self.place(method)))
+    }
+
+    fn late(&mut self, method: &str) -> Error {
+        self.refusal = Some(LATE.to_owned());
+        Error::invalid(format!("no whole answer from `{}` within the limit", self.place(method)))
+            .hint("`[serve] timeout-seconds` sets the limit")
     }
 
     fn place(&self, method: &str) -> String {
         format!("{} ({method})", self.endpoint.url)
-    }
-
-    fn authority(&self) -> String {
-        self.endpoint.url.trim_start_matches("http://").to_owned()
     }
 
     /// The call of `method`, which the server ends after `limit`.
@@ -229,11 +267,6 @@ fn framed(message: &impl Message) -> Result<Bytes> {
     body.extend_from_slice(&length.to_be_bytes());
     message.encode(&mut body).map_err(|error| Error::failed("cannot write the request").because(error))?;
     Ok(body.freeze())
-}
-
-fn late(place: &str) -> Error {
-    Error::invalid(format!("no whole answer from `{place}` within the limit"))
-        .hint("`[serve] timeout-seconds` sets the limit")
 }
 
 fn foreign(place: &str, error: prost::DecodeError) -> Error {
@@ -407,7 +440,7 @@ impl ModelServer for Client {
             asked.outputs.iter().map(|output| messages::WantedOutput { name: output.name.clone() }).collect();
         let told: messages::InferResponse = match self.endpoint.protocol {
             Protocol::GrpcStream => self.streamed(&request, most)?,
-            Protocol::Http | Protocol::Grpc => self.call("ModelInfer", &request, most)?,
+            Protocol::Http | Protocol::Grpc => self.inferred(&request, most)?,
         };
         told.reply()
     }

@@ -1,58 +1,43 @@
-//! Requests to one server over HTTP: kept connections, no proxy, no redirect, an end in time and size whatever the server does.
+//! Requests to one server over HTTP: a kept connection, no proxy, no redirect, an end in time and size whatever the server does.
 //!
-//! The client writes the head of a request at once. This matters: a Triton 2.51 that gets the first line in pieces may answer for a
-//! path that is a letter longer.
+//! | module | does |
+//! |---|---|
+//! | `address` | where a server is |
+//! | `socket` | a connection on which nothing is waited for without an end |
+//! | `connection` | one request and its answer: where each ends |
+//!
+//! A request goes out in one call, head and body. This matters: a Triton 2.51 that gets the first line in pieces may answer for a path
+//! that is a letter longer.
 
+mod address;
+mod connection;
+mod socket;
+
+use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use address::Address;
+use connection::{Connection, HEAD_LENGTH, Received};
+use socket::{Deadline, Socket, Trouble, look_up};
 
 use super::wire::short;
 use crate::error::{Error, Result};
 
-/// Most bytes of an answer's head.
-const HEAD: usize = 64 << 10;
-/// The length of the JSON in front of binary tensors.
-const HEAD_LENGTH: &str = "Inference-Header-Content-Length";
-
 /// A client of one server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
     base: String,
+    address: Option<Address>,
     /// `Bearer …`.
     token: Option<String>,
-}
-
-/// Looks its one server up once. The resolver that comes with the client starts a thread to look up even an address, in each request,
-/// which is half of what a request costs.
-#[derive(Debug, Default)]
-struct Once {
-    default: DefaultResolver,
-    found: OnceLock<Vec<SocketAddr>>,
-}
-
-impl Resolver for Once {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty();
-        if let Some(found) = self.found.get() {
-            found.iter().for_each(|address| addresses.push(*address));
-            return Ok(addresses);
-        }
-        let found = self.default.resolve(uri, config, timeout)?;
-        self.found.get_or_init(|| found.iter().copied().collect());
-        Ok(found)
-    }
+    limit: Duration,
+    /// What the last request left open.
+    kept: Option<Connection>,
+    found: Option<Vec<SocketAddr>>,
+    /// The head of a request, whose memory is used again.
+    head: Vec<u8>,
+    is_late: bool,
 }
 
 /// What a server answered.
@@ -69,17 +54,17 @@ pub(crate) struct Answer {
 impl Client {
     /// A client of the server at `base`, `http://host:port`, each of whose requests has to be answered within `limit`.
     pub(crate) fn new(base: &str, limit: Duration) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(limit))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_response_header_size(HEAD)
-            .user_agent("trtgate")
-            .build();
-        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Once::default());
-        Self { agent, base: base.trim_end_matches('/').to_owned(), token: None }
+        let base = base.trim_end_matches('/').to_owned();
+        Self {
+            address: Address::of(&base),
+            base,
+            token: None,
+            limit,
+            kept: None,
+            found: None,
+            head: Vec::new(),
+            is_late: false,
+        }
     }
 
     /// The same client with a bearer token.
@@ -92,34 +77,122 @@ impl Client {
         &self.base
     }
 
+    /// Whether the last request had no whole answer when its time was over.
+    pub(super) const fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// Asks for `path`; the body may have `most` bytes.
     ///
     /// # Errors
     /// `Missing` where nobody takes the connection, `Invalid` for what is no answer, or none within the limits.
-    pub(crate) fn get(&self, path: &str, most: u64) -> Result<Answer> {
-        let url = format!("{}{path}", self.base);
-        let mut request = self.agent.get(&url);
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", token);
-        }
-        read(&url, request.call(), most)
+    pub(crate) fn get(&mut self, path: &str, most: u64) -> Result<Answer> {
+        self.ask("GET", path, None, most)
     }
 
     /// Sends `body`, whose first `head` bytes are JSON where tensors follow, to `path`; the answer's body may have `most` bytes.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub(super) fn post(&self, path: &str, body: &[u8], head: Option<usize>, most: u64) -> Result<Answer> {
-        let url = format!("{}{path}", self.base);
-        let kind = if head.is_some() { "application/octet-stream" } else { "application/json" };
-        let mut request = self.agent.post(&url).header("Content-Type", kind);
+    pub(super) fn post(&mut self, path: &str, body: &[u8], head: Option<usize>, most: u64) -> Result<Answer> {
+        self.ask("POST", path, Some((body, head)), most)
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: Option<(&[u8], Option<usize>)>, most: u64) -> Result<Answer> {
+        self.is_late = false;
+        let received = self.exchange(method, path, body, most).map_err(|trouble| self.told(path, most, trouble))?;
+        let wrong = || Error::invalid(format!("the answer of `{}{path}` has a wrong `{HEAD_LENGTH}`", self.base));
+        let head = received.json.map(|told| told.ok_or_else(wrong)).transpose()?;
+        Ok(Answer { status: received.status, body: received.body, head })
+    }
+
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<(&[u8], Option<usize>)>,
+        most: u64,
+    ) -> std::result::Result<Received, Trouble> {
+        let deadline = Deadline::after(self.limit);
+        self.write_head(method, path, body)?;
+        let body = body.map_or(&[][..], |(body, _)| body);
+        // What fails is not used again.
+        if let Some(mut connection) = self.kept.take().filter(Connection::is_idle) {
+            match connection.exchange(&self.head, body, &deadline, most) {
+                // A server may close what was idle just when the next request comes, which it has then not seen.
+                Err(Trouble::Broken(_)) if !connection.has_begun() => {}
+                outcome => return self.kept(connection, outcome?),
+            }
+        }
+        let mut connection = self.connect(&deadline)?;
+        let received = connection.exchange(&self.head, body, &deadline, most)?;
+        self.kept(connection, received)
+    }
+
+    /// Keeps the connection that an answer came over, where it can be used again.
+    fn kept(&mut self, connection: Connection, received: Received) -> std::result::Result<Received, Trouble> {
+        self.kept = received.keeps.then_some(connection);
+        Ok(received)
+    }
+
+    fn connect(&mut self, deadline: &Deadline) -> std::result::Result<Connection, Trouble> {
+        let found = match self.found.take() {
+            Some(found) => found,
+            None => look_up(self.address()?, deadline)?,
+        };
+        let socket = Socket::connect(&found, deadline)?;
+        self.found = Some(found);
+        Ok(Connection::new(socket))
+    }
+
+    fn address(&self) -> std::result::Result<&Address, Trouble> {
+        self.address.as_ref().ok_or_else(|| Trouble::Broken("it is no address".to_owned()))
+    }
+
+    /// The lines of a request.
+    fn write_head(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<(&[u8], Option<usize>)>,
+    ) -> std::result::Result<(), Trouble> {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        let Address { authority, path: before, .. } = self.address()?;
+        write!(
+            head,
+            "{method} {before}{path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: trtgate\r\nAccept: */*\r\n"
+        )?;
         if let Some(token) = &self.token {
-            request = request.header("Authorization", token);
+            write!(head, "Authorization: {token}\r\n")?;
         }
-        if let Some(head) = head {
-            request = request.header(HEAD_LENGTH, head.to_string());
+        if let Some((body, json)) = body {
+            let kind = if json.is_some() { "application/octet-stream" } else { "application/json" };
+            write!(head, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len())?;
+            if let Some(json) = json {
+                write!(head, "{HEAD_LENGTH}: {json}\r\n")?;
+            }
         }
-        read(&url, request.send(body), most)
+        head.extend_from_slice(b"\r\n");
+        self.head = head;
+        Ok(())
+    }
+
+    /// What went wrong with a request for `path`.
+    fn told(&mut self, path: &str, most: u64, trouble: Trouble) -> Error {
+        let url = format!("{}{path}", self.base);
+        match trouble {
+            Trouble::Nobody(error) => Error::missing(format!("nobody answers at `{url}`")).because(error),
+            Trouble::Late => {
+                self.is_late = true;
+                Error::invalid(format!("no whole answer from `{url}` within the limit"))
+                    .hint("`[serve] timeout-seconds` sets the limit")
+            }
+            Trouble::Broken(what) => Error::invalid(format!("no answer from `{url}`")).cause(what),
+            Trouble::Long => {
+                Error::invalid(format!("the answer of `{url}` is longer than the {most} bytes that it may have"))
+            }
+        }
     }
 }
 
@@ -160,38 +233,5 @@ impl Answer {
     }
 }
 
-fn read(
-    url: &str,
-    outcome: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    most: u64,
-) -> Result<Answer> {
-    let mut response = outcome.map_err(|error| told(url, error))?;
-    let head = match response.headers().get(HEAD_LENGTH) {
-        Some(value) => {
-            let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-            let wrong = || Error::invalid(format!("the answer of `{url}` has a wrong `{HEAD_LENGTH}`"));
-            Some(length.ok_or_else(wrong)?)
-        }
-        None => None,
-    };
-    let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(|error| match error {
-        ureq::Error::BodyExceedsLimit(_) => {
-            Error::invalid(format!("the answer of `{url}` is longer than the {most} bytes that it may have"))
-        }
-        error => told(url, error),
-    })?;
-    Ok(Answer { status, body, head })
-}
-
-/// What went wrong with a request for `url`.
-fn told(url: &str, error: ureq::Error) -> Error {
-    let nobody = || Error::missing(format!("nobody answers at `{url}`"));
-    match error {
-        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => nobody(),
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => nobody().because(error),
-        ureq::Error::Timeout(_) => Error::invalid(format!("no whole answer from `{url}` within the limit"))
-            .hint("`[serve] timeout-seconds` sets the limit"),
-        error => Error::invalid(format!("no answer from `{url}`")).because(error),
-    }
-}
+#[cfg(test)]
+mod tests;

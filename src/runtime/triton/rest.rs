@@ -4,7 +4,7 @@ use super::METADATA;
 use super::http::{Answer, Client};
 use super::metadata::{self, Configuration, Model, Server, Statistics};
 use super::model_path;
-use super::server::{Health, ModelServer};
+use super::server::{Health, LATE, ModelServer};
 use super::wire::{self, Asked, Body, MOST_JSON, Reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::Endpoint;
@@ -27,18 +27,26 @@ enum Form {
 pub(super) struct Rest {
     client: Client,
     path: String,
+    /// Where requests go.
+    infer: String,
     form: Form,
     refusal: Option<String>,
+    /// The bytes of a request, whose memory is used again.
+    spare: Vec<u8>,
 }
 
 impl Rest {
     pub(super) fn new(client: Client, endpoint: &Endpoint) -> Self {
-        Self { client, path: model_path(endpoint), form: Form::Unknown, refusal: None }
+        let path = model_path(endpoint);
+        let infer = format!("{path}/infer");
+        Self { client, path, infer, form: Form::Unknown, refusal: None, spare: Vec::new() }
     }
 
-    fn send(&mut self, body: &Body, most: u64) -> Result<Reply> {
+    fn send(&mut self, body: Body, most: u64) -> Result<Reply> {
         self.refusal = None;
-        let answer = self.client.post(&format!("{}/infer", self.path), &body.bytes, body.head, most)?;
+        let answer = self.client.post(&self.infer, &body.bytes, body.head, most);
+        self.spare = body.bytes;
+        let answer = answer.inspect_err(|_| self.refusal = self.client.is_late().then(|| LATE.to_owned()))?;
         self.refusal = answer.refusal();
         let answer = answer.good("the request is refused")?;
         wire::read(&answer.body, answer.head)
@@ -103,9 +111,9 @@ impl ModelServer for Rest {
     fn infer(&mut self, asked: &Asked<'_>, most: u64) -> Result<Reply> {
         let most_json = most.saturating_mul(JSON).min(MOST_JSON as u64);
         if self.form == Form::Json {
-            return self.send(&asked.in_json()?, most_json);
+            return self.send(asked.in_json()?, most_json);
         }
-        let binary = self.send(&asked.in_binary()?, most);
+        let binary = asked.in_binary(std::mem::take(&mut self.spare)).and_then(|body| self.send(body, most));
         match (self.form, binary) {
             (Form::Unknown, Err(refused)) if refused.kind == ErrorKind::Invalid => {
                 let beside = |error: Error| {
@@ -113,7 +121,7 @@ impl ModelServer for Rest {
                         "the server does not say that it takes tensors in binary; JSON carries no half precision and no NaN",
                     )
                 };
-                let reply = asked.in_json().and_then(|body| self.send(&body, most_json)).map_err(beside)?;
+                let reply = asked.in_json().and_then(|body| self.send(body, most_json)).map_err(beside)?;
                 self.form = Form::Json;
                 Ok(reply)
             }

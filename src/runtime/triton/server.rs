@@ -13,6 +13,9 @@ pub(super) enum Health {
     Ready,
 }
 
+/// The reason of a refusal where the server did not answer in time.
+pub(super) const LATE: &str = "no whole answer within `timeout-seconds`";
+
 /// One model of one server.
 pub(super) trait ModelServer {
     /// What the server says of itself.
@@ -33,7 +36,7 @@ pub(super) trait ModelServer {
     /// Samples that were computed of the model so far, and executions that they took, where the server tells.
     fn executions(&mut self) -> Option<(u64, u64)>;
 
-    /// What the last request was refused with, where the server answered that and no tensors.
+    /// What the last request was refused with, where the server answered that and no tensors, or nothing in time.
     fn refusal(&mut self) -> Option<String>;
 
     /// One request; the tensors of its answer may have `most` bytes.

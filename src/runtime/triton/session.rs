@@ -182,18 +182,16 @@ impl Session for ServedSession {
     }
 
     fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
-        let inputs = self.signature.inputs.clone();
-        let bound = border::bind(&inputs, feeds)?;
+        let bound = border::bind(&self.signature.inputs, feeds)?;
         let batch = self.open_batch(&bound);
         let bound = self.scalars.sent(bound);
-        let outputs = self.wire.outputs.clone();
         let id = format!("trtgate-{}", SENT.fetch_add(1, Ordering::Relaxed));
-        let place = self.endpoint.place();
-        let asked = Asked { id: &id, inputs: &bound, outputs: &outputs };
-        let most = most_bytes(&outputs, &bound, batch);
+        let asked = Asked { id: &id, inputs: &bound, outputs: &self.wire.outputs };
+        let most = most_bytes(&self.wire.outputs, &bound, batch);
         self.server.infer(&asked, most).and_then(|reply| self.hold(reply, &id, batch)).map_err(|error| {
             // A server that is gone in the middle of a cell is no server that was never there.
             let kind = if error.kind == ErrorKind::Missing { ErrorKind::Invalid } else { error.kind };
+            let place = self.endpoint.place();
             Error { kind, ..error }.context(format!("the model served at `{place}` did not answer as it should"))
         })
     }

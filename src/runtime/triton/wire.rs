@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -37,6 +37,40 @@ pub(super) struct Asked<'a> {
     /// The outputs that are wanted.
     pub(super) outputs: &'a [TensorSpec],
 }
+
+/// The head of a request in binary.
+#[derive(Serialize)]
+struct BinaryRequest<'a> {
+    id: &'a str,
+    inputs: Vec<BinaryInput<'a>>,
+    outputs: Vec<BinaryOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct BinaryInput<'a> {
+    datatype: &'static str,
+    name: &'a str,
+    parameters: BinarySize,
+    shape: &'a [usize],
+}
+
+#[derive(Serialize)]
+struct BinarySize {
+    binary_data_size: usize,
+}
+
+#[derive(Serialize)]
+struct BinaryOutput<'a> {
+    name: &'a str,
+    parameters: Binary,
+}
+
+#[derive(Serialize)]
+struct Binary {
+    binary_data: bool,
+}
+
+const BINARY: Binary = Binary { binary_data: true };
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,28 +127,29 @@ pub(super) fn element_type(name: &str, tensor: &str) -> Result<ElementType> {
 }
 
 impl Asked<'_> {
-    /// The request in binary.
+    /// The request in binary, in the memory of `bytes`.
     ///
     /// # Errors
     /// `Unsupported` for inputs that are not sent.
-    pub(super) fn in_binary(&self) -> Result<Body> {
-        let mut tensors = Vec::new();
-        let mut inputs = Vec::with_capacity(self.inputs.len());
-        for input in self.inputs {
-            let bytes = input.values.encode();
-            inputs.push(json!({
-                "name": input.name,
-                "datatype": name_of(input.element_type())?,
-                "shape": input.shape,
-                "parameters": { "binary_data_size": bytes.len() },
-            }));
-            tensors.push(bytes);
-        }
-        let wanted = |output: &TensorSpec| json!({"name": output.name, "parameters": {"binary_data": true}});
-        let outputs: Vec<Value> = self.outputs.iter().map(wanted).collect();
-        let mut bytes = json!({"id": self.id, "inputs": inputs, "outputs": outputs}).to_string().into_bytes();
+    pub(super) fn in_binary(&self, mut bytes: Vec<u8>) -> Result<Body> {
+        bytes.clear();
+        let input = |input: &'_ Cow<'_, Tensor>| {
+            let size = input.element_type().bytes().unwrap_or_default() * input.values.len();
+            Ok((name_of(input.element_type())?, size))
+        };
+        let sizes = self.inputs.iter().map(input).collect::<Result<Vec<_>>>()?;
+        let inputs = self.inputs.iter().zip(&sizes).map(|(input, &(datatype, binary_data_size))| BinaryInput {
+            datatype,
+            name: &input.name,
+            parameters: BinarySize { binary_data_size },
+            shape: &input.shape,
+        });
+        let outputs = self.outputs.iter().map(|output| BinaryOutput { name: &output.name, parameters: BINARY });
+        let head = BinaryRequest { id: self.id, inputs: inputs.collect(), outputs: outputs.collect() };
+        serde_json::to_writer(&mut bytes, &head)
+            .map_err(|error| Error::failed("cannot write the request").because(error))?;
         let head = bytes.len();
-        tensors.iter().for_each(|tensor| bytes.extend_from_slice(tensor));
+        self.inputs.iter().for_each(|input| input.values.encode_into(&mut bytes));
         Ok(Body { bytes, head: Some(head) })
     }
 

@@ -4,6 +4,7 @@ mod fake;
 mod grpc;
 mod hostile;
 mod loaded;
+mod recorded;
 mod streaming;
 
 use std::time::{Duration, Instant};

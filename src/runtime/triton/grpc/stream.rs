@@ -18,17 +18,24 @@ pub(super) struct Stream {
     rest: BytesMut,
 }
 
+/// The stream that a message goes over.
+pub(super) enum Begun {
+    /// One that is open.
+    Open(Box<Stream>),
+    /// One that this call opens.
+    New(Box<Request<()>>),
+}
+
 /// What became of a message: the connection and the stream, where they can be used again, and the answer or the status that the
 /// server ended the stream with.
 pub(super) type Streamed = (SendRequest<Bytes>, Option<Stream>, Result<Bytes>);
 
-/// Sends `body`, a message with its prefix, and waits for the next message, which may have `most` bytes. Without a stream one is
-/// opened by `request`. The outer error is of the connection, which is not used again.
+/// Sends `body`, a message with its prefix, and waits for the next message, which may have `most` bytes. The outer error is of the
+/// connection, which is not used again.
 pub(super) async fn exchange(
     connection: Option<SendRequest<Bytes>>,
-    stream: Option<Stream>,
+    stream: Begun,
     authority: &str,
-    request: Request<()>,
     body: Bytes,
     most: u64,
 ) -> Result<Streamed> {
@@ -38,10 +45,10 @@ pub(super) async fn exchange(
         None => connect(authority).await?,
     };
     let mut stream = match stream {
-        Some(stream) => stream,
-        None => {
+        Begun::Open(stream) => *stream,
+        Begun::New(request) => {
             connection = connection.ready().await.map_err(broken)?;
-            let (head, requests) = connection.send_request(request, false).map_err(broken)?;
+            let (head, requests) = connection.send_request(*request, false).map_err(broken)?;
             Stream { requests, answers: None, head: Some(head), rest: BytesMut::new() }
         }
     };

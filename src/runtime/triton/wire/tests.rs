@@ -20,7 +20,7 @@ fn a_request_in_binary_is_a_head_and_the_tensors_behind_it() {
     let inputs = [Cow::Borrowed(&input)];
     let outputs = [spec("logits")];
     let asked = Asked { id: "r1", inputs: &inputs, outputs: &outputs };
-    let body = asked.in_binary().unwrap();
+    let body = asked.in_binary(vec![7; 9]).unwrap();
     let head = body.head.unwrap();
     let told: Value = serde_json::from_slice(&body.bytes[..head]).unwrap();
     let expected = json!({
