@@ -123,6 +123,9 @@ pub struct Entry {
     /// Device memory that the measured process took, bytes, where it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_bytes: Option<u64>,
+    /// Device memory that one context needed, bytes, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_bytes: Option<u64>,
     /// Whether the run was within the limits of the level before it, although its model or a version is another one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joins: bool,

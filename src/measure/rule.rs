@@ -233,9 +233,10 @@ pub fn size_verdict(thresholds: &Thresholds, kind: ArtifactKind, baseline_bytes:
     held("size", thresholds.size_band(kind), baseline_bytes, bytes)
 }
 
-/// Judges the device memory of a process: more than the band above the baseline's fails, less passes and says so.
-pub fn memory_verdict(thresholds: &Thresholds, baseline_bytes: u64, bytes: u64) -> CheckResult {
-    held("memory", thresholds.memory, baseline_bytes, bytes)
+/// Judges device memory, of a process or a context, as check `name`: more than the band above the baseline's fails, less passes and
+/// says so.
+pub fn memory_verdict(name: &str, thresholds: &Thresholds, baseline_bytes: u64, bytes: u64) -> CheckResult {
+    held(name, thresholds.memory, baseline_bytes, bytes)
 }
 
 /// Bytes held to a band around a baseline's.

@@ -28,6 +28,9 @@ pub struct DeviceMeasurement {
     /// slice of a card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_bytes: Option<u64>,
+    /// What one context needs for what it computes in between, bytes, as the library says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_bytes: Option<u64>,
     /// What bounds the throughput from above, measured after the timed region.
     #[serde(default)]
     pub limits: Option<Limits>,

@@ -31,6 +31,7 @@ pub(crate) fn entry(cores: usize, level: u32, value: f64) -> Entry {
     let environment = environment(cores);
     Entry {
         process_bytes: None,
+        context_bytes: None,
         date: "2026-01-01T00:00:00Z".to_owned(),
         reason: "a test".to_owned(),
         level,

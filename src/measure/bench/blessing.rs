@@ -34,7 +34,7 @@ pub fn plan_blessing(bench: &Bench, context: &BenchContext<'_>, date: &str, reas
         entry.contract = Some(cell.cell.contract.clone());
         entry.distribution = cell.timing.as_ref().map(Distribution::from);
         entry.artifact.clone_from(&cell.cell.artifact);
-        entry.process_bytes = cell.process_bytes;
+        (entry.process_bytes, entry.context_bytes) = (cell.process_bytes, cell.context_bytes);
         subjects.push((subject, entry, doubts));
     }
     for ratio in &bench.ratios {
@@ -83,6 +83,7 @@ fn entry(subject: &Subject, repetitions: Vec<f64>, date: &str, reason: &str) -> 
         distribution: None,
         artifact: None,
         process_bytes: None,
+        context_bytes: None,
         joins: false,
         forced: Vec::new(),
     }

@@ -7,7 +7,7 @@ use super::ratio::{pairs, ratio_subject};
 use super::{Bench, BenchCell, BenchContext, CellBench, RatioBench, Runs};
 use crate::error::{Error, Result};
 use crate::findings::{BaselineVerdict, CheckResult, TimingSummary};
-use crate::measure::baseline::{ArtifactRecord, Quantity, Series};
+use crate::measure::baseline::{ArtifactRecord, Entry, Quantity, Series};
 use crate::measure::bless::significant;
 use crate::measure::environment::{Environment, device_name, mode_name};
 use crate::measure::rule::{self, Decision, Limits, Reference, decide, run_value};
@@ -95,8 +95,9 @@ pub(super) fn judge_all(
         };
         let value = run_value(&repetitions)?;
         let waited_share = waited_share(&stable)?;
-        let devices = stable.iter().filter_map(|settled| settled.measurement.device.as_ref());
-        let process_bytes = devices.filter_map(|device| device.process_bytes).max();
+        let devices = || stable.iter().filter_map(|settled| settled.measurement.device.as_ref());
+        let process_bytes = devices().filter_map(|device| device.process_bytes).max();
+        let context_bytes = devices().filter_map(|device| device.context_bytes).max();
         values.insert(cell.id.clone(), (value, confirming, waited_share));
         let subject = cell_subject(cell, context);
         let timing = timing(&stable, run)?;
@@ -119,7 +120,8 @@ pub(super) fn judge_all(
             baseline: Some(baseline),
             size: size(cell.artifact.as_ref(), series.as_ref(), &subject, context.thresholds),
             process_bytes,
-            memory: memory(process_bytes, series.as_ref(), &subject, context.thresholds),
+            context_bytes,
+            memory: memory([process_bytes, context_bytes], series.as_ref(), &subject, context.thresholds),
             error: None,
             doubts: Vec::new(),
             notes: Vec::new(),
@@ -161,7 +163,8 @@ pub(super) fn unjudged(cell: &BenchCell, error: Error) -> CellBench {
         baseline: None,
         size: None,
         process_bytes: None,
-        memory: None,
+        context_bytes: None,
+        memory: Vec::new(),
         error: Some(error),
         doubts: Vec::new(),
         notes: Vec::new(),
@@ -420,15 +423,24 @@ pub(super) fn size(
     Some(rule::size_verdict(thresholds, artifact.kind, old.bytes, artifact.bytes))
 }
 
-/// The verdict on the process's device memory against the newest run in this environment that knows it.
+/// The verdicts on the device memory of the process and of one context, each against the newest run in this environment that knows
+/// it. An engine whose contexts need nothing is small, not wrong.
 fn memory(
-    bytes: Option<u64>,
+    [process, one_context]: [Option<u64>; 2],
     series: Option<&Series>,
     subject: &Subject,
     thresholds: &Thresholds,
-) -> Option<CheckResult> {
-    let bytes = bytes?;
-    let level = series?.level(&subject.environment);
-    let old = level.iter().rev().find_map(|entry| entry.process_bytes)?;
-    Some(rule::memory_verdict(thresholds, old, bytes))
+) -> Vec<CheckResult> {
+    let Some(series) = series else { return Vec::new() };
+    let level = series.level(&subject.environment);
+    let newest = |of: fn(&Entry) -> Option<u64>| level.iter().rev().find_map(|entry| of(entry));
+    let process = process.zip(newest(|entry| entry.process_bytes));
+    let needed = |bytes: &(u64, u64)| *bytes != (0, 0);
+    let one_context = one_context.zip(newest(|entry| entry.context_bytes)).filter(needed);
+    let verdict = |name, (bytes, old): (u64, u64)| rule::memory_verdict(name, thresholds, old, bytes);
+    process
+        .map(|bytes| verdict("memory", bytes))
+        .into_iter()
+        .chain(one_context.map(|bytes| verdict("context-memory", bytes)))
+        .collect()
 }

@@ -115,8 +115,10 @@ pub struct CellBench {
     pub size: Option<CheckResult>,
     /// Device memory that its process took, bytes, where it is known.
     pub process_bytes: Option<u64>,
-    /// The verdict on it, where a baseline knows it.
-    pub memory: Option<CheckResult>,
+    /// Device memory that one of its contexts needs, bytes, where it is known.
+    pub context_bytes: Option<u64>,
+    /// The verdicts on both, where a baseline knows them.
+    pub memory: Vec<CheckResult>,
     /// Why the cell was not judged: its measurement failed, or was unstable.
     pub error: Option<Error>,
     /// Why the run cannot be trusted although it was judged: throttled.
@@ -150,7 +152,7 @@ impl CellBench {
         }
         report.stage = Stage::Measure;
         let size = self.size.as_ref().filter(|size| size.status != Status::Pass);
-        let memory = self.memory.as_ref().filter(|memory| memory.status != Status::Pass);
+        let memory = self.memory.iter().find(|memory| memory.status != Status::Pass);
         let together = together.filter(|check| check.status != Status::Pass);
         if let Some(error) = &self.error {
             report.status = status_of(error.kind);
@@ -173,7 +175,7 @@ impl CellBench {
             report.reason = Some(format!("size: {}", size.detail));
         } else if let Some(memory) = memory {
             report.status = memory.status;
-            report.reason = Some(format!("memory: {}", memory.detail));
+            report.reason = Some(format!("{}: {}", memory.name, memory.detail));
             report.hint = Some("`trtgate bless --baselines --reason TEXT` accepts an intended change".to_owned());
         } else if let Some(together) = together {
             report.status = together.status;

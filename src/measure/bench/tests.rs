@@ -1,6 +1,6 @@
 //! The whole way from measurements to verdicts, over a machine made of numbers.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use rstest::rstest;
 
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ struct Fake {
     others: Vec<OtherProcess>,
     /// Device memory that the process takes.
     process_bytes: Option<u64>,
+    context_bytes: Option<u64>,
     /// What really ran.
     artifact: Option<ArtifactRecord>,
 }
@@ -62,6 +63,7 @@ impl CellMeasurer for Fake {
             device: Some(Box::new(DeviceMeasurement {
                 after: Some(DeviceState { others: self.others.clone(), ..DeviceState::default() }),
                 process_bytes: self.process_bytes,
+                context_bytes: self.context_bytes,
                 ..DeviceMeasurement::default()
             })),
             outputs: Vec::new(),

@@ -355,6 +355,7 @@ impl Session for EngineSession {
         let mut measured = measured.and_then(|measured| bound.map(|()| measured))?;
         if let Some(device) = &mut measured.device {
             let after = device.after.as_ref().and_then(|state| state.memory_used_bytes);
+            device.context_bytes = self.context_bytes();
             device.process_bytes = after.zip(self.used_before).and_then(|(after, before)| after.checked_sub(before));
         }
         Ok(measured)

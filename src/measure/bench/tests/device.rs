@@ -24,7 +24,7 @@ fn memory_is_held_to_its_baseline(
     let blessing = plan_blessing(&of(before), &site.context(), "2026-01-01T00:00:00Z", "first").unwrap();
     blessing.store(&site.context(), "first", false).unwrap();
     let bench = of(now);
-    assert_eq!(bench.cells[0].memory.as_ref().map(|check| check.status), expected);
+    assert_eq!(bench.cells[0].memory.first().map(|check| check.status), expected);
     let mut report = report();
     bench.cells[0].write_to(&mut report);
     assert_eq!(report.memory.and_then(|memory| memory.process_bytes), now);
@@ -33,6 +33,38 @@ fn memory_is_held_to_its_baseline(
     if expected == Some(Status::Fail) {
         let reason = report.reason.unwrap();
         assert_eq!(reason, "memory: 1101000 bytes, baseline 1000000 bytes, +10.1 %, band ±10.0 %");
+    }
+}
+
+/// So is one that a context takes more of, by a check of its own; one that needs nothing is held to nothing.
+#[rstest]
+#[case::within_the_band(Some(2_000_000), Some(2_100_000), Some(Status::Pass))]
+#[case::more(Some(2_000_000), Some(2_300_000), Some(Status::Fail))]
+#[case::now_it_needs_some(Some(0), Some(1), Some(Status::Invalid))]
+#[case::needs_none(Some(0), Some(0), None)]
+#[case::unknown_before(None, Some(2_000_000), None)]
+fn a_contexts_memory_is_held_to_its_baseline(
+    #[case] before: Option<u64>,
+    #[case] now: Option<u64>,
+    #[case] expected: Option<Status>,
+) {
+    let site = Site::new();
+    let of = |context_bytes| {
+        let fake = Fake { process_bytes: Some(9_000_000), context_bytes, ..Fake::default() };
+        site.bench(&[cell(FP32)], &mut { fake })
+    };
+    let blessing = plan_blessing(&of(before), &site.context(), "2026-01-01T00:00:00Z", "first").unwrap();
+    blessing.store(&site.context(), "first", false).unwrap();
+    let bench = of(now);
+    let [process, rest @ ..] = bench.cells[0].memory.as_slice() else { panic!("{:?}", bench.cells[0].memory) };
+    assert_eq!((process.name.as_str(), process.status), ("memory", Status::Pass));
+    assert_eq!(rest.iter().map(|check| check.status).next(), expected);
+    let mut report = report();
+    bench.cells[0].write_to(&mut report);
+    assert_eq!(report.status, expected.unwrap_or(Status::Pass), "{:?}", report.reason);
+    if expected == Some(Status::Fail) {
+        let reason = report.reason.unwrap();
+        assert_eq!(reason, "context-memory: 2300000 bytes, baseline 2000000 bytes, +15.0 %, band ±10.0 %");
     }
 }
 

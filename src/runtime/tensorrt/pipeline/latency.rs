@@ -155,6 +155,7 @@ pub(super) fn measure<C: Enqueue>(
         enqueue_microseconds: Some(times.issuing.as_secs_f64() * 1e6 / batches.max(1) as f64),
         device: Some(Box::new(DeviceMeasurement {
             process_bytes: None,
+            context_bytes: None,
             batches_per_launch: 1,
             launches_in_flight: 1,
             graph_nodes_per_batch: nodes as f64,

@@ -77,6 +77,7 @@ pub(super) fn measure<C: Enqueue>(
         enqueue_microseconds: Some(tally.issuing.as_secs_f64() * 1e6 / tally.batches.max(1) as f64),
         device: Some(Box::new(DeviceMeasurement {
             process_bytes: None,
+            context_bytes: None,
             batches_per_launch: plan.batches_per_launch,
             launches_in_flight: plan.in_flight,
             graph_nodes_per_batch: nodes,
