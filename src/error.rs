@@ -32,6 +32,7 @@ pub enum ErrorKind {
 
 /// What failed, its causes from the nearest to the deepest, and a hint with the next step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Error {
     /// The kind, for exit codes and cell status.
     pub kind: ErrorKind,

@@ -44,6 +44,7 @@ pub const SCHEMA: &str = "trtgate.report/v1";
 
 /// One run of the gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
@@ -163,6 +164,7 @@ pub struct ModelReport {
 
 /// One cell's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CellReport {
     /// Runtime, `onnxruntime` or `tensorrt@8.5.3`.
     pub runtime: RuntimeId,
@@ -404,6 +406,7 @@ pub struct Agreement {
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CheckResult {
     /// The check's name: `tolerance`, `agreement`, `batch-invariance`, `determinism`, `precision-proof`, …
     pub name: String,

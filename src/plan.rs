@@ -13,6 +13,7 @@ use crate::vocabulary::{ArtifactKind, CellId, CellPattern, Library, Precision, R
 /// How far a cell can get on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "can")]
+#[non_exhaustive]
 pub enum Ability {
     /// Everything.
     Run,
@@ -34,6 +35,7 @@ impl Ability {
 
 /// One cell of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedCell {
     /// The cell.
     pub id: CellId,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::shard::ShardRun;
 use super::workspace::Workspace;
-use super::{RunOptions, run};
+use super::{RunOptions, required, run};
 use crate::check::cross;
 use crate::error::Result;
 use crate::findings::verdict::plural;
@@ -44,6 +44,9 @@ pub fn run_until_a_failure(workspace: &Workspace, options: &RunOptions) -> Resul
     let mut report = merged.report;
     let own_seconds = judged.iter().map(|(_, part)| part.own_seconds).sum();
     report.shards.clear();
+    // What is asked of a part of the manifest's plan, the manifest's own requirements being of the whole, is what it is without parts.
+    (report.requirements.runtimes, report.requirements.of_plan) = required(&workspace.manifest, options);
+    report.planned = options.planned(workspace)?;
     report.command.clone_from(&options.command);
     (report.wall_seconds, report.own_seconds) = (start.elapsed().as_secs_f64(), own_seconds);
     if let Some(ended_by) = ended_by.filter(|_| !merged.lost.is_empty()) {
@@ -89,11 +92,13 @@ fn first_failure(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
     use super::*;
     use crate::gate::workshop::{Project, answers, healthy, session, sound};
     use crate::report::merge::normalised;
     use crate::runtime::{OpenRequest, Session};
-    use crate::vocabulary::{Library, Verdict};
+    use crate::vocabulary::{Library, Precision, Verdict};
     use crate::worker::fake::Fakes;
 
     const MATRIX: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"tf32\"]";
@@ -102,14 +107,19 @@ mod tests {
         report.cells.iter().map(|cell| (cell.id().to_string(), cell.status)).collect()
     }
 
-    #[test]
-    fn without_a_failure_it_is_the_whole_gate() {
-        let project = Project::new(MATRIX, "[require]\nruntimes = [\"tensorrt\"]");
+    /// Of the whole plan, and of a part of it, which leaves the manifest's requirements to a merge.
+    #[rstest]
+    #[case::whole(Filter::default())]
+    #[case::part(Filter { precisions: vec![Precision::Tf32], ..Filter::default() })]
+    fn without_a_failure_it_is_the_same_gate(#[case] filter: Filter) {
+        let project = Project::new(MATRIX, "[require]\nruntimes = [\"onnxruntime\"]");
         let workspace = project.workspace(&Fakes::of(sound, healthy));
-        let whole = run(&workspace, &RunOptions::default()).unwrap();
-        let parts = run_until_a_failure(&workspace, &RunOptions::default()).unwrap();
+        let options = RunOptions { filter, ..RunOptions::default() };
+        let whole = run(&workspace, &options).unwrap();
+        let parts = run_until_a_failure(&workspace, &options).unwrap();
         assert_eq!(whole.verdict, Verdict::Pass, "{:?}", whole.reasons);
         assert_eq!(normalised(&parts), normalised(&whole));
+        assert_eq!(parts.planned, whole.planned);
     }
 
     /// Of three parts the second fails: the third is never begun, and stands as what it is.

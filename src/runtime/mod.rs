@@ -41,6 +41,7 @@ use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 /// Why something cannot be done here: `unsupported` (a known impossibility), `unavailable` (not on this machine), or
 /// `invalid` (here, and damaged).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Obstacle {
     /// [`Status::Unsupported`], [`Status::Unavailable`] or [`Status::Invalid`].
     pub status: Status,

@@ -17,6 +17,25 @@ fn the_facade_changes_on_purpose() {
     insta::assert_snapshot!(names.join(" "), @"Ability Artifact ArtifactKind CellId CellReport CheckResult ElementType Error ErrorKind Feeds Gate Layer Library Obstacle PlannedCell Precision Report Result Runtime RuntimeId Session ShapePoint Signature Stage Status Tensor TensorSpec Values Verdict driver harness init main as command_line read_report register render write_report");
 }
 
+/// What the program makes and others read gains fields and variants without breaking them. What a runtime of somebody's own makes
+/// (`TensorSpec`, `Signature`) is theirs to write down.
+#[test]
+fn what_others_read_may_grow() {
+    for (file, names) in [
+        ("src/findings.rs", &["Report", "CellReport", "CheckResult"][..]),
+        ("src/plan.rs", &["PlannedCell", "Ability"]),
+        ("src/runtime/mod.rs", &["Obstacle"]),
+        ("src/error.rs", &["Error", "ErrorKind"]),
+        ("src/vocabulary.rs", &["ArtifactKind", "Library", "Precision", "Stage", "Status", "Verdict"]),
+    ] {
+        let text = fs::read_to_string(file).unwrap();
+        for name in names {
+            let marked = ["struct", "enum"].map(|kind| format!("#[non_exhaustive]\npub {kind} {name} {{"));
+            assert!(marked.iter().any(|marked| text.contains(marked.as_str())), "{file}: {name}");
+        }
+    }
+}
+
 /// An exact requirement forbids every other version to whoever uses the library. A release candidate promises nothing to the next,
 /// and is the one exception.
 #[test]
