@@ -4,7 +4,7 @@
 //! both sides; every other element is within an absolute or a relative bound, and the noise of all of them below the signal by
 //! so many dB. Bounds are stated in the root mean square of the reference's output, so that one table serves outputs of any
 //! scale: `[[values]]` in `tolerances.toml`. What lies along one index of an axis, such as a detector's scores beside its
-//! coordinates, is held to its own size too (`slices`). What lies below the least number that a precision holds fails nothing and proves
+//! coordinates, is held to its own size too (`slices`), and what the samples change in the answers to the error (`following`). What lies below the least number that a precision holds fails nothing and proves
 //! nothing.
 //!
 //! Tensors are read in two passes, in their own type, and once more for slices where nothing else fails; of all elements only the absolute errors are kept, 8 bytes each.
@@ -14,6 +14,7 @@ use crate::figure::figure;
 use crate::findings::ErrorMetrics;
 use crate::tensor::{Tensor, Values};
 
+mod following;
 mod slices;
 mod sums;
 
@@ -107,8 +108,8 @@ impl ValuesFinding {
 /// Compares `actual` with `reference`, which have `samples` samples along their first dimension.
 ///
 /// # Errors
-/// `Invalid` where there is nothing to compare: the reference has not one row a sample, or nothing in it is large enough for the
-/// precision to hold.
+/// `Invalid` where there is nothing to compare: the reference has not one row a sample, nothing in it is large enough for the
+/// precision to hold, or the error hides all that the samples change in it.
 pub fn compare(reference: &Tensor, actual: &Tensor, samples: usize, limits: &ValueLimits) -> Result<ValuesFinding> {
     if samples == 0 || reference.batch() != samples || reference.values.is_empty() {
         return Err(Error::invalid(format!(
@@ -164,7 +165,7 @@ fn whole(reference: &Tensor, actual: &Tensor, found: &mut ValuesFinding) -> Opti
 /// Floats: what is wrong, where something is.
 ///
 /// # Errors
-/// `Invalid` where they would fail by nothing but what the precision does not hold.
+/// `Invalid` where they would fail by nothing but what the precision does not hold, or the error hides what the samples change.
 fn floats(
     reference: &Tensor,
     actual: &Tensor,
@@ -204,7 +205,10 @@ fn floats(
         )));
     }
     if found.sqnr_db >= limits.sqnr_db {
-        return Ok(slices::lost(reference, actual, limits, scale));
+        return match slices::lost(reference, actual, limits, scale) {
+            Some(fault) => Ok(Some(fault)),
+            None => following::lost(reference, actual, limits, scale),
+        };
     }
     if noise <= limits.least {
         return Err(Error::invalid(format!(

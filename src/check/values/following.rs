@@ -1,0 +1,145 @@
+//! Whether answers follow their samples. An output that hardly moves around a large value is as near as ever where all that its
+//! samples change in it is lost: a constant beside scores between 0.46 and 0.56 lies 27 dB above its noise.
+
+use super::ValueLimits;
+use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::tensor::Tensor;
+
+/// Answers with less than this share of the energy of the reference's movement stand still.
+const STANDS_STILL: f64 = 1.0 / 16.0;
+/// What they are off by then at least, of that energy: (1 - 1/4)².
+const STILL_NOISE: f64 = 0.5;
+/// Movement below this share of the output's root mean square is what kernels of 32-bit floats round.
+const ROUNDING: f64 = 1e-5;
+
+/// Sums of one element over the samples, on both sides.
+#[derive(Clone, Copy, Default)]
+struct Element {
+    reference: f64,
+    actual: f64,
+    count: f64,
+}
+
+/// What is wrong with the movement of `actual`, where something is. `scale` is the root mean square of the reference.
+///
+/// # Errors
+/// `Invalid` where the samples change so little in the reference's answers that the error hides it.
+pub(super) fn lost(reference: &Tensor, actual: &Tensor, limits: &ValueLimits, scale: f64) -> Result<Option<String>> {
+    let row = reference.row_len().max(1);
+    if limits.sqnr_db <= 0.0 || reference.batch() < 2 {
+        return Ok(None);
+    }
+    let mut elements = vec![Element::default(); row];
+    let mut index = 0_usize;
+    reference.values.visit_beside(&actual.values, |x, y| {
+        if let Some(element) = elements.get_mut(index % row).filter(|_| x.is_finite() && y.is_finite()) {
+            element.reference += x;
+            element.actual += y;
+            element.count += 1.0;
+        }
+        index += 1;
+    });
+    let (mut movement, mut follows, mut noise, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+    let mut index = 0_usize;
+    reference.values.visit_beside(&actual.values, |x, y| {
+        if let Some(element) = elements.get(index % row).filter(|_| x.is_finite() && y.is_finite()) {
+            movement += (x - element.reference / element.count).powi(2);
+            follows += (y - element.actual / element.count).powi(2);
+            noise += (x - y).powi(2);
+            count += 1.0;
+        }
+        index += 1;
+    });
+    let root = |sum: f64| (sum / count.max(1.0)).sqrt();
+    if root(movement) <= (ROUNDING * scale).max(limits.least) {
+        return Ok(None);
+    }
+    if follows < STANDS_STILL * movement && noise > STILL_NOISE * movement {
+        return Ok(Some(format!(
+            "the answers do not follow the samples: around their means the reference's move by {} in their root mean square, these by {}",
+            figure(root(movement)),
+            figure(root(follows))
+        )));
+    }
+    // The best constant is off by the movement itself.
+    if noise < movement {
+        return Ok(None);
+    }
+    Err(Error::invalid(format!(
+        "the error ({} in its root mean square) is as large as what the samples change in the reference's answers ({} around their means): nothing of it was judged",
+        figure(root(noise)),
+        figure(root(movement))
+    ))
+    .hint("feed samples that the model answers differently (`from = \"samples.npz\"`), or judge the output by what it is for (`task`)"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::super::compare;
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const SAMPLES: usize = 64;
+
+    /// The limits of INT8, about.
+    fn limits(sqnr_db: f64) -> ValueLimits {
+        ValueLimits { absolute: 0.3, relative: 0.01, sqnr_db, least: 1.2e-7, source: String::new() }
+    }
+
+    /// Two elements a sample around one half, which move by `by`.
+    fn around_a_half(by: f32) -> Vec<f32> {
+        (0..SAMPLES * 2).map(|index| 0.5 + by * ((index * 37 % 64) as f32 / 32.0 - 1.0)).collect()
+    }
+
+    fn tensor(values: Vec<f32>) -> Tensor {
+        Tensor::float32("y", vec![SAMPLES, 2], values).unwrap()
+    }
+
+    #[rstest]
+    #[case::the_same_with_noise(|values: &mut Vec<f32>| values.iter_mut().step_by(3).for_each(|value| *value += 0.004), None)]
+    #[case::constant(|values: &mut Vec<f32>| values.fill(0.5), Some("the answers do not follow the samples: around their means the reference's move by 0.0289"))]
+    #[case::nearly_constant(|values: &mut Vec<f32>| values.iter_mut().for_each(|value| *value = 0.5 + (*value - 0.5) * 0.1), Some("these by 0.00289"))]
+    fn answers_that_stand_still_fail_however_near_they_are(
+        #[case] change: fn(&mut Vec<f32>),
+        #[case] words: Option<&str>,
+    ) {
+        let reference = tensor(around_a_half(0.05));
+        let mut values = around_a_half(0.05);
+        change(&mut values);
+        let found = compare(&reference, &tensor(values), SAMPLES, &limits(17.0)).unwrap();
+        assert!(found.sqnr_db > 20.0, "{}", found.sqnr_db);
+        match words {
+            None => assert_eq!(found.fault, None),
+            Some(words) => assert!(found.fault.as_ref().unwrap().contains(words), "{:?}", found.fault),
+        }
+    }
+
+    #[test]
+    fn movement_that_the_error_hides_is_not_judged() {
+        let reference = tensor(around_a_half(0.05));
+        let mut turned = around_a_half(0.05);
+        turned.reverse();
+        let error = compare(&reference, &tensor(turned.clone()), SAMPLES, &limits(17.0)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.contains("nothing of it was judged") && error.hint.is_some(), "{error}");
+        // Where no noise is asked about, nor is movement: trials of one session with itself.
+        assert_eq!(compare(&reference, &tensor(turned), SAMPLES, &limits(0.0)).unwrap().fault, None);
+    }
+
+    #[test]
+    fn what_does_not_move_has_nothing_to_follow() {
+        // A constant but for rounding, and one altogether, which is another sentence of the report.
+        for by in [1e-7, 0.0] {
+            let reference = tensor(around_a_half(by));
+            let found = compare(&reference, &tensor(vec![0.5001; SAMPLES * 2]), SAMPLES, &limits(17.0)).unwrap();
+            assert_eq!(found.fault, None, "{by}");
+        }
+        let one = Tensor::float32("y", vec![1, 2], vec![0.4, 0.6]).unwrap();
+        let other = Tensor::float32("y", vec![1, 2], vec![0.41, 0.6]).unwrap();
+        assert_eq!(compare(&one, &other, 1, &limits(17.0)).unwrap().fault, None);
+    }
+}
