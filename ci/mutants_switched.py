@@ -108,7 +108,7 @@ class Tree:
             ]
             blamed = refused
             for error in errors:
-                numbers, inside = blame(error, done["written"])
+                numbers, inside = blame(error, done["written"], self.root)
                 blamed = blamed | numbers
                 if inside and (error["code"] or {}).get("code") in CERTAIN:
                     certain |= numbers
@@ -169,10 +169,10 @@ def spans(message):
         yield from spans(child)
 
 
-def blame(error, written):
+def blame(error, written, root):
     """The mutants that an error is about, and whether it is about their own words alone.
 
-    They are those in whose text it points; where there is none, those whose surroundings it points at.
+    They are those in whose text it points; where there is none, those whose surroundings it points at, or those of the same line.
     """
     by_file = collections.defaultdict(list)
     for entry in written:
@@ -195,7 +195,21 @@ def blame(error, written):
     if found := within("own", places) or within("whole", places):
         return found, False
     around = {entry["number"] for file, start, end in places for entry in by_file[file] if start <= entry["own"][0] <= end}
-    return around, False
+    if around:
+        return around, False
+    # What a function says that returns an `impl Trait` is held to the mutant before it, which returned another type.
+    beside = {
+        entry["number"]
+        for span in error["spans"]
+        for entry in by_file[span["file_name"]]
+        if span["line_start"] <= line_of(root, entry) <= span["line_end"]
+    }
+    return beside, False
+
+
+def line_of(root, entry):
+    """The line of a written file in which a mutant's own text begins."""
+    return (root / entry["file"]).read_bytes()[: entry["own"][0]].count(b"\n") + 1
 
 
 class Tests:

@@ -166,8 +166,12 @@ mod tests {
 
     use super::*;
     use crate::findings::CheckResult;
-    use crate::gate::workshop::{Workshop, healthy, samples};
+    use crate::gate::workshop::{CLASSES, Project, Workshop, answers, healthy, samples, session, sound};
+    use crate::gate::{RunOptions, run};
     use crate::report::sample::passing;
+    use crate::runtime::{OpenRequest, Session};
+    use crate::vocabulary::Precision;
+    use crate::worker::fake::Fakes;
 
     /// The reference's answers to 4,096 samples: always class 0, by the typical lead of 2 nats.
     fn known() -> Natural {
@@ -280,5 +284,33 @@ mod tests {
         assert!(!near(Status::Fail, Ok(None), 1.01 * most, &[Check::Loss]));
         assert!(!near(Status::Fail, Ok(None), most, &[Check::Loss, Check::Agreement]));
         assert!(!near(Status::Fail, Ok(None), most, &[Check::Agreement]));
+    }
+
+    /// A cell near its limit answers more ordinary inputs, in the gate itself; one that is far from it does not.
+    #[test]
+    fn a_cell_near_its_limit_answers_more() {
+        let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp16-flag\"]", "");
+        (project.manifest.probes.data, project.manifest.probes.time) = (None, std::time::Duration::from_secs(1));
+        let typical = project.workspace(&Fakes::of(sound, healthy)).natural().unwrap().leads.typical;
+        let looked = |off: f32| {
+            let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+                let off = if request.precision == Precision::Fp16Flag { off } else { 0.0 };
+                Ok(Box::new(session(request, move |input| {
+                    let mut output = answers(input);
+                    output.values.as_mut::<f32>().unwrap().iter_mut().step_by(CLASSES).for_each(|value| *value += off);
+                    Ok(vec![output])
+                })))
+            };
+            let fakes = Fakes::of(open, healthy);
+            let report = run(&project.workspace(&fakes), &RunOptions::default()).unwrap();
+            assert_eq!(fakes.alive(), 0, "no worker is left");
+            let cell = report.cells.iter().rfind(|cell| cell.precision == Precision::Fp16Flag).unwrap().clone();
+            (cell.status, cell.fresh.as_ref().map_or(0, |fresh| fresh.samples), cell.leads.clone(), report.notes)
+        };
+        let (status, samples, leads, notes) = looked(0.0);
+        assert_eq!((status, samples), (Status::Pass, 256), "{leads:?} {notes:?}");
+        let (status, samples, leads, notes) = looked(0.12 * typical as f32);
+        assert!(status == Status::Pass && samples > 256, "{samples} {leads:?} {notes:?}");
+        assert!(!notes.iter().any(|note| note.contains("closely") || note.contains("near their limit")), "{notes:?}");
     }
 }
