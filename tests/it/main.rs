@@ -104,6 +104,7 @@ mod tasks;
 mod tensors;
 /// House rules.
 mod tidy;
+mod tidy_documents;
 mod tidy_library;
 /// The scripts that decide whether files may land.
 mod tidy_policies;

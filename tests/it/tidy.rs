@@ -30,7 +30,7 @@ fn files() -> Vec<(String, String)> {
     files
 }
 
-fn rust() -> Vec<(String, String)> {
+pub fn rust() -> Vec<(String, String)> {
     files().into_iter().filter(|(name, _)| name.ends_with(".rs")).collect()
 }
 
