@@ -90,8 +90,8 @@ fn live_sources_are_held_or_not_and_a_baseline_remembers() {
         let report = report(&context.path("report.json"));
         (run, report)
     };
-    // 40 frames a second with five seconds for each are in time on any machine.
-    let few = ["--sources", "4", "--frames", "10", "--wait", "20", "--duration", "2"];
+    // 40 frames a second with five seconds for each are in time on any machine; they come 25 ms apart, so that three wait for each other.
+    let few = ["--sources", "4", "--frames", "10", "--wait", "60", "--duration", "2"];
     let (run, first) = bench(&few);
     let told = load(&first).told().unwrap();
     adds_up(told);
