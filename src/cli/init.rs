@@ -110,19 +110,22 @@ pub fn run(global: &Global, arguments: &InitArguments) -> Result<u8> {
     let pipelines = workflow::wanted(global, arguments)?;
     let store = Store::open(None)?;
     let looked = inspect::look(&arguments.source()?, &store).map_err(as_wrong_input)?;
+    // A manifest that cannot be read any more has nothing to keep.
+    let before = Manifest::load(&arguments.out).ok();
     if let Some(written) = of_several(global, arguments, &looked, &store)? {
         crate::atomic::write(&arguments.out, written.text.as_bytes())?;
         put_schema(&arguments.out)?;
         console::note(&format!("wrote `{}`, of inputs and outputs by name", arguments.out.display()));
         written.told.iter().for_each(|told| console::note(&format!("  {told}")));
+        let require = require::of(global, &arguments.out, before.as_ref())?;
+        let text = format!("{}\n{}", written.text, template::requirements(&require));
+        crate::atomic::write(&arguments.out, text.as_bytes())?;
         workflow::write(&pipelines)?;
         console::note("check what was guessed, then run `trtgate gate`");
         return Ok(EXIT_PASS);
     }
     let inspected = Inspected::of(looked.clone()).map_err(as_wrong_input)?;
     let mut chosen = choose(global, arguments, &inspected, &looked, &store).map_err(as_wrong_input)?;
-    // A manifest that cannot be read any more has nothing to keep.
-    let before = Manifest::load(&arguments.out).ok();
     if let Some(before) = before.as_ref().filter(|_| arguments.name.is_none()) {
         keep_name(&mut chosen, before);
     }

@@ -324,7 +324,11 @@ fn other_models_get_inputs_and_outputs_by_name() {
         assert_eq!(run.code, 0, "{what}: {}", run.shown());
         let manifest = manifest.unwrap();
         let tables = manifest.split_once("[[input]]").unwrap().1;
-        shown.push(format!("# {what}\n{}\n[[input]]{tables}", run.stderr));
+        // What runs here, and so is required, is another test's.
+        let tables = tables.split_once("\n[require]").or_else(|| tables.split_once("\n# [require]")).unwrap().0;
+        let told = run.stderr.lines().filter(|line| !line.contains("[require]"));
+        let told: String = told.map(|line| format!("{line}\n")).collect();
+        shown.push(format!("# {what}\n{told}\n[[input]]{tables}"));
         std::fs::remove_file(context.path("gate.toml")).unwrap();
     };
     let y = [border("y", FLOAT, &[-1, 3])];
@@ -338,4 +342,19 @@ fn other_models_get_inputs_and_outputs_by_name() {
     show("a map and a scalar", &scalar);
     show("no common batch", &of(&[border("x", FLOAT, &[2, 8]), border("b", FLOAT, &[3, 8])], &y));
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// What runs is required of models of several inputs too, and `init --force` loses no requirement.
+#[test]
+fn inputs_and_outputs_by_name_keep_what_was_required() {
+    let context = Context::new();
+    let outputs = [border("y", FLOAT, &[-1, 3])];
+    let net = model(&["Gemm x w -> y"], &[border("x", FLOAT, &[-1, 8]), border("rate", INT32, &[])], &outputs);
+    let (run, first) = init(&context, &net, &[]);
+    assert!(run.stderr.contains("`[require] runtimes`: `onnxruntime`, found to run here"), "{}", run.shown());
+    let first = first.unwrap();
+    assert!(first.contains("[[input]]") && first.contains("\nruntimes = [\"onnxruntime\"]\n"), "{first}");
+    context.write("gate.toml", &format!("{first}golden = true\n"));
+    let (run, second) = init(&context, &net, &["--force"]);
+    assert_eq!((run.code, second), (0, Some(format!("{first}golden = true\n"))), "{}", run.shown());
 }

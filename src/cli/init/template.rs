@@ -169,31 +169,34 @@ pub(super) fn text(choices: &Choices<'_>) -> String {
     line(
         "# drop = 0.01                  # most that a cell may lose against the reference, and the reference against the golden\n",
     );
-    required(&choices.require, &mut line);
+    line(&requirements(&choices.require));
     line("[paths]");
     line("# data = \"labelled.bin\"        # real labelled samples: accuracy is gated too");
     text
 }
 
 /// The section of what has to be judged; a comment where nothing is required.
-fn required(require: &Require, line: &mut impl FnMut(&str)) {
+pub(super) fn requirements(require: &Require) -> String {
     const WHAT: &str = "what has to be judged for a pass, on every machine";
     if *require == Require::default() {
-        line(&format!("# [require]                    # {WHAT}"));
-        line("# runtimes = [\"onnxruntime\"]   # those that must run; `init` found none that runs here\n");
-        return;
+        return format!(
+            "# [require]                    # {WHAT}\n\
+             # runtimes = [\"onnxruntime\"]   # those that must run; `init` found none that runs here\n"
+        );
     }
-    line(&format!("[require]                      # {WHAT}"));
+    let mut text = format!("[require]                      # {WHAT}\n");
     if !require.runtimes.is_empty() {
         let names: Vec<String> = require.runtimes.iter().map(|runtime| quoted(&runtime.to_string())).collect();
-        line("# Those that `init` found to run: one that is gone is no pass. Take out what only some machines have.");
-        line(&format!("runtimes = [{}]", names.join(", ")));
+        text.push_str(
+            "# Those that `init` found to run: one that is gone is no pass. Take out what only some machines have.\n",
+        );
+        text.push_str(&format!("runtimes = [{}]\n", names.join(", ")));
     }
     let flags = [("golden", require.golden), ("baselines", require.baselines), ("accuracy", require.accuracy)];
     for (name, _) in flags.into_iter().filter(|(_, required)| *required) {
-        line(&format!("{name} = true"));
+        text.push_str(&format!("{name} = true\n"));
     }
-    line("");
+    text
 }
 
 /// `text` as a TOML string.
