@@ -20,6 +20,7 @@ pub(super) fn of(global: &Global, manifest: &Path, before: Option<&Manifest>) ->
     let mut require = before.map(|before| before.require.clone()).unwrap_or_default();
     let options = Options {
         install: false,
+        several: true,
         progress: progress::standard(global.quiet, global.verbose),
         ..Options::new(manifest.to_owned(), WorkerProgram::current()?)
     };
