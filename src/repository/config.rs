@@ -47,8 +47,8 @@ pub struct Config {
     pub scatters: bool,
     /// Whether a repository agent changes the files before they are loaded.
     pub has_agents: bool,
-    /// `ensemble_scheduling`: the models of its steps.
-    pub steps: Option<Vec<At<String>>>,
+    /// `ensemble_scheduling`: its steps.
+    pub steps: Option<Vec<EnsembleStep>>,
     /// `instance_group`.
     pub groups: Vec<InstanceGroup>,
     /// `default_model_filename`.
@@ -181,6 +181,21 @@ pub struct InstanceGroup {
     pub profiles: Vec<At<String>>,
 }
 
+/// A `step` of an ensemble.
+#[derive(Clone, Debug)]
+pub struct EnsembleStep {
+    /// Where it stands.
+    pub span: Range<usize>,
+    /// `model_name`.
+    pub model: Option<At<String>>,
+    /// `model_version`; 0 where nothing is written.
+    pub version: Option<At<i64>>,
+    /// `input_map`: the model's tensor, and the ensemble's.
+    pub inputs: Vec<(At<String>, At<String>)>,
+    /// `output_map`, likewise.
+    pub outputs: Vec<(At<String>, At<String>)>,
+}
+
 /// A `model_warmup`.
 #[derive(Clone, Debug)]
 pub struct Warmup {
@@ -216,6 +231,8 @@ impl Config {
         for field in ["parameters", "metric_tags", "cc_model_filenames"] {
             keys.extend(node.nodes(field).filter_map(|entry| Some((field, key(entry)?))));
         }
+        let steps: Option<Vec<EnsembleStep>> =
+            node.node("ensemble_scheduling").map(|ensemble| ensemble.nodes("step").map(step).collect());
         let batching = node.node("dynamic_batching");
         Self {
             name: node.text("name"),
@@ -230,9 +247,7 @@ impl Config {
             adds_inputs: node.node("sequence_batching").is_some() || node.node("batch_input").is_some(),
             scatters: node.node("batch_output").is_some(),
             has_agents: node.node("model_repository_agents").is_some_and(|agents| agents.node("agents").is_some()),
-            steps: node
-                .node("ensemble_scheduling")
-                .map(|ensemble| ensemble.nodes("step").filter_map(|step| step.text("model_name")).collect()),
+            steps,
             groups: node.nodes("instance_group").map(group).collect(),
             file: node.text("default_model_filename"),
             capability_files: node.nodes("cc_model_filenames").filter_map(|entry| entry.text("value")).collect(),
@@ -310,6 +325,23 @@ fn group(node: &Node) -> InstanceGroup {
         kind: node.named("kind").and_then(|kind| kind.value).unwrap_or("KIND_AUTO"),
         gpus: node.numbers("gpus"),
         profiles: node.texts("profile"),
+    }
+}
+
+fn step(node: &Node) -> EnsembleStep {
+    let map = |name: &str| {
+        let pair = |entry: &Node| {
+            let empty = || At { value: String::new(), span: entry.span.clone() };
+            (key(entry).unwrap_or_else(empty), entry.texts("value").pop().unwrap_or_else(empty))
+        };
+        node.nodes(name).map(pair).collect()
+    };
+    EnsembleStep {
+        span: node.span.clone(),
+        model: node.text("model_name"),
+        version: node.number("model_version"),
+        inputs: map("input_map"),
+        outputs: map("output_map"),
     }
 }
 

@@ -37,7 +37,7 @@ mod servable;
 mod shown;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -62,9 +62,6 @@ use crate::error::{Error, Result};
 
 /// Schema of the JSON that the check writes.
 pub const SCHEMA: &str = "trtgate.repository/v1";
-
-/// What is said of an ensemble: a server holds the tensors of its steps to each other, and refuses one that does not fit.
-const ENSEMBLE_UNCHECKED: &str = "`ensemble_scheduling`: maps, tensors and batches of the steps are not held to each other; start a server to see it";
 
 /// What is known of the server.
 #[derive(Clone, Debug, Default)]
@@ -168,8 +165,9 @@ pub fn check(folder: &Path, options: &Options) -> Result<Checked> {
         return Err(Error::input(format!("`{}` is a model, not a repository", folder.display()))
             .hint("name the folder that holds the folders of models"));
     }
-    let models: BTreeSet<String> =
-        entries.into_iter().filter(|(_, is_folder)| *is_folder).map(|(name, _)| name).collect();
+    let names = entries.into_iter().filter(|(_, is_folder)| *is_folder).map(|(name, _)| name);
+    let models: BTreeMap<String, Option<Config>> =
+        names.map(|name| (name.clone(), understood(folder, &name))).collect();
     if models.is_empty() {
         return Err(Error::input(format!("`{}` holds no model", folder.display()))
             .hint("a repository holds a folder a model, with `config.pbtxt` and `1/model.onnx` in it"));
@@ -182,7 +180,7 @@ pub fn check(folder: &Path, options: &Options) -> Result<Checked> {
         models: Vec::new(),
         findings: Vec::new(),
     };
-    for name in &models {
+    for name in models.keys() {
         let (model, findings) = one(folder, name, &models, options)?;
         checked.models.push(model);
         checked.findings.extend(findings);
@@ -197,8 +195,23 @@ pub fn check(folder: &Path, options: &Options) -> Result<Checked> {
     Ok(checked)
 }
 
+/// The configuration of a model beside others; none where it is not understood, which its own check tells.
+fn understood(repository: &Path, name: &str) -> Option<Config> {
+    let bytes = Folder::read(repository, name).ok()?.config().ok()??;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let source = Source { model: name.to_owned(), path: CONFIG.to_owned(), text };
+    let mut sink = Sink::new(&source);
+    let config = read(&source, true, &mut sink);
+    (!sink.is_refused()).then_some(config)
+}
+
 /// Checks one model of the repository.
-fn one(repository: &Path, name: &str, models: &BTreeSet<String>, options: &Options) -> Result<(Model, Vec<Finding>)> {
+fn one(
+    repository: &Path,
+    name: &str,
+    models: &BTreeMap<String, Option<Config>>,
+    options: &Options,
+) -> Result<(Model, Vec<Finding>)> {
     let folder = Folder::read(repository, name)?;
     let bytes = folder.config();
     let path = folder.path.join(CONFIG).display().to_string();
@@ -223,8 +236,7 @@ fn one(repository: &Path, name: &str, models: &BTreeSet<String>, options: &Optio
         let (config, backend, served) = (&config, &backend, &served);
         rules::check(&Subject { folder: &folder, config, backend, served, options, models }, &mut sink);
     }
-    let is_ensemble = config.steps.is_some() || backend.platform == platform::ENSEMBLE;
-    let unchecked = if is_ensemble { vec![ENSEMBLE_UNCHECKED.to_owned()] } else { Vec::new() };
+    let unchecked = rules::ensemble::unchecked(&config, models);
     let unknown = served.iter().filter_map(|served| unknown(served, options)).collect();
     let files = served.iter().map(looked).collect();
     let (findings, further) = sink.finish();

@@ -71,7 +71,11 @@ rules! {
     PlatformUnknown "platform-unknown" "the configuration is refused: \"unexpected platform type\""
     PlatformMismatch "platform-mismatch" "the configuration is refused: \"unexpected 'platform' and 'backend' pair\""
     SavedModelGone "savedmodel-gone" "the TensorFlow backend is deprecated as of 25.03 and gone after 25.04; 25.02 is the last that has it"
-    EnsembleStep "ensemble-step" "the ensemble is not loaded while a model of its steps is not there"
+    EnsembleStep "ensemble-step" "the ensemble is not loaded while a model or version of its steps is not there"
+    EnsembleMap "ensemble-map" "the ensemble is not loaded: \"mapping to non-existing input\", \"not mapped to any ensemble tensors\""
+    EnsembleFlow "ensemble-flow" "the ensemble is not loaded while a tensor is made twice, never made or never used; one whose step makes its own input loads, and never answers"
+    EnsembleTensor "ensemble-tensor" "the ensemble is not loaded: \"inconsistent data type\", \"inconsistent shape\""
+    EnsembleBatch "ensemble-batch" "an ensemble with larger batches than a step is not loaded; where one of both has no batch it is, and the step is asked with a dimension too many or too few"
     // Inputs and outputs.
     InputMissing "input-missing" "the model is served without inputs: no request can feed it"
     OutputMissing "output-missing" "the model is served without outputs: answers are empty"

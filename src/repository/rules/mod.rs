@@ -10,9 +10,11 @@
 //! | `warmup`     | requests at the start                                           |
 //! | `graph`      | inputs and outputs against those of the ONNX file               |
 //! | `engine`     | the engine's product, version and profiles                      |
+//! | `ensemble`   | steps against the models beside them                            |
 
 pub(super) mod batching;
 pub(super) mod engine;
+pub(super) mod ensemble;
 pub(super) mod graph;
 pub(super) mod instances;
 pub(super) mod layout;
@@ -20,7 +22,7 @@ pub(super) mod platform;
 pub(super) mod tensors;
 pub(super) mod warmup;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Options;
@@ -42,8 +44,8 @@ pub(super) struct Subject<'a> {
     pub served: &'a [Served],
     /// What is known of the server.
     pub options: &'a Options,
-    /// Every model of the repository.
-    pub models: &'a BTreeSet<String>,
+    /// Every model of the repository, with its configuration where that is understood.
+    pub models: &'a BTreeMap<String, Option<Config>>,
 }
 
 /// A version that is served.
@@ -59,6 +61,7 @@ pub(super) struct Served {
 /// Every rule about what is written, and what it says of the files.
 pub(super) fn check(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     platform::check(subject, sink);
+    ensemble::check(subject, sink);
     tensors::check(subject, sink);
     batching::check(subject, sink);
     instances::check(subject, sink);

@@ -46,14 +46,7 @@ const LAST_TENSORFLOW: [u8; 2] = [25, 2];
 
 pub(super) fn check(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     let (config, backend) = (subject.config, subject.backend);
-    if let Some(steps) = &config.steps {
-        for step in steps.iter().filter(|step| !subject.models.contains(&step.value)) {
-            let message = format!("the step's model `{}` is not in this repository", step.value);
-            let near = nearest(&step.value, subject.models.iter().map(String::as_str));
-            let fix =
-                near.map_or_else(|| "put the model beside the ensemble".to_owned(), |near| format!("write `{near}`"));
-            sink.at(Rule::EnsembleStep, Verdict::Refused, &step.span, message, fix);
-        }
+    if config.steps.is_some() {
         if let Some(written) = config.backend.as_ref().filter(|_| backend.platform == ENSEMBLE) {
             let message = "an ensemble has no backend";
             sink.at(Rule::PlatformMismatch, Verdict::Refused, &written.span, message, "take `backend` out");

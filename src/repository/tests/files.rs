@@ -1,5 +1,7 @@
 //! What is held to the files, and the forms that findings are written in.
 
+use std::collections::BTreeSet;
+
 use rstest::rstest;
 
 use super::*;
@@ -152,38 +154,6 @@ fn a_savedmodel_is_refused_by_servers_that_have_no_tensorflow() {
 }
 
 #[test]
-fn an_ensemble_needs_its_models() {
-    let repository = tempfile::tempdir().unwrap();
-    let text = "platform: \"ensemble\"\nmax_batch_size: 8\ninput { name: \"x\" data_type: TYPE_FP32 dims: [ 1 ] }\n\
-         output { name: \"y\" data_type: TYPE_FP32 dims: [ 1 ] }\nensemble_scheduling { step [ { model_name: \"classifie\" }, { model_name: \"head\" } ] }\n";
-    write(repository.path(), "all", Some(text), &[], "", b"");
-    std::fs::create_dir_all(repository.path().join("all/1")).unwrap();
-    let of_model = config(8, "[32, 32, 3]", "[10]");
-    write(repository.path(), "classifier", Some(&of_model), &["1"], "model.onnx", &classifier());
-    let checked = check(repository.path(), &Options::default()).unwrap();
-    assert_eq!(said(&checked), ["ensemble-step r"]);
-    assert_eq!(checked.findings[0].fix, "write `classifier`");
-    assert_eq!((checked.findings.len(), checked.models[0].backend.as_str()), (2, "ensemble"));
-}
-
-/// The real server refuses an ensemble whose maps name no tensor of the step; nothing here looks at them, so it is no pass.
-#[test]
-fn an_ensemble_with_its_models_is_not_checked_and_no_pass() {
-    let repository = tempfile::tempdir().unwrap();
-    let text = "platform: \"ensemble\"\nmax_batch_size: 8\ninput { name: \"x\" data_type: TYPE_FP32 dims: [ 1 ] }\n\
-         output { name: \"y\" data_type: TYPE_FP32 dims: [ 1 ] }\nensemble_scheduling { step { model_name: \"classifier\" model_version: -1 \
-         input_map { key: \"nobody\" value: \"x\" } output_map { key: \"nothing\" value: \"y\" } } }\n";
-    write(repository.path(), "all", Some(text), &[], "", b"");
-    std::fs::create_dir_all(repository.path().join("all/1")).unwrap();
-    let of_model = config(8, "[32, 32, 3]", "[10]");
-    write(repository.path(), "classifier", Some(&of_model), &["1"], "model.onnx", &classifier());
-    let checked = check(repository.path(), &Options::default()).unwrap();
-    let table = checked.table(false);
-    assert_eq!(checked.outcome, Outcome::Incomplete, "{table}");
-    assert!(table.contains("  not checked: `ensemble_scheduling`") && !table.contains("CLEAN"), "{table}");
-}
-
-#[test]
 fn what_is_no_repository_is_an_error_with_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let words = |path: &Path| check(path, &Options::default()).unwrap_err();
@@ -249,7 +219,7 @@ fn what_is_made_to_cost_much_costs_little(#[case] part: &str) {
 /// Each rule is broken somewhere in these tests, so that none is there that never speaks.
 #[test]
 fn every_rule_is_broken_in_a_test() {
-    let tests = ["cases", "files", "written"]
+    let tests = ["cases", "ensembles", "files", "written"]
         .map(|name| std::fs::read_to_string(format!("src/repository/tests/{name}.rs")).unwrap());
     let silent: Vec<&str> = Rule::ALL
         .iter()
