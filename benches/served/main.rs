@@ -37,6 +37,7 @@ fn open(url: &str, protocol: Protocol) -> Box<dyn Session> {
         protocol,
         precision: Precision::Fp32,
         token_variable: None,
+        ca: None,
         timeout_seconds: 30,
         connections: 2,
     };

@@ -193,7 +193,7 @@ where
         });
         matrix.retain(|row| !row.precisions.is_empty());
     }
-    let serve = raw.serve.map(|raw| serve::read(source, raw, &model.name)).transpose()?;
+    let serve = raw.serve.map(|raw| serve::read(source, raw, &model.name, resolve)).transpose()?;
     if let Some(endpoint) = &serve {
         matrix.push(MatrixRow { library: Library::Triton, precisions: vec![endpoint.precision] });
     }

@@ -1,5 +1,8 @@
 //! `[serve]`: where the model is served, and what the answers are held to.
 
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -18,7 +21,7 @@ const MOST_CONNECTIONS: usize = 64;
 /// A model behind a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The server: `http://host:port`, with a path in front of `/v2` where a proxy has one.
+    /// The server: `http://host:port` or `https://host:port`, with a path in front of `/v2` where a proxy has one.
     pub url: String,
     /// The model's name there.
     pub model: String,
@@ -30,6 +33,9 @@ pub struct Endpoint {
     pub precision: Precision,
     /// The variable that holds the bearer token, where the server asks for one.
     pub token_variable: Option<String>,
+    /// The file of root certificates that a server of `https` is believed by; those of the system if absent.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// Longest wait for one answer, seconds.
     pub timeout_seconds: u64,
     /// Connections that ask at once, where it is asked under load.
@@ -50,14 +56,24 @@ pub enum Protocol {
 }
 
 impl Endpoint {
+    /// Whether the server is asked over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+
+    /// The host and its port, and the path behind them.
+    pub fn authority(&self) -> &str {
+        self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
+    }
+
     /// Where the model is, as a reader may look it up.
     pub fn place(&self) -> String {
         let version = self.version.as_ref().map_or_else(String::new, |version| format!("/versions/{version}"));
         match self.protocol {
             Protocol::Http => format!("{}/v2/models/{}{version}", self.url, self.model),
             Protocol::Grpc | Protocol::GrpcStream => {
-                let authority = self.url.trim_start_matches("http://");
-                format!("grpc://{authority}/models/{}{version}", self.model)
+                let scheme = if self.is_secure() { "grpcs" } else { "grpc" };
+                format!("{scheme}://{}/models/{}{version}", self.authority(), self.model)
             }
         }
     }
@@ -72,15 +88,21 @@ pub(super) struct RawServe {
     protocol: Option<Spanned<String>>,
     precision: Option<Spanned<String>>,
     token_variable: Option<Spanned<String>>,
+    ca: Option<Spanned<PathBuf>>,
     timeout_seconds: Option<Spanned<u64>>,
     connections: Option<Spanned<usize>>,
 }
 
-/// The endpoint, of the model that the manifest calls `name`.
+/// The endpoint, of the model that the manifest calls `name`; files are found by `resolve`.
 ///
 /// # Errors
 /// With the place of what is no address, no name or no number.
-pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<Endpoint> {
+pub(super) fn read(
+    source: &Source<'_>,
+    raw: RawServe,
+    name: &str,
+    resolve: impl Fn(&Path) -> PathBuf,
+) -> Result<Endpoint> {
     let url = url(source, &raw.url)?;
     let model = match &raw.model {
         Some(given) if !is_segment(given.get_ref()) => {
@@ -107,7 +129,7 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
                 .hint("`http`, `grpc` and `grpc-stream` are"));
         }
     };
-    let authority = url.trim_start_matches("http://");
+    let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if protocol != Protocol::Http && !has_port {
         return Err(source
@@ -124,7 +146,24 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
                 .error(given.span(), "not the name of a variable")
                 .hint("the token itself stands in the environment, never in a manifest"));
         }
+        Some(given) if url.starts_with("http://") && !is_here(authority) => {
+            return Err(source
+                .error(given.span(), "a token is not sent over plain HTTP but to this machine")
+                .hint("write `url = \"https://…\"`, or name a tunnel to the server on this machine"));
+        }
         given => given.map(Spanned::into_inner),
+    };
+    let ca = match raw.ca {
+        Some(given) if url.starts_with("http://") => {
+            return Err(source
+                .error(given.span(), "a server of plain HTTP proves nothing by certificates")
+                .hint("write `url = \"https://…\"`, or take `ca` out"));
+        }
+        // A worker may run in another folder.
+        given => given.map(|given| {
+            let file = resolve(given.get_ref());
+            std::path::absolute(&file).unwrap_or(file)
+        }),
     };
     let timeout_seconds = match raw.timeout_seconds {
         Some(given) if !(1..=LONGEST_SECONDS).contains(given.get_ref()) => {
@@ -138,21 +177,26 @@ pub(super) fn read(source: &Source<'_>, raw: RawServe, name: &str) -> Result<End
         }
         given => given.map_or(CONNECTIONS, Spanned::into_inner),
     };
-    Ok(Endpoint { url, model, version, protocol, precision, token_variable, timeout_seconds, connections })
+    Ok(Endpoint { url, model, version, protocol, precision, token_variable, ca, timeout_seconds, connections })
+}
+
+/// Whether the host of `authority` is this machine.
+fn is_here(authority: &str) -> bool {
+    let host = authority.split('/').next().unwrap_or_default();
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    let number = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
 }
 
 /// The address without a slash at its end.
 fn url(source: &Source<'_>, given: &Spanned<String>) -> Result<String> {
     let text = given.get_ref().trim_end_matches('/');
     let wrong = |what: &str| source.error(given.span(), what.to_owned());
-    let rest = match (text.strip_prefix("http://"), text.starts_with("https://")) {
-        (Some(rest), _) => rest,
-        (None, true) => {
-            return Err(wrong("this program speaks no TLS")
-                .hint("name a tunnel to the server on this machine: `url = \"http://127.0.0.1:8000\"`"));
-        }
-        (None, false) => return Err(wrong("not an address").hint("write `url = \"http://host:8000\"`")),
-    };
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| wrong("not an address").hint("write `url = \"http://host:8000\"`"))?;
     let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
     let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(of_host) {
@@ -180,8 +224,6 @@ fn is_variable(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::path::Path;
-
     use rstest::rstest;
 
     use super::*;
@@ -199,23 +241,24 @@ mod tests {
     #[test]
     fn an_endpoint_is_a_row_of_the_matrix_in_its_own_precision() {
         let whole = manifest(
-            "url = \"http://host:8000/\"\nmodel = \"net\"\nversion = \"2\"\nprotocol = \"http\"\nprecision = \"fp16\"\n\
-             token-variable = \"TOKEN\"\ntimeout-seconds = 5\nconnections = 8",
+            "url = \"https://host:8000/\"\nmodel = \"net\"\nversion = \"2\"\nprotocol = \"http\"\nprecision = \"fp16\"\n\
+             token-variable = \"TOKEN\"\nca = \"/roots.pem\"\ntimeout-seconds = 5\nconnections = 8",
             "",
         )
         .unwrap();
         let expected = Endpoint {
-            url: "http://host:8000".to_owned(),
+            url: "https://host:8000".to_owned(),
             model: "net".to_owned(),
             version: Some("2".to_owned()),
             protocol: Protocol::Http,
             precision: Precision::Fp16,
             token_variable: Some("TOKEN".to_owned()),
+            ca: Some("/roots.pem".into()),
             timeout_seconds: 5,
             connections: 8,
         };
         assert_eq!(whole.serve.as_ref(), Some(&expected));
-        assert_eq!(expected.place(), "http://host:8000/v2/models/net/versions/2");
+        assert_eq!(expected.place(), "https://host:8000/v2/models/net/versions/2");
         let row = whole.matrix.last().unwrap();
         assert_eq!((row.library, row.precisions.as_slice()), (Library::Triton, &[Precision::Fp16][..]));
         // Beside runtimes that are named, and of a model of several inputs.
@@ -228,7 +271,9 @@ mod tests {
 
     #[rstest]
     #[case("url = \"host:8000\"", "", "not an address")]
-    #[case("url = \"https://host\"", "", "speaks no TLS")]
+    #[case("url = \"http://host\"\ntoken-variable = \"T\"", "", "not sent over plain HTTP")]
+    #[case("url = \"http://127.0.0.1.example:80\"\ntoken-variable = \"T\"", "", "not sent over plain HTTP")]
+    #[case("url = \"http://host\"\nca = \"roots.pem\"", "", "proves nothing by certificates")]
     #[case("url = \"http://user:secret@host\"", "", "not a host")]
     #[case("url = \"http://host/a?b\"", "", "not a path")]
     #[case("url = \"http://host/../a\"", "", "not a path")]
@@ -247,6 +292,15 @@ mod tests {
     fn what_is_wrong_is_pointed_at(#[case] serve: &str, #[case] runtimes: &str, #[case] words: &str) {
         let error = manifest(serve, runtimes).unwrap_err();
         assert!(error.message.contains(words), "{error}");
+    }
+
+    #[rstest]
+    #[case("https://host:1/a")]
+    #[case("http://localhost:8000")]
+    #[case("http://127.0.0.2")]
+    #[case("http://[::1]:8000/path")]
+    fn a_token_goes_over_tls_or_nowhere_else(#[case] url: &str) {
+        assert!(manifest(&format!("url = \"{url}\"\ntoken-variable = \"T\""), "").is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod messages;
 mod stream;
+mod target;
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use h2::client::SendRequest;
 use http::response::Parts;
 use http::{HeaderMap, Request};
 use prost::Message;
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+
+use target::Target;
 
 use super::METADATA;
 use super::metadata::{Configuration, Model, Server};
@@ -26,10 +28,6 @@ use crate::manifest::serve::{Endpoint, Protocol};
 
 /// The service, in every request's path.
 const SERVICE: &str = "inference.GRPCInferenceService";
-/// Most bytes of an answer's headers.
-const HEAD: u32 = 64 << 10;
-/// Bytes that a server may send before it has to wait for us to read.
-const WINDOW: u32 = 1 << 20;
 /// The call that carries many requests.
 const STREAM: &str = "ModelStreamInfer";
 /// What an error that a server answers begins with.
@@ -46,8 +44,7 @@ pub(super) struct Client {
     /// The stream that requests go over, where they do.
     stream: Option<stream::Stream>,
     endpoint: Endpoint,
-    /// The host and its port.
-    authority: String,
+    target: Target,
     /// The head of an inference, which all of them have.
     head: Option<Request<()>>,
     token: Option<String>,
@@ -59,7 +56,7 @@ impl Client {
     /// A client of `endpoint`, each of whose requests has to be answered within `limit`.
     ///
     /// # Errors
-    /// `Machine` where the system gives it no poll.
+    /// `Machine` where the system gives it no poll; of the roots that the server is believed by.
     pub(super) fn new(endpoint: &Endpoint, token: Option<&str>, limit: Duration) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -71,7 +68,7 @@ impl Client {
             connection: None,
             stream: None,
             endpoint: endpoint.clone(),
-            authority: endpoint.url.trim_start_matches("http://").to_owned(),
+            target: Target::of(endpoint)?,
             head: None,
             token,
             limit,
@@ -95,10 +92,10 @@ impl Client {
     ) -> Result<M> {
         self.refusal = None;
         let body = framed(message)?;
-        let (limit, connection, authority) = (self.limit, self.connection.take(), &self.authority);
-        let outcome = self.runtime.block_on(async {
-            tokio::time::timeout(limit, exchange(connection, authority, request, body, most)).await
-        });
+        let (limit, connection, target) = (self.limit, self.connection.take(), &self.target);
+        let outcome = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limit, exchange(connection, target, request, body, most)).await });
         let (connection, answer) = outcome.map_err(|_| self.late(method))??;
         self.connection = Some(connection);
         let answer = answer.map_err(|error| self.refused(error, method))?;
@@ -124,9 +121,9 @@ impl Client {
             Some(stream) => stream::Begun::Open(Box::new(stream)),
             None => stream::Begun::New(Box::new(self.request(STREAM, None)?)),
         };
-        let (limit, connection, authority) = (self.limit, self.connection.take(), &self.authority);
+        let (limit, connection, target) = (self.limit, self.connection.take(), &self.target);
         let outcome = self.runtime.block_on(async {
-            tokio::time::timeout(limit, stream::exchange(connection, open, authority, body, most)).await
+            tokio::time::timeout(limit, stream::exchange(connection, open, target, body, most)).await
         });
         let (connection, open, answer) = outcome.map_err(|_| self.late(STREAM))??;
         (self.connection, self.stream) = (Some(connection), open);
@@ -184,11 +181,12 @@ type Exchanged = (SendRequest<Bytes>, Result<Bytes>);
 /// One request and its answer. The outer error is of the connection, which is not used again.
 async fn exchange(
     connection: Option<SendRequest<Bytes>>,
-    authority: &str,
+    target: &Target,
     request: Request<()>,
     body: Bytes,
     most: u64,
 ) -> Result<Exchanged> {
+    let authority = target.authority.as_str();
     let is_first = connection.is_none();
     let broken = |error: h2::Error| {
         // A server of HTTP/1 answers with what is no frame, or hangs up.
@@ -197,7 +195,7 @@ async fn exchange(
     };
     let connection = match connection {
         Some(connection) => connection,
-        None => connect(authority).await?,
+        None => target.connect().await?,
     };
     let mut connection = connection.ready().await.map_err(broken)?;
     let (response, mut stream) = connection.send_request(request, false).map_err(broken)?;
@@ -271,26 +269,6 @@ fn framed(message: &impl Message) -> Result<Bytes> {
 
 fn foreign(place: &str, error: prost::DecodeError) -> Error {
     Error::invalid(format!("the answer of `{place}` is not what the protocol has")).because(error)
-}
-
-async fn connect(authority: &str) -> Result<SendRequest<Bytes>> {
-    let nobody = |error: std::io::Error| Error::missing(format!("nobody answers at `{authority}`")).because(error);
-    let stream = TcpStream::connect(authority).await.map_err(nobody)?;
-    stream.set_nodelay(true).map_err(nobody)?;
-    let (connection, driver) = h2::client::Builder::new()
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_header_list_size(HEAD)
-        .enable_push(false)
-        .handshake::<_, Bytes>(stream)
-        .await
-        .map_err(|error| Error::invalid(format!("`{authority}` does not speak HTTP/2")).because(error).hint(PORT))?;
-    // It runs while a request is waited for, and ends with the runtime.
-    tokio::spawn(async {
-        // What breaks it is told to whoever waits.
-        let _ = driver.await;
-    });
-    Ok(connection)
 }
 
 /// What headers or trailers say of an error; `None` where they say nothing, or that all is well.

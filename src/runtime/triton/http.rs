@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `address` | where a server is |
 //! | `socket` | a connection on which nothing is waited for without an end |
+//! | `secure` | TLS over it |
 //! | `connection` | one request and its answer: where each ends |
 //!
 //! A request goes out in one call, head and body. This matters: a Triton 2.51 that gets the first line in pieces may answer for a path
@@ -11,6 +12,8 @@
 
 mod address;
 mod connection;
+#[cfg(feature = "tls")]
+mod secure;
 mod socket;
 
 use std::io::Write;
@@ -38,6 +41,9 @@ pub(crate) struct Client {
     /// The head of a request, whose memory is used again.
     head: Vec<u8>,
     is_late: bool,
+    /// How TLS is spoken.
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
 
 /// What a server answered.
@@ -64,7 +70,15 @@ impl Client {
             found: None,
             head: Vec::new(),
             is_late: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    /// The same client, which asks over TLS where its address says so.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(self, tls: std::sync::Arc<rustls::ClientConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// The same client with a bearer token.
@@ -142,7 +156,23 @@ impl Client {
         };
         let socket = Socket::connect(&found, deadline)?;
         self.found = Some(found);
-        Ok(Connection::new(socket))
+        Ok(Connection::new(if self.address()?.is_secure { self.secured(socket, deadline)? } else { socket }))
+    }
+
+    #[cfg(feature = "tls")]
+    fn secured(&self, socket: Socket, deadline: &Deadline) -> std::result::Result<Socket, Trouble> {
+        let broken = |error: String| Trouble::Broken(error);
+        let host = &self.address()?.host;
+        let tls = self.tls.clone().ok_or_else(|| broken("it is asked without TLS".to_owned()))?;
+        let name = super::tls::name(host).map_err(|error| broken(error.to_string()))?;
+        let inner = rustls::ClientConnection::new(tls, name).map_err(|error| broken(error.to_string()))?;
+        socket.secured(inner, host, deadline)
+    }
+
+    /// No server is asked over TLS by this build.
+    #[cfg(not(feature = "tls"))]
+    fn secured(&self, _socket: Socket, _deadline: &Deadline) -> std::result::Result<Socket, Trouble> {
+        Err(Trouble::Broken("this build of trtgate leaves `tls` out".to_owned()))
     }
 
     fn address(&self) -> std::result::Result<&Address, Trouble> {
@@ -189,6 +219,10 @@ impl Client {
                     .hint("`[serve] timeout-seconds` sets the limit")
             }
             Trouble::Broken(what) => Error::invalid(format!("no answer from `{url}`")).cause(what),
+            #[cfg(feature = "tls")]
+            Trouble::Unproven(what) => super::tls::refused(&url, &what),
+            #[cfg(not(feature = "tls"))]
+            Trouble::Unproven(what) => Error::invalid(what),
             Trouble::Long => {
                 Error::invalid(format!("the answer of `{url}` is longer than the {most} bytes that it may have"))
             }

@@ -5,6 +5,7 @@
 //! | `server` | what is asked of a server, whichever way |
 //! | `rest`, `http` | over HTTP: the protocol, and requests each within limits of time and size |
 //! | `grpc` | over gRPC |
+//! | `tls` | who is believed to be the server, over either |
 //! | `load` | several connections at once |
 //! | `metadata` | what a server says of itself, of a model and of its configuration |
 //! | `scalars` | tensors of one value a sample, which a server writes with a dimension more |
@@ -30,6 +31,8 @@ mod rest;
 mod scalars;
 mod server;
 pub(crate) mod session;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
 use std::path::PathBuf;
@@ -85,9 +88,17 @@ impl Runtime for Triton {
 #[cfg(feature = "triton")]
 fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn ModelServer>> {
     let token = endpoint.token_variable.as_deref().map(token).transpose()?;
+    if cfg!(not(feature = "tls")) && endpoint.is_secure() {
+        return Err(Error::missing("this build of trtgate leaves `tls` out").hint("build it with the feature `tls`"));
+    }
     Ok(match endpoint.protocol {
         Protocol::Http => {
             let client = Client::new(&endpoint.url, limit);
+            #[cfg(feature = "tls")]
+            let client = match endpoint.is_secure() {
+                true => client.with_tls(tls::configuration(endpoint.ca.as_deref(), "http/1.1")?),
+                false => client,
+            };
             let client = token.iter().fold(client, |client, token| client.with_token(token));
             Box::new(rest::Rest::new(client, endpoint))
         }
@@ -239,6 +250,7 @@ mod tests {
             protocol,
             precision: crate::vocabulary::Precision::Fp32,
             token_variable: None,
+            ca: None,
             timeout_seconds: 5,
             connections: 2,
         };

@@ -234,6 +234,7 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         protocol: crate::manifest::serve::Protocol::Http,
         precision: crate::vocabulary::Precision::Fp32,
         token_variable: None,
+        ca: None,
         timeout_seconds: 1,
         connections: 2,
     };

@@ -6,6 +6,8 @@ mod hostile;
 mod loaded;
 mod recorded;
 mod streaming;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,7 @@ pub fn endpoint(url: &str, model: &str) -> Endpoint {
         protocol: Protocol::Http,
         precision: Precision::Fp32,
         token_variable: None,
+        ca: None,
         timeout_seconds: 30,
         connections: 4,
     }

@@ -5,7 +5,7 @@ use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::Request;
 
-use super::{PREFIX, connect, is_grpc, push, status};
+use super::{PREFIX, Target, is_grpc, push, status};
 use crate::error::{Error, Result};
 
 /// A stream that is open.
@@ -35,14 +35,15 @@ pub(super) type Streamed = (SendRequest<Bytes>, Option<Stream>, Result<Bytes>);
 pub(super) async fn exchange(
     connection: Option<SendRequest<Bytes>>,
     stream: Begun,
-    authority: &str,
+    target: &Target,
     body: Bytes,
     most: u64,
 ) -> Result<Streamed> {
+    let authority = target.authority.as_str();
     let broken = |error: h2::Error| Error::invalid(format!("no answer from `{authority}`")).because(error);
     let mut connection = match connection {
         Some(connection) => connection,
-        None => connect(authority).await?,
+        None => target.connect().await?,
     };
     let mut stream = match stream {
         Begun::Open(stream) => *stream,

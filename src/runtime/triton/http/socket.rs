@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::net::RecvFlags;
 
 use super::address::Address;
+#[cfg(feature = "tls")]
+use super::secure::Secure;
 
 /// What went wrong on the way to a server or back.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(super) enum Trouble {
     Broken(String),
     /// The answer is longer than it may be.
     Long,
+    /// The server did not prove who it is; what is wrong.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nobody proves anything without TLS"))]
+    Unproven(String),
 }
 
 impl From<std::io::Error> for Trouble {
@@ -57,13 +62,55 @@ impl Deadline {
     }
 }
 
-/// A connection.
+/// A connection, with TLS over it where the server is asked so.
 #[derive(Debug)]
 pub(super) struct Socket {
+    wire: Wire,
+    #[cfg(feature = "tls")]
+    secure: Option<Box<Secure>>,
+}
+
+/// What bytes go over.
+#[derive(Debug)]
+pub(super) struct Wire {
     stream: TcpStream,
     /// How long the system waits for a read and for a write.
     read: Duration,
     write: Duration,
+}
+
+/// Bytes that have to come and go until then.
+#[cfg(feature = "tls")]
+pub(super) struct Until<'a>(pub(super) &'a mut Wire, pub(super) &'a Deadline);
+
+#[cfg(feature = "tls")]
+impl Read for Until<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into, self.1).map_err(Trouble::into_io)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write([bytes, &[]], self.1).map(|()| bytes.len()).map_err(Trouble::into_io)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Trouble {
+    fn into_io(self) -> std::io::Error {
+        match self {
+            Self::Late => ErrorKind::TimedOut.into(),
+            Self::Nobody(error) => error,
+            Self::Broken(what) | Self::Unproven(what) => std::io::Error::other(what),
+            Self::Long => ErrorKind::InvalidData.into(),
+        }
+    }
 }
 
 impl Socket {
@@ -77,7 +124,11 @@ impl Socket {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(deadline.limit))?;
                     stream.set_write_timeout(Some(deadline.limit))?;
-                    return Ok(Self { stream, read: deadline.limit, write: deadline.limit });
+                    return Ok(Self {
+                        wire: Wire { stream, read: deadline.limit, write: deadline.limit },
+                        #[cfg(feature = "tls")]
+                        secure: None,
+                    });
                 }
                 Err(error) => last = error,
             }
@@ -88,14 +139,45 @@ impl Socket {
         }
     }
 
+    /// The same with TLS over it, that `inner` speaks with `host`.
+    #[cfg(feature = "tls")]
+    pub(super) fn secured(
+        mut self,
+        inner: rustls::ClientConnection,
+        host: &str,
+        deadline: &Deadline,
+    ) -> Result<Self, Trouble> {
+        let secure = Secure::begin(inner, host, &mut self.wire, deadline)?;
+        Ok(Self { secure: Some(Box::new(secure)), ..self })
+    }
+
     /// Whether a request may be sent over it: the server has not closed it, and has sent nothing that nobody asked for.
     pub(super) fn is_idle(&self) -> bool {
-        let looked = rustix::net::recv(&self.stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let looked = rustix::net::recv(&self.wire.stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(looked, Err(rustix::io::Errno::AGAIN))
     }
 
     /// Reads what is there; 0 at the end.
     pub(super) fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize, Trouble> {
+        #[cfg(feature = "tls")]
+        if let Some(secure) = &mut self.secure {
+            return secure.read(into, &mut self.wire, deadline);
+        }
+        self.wire.read(into, deadline)
+    }
+
+    /// Writes all of `parts`, in as few packets as they take.
+    pub(super) fn write(&mut self, parts: [&[u8]; 2], deadline: &Deadline) -> Result<(), Trouble> {
+        #[cfg(feature = "tls")]
+        if let Some(secure) = &mut self.secure {
+            return secure.write(parts, &mut self.wire, deadline);
+        }
+        self.wire.write(parts, deadline)
+    }
+}
+
+impl Wire {
+    fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize, Trouble> {
         loop {
             if let Some(wait) = deadline.wait(self.read)? {
                 self.stream.set_read_timeout(Some(wait))?;
@@ -110,8 +192,7 @@ impl Socket {
         }
     }
 
-    /// Writes all of `parts`, in as few packets as they take.
-    pub(super) fn write(&mut self, parts: [&[u8]; 2], deadline: &Deadline) -> Result<(), Trouble> {
+    fn write(&mut self, parts: [&[u8]; 2], deadline: &Deadline) -> Result<(), Trouble> {
         let mut slices = parts.map(IoSlice::new);
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
