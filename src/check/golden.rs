@@ -291,6 +291,7 @@ impl Golden {
         texts.extend(self.outputs.iter().map(|output| ("output", output.name.as_str())));
         texts.extend(self.figures.iter().map(|figure| ("figure", figure.name.as_str())));
         texts.extend(self.probes.inputs.iter().map(|input| ("input", input.name.as_str())));
+        texts.extend(self.probes.made_from.iter().map(|line| ("made-from", line.as_str())));
         texts
     }
 

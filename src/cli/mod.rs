@@ -133,7 +133,7 @@ pub enum Command {
     Init(init::InitArguments),
     /// List what is on this machine, and what each cell would need
     Doctor(doctor::DoctorArguments),
-    /// Convert the SavedModel to every portable artifact
+    /// Convert the model to every portable artifact
     Export(export::ExportArguments),
     /// Build an engine from an ONNX file for one TensorRT version and precision
     Build(build::BuildArguments),

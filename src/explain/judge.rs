@@ -130,8 +130,10 @@ fn fault(row: &TensorRow, floors: Floors<'_>) -> Option<(Fault, String)> {
             return Some((Fault::Scale, format!("{reason}{change}")));
         }
     }
+    // One that is FP32's leaves its limits by what it is held to: nothing inside made that.
     if let Verdict::Leaves(_, reason) = floors.verdict
         && row.tensor == floors.output_name
+        && row.sqnr_db.is_none_or(|own| own < SQNR_EQUAL_DB)
     {
         return Some((Fault::Error, reason.clone()));
     }
@@ -157,7 +159,7 @@ fn worn_down(found: &Finding, rows: &[TensorRow]) -> Option<String> {
     let steepest = rows
         .iter()
         .take_while(|row| row.index < found.index)
-        .filter_map(|row| Some((row, row.loss_db()?)))
+        .filter_map(|row| Some((row, row.loss_db()?)).filter(|(_, loss)| *loss > 0.0))
         .max_by(|one, other| one.1.total_cmp(&other.1))?;
     (own < STEEP_DB).then(|| {
         format!("; the error grew over several layers, most at `{}`, by {:.1} dB", steepest.0.tensor, steepest.1)
@@ -265,6 +267,20 @@ mod tests {
         let found = judge(&steps, &mut rows, Floors { verdict: &leaves, ..FLOORS }).unwrap();
         assert_eq!((found.tensor.as_str(), found.fault), ("logits", Fault::Error));
         assert!(found.reason.starts_with("leads are off by 0.9 of a typical one, 0.5 allowed"), "{}", found.reason);
+    }
+
+    /// Outputs that are the very same bits part from something else than the model that is walked.
+    #[test]
+    fn equal_tensors_have_no_fault() {
+        let (steps, mut rows) = sound();
+        rows.iter_mut().for_each(|row| {
+            (row.sqnr_db, row.before_pair_db, row.pair) = (Some(SQNR_EQUAL_DB), None, None);
+            row.constants.iter_mut().for_each(|constant| constant.sqnr_db = SQNR_EQUAL_DB);
+        });
+        inherit(&steps, &mut rows);
+        assert!(rows.iter().all(|row| row.fall_db.is_none()), "{rows:?}");
+        let leaves = Verdict::Leaves(None, "it is not the golden's".to_owned());
+        assert_eq!(judge(&steps, &mut rows, Floors { verdict: &leaves, ..FLOORS }), None);
     }
 
     #[test]

@@ -13,15 +13,15 @@ use super::{
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;
 use crate::error::{Error, Result};
-use crate::findings::OutputFinding;
+use crate::findings::{GoldenReport, GoldenStanding, OutputFinding};
 use crate::gate::inside::constants;
 use crate::gate::inside::graph::{self, Counterparts, Step};
 use crate::gate::inside::side::{self, Side};
-use crate::gate::{self, RunOptions, Workspace, fed};
+use crate::gate::{self, RESTORE_OR_BLESS, RunOptions, Workspace, fed};
 use crate::manifest::interface::{GatedOutput, Interface};
 use crate::onnx;
 use crate::plan::{Filter, PlannedCell};
-use crate::vocabulary::{ArtifactKind, CellId, Library, Status, Task};
+use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Status, Task};
 
 /// Walks the network of `id`, whose model has `interface`.
 pub(super) fn explain(
@@ -35,7 +35,7 @@ pub(super) fn explain(
         return Err(Error::unsupported("a model whose samples do not lie along the first dimension is not walked")
             .hint("its outputs are judged by `trtgate gate`; explain a form of it that has a batch"));
     }
-    let gated = verdicts(workspace, &cell)?;
+    let (gated, moved) = verdicts(workspace, &cell)?;
     let reference = side::onnxruntime(workspace)?;
     let ladder = Ladder::built_in()?;
     let fp32 = workspace.artifact(ArtifactKind::OnnxPlain, None)?;
@@ -66,12 +66,17 @@ pub(super) fn explain(
         judge::inherit(&steps, rows);
     };
     let floors = interface.outputs.iter().map(|output| floor(output, &ladder, &cell)).collect::<Result<Vec<_>>>()?;
+    // What is held to a golden says nothing of the walk, which is against the model as it is now.
+    let verdict_of = |found: &OutputFinding| match moved {
+        Some(_) => Verdict::Unknown,
+        None => Verdict::Leaves(None, found.detail.clone()),
+    };
     // Each output that fails, with the first tensor outside of those that it is made of.
     let judged = |rows: &mut [TensorRow]| -> Vec<Option<Finding>> {
         complete(rows);
         let each = interface.outputs.iter().zip(&floors).map(|(output, floor)| {
             let found = gated.iter().find(|found| found.output == output.name)?;
-            (found.status == Status::Fail).then(|| first_of(output, &steps, rows, *floor, found)).flatten()
+            (found.status == Status::Fail).then(|| first_of(output, &steps, rows, *floor, &verdict_of(found))).flatten()
         });
         each.collect()
     };
@@ -106,7 +111,9 @@ pub(super) fn explain(
         });
     }
     progress.finish();
-    let first = outputs.iter().filter_map(|output| output.found.as_ref()).min_by_key(|found| found.index).cloned();
+    let first: Option<Finding> =
+        outputs.iter().filter_map(|output| output.found.as_ref()).min_by_key(|found| found.index).cloned();
+    notes.extend(moved.map(|golden| of_moved(&golden, first.is_none())));
     Ok(Explanation {
         schema: SCHEMA.to_owned(),
         model: workspace.manifest.model.name.clone(),
@@ -126,8 +133,18 @@ pub(super) fn explain(
     })
 }
 
-/// What the gate says of each output of the cell.
-fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<Vec<OutputFinding>> {
+/// What is to be known of a cell whose own model moved from its golden: what is walked is the model as it is now.
+fn of_moved(golden: &GoldenReport, is_sound: bool) -> String {
+    let GoldenReport { created, detail, .. } = golden;
+    let inside = match is_sound {
+        true => "the conversion is that of the model as it is now, so that there is nothing to find inside",
+        false => "what is named here is the conversion against the model as it is now",
+    };
+    format!("what moved is the model against its golden of {created} ({detail}): {inside}; {RESTORE_OR_BLESS}")
+}
+
+/// What the gate says of each output of the cell, and the golden that its own model moved from.
+fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<(Vec<OutputFinding>, Option<GoldenReport>)> {
     let filter = Filter {
         runtimes: vec![cell.id.runtime.clone()],
         precisions: vec![cell.id.precision],
@@ -136,6 +153,9 @@ fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<Vec<OutputFindi
         ..Filter::default()
     };
     let report = gate::run(workspace, &RunOptions { filter, ..RunOptions::default() })?;
+    let is_reference =
+        cell.id.precision == Precision::Fp32 && cell.id.runtime.library == workspace.manifest.model.source.reference();
+    let moved = report.golden.filter(|golden| is_reference && golden.standing == GoldenStanding::Moved);
     let found = report.cells.into_iter().find(|found| found.precision == cell.id.precision);
     let found = found.ok_or_else(|| Error::usage(format!("`{}` is no cell of the plan", cell.id)))?;
     if found.outputs.is_empty() {
@@ -143,7 +163,7 @@ fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<Vec<OutputFindi
         return Err(Error::failed(format!("`{}` stops at {}: {reason}", cell.id, found.stage))
             .hint("`trtgate gate` says more; there is nothing to walk until it answers"));
     }
-    Ok(found.outputs)
+    Ok((found.outputs, moved))
 }
 
 /// Least signal over noise of an output, by what its task allows.
@@ -165,14 +185,13 @@ fn first_of(
     steps: &[Step],
     rows: &mut [TensorRow],
     floor: f64,
-    found: &OutputFinding,
+    verdict: &Verdict,
 ) -> Option<Finding> {
     let roots = std::iter::once(output.name.as_str()).chain(output.task.companions());
     let made_of = makers(steps, roots);
     let place = |index: usize| steps.get(index).cloned().zip(rows.get(index).cloned());
     let (own, mut own_rows): (Vec<Step>, Vec<TensorRow>) = made_of.iter().filter_map(|&index| place(index)).unzip();
-    let verdict = Verdict::Leaves(None, found.detail.clone());
-    let floors = Floors { output: floor, output_name: &output.name, probabilities: false, verdict: &verdict };
+    let floors = Floors { output: floor, output_name: &output.name, probabilities: false, verdict };
     let first = judge::judge(&own, &mut own_rows, floors);
     for judged in own_rows {
         if let Some(row) = rows.get_mut(judged.index) {
@@ -198,7 +217,27 @@ fn makers<'a>(steps: &[Step], roots: impl Iterator<Item = &'a str>) -> BTreeSet<
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// A model that moved from its golden is no fault of a layer.
+    #[test]
+    fn what_moved_from_a_golden_is_said_to_be_the_model() {
+        let golden = GoldenReport {
+            model_sha256: String::new(),
+            runtime: "onnxruntime".parse().unwrap(),
+            version: "1".to_owned(),
+            created: "today".to_owned(),
+            reason: "why".to_owned(),
+            standing: GoldenStanding::Moved,
+            detail: "a → b".to_owned(),
+        };
+        let sound = of_moved(&golden, true);
+        assert!(
+            sound.starts_with("what moved is the model against its golden of today (a → b): the conversion is that of")
+        );
+        assert!(sound.ends_with(RESTORE_OR_BLESS) && !of_moved(&golden, false).contains("nothing to find"));
+    }
 
     #[test]
     fn an_output_is_made_of_what_leads_to_it_and_of_nothing_else() {

@@ -1,7 +1,7 @@
 //! The manifest's input and output against those of the model, before anything is converted: a typo is no regression.
 
-use crate::convert::tflite;
-use crate::error::{Error, Result};
+use crate::convert::{pin, tflite};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::gate::values;
 use crate::gate::workspace::Workspace;
@@ -10,6 +10,10 @@ use crate::manifest::{Manifest, ModelSource};
 use crate::onnx;
 use crate::runtime::tensorflow;
 use crate::tensor::{BatchAxis, Signature, TensorSpec, shape_text};
+
+/// The next step where a model's file does not decode.
+const DAMAGED: &str =
+    "the file seems cut short or damaged: copy or export it again, and compare its size with the one that was exported";
 
 /// What a model's files declare.
 #[derive(Debug)]
@@ -24,17 +28,27 @@ impl Workspace {
     /// # Errors
     /// `Input` where it does not tell them.
     pub(super) fn signature(&self) -> Result<&Signature> {
-        told(self.declared.as_ref())
+        let source = &self.manifest.model.source;
+        told(self.declared.as_ref(), source).map_err(|error| pin::named_as(self.named(), source, error))
     }
 }
 
-/// What was declared.
+/// What was declared by the files of `source`.
 ///
 /// # Errors
-/// `Input` where nothing was.
-pub(super) fn told(declared: Option<&Declared>) -> Result<&Signature> {
-    let declared = declared.ok_or_else(|| Error::input("the model's file does not tell its inputs and outputs"))?;
-    Ok(&declared.signature)
+/// `Input` where nothing was, with what is wrong with an ONNX file.
+pub(super) fn told<'a>(declared: Option<&'a Declared>, source: &ModelSource) -> Result<&'a Signature> {
+    let untold = || {
+        let path = source.path();
+        let message = format!("`{}` does not tell the model's inputs and outputs", path.display());
+        let ModelSource::Onnx { .. } = source else { return Error::input(message) };
+        match onnx::read(path) {
+            Ok(_) => Error::input(message),
+            Err(error) if error.kind == ErrorKind::Input && path.is_file() => error.context(message).hint(DAMAGED),
+            Err(error) => Error { kind: ErrorKind::Input, ..error.context(message) },
+        }
+    };
+    declared.map(|declared| &declared.signature).ok_or_else(untold)
 }
 
 impl Declared {
@@ -81,10 +95,11 @@ pub(super) fn check(manifest: &Manifest) -> Result<Option<Declared>> {
     match (&declared, &manifest.interface) {
         (Some(declared), None) => check_signature(manifest, &declared.signature)?,
         (Some(declared), Some(interface)) => {
+            let files = format!("`{}` and `{}`", manifest.path.display(), source.path().display());
             for point in interface.points() {
-                values::plans(interface, &declared.signature, point.as_ref())?;
+                values::plans(interface, &declared.signature, point.as_ref()).map_err(|error| error.at(&files))?;
             }
-            values::check_outputs(interface, &declared.signature)?;
+            values::check_outputs(interface, &declared.signature).map_err(|error| error.at(&files))?;
             if let ModelSource::Tflite { .. } = source {
                 check_batch(manifest, interface, &declared.signature)?;
             }
@@ -260,10 +275,48 @@ mod tests {
         assert_eq!((signature.inputs[0].name.as_str(), signature.outputs[0].name.as_str()), ("input_1", "logits"));
         assert!(at(11).is_err());
         // A file that is no model is left to the runtimes.
-        std::fs::write(folder.path().join("m.onnx"), "none").unwrap();
-        assert!(at(11).unwrap().is_none());
-        let error = told(None).unwrap_err();
-        assert_eq!(error.message, "the model's file does not tell its inputs and outputs");
+        let path = folder.path().join("m.onnx");
+        let untold = || told(None, &ModelSource::Onnx { path: path.clone() }).unwrap_err();
+        let whole = std::fs::read(&path).unwrap();
+        for damaged in [b"none", &whole[..whole.len() / 2]] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(at(11).unwrap().is_none());
+            let error = untold();
+            let message = format!("`{}` does not tell the model's inputs and outputs", path.display());
+            assert_eq!(
+                (error.kind, &error.message, error.hint.as_deref()),
+                (ErrorKind::Input, &message, Some(DAMAGED))
+            );
+            assert!(!error.causes.is_empty());
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(untold().kind, ErrorKind::Input);
+        assert_ne!(untold().hint.as_deref(), Some(DAMAGED));
+    }
+
+    /// Another model under the manifest's name: both files are named, with the next step.
+    #[test]
+    fn another_model_under_the_same_name_is_said_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, classifier(Form::Float, None)).unwrap();
+        let refused = |input: &str, output: &str| {
+            let text = format!(
+                "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"{input}\"\nvalues = {{ uniform = [0.0, 1.0] }}\n\
+                 [[output]]\nname = \"{output}\"\ntask = \"values\"\n[matrix]\nbatches = [1]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n"
+            );
+            check(&Manifest::parse(&text, &folder.path().join("gate.toml")).unwrap()).map(|_| ())
+        };
+        let place = format!("`{}` and `{}`: ", folder.path().join("gate.toml").display(), path.display());
+        for (input, output, expected) in [
+            ("x", "logits", "`[[input]]` names `x`, and the model has `input_1`"),
+            ("input_1", "y", "`[[output]]` names `y`, and the model has `logits`"),
+        ] {
+            let error = refused(input, output).unwrap_err();
+            assert_eq!(error.message, format!("{place}{expected}"));
+            assert_eq!(error.hint.as_deref(), Some(values::OTHER_MODEL));
+        }
+        refused("input_1", "logits").unwrap();
     }
 
     #[rstest]

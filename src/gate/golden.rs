@@ -160,6 +160,7 @@ fn kept(set: &ProbeSet, manifest: &Manifest) -> Result<Probes> {
         count: set.len(),
         asked: Some(set.asked()).filter(|&asked| made && asked > set.len()),
         seed: made.then_some(manifest.probes.seed),
+        made_from: Vec::new(),
         labels: set.labels().map(<[u32]>::to_vec),
         inputs: vec![ProbeInput {
             name: manifest.input.name.clone(),

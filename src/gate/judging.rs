@@ -239,6 +239,7 @@ impl By<'_> {
         });
         match found {
             Ok((mut checks, mut findings)) => {
+                let moved = golden.is_some() && findings.iter().any(|found| found.status == Status::Fail);
                 if let Some(scores) = scores(self.several, ran) {
                     let row = self.ladder.row(id.runtime.library, id.precision);
                     let points = row.map_or(0.0, |row| row.accuracy_drop_points);
@@ -273,6 +274,9 @@ impl By<'_> {
                 report.reason = failed.or(unmade).map(|check| check.detail.clone());
                 report.outputs = findings;
                 report.checks = checks;
+                if moved {
+                    self.several.name_moved(&mut report);
+                }
             }
             Err(error) => stop(&mut report, Status::Invalid, Stage::Compare, &error),
         }

@@ -5,7 +5,6 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::blessing::GoldenBlessing;
-use super::brought;
 use super::golden::{path_of, relative, stored};
 use super::judging::{Answered, Asked, checks};
 use super::labelled::{Labelled, Scores};
@@ -16,12 +15,13 @@ use super::runs::shelf::{ROOM, Shelf};
 use super::samples::reference_cell;
 use super::values::plans;
 use super::workspace::Workspace;
+use super::{brought, made_from};
 use crate::check::apart::Answers;
 use crate::check::golden::{Golden, LabelledFigure, Origin, Output, ProbeInput, Probes, Reading, Typed};
 use crate::check::ladder::Ladder;
 use crate::check::movement::{Movement, OutputMovement, output_movement};
 use crate::data::feeds::InputPlan;
-use crate::digest::digest_bytes;
+use crate::digest::{digest_bytes, digest_file};
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
 use crate::findings::{CheckResult, OutputFinding};
@@ -34,6 +34,10 @@ use crate::vocabulary::{CellId, ShapePoint, Status, Task};
 pub(super) struct Kept {
     /// What it keeps of each shape that is gated.
     points: Vec<KeptPoint>,
+    /// Digest of its file.
+    pub(super) sha256: String,
+    /// What its samples were made from, where it says that.
+    pub(super) made_from: Vec<String>,
     /// Where it comes from.
     pub(super) origin: Origin,
     /// What its reference's answers to labelled samples were worth.
@@ -74,7 +78,8 @@ pub(super) fn of(workspace: &Workspace, interface: &Interface) -> Result<Option<
         })
     };
     let points = interface.points().into_iter().map(fitted).collect::<Result<_>>()?;
-    Ok(Some(Kept { points, origin: golden.origin, figures: golden.figures }))
+    let (sha256, made_from) = (digest_file(&path)?, golden.probes.made_from);
+    Ok(Some(Kept { points, sha256, made_from, origin: golden.origin, figures: golden.figures }))
 }
 
 /// What an input or output is called in a golden: with the shape, where there are several.
@@ -140,9 +145,15 @@ pub(super) fn blessing(
     let shapes = interface.points();
     let made = brought::of(manifest, interface, signature, &shapes)?;
     let (mut feeds, mut expected) = (made.feeds, made.expected);
+    let mut made_from = made_from::of(manifest, interface)?;
+    let asks_for_others = old.as_ref().ok().and_then(Option::as_ref);
+    let asks_for_others = asks_for_others.and_then(|old| made_from::difference(&old.made_from, &made_from));
     if let (Ok(Some(old)), false) = (&old, workspace.fresh_probes) {
         let kept: Vec<Feeds> = old.points.iter().map(|point| point.feeds.clone()).collect();
         expected = expected.filter(|_| kept == feeds);
+        if kept != feeds {
+            made_from.clone_from(&old.made_from);
+        }
         feeds = kept;
     }
     let fed =
@@ -175,9 +186,23 @@ pub(super) fn blessing(
             };
             lines.push(format!("new golden: {samples} of {}{several}", plural(interface.inputs.len(), "input")));
         }
+        Ok(Some(old)) if workspace.fresh_probes && old.origin.model_sha256 == workspace.model_sha256 => {
+            let why = asks_for_others.as_ref().map(|difference| format!(" ({difference})")).unwrap_or_default();
+            lines.push(format!("other samples than those of {}{why}", old.origin.created));
+            // Of the same model nothing but the samples may change, which its own samples tell.
+            let differing = reference.of_kept(old)?;
+            moved = !differing.is_empty();
+            match moved {
+                false => lines.push("the golden's own samples are answered as before".to_owned()),
+                true => doubts.extend(differing),
+            }
+        }
         Ok(Some(old)) if workspace.fresh_probes => {
             lines.push(format!("other samples than those of {}: nothing was compared", old.origin.created));
-            doubts.push("nothing was compared with the stored golden: its samples are left out".to_owned());
+            doubts.push(
+                "nothing was compared with the stored golden: its samples are left out, and the model is another"
+                    .to_owned(),
+            );
         }
         Ok(Some(old)) => {
             let mut differing = Vec::new();
@@ -199,6 +224,9 @@ pub(super) fn blessing(
                 (true, true) => lines.extend(differing),
             }
             changes |= !labels.are_those_of(&old.figures);
+            lines.extend(asks_for_others.as_ref().map(|difference| {
+                format!("the golden's samples are kept, and the manifest asks for others ({difference}): `--fresh-probes` takes those")
+            }));
         }
         Err(error) => {
             lines.push(format!("not comparable: {error}"));
@@ -222,7 +250,7 @@ pub(super) fn blessing(
     let golden = Golden {
         origin,
         outputs,
-        probes: probes(&fed.points)?,
+        probes: probes(&fed.points, made_from)?,
         accuracy: None,
         figures: labels.figures,
         // What the model converts to is as it was where the model is.
@@ -347,6 +375,22 @@ impl<'a> Reference<'a> {
         Ok(ReferenceRan { points, version, scores })
     }
 
+    /// What of the samples of `old` it answers otherwise than then.
+    fn of_kept(&self, old: &Kept) -> Result<Vec<String>> {
+        let points = old.points.iter().map(|point| (point.shape.clone(), point.feeds.clone())).collect();
+        let Fed { workspace, interface, .. } = *self.fed;
+        let fed = Fed { workspace, interface, axes: interface.axes(), points, labelled: None };
+        let reference = Reference { workspace, fed: &fed, ladder: self.ladder.clone() };
+        let ran =
+            reference.ask().map_err(|error| error.context("the reference did not answer the golden's samples"))?;
+        let mut differing = Vec::new();
+        for (point, then) in ran.points.iter().zip(&old.points) {
+            let failing = reference.failing(point, &then.answers)?;
+            differing.extend(failing.into_iter().map(|detail| format!("the golden's own samples: {detail}")));
+        }
+        Ok(differing)
+    }
+
     /// Its answers at one shape beside `others`.
     fn beside(&self, point: &PointRan<'_>, others: &[Answers]) -> Result<(Vec<CheckResult>, Vec<OutputFinding>)> {
         let asked = Asked { interface: self.fed.interface, feeds: point.feeds };
@@ -399,7 +443,7 @@ fn outputs(answers: &[Answers], interface: &Interface, shape: Option<&ShapePoint
     answers.iter().map(output).collect()
 }
 
-fn probes(points: &[(Option<ShapePoint>, Feeds)]) -> Result<Probes> {
+fn probes(points: &[(Option<ShapePoint>, Feeds)], made_from: Vec<String>) -> Result<Probes> {
     let mut bytes = Vec::new();
     let mut inputs = Vec::new();
     for (shape, feeds) in points {
@@ -412,7 +456,7 @@ fn probes(points: &[(Option<ShapePoint>, Feeds)]) -> Result<Probes> {
         }
     }
     let count = points.first().map_or(0, |(_, feeds)| feeds.batch());
-    Ok(Probes { sha256: digest_bytes(&bytes), count, asked: None, seed: None, labels: None, inputs })
+    Ok(Probes { sha256: digest_bytes(&bytes), count, asked: None, seed: None, made_from, labels: None, inputs })
 }
 
 /// Element types as the file has them.

@@ -35,7 +35,7 @@
 //! | `under_load` | what a served model answered under load, held to what it answered alone      |
 //! | `served`    | the endpoint that the manifest names, held to the model                     |
 //! | `proof`, `pictures` | what the model itself computes in; samples as pictures for findings   |
-//! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens |
+//! | `values`    | the inputs and outputs of several, held to the model; `kept` has their goldens, `made_from` what those samples were made from |
 //! | `judging`   | what a model of several answered, each output by its task, and all in another order |
 //! | `same`      | whether the FP32 file that ran is the model                               |
 //! | `load`      | offers load to cells that passed, and judges the rates that they hold    |
@@ -74,6 +74,7 @@ mod labelled;
 mod limits;
 pub mod load;
 pub mod machine;
+mod made_from;
 pub mod natural;
 mod open;
 mod orphans;
@@ -142,6 +143,7 @@ pub use outline::outline;
 pub use reference::open_reference;
 pub use servable::{ServableOptions, servable};
 pub use shard::{ShardRun, divided};
+pub(crate) use standing::RESTORE_OR_BLESS;
 pub use stopped::stopped;
 #[cfg(test)]
 pub(crate) use workshop::{Project, all_answering, by_slot, found, healthy, labelled, sound};
@@ -312,7 +314,10 @@ fn run_plan(workspace: &Workspace, options: &RunOptions) -> Result<RunOutcome> {
     let answers = versions::keep(manifest, &kit.subject, &runs, &mut cells)?;
     let told = match kit.subject {
         Subject::Classifier(classifier) => classifier.conclude(workspace, options, &cells, (own, notes), accuracy)?,
-        Subject::Several(several) => several.conclude(workspace, options, own, images),
+        Subject::Several(several) => {
+            let ran: Vec<&CellReport> = cells.iter().chain(&beside).collect();
+            several.conclude(workspace, options, (own, &ran), images)
+        }
     };
     cross.extend(told.rules);
     cross.extend(bench.iter().flat_map(|bench| &bench.ratios).map(RatioBench::check));

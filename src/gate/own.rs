@@ -43,7 +43,7 @@ pub(super) fn wanted(manifest: &Manifest, declared: Option<&Declared>) -> Result
         });
     };
     let read = interface.read_outputs();
-    let mut signature = border::told(declared)?.clone();
+    let mut signature = border::told(declared, &manifest.model.source)?.clone();
     signature.outputs.retain(|output| read.contains(&output.name.as_str()));
     Ok(signature)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 pub(super) mod calibration;
 
+use super::assemble::is_of_reference;
 use super::brought::{self, Expected};
 use super::engine::shape_trials::name_between;
 use super::judging::{self, named_limits};
@@ -16,16 +17,17 @@ use super::open::planned;
 use super::runs::Runs;
 use super::runs::interface::Fed;
 use super::samples::reference_cell;
+use super::standing::{RESTORE_OR_BLESS, missing, not_blessed, short};
 use super::timing::{self, Tasks};
 use super::values::check_outputs;
 use super::workspace::Workspace;
-use super::{Conclusion, Found, RunOptions, orphans, pictures, standing};
+use super::{Conclusion, Found, RunOptions, made_from, orphans, pictures};
 use crate::check::golden::Origin;
 use crate::check::ladder::Ladder;
 use crate::check::scales::ScaleProof;
 use crate::error::{Error, Result};
 use crate::findings::verdict::plural;
-use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, ModelReport, ProbeImage};
+use crate::findings::{CellReport, CheckResult, GOLDEN_RULE, GoldenReport, GoldenStanding, ModelReport, ProbeImage};
 use crate::manifest::Manifest;
 use crate::manifest::interface::Interface;
 use crate::plan::{Ability, PlannedCell};
@@ -79,6 +81,12 @@ impl<'a> Several<'a> {
             Err(error) => misfit = Some([vec![error.message], error.causes].concat().join(": ")),
         }
         if let Some(golden) = &golden {
+            unmet.extend(made_from::difference(&golden.made_from, &made_from::of(manifest, interface)?).map(|difference| {
+                format!(
+                    "`{}` asks for other samples than those of the golden of {} ({difference}), and cells ran on the golden's: nothing was judged on the others; `trtgate bless --fresh-probes --reason \"…\"` takes them",
+                    manifest.path.display(), golden.origin.created
+                )
+            }));
             let kept = |shape: &Option<ShapePoint>| golden.at(shape.as_ref()).map(|kept| &kept.feeds);
             // What is expected of other samples is not looked at, and that is no pass.
             let others = points.iter().any(|(shape, feeds)| kept(shape) != Some(feeds));
@@ -146,7 +154,8 @@ impl<'a> Several<'a> {
             let at = cell.shape.as_ref().map(|shape| format!(" at {shape}")).unwrap_or_default();
             let reason = cell.reason.as_deref().unwrap_or("it did not answer");
             let status = if cell.status == Status::Fail { Status::Fail } else { Status::Invalid };
-            rule(status, format!("the reference{at}: {reason}"))
+            let hint = cell.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            rule(status, format!("the reference{at}: {reason}{hint}"))
         };
         let failed: Vec<CheckResult> = cells.iter().filter(|cell| cell.status != Status::Pass).map(failing).collect();
         match failed.is_empty() {
@@ -155,15 +164,66 @@ impl<'a> Several<'a> {
         }
     }
 
-    /// What the report says beside its cells.
+    /// Says of a cell of the reference which answers otherwise than in its golden that it is the model which moved, no conversion.
+    pub(super) fn name_moved(&self, report: &mut CellReport) {
+        let Some(Origin { created, model_sha256, version, .. }) = self.golden.as_ref().map(|kept| &kept.origin) else {
+            return;
+        };
+        let (then, now) = (short(model_sha256), short(&self.fed.workspace.model_sha256));
+        let mut what = match then == now {
+            true => format!(
+                "the model itself answers otherwise than in the golden of {created}, with the same file ({now})"
+            ),
+            false => format!("the model itself is not that of the golden of {created} ({then} → {now})"),
+        };
+        if let Some(other) = report.version.as_ref().filter(|found| *found != version) {
+            what.push_str(&format!(", the reference is {other}, the golden's was {version}"));
+        }
+        let found = report.reason.take().unwrap_or_default();
+        report.reason = Some(format!("{what}: {found}"));
+        report.hint = Some(RESTORE_OR_BLESS.to_owned());
+    }
+
+    /// The golden, and how the reference's `cells` stand to it.
+    fn standing(&self, manifest: &Manifest, cells: &[&CellReport]) -> Option<GoldenReport> {
+        let origin = &self.golden.as_ref()?.origin;
+        let of_reference = || cells.iter().filter(|cell| is_of_reference(&cell.id(), manifest));
+        let all = |wanted: Status| of_reference().count() > 0 && of_reference().all(|cell| cell.status == wanted);
+        let moved = of_reference().any(|cell| cell.hint.as_deref() == Some(RESTORE_OR_BLESS));
+        let now = &self.fed.workspace.model_sha256;
+        let (standing, found) = match (moved, *now == origin.model_sha256) {
+            (true, _) => (GoldenStanding::Moved, "the reference answers its samples otherwise"),
+            (false, true) => (GoldenStanding::Own, ""),
+            (false, false) if all(Status::Pass) => {
+                (GoldenStanding::Equal, "the reference answers its samples alike; `trtgate bless` accepts them")
+            }
+            (false, false) => (GoldenStanding::Unjudged, "the reference was not asked about it"),
+        };
+        let detail = match *now == origin.model_sha256 {
+            true => found.to_owned(),
+            false => format!("{}: {found}", not_blessed(&origin.created, &short(&origin.model_sha256), &short(now))),
+        };
+        Some(GoldenReport {
+            model_sha256: origin.model_sha256.clone(),
+            runtime: origin.runtime.clone(),
+            version: origin.version.clone(),
+            created: origin.created.clone(),
+            reason: origin.reason.clone(),
+            standing,
+            detail,
+        })
+    }
+
+    /// What the report says beside its `cells`, those that ran beside them among them.
     pub(super) fn conclude(
         self,
         workspace: &Workspace,
         options: &RunOptions,
-        own: Vec<String>,
+        (own, cells): (Vec<String>, &[&CellReport]),
         probe_images: BTreeMap<usize, ProbeImage>,
     ) -> Conclusion {
         let manifest = &workspace.manifest;
+        let standing = self.standing(manifest, cells);
         let mut notes = self.notes;
         notes.extend(own);
         notes.extend(self.of_samples);
@@ -175,7 +235,7 @@ impl<'a> Several<'a> {
             ));
         } else if options.require_golden || manifest.require.golden {
             let misfit = self.misfit.map(|misfit| format!("a golden is required: {misfit}"));
-            unmet.push(misfit.unwrap_or_else(|| standing::missing(manifest)));
+            unmet.push(misfit.unwrap_or_else(|| missing(manifest)));
         } else {
             unmet.extend(self.misfit);
         }
@@ -197,6 +257,8 @@ impl<'a> Several<'a> {
             notes,
             unmet,
             probe_images,
+            golden_sha256: self.golden.map(|golden| golden.sha256).unwrap_or_default(),
+            golden: standing,
             ..Conclusion::default()
         }
     }

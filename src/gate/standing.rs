@@ -114,6 +114,8 @@ pub(crate) fn missing(manifest: &Manifest) -> String {
 struct Differences {
     /// Digests of the golden's model and of this one.
     model: Option<(String, String)>,
+    /// When the golden was accepted.
+    created: String,
     /// Whether the probes in use are others than the golden's.
     probes: bool,
     /// How samples are read otherwise than the golden's were.
@@ -127,6 +129,7 @@ impl Differences {
         let before = golden.probes.inputs.iter().find(|input| input.name == workspace.manifest.input.name);
         Self {
             model: (then != now).then(|| (short(then), short(now))),
+            created: golden.origin.created.clone(),
             probes: golden.probes.sha256 != probes.sha256(),
             reading: before.and_then(|input| input.reading.difference(&reading)),
         }
@@ -138,10 +141,7 @@ impl Differences {
 
     /// What differs, one sentence.
     fn sentence(&self) -> String {
-        let model = self
-            .model
-            .as_ref()
-            .map(|(then, now)| format!("the model's files are not the blessed ones ({then} → {now})"));
+        let model = self.model.as_ref().map(|(then, now)| not_blessed(&self.created, then, now));
         let probes = self.probes.then(|| "the probes in use are not the golden's".to_owned());
         let reading = self.reading.as_ref().map(|how| format!("samples are read otherwise ({how})"));
         model.into_iter().chain(probes).chain(reading).collect::<Vec<_>>().join(", and ")
@@ -199,8 +199,11 @@ impl Question<'_> {
         }
         detail.push_str(match equal {
             true => "; `trtgate bless` accepts them",
-            false => "; `trtgate bless` accepts an intended change",
+            false => "; ",
         });
+        if !equal {
+            detail.push_str(RESTORE_OR_BLESS);
+        }
         let (standing, status) = match equal {
             true => (GoldenStanding::Equal, Status::Pass),
             false => (GoldenStanding::Moved, Status::Fail),
@@ -282,7 +285,16 @@ pub(crate) fn name_reading(
     Ok(())
 }
 
-fn short(digest: &str) -> String {
+/// The next step where the model answers otherwise than in its golden.
+pub(crate) const RESTORE_OR_BLESS: &str = "`trtgate bless --dry-run --reason TEXT` shows what moved: restore the model's file, or accept an intended \
+                                           change with `trtgate bless --reason TEXT`";
+
+/// That the model is not the one of the golden of `created`, by digests.
+pub(super) fn not_blessed(created: &str, then: &str, now: &str) -> String {
+    format!("the model's files are not the blessed ones (golden of {created}, {then} → {now})")
+}
+
+pub(super) fn short(digest: &str) -> String {
     digest.get(..12).unwrap_or(digest).to_owned()
 }
 

@@ -7,6 +7,10 @@ use crate::manifest::shapes::SampleSize;
 use crate::tensor::{BatchAxis, Signature, TensorSpec, shape_text};
 use crate::vocabulary::ShapePoint;
 
+/// The next step where manifest and model name other inputs or outputs.
+pub(super) const OTHER_MODEL: &str = "correct the name; or, where another model lies under this file's name, put the right file back \
+                                      or write the manifest anew with `trtgate init --force`";
+
 /// What each input of the model is fed, and from where.
 ///
 /// # Errors
@@ -25,7 +29,8 @@ pub(super) fn plans(
             "`[[input]]` names `{}`, and the model has {}",
             unknown.name,
             names.join(", ")
-        )));
+        ))
+        .hint(OTHER_MODEL));
     }
     signature.inputs.iter().map(|input| plan_of(interface, input, point)).collect()
 }
@@ -102,6 +107,7 @@ pub(super) fn check_outputs(interface: &Interface, signature: &Signature) -> Res
         let found = signature.outputs.iter().find(|output| output.name == name).ok_or_else(|| {
             let names: Vec<String> = signature.outputs.iter().map(|output| format!("`{}`", output.name)).collect();
             Error::input(format!("`[[output]]` names `{name}`, and the model has {}", names.join(", ")))
+                .hint(OTHER_MODEL)
         })?;
         if found.element_type.bytes().is_none() {
             return Err(Error::unsupported(format!(

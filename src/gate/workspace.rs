@@ -138,7 +138,8 @@ impl Workspace {
         let read = |folder| Bundle::read(folder, Some(&model_sha256), Some(&manifest.calibration));
         let bundle = options.artifacts.as_deref().map(read).transpose()?;
         let bundle = bundle.map(|bundle| if options.own_artifacts { bundle } else { bundle.kept_in(&store) });
-        let own = own::read(&manifest, declared.as_ref(), &store, bundle.is_some())?;
+        let own = own::read(&manifest, declared.as_ref(), &store, bundle.is_some())
+            .map_err(|error| pin::named_as(&named, &manifest.model.source, error))?;
         // Artifacts may be all that is here of the model.
         let carried = bundle.as_ref().and_then(|bundle| bundle.artifact(ArtifactKind::OnnxFp32, None).ok());
         let stands_for_it = carried.map(|carried| border::Declared::of(&ModelSource::Onnx { path: carried.path }));

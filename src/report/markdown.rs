@@ -9,7 +9,7 @@ use crate::findings::{CellReport, GoldenStanding, Gpu, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Counts};
 use crate::report::markdown_text::{escape, escape_code};
-use crate::report::outputs::{Line, lines};
+use crate::report::outputs::{Line, lines, stood};
 use crate::report::text::{sentence_and_excerpt, shortened};
 use crate::vocabulary::{Status, Verdict};
 
@@ -366,6 +366,9 @@ fn matrix_cell(cell: &CellReport) -> String {
     let mut parts = vec![match (lost, layout::word(cell)) {
         (Some(lost), word @ layout::REFERENCE) => format!("⚪ {word}, {lost}"),
         (Some(lost), _) => format!("{} {lost}", sign(cell.status)),
+        (None, _) if cell.status == Status::Pass => {
+            format!("{} {}", sign(cell.status), stood(cell)).trim_end().to_owned()
+        }
         (None, _) => format!("{} at {}", sign(cell.status), cell.stage),
     }];
     parts.extend(cell.leads.as_ref().map(LeadFigures::changed_words));

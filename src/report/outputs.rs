@@ -1,7 +1,6 @@
 //! What was found of each output of a model that has several, as every rendered form says it.
 
 use super::layout;
-use crate::findings::verdict::plural;
 use crate::findings::{CellReport, OutputFigure, OutputFinding, Report};
 use crate::vocabulary::Status;
 
@@ -62,11 +61,19 @@ impl Line<'_> {
 /// How a cell without leads stands, in a few words: how many of its outputs are as the reference's, or where it stopped.
 pub(super) fn stood(cell: &CellReport) -> String {
     let count = cell.outputs.len();
-    match cell.outputs.iter().filter(|found| found.status != Status::Pass).count() {
+    let broken: Vec<Status> =
+        cell.outputs.iter().map(|found| found.status).filter(|status| *status != Status::Pass).collect();
+    let failed = broken.iter().filter(|status| **status == Status::Fail).count();
+    match (failed, broken.len()) {
+        _ if count == 0 && cell.status == Status::Pass => String::new(),
         _ if count == 0 => format!("stopped at {}", cell.stage),
-        0 if count == 1 => "its output holds".to_owned(),
-        0 => format!("all {count} outputs hold"),
-        broken => format!("{broken} of {} not", plural(count, "output")),
+        (0, 0) if count == 1 => "its output holds".to_owned(),
+        (0, 0) => format!("all {count} outputs hold"),
+        (0, _) if count == 1 => "its output is not judged".to_owned(),
+        (0, unjudged) => format!("{unjudged} of {count} outputs not judged"),
+        _ if count == 1 => "its output fails".to_owned(),
+        (1, _) => format!("1 of {count} outputs fails"),
+        (failed, _) => format!("{failed} of {count} outputs fail"),
     }
 }
 
@@ -140,6 +147,12 @@ mod tests {
             page.contains("iou 0.93 (0.9 allowed, named in the manifest)")
                 && page.contains("IoU 0.95 and &lt;more&gt;")
         );
+        // A pass is no stage at which anything ended.
+        let mut by_task = report.clone();
+        by_task.cells.iter_mut().for_each(|cell| cell.leads = None);
+        for text in [html::render(&by_task), markdown::render(&by_task)] {
+            assert!(text.contains("its output holds") && !text.contains("at compare"), "{text}");
+        }
         assert!(!comment.contains("<more>") && !page.contains("<more>"));
     }
 
@@ -162,8 +175,19 @@ mod tests {
         cell.outputs.push(finding(Status::Pass, "", 40.0));
         assert_eq!(stood(&cell), "all 2 outputs hold");
         cell.outputs.push(finding(Status::Invalid, "", 40.0));
-        assert_eq!(stood(&cell), "1 of 3 outputs not");
+        assert_eq!(stood(&cell), "1 of 3 outputs not judged");
+        cell.outputs.push(finding(Status::Fail, "", 40.0));
+        assert_eq!(stood(&cell), "1 of 4 outputs fails");
+        cell.outputs.push(finding(Status::Fail, "", 40.0));
+        assert_eq!(stood(&cell), "2 of 5 outputs fail");
+        for (status, words) in [(Status::Fail, "its output fails"), (Status::Invalid, "its output is not judged")] {
+            cell.outputs = vec![finding(status, "", 40.0)];
+            assert_eq!(stood(&cell), words);
+        }
         cell.outputs.clear();
+        // A pass stopped nowhere.
+        assert_eq!((cell.status, stood(&cell).as_str()), (Status::Pass, ""));
+        cell.status = Status::Invalid;
         assert_eq!(stood(&cell), format!("stopped at {}", cell.stage));
     }
 

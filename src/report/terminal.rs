@@ -193,10 +193,9 @@ impl Page {
 
     fn row(&mut self, cells: &[&CellReport], measured: bool) {
         let Some(cell) = cells.first() else { return };
-        let batch = match cells.last() {
-            Some(last) if last.batch != cell.batch => format!("{}–{}", cell.batch, last.batch),
-            _ => cell.batch.to_string(),
-        };
+        // A range would claim the sizes between.
+        let batch = cells.iter().map(|cell| cell.batch.to_string()).collect::<Vec<_>>().join(", ");
+        let beyond = batch.len().saturating_sub(BATCH);
         let status = match layout::word(cell) {
             // As wide as a sign and a status.
             word @ layout::REFERENCE => self.paint(DIM, word),
@@ -205,7 +204,8 @@ impl Page {
         let figures = cell.leads.as_ref().map_or_else(
             || {
                 let stopped = crate::report::outputs::stood(cell);
-                self.paint(DIM, &stopped) + &padding(&stopped, POINTS + CHANGED + LEADS + 4)
+                let room = (POINTS + CHANGED + LEADS + 4).saturating_sub(beyond);
+                self.paint(DIM, &stopped) + &padding(&stopped, room)
             },
             |leads| self.leads(leads),
         );

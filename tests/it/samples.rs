@@ -79,7 +79,7 @@ fn what_polygraphy_saved_is_fed_and_the_reference_is_held_to_it() {
         "{:?}",
         found.reasons
     );
-    let bless = context.run(&["bless", "--fresh-probes", "--force", "--reason", "the authors' samples"]);
+    let bless = context.run(&["bless", "--fresh-probes", "--reason", "the authors' samples"]);
     assert_eq!(bless.code, 0, "{}", bless.shown());
     let (run, _) = gate(&context, MANIFEST, None);
     assert_eq!(run.code, 0, "{}", run.shown());

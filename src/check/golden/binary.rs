@@ -105,6 +105,9 @@ struct ProbesEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<usize>,
     seed: Option<u64>,
+    /// Left out where it is not known, as older programs left it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    made_from: Vec<String>,
     labels: Option<String>,
     inputs: Vec<InputEntry>,
 }
@@ -163,6 +166,7 @@ pub(super) fn encode(golden: &Golden) -> Result<Vec<u8>> {
             sha256: golden.probes.sha256.clone(),
             asked: golden.probes.asked,
             seed: golden.probes.seed,
+            made_from: golden.probes.made_from.clone(),
             labels: labels.as_ref().map(|_| "probe-labels".to_owned()),
             inputs,
         },
@@ -339,6 +343,7 @@ impl Document {
                 count: self.count,
                 asked: self.probes.asked,
                 seed: self.probes.seed,
+                made_from: self.probes.made_from,
                 labels,
                 inputs,
             },

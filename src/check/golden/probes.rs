@@ -93,6 +93,9 @@ pub struct Probes {
     pub asked: Option<usize>,
     /// The seed that they were made from, where they were not a file.
     pub seed: Option<u64>,
+    /// What the samples of a model of several inputs were made from, a line each in the same order: what each input is fed, their number and
+    /// seed, or the digest of the team's own. Empty where that is not known, as in older files.
+    pub made_from: Vec<String>,
     /// The reference's answers, where they are kept with the samples.
     pub labels: Option<Vec<u32>>,
     /// The samples; empty in older files, which name the probe set only.

@@ -42,6 +42,7 @@ pub(crate) fn golden_of(values: &[f32]) -> Golden {
             count: 3,
             asked: None,
             seed: Some(1),
+            made_from: Vec::new(),
             labels: Some(vec![0, 1, 0]),
             inputs: vec![ProbeInput {
                 name: "input_1".to_owned(),
@@ -92,6 +93,7 @@ pub(crate) fn several() -> Golden {
         batch_axis: Some(0),
         tensors: vec![tensor(Dtype::I32, &[3, 7], 84)],
     });
+    golden.probes.made_from = vec!["`ids` integers [0, 9]".to_owned(), "3 samples".to_owned()];
     golden
 }
 

@@ -97,7 +97,15 @@ fn parse_text(text: &str) -> Result<Golden, String> {
     let Header { origin, probes_sha256, output, kind, count, classes } = header;
     let malformed = |error: crate::error::Error| format!("is malformed: {}", error.message);
     let output = Output::classification(output, kind, [count, classes], &values).map_err(malformed)?;
-    let probes = Probes { sha256: probes_sha256, count, asked: None, seed: None, labels: None, inputs: Vec::new() };
+    let probes = Probes {
+        sha256: probes_sha256,
+        count,
+        asked: None,
+        seed: None,
+        made_from: Vec::new(),
+        labels: None,
+        inputs: Vec::new(),
+    };
     let golden =
         Golden { origin, outputs: vec![output], probes, accuracy: None, figures: Vec::new(), artifacts: Vec::new() };
     golden.check().map_err(malformed)?;

@@ -21,6 +21,11 @@ const OPEN: usize = 16;
 /// Whole numbers below this are fed where nothing in the graph says how far an index may go.
 const INTEGERS: i64 = 9;
 
+/// INT8, as a comment: what it is worth depends on what `init` can only guess.
+const INT8: &str = "# INT8, in place of the line above: it is calibrated on samples of the values that inputs have, so correct these first (inputs\n\
+                    # `from` a file have none to calibrate on).\n\
+                    # onnxruntime = [\"fp32\", \"fp16\", \"int8\"]\n";
+
 /// Samples that are gated: 64, and fewer where these have more elements in all.
 const MOST: usize = 64;
 const FEWEST: usize = 16;
@@ -211,7 +216,7 @@ pub(super) fn text(subject: &Subject<'_>, means: &Means<'_>) -> Result<Written> 
     let text = format!(
         "{SCHEMA_LINE}\n# What trtgate gates. Every key is checked; an unknown one is an error.\nschema = 1\n\n[model]\nname = {}\n{model_lines}\n\
          # The file as `init` met it. With it any other is refused.\n# sha256 = {}\n{inputs}{outputs}{outer}\n[probes]\ncount = {}\n\n\
-         [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\n{runtimes}# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
+         [matrix]\nbatches = {batches}\n\n[matrix.runtimes]\n{runtimes}{INT8}# tensorrt = [\"fp32\", \"tf32\", \"fp16\"]\n",
         quoted(name),
         quoted(sha256),
         // Fewer of large ones: what is run and compared is bounded.

@@ -48,7 +48,8 @@ fn signature(workspace: &Workspace) -> Result<Signature> {
         return workspace.signature().cloned();
     }
     let path = workspace.artifact(ArtifactKind::OnnxFp32, None)?.path;
-    told(Declared::of(&crate::manifest::ModelSource::Onnx { path })?.as_ref()).cloned()
+    let source = crate::manifest::ModelSource::Onnx { path };
+    told(Declared::of(&source)?.as_ref(), &source).cloned()
 }
 
 /// The ranges of every input in one profile.

@@ -79,7 +79,9 @@ pub(crate) fn of_floats(reference: &[f32], actual: &[f32], relu: bool) -> Distan
 /// Signal over noise of something that reads several tensors, were their noises independent and passed on as they are.
 pub(crate) fn joined(sqnrs_db: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut any = false;
-    let noise: f64 = sqnrs_db.into_iter().inspect(|_| any = true).map(|sqnr| 10_f64.powf(-sqnr / 10.0)).sum();
+    let sqnrs_db = sqnrs_db.into_iter().inspect(|_| any = true);
+    // Several without any noise have none together.
+    let noise: f64 = sqnrs_db.filter(|sqnr| *sqnr < SQNR_EQUAL_DB).map(|sqnr| 10_f64.powf(-sqnr / 10.0)).sum();
     any.then(|| (-10.0 * noise.log10()).min(SQNR_EQUAL_DB))
 }
 

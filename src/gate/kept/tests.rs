@@ -7,11 +7,13 @@ use prost::Message;
 
 use super::*;
 use crate::data::arrays;
-use crate::findings::{GOLDEN_RULE, Report};
+use crate::findings::{GOLDEN_RULE, GoldenStanding, Report};
 use crate::gate::several::tests::{ONE_SHAPE, Project, SHAPES, answering, answers, sound};
+use crate::gate::standing::{RESTORE_OR_BLESS, short};
 use crate::gate::{RunOptions, run};
 use crate::onnx::Model;
 use crate::plan::Filter;
+use crate::report::html;
 use crate::vocabulary::{Library, Verdict};
 use crate::worker::fake::Fakes;
 
@@ -83,14 +85,60 @@ fn another_model_with_the_same_answers_is_a_change() {
     assert_eq!(other.golden.origin.model_sha256, project.workspace(&sound()).model_sha256);
 }
 
+/// A blessing with the samples that the manifest asks for now.
+fn fresh(project: &Project, fakes: &Arc<Fakes>) -> GoldenBlessing {
+    let mut workspace = project.workspace(fakes);
+    workspace.fresh_probes = true;
+    GoldenBlessing::plan(&workspace, "because", None).unwrap()
+}
+
+/// Samples that the manifest asks for and that were not run are no pass; accepting them needs no force.
+#[test]
+fn a_manifest_that_asks_for_other_samples_than_the_goldens_is_incomplete() {
+    let mut project = blessed(ONE_SHAPE);
+    let gate = |project: &Project| run(&project.workspace(&sound()), &RunOptions::default()).unwrap();
+    assert_eq!(gate(&project).verdict, Verdict::Pass);
+    let interface = project.manifest.interface.as_mut().unwrap();
+    interface.inputs[1].values = crate::manifest::interface::ValueSource::Uniform([0.0, 100.0]);
+    let report = gate(&project);
+    assert_eq!(report.verdict, Verdict::Incomplete, "{:?}", report.reasons);
+    let said = &report.reasons[0];
+    assert!(said.contains("`x` uniform [0.0, 1.0] → `x` uniform [0.0, 100.0]"), "{said}");
+    assert!(said.contains("`trtgate bless --fresh-probes --reason"), "{said}");
+    assert!(report.cells.iter().all(|cell| cell.status == Status::Pass), "they are judged on the golden's");
+    // Without being asked to, a blessing keeps the samples, what they were made from, and says so.
+    let kept = plan(&project, &sound());
+    assert!(kept.lines.iter().any(|line| line.contains("`--fresh-probes` takes those")), "{:?}", kept.lines);
+    assert_eq!(kept.golden.probes.made_from[1], "`x` uniform [0.0, 1.0]");
+    // The same model: its answers to the golden's own samples vouch for it.
+    let moved = fresh(&project, &times(1.1));
+    assert!(moved.doubts[0].starts_with("the golden's own samples: "), "{:?}", moved.doubts);
+    let accepted = fresh(&project, &sound());
+    assert!(accepted.doubts.is_empty() && accepted.changes, "{:?}", accepted.doubts);
+    assert!(accepted.lines[0].contains("uniform [0.0, 100.0]"), "{:?}", accepted.lines);
+    accepted.store(&project.manifest, false).unwrap();
+    assert_eq!(gate(&project).verdict, Verdict::Pass);
+    // What an older golden does not say is nothing to complain of.
+    let mut older = accepted.golden;
+    older.probes.made_from.clear();
+    older.write(&accepted.path).unwrap();
+    project.manifest.probes.seed += 1;
+    assert_eq!(gate(&project).verdict, Verdict::Pass);
+}
+
 #[test]
 fn what_was_not_compared_is_a_doubt() {
     let project = blessed(ONE_SHAPE);
-    let mut workspace = project.workspace(&sound());
-    workspace.fresh_probes = true;
-    let fresh = GoldenBlessing::plan(&workspace, "because", None).unwrap();
+    let path = project.manifest.model.source.path();
+    let model = Model::decode(std::fs::read(path).unwrap().as_slice()).unwrap();
+    std::fs::write(path, Model { ir_version: 9, ..model }.encode_to_vec()).unwrap();
+    let fresh = fresh(&project, &sound());
     assert!(fresh.lines[0].starts_with("other samples than those of "), "{:?}", fresh.lines);
-    assert_eq!(fresh.doubts, ["nothing was compared with the stored golden: its samples are left out"]);
+    assert!(
+        fresh.doubts[0].starts_with("nothing was compared with the stored golden: its samples are left out"),
+        "{:?}",
+        fresh.doubts
+    );
 
     std::fs::write(&fresh.path, "damaged").unwrap();
     let damaged = plan(&project, &sound());
@@ -135,6 +183,54 @@ fn a_run_without_the_references_cells_holds_it_to_its_golden() {
     let [(status, gating, detail)] = &rule(&report)[..] else { panic!("{:?}", report.cross) };
     assert_eq!((*status, *gating), (Status::Fail, true));
     assert!(detail.starts_with("the reference: "), "{detail}");
+}
+
+/// The report names the golden that its samples are of, and a model that moved is said to have moved: no conversion did.
+#[test]
+fn a_model_that_moved_from_its_golden_is_told_as_that() {
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", ONE_SHAPE);
+    let gate = |fakes: &Arc<Fakes>| run(&project.workspace(fakes), &RunOptions::default()).unwrap();
+    let report = gate(&sound());
+    assert!(report.golden_sha256.is_empty() && report.golden.is_none());
+    let blessing = plan(&project, &sound());
+    blessing.store(&project.manifest, false).unwrap();
+    let created = &blessing.golden.origin.created;
+    let standing =
+        |report: &Report| report.golden.as_ref().map(|golden| (golden.standing, golden.detail.clone())).unwrap();
+    let report = gate(&sound());
+    assert_eq!(
+        (report.verdict, report.golden_sha256.as_str()),
+        (Verdict::Pass, digest_file(&blessing.path).unwrap().as_str())
+    );
+    assert_eq!(standing(&report), (GoldenStanding::Own, String::new()));
+    assert!(!html::render(&report).contains("none used"));
+
+    // The same file, other answers.
+    let then = short(&project.workspace(&sound()).model_sha256);
+    let report = gate(&times(1.1));
+    assert_eq!((report.verdict, standing(&report).0), (Verdict::Fail, GoldenStanding::Moved));
+    let failed = |report: &Report| report.cells.iter().find(|cell| cell.status == Status::Fail).unwrap().clone();
+    let start =
+        format!("the model itself answers otherwise than in the golden of {created}, with the same file ({then}): ");
+    let cell = failed(&report);
+    assert!(cell.reason.as_ref().unwrap().starts_with(&start), "{:?}", cell.reason);
+    assert_eq!(cell.hint.as_deref(), Some(RESTORE_OR_BLESS));
+    // The conversions are judged by the model as it is now.
+    assert!(report.cells.iter().any(|cell| cell.runtime.library == Library::Tensorrt && cell.status == Status::Pass));
+
+    // Another file: alike, and otherwise.
+    let path = project.manifest.model.source.path();
+    let model = Model::decode(std::fs::read(path).unwrap().as_slice()).unwrap();
+    std::fs::write(path, Model { ir_version: 9, ..model }.encode_to_vec()).unwrap();
+    let now = short(&project.workspace(&sound()).model_sha256);
+    let report = gate(&sound());
+    assert_eq!((report.verdict, standing(&report).0), (Verdict::Pass, GoldenStanding::Equal));
+    let report = gate(&times(1.1));
+    let (standing, detail) = standing(&report);
+    assert_eq!(standing, GoldenStanding::Moved);
+    assert!(detail.contains(&format!("golden of {created}, {then} → {now}")), "{detail}");
+    let start = format!("the model itself is not that of the golden of {created} ({then} → {now}): ");
+    assert!(failed(&report).reason.unwrap().starts_with(&start), "{:?}", failed(&report).reason);
 }
 
 /// A reviewer sees which answers of a classification changed, at each shape, and how sure the old ones were.

@@ -72,7 +72,8 @@ fn other_files_that_answer_alike_are_a_note() {
     assert_eq!(status, Status::Pass);
     assert!(
         detail.starts_with(&format!(
-            "the model's files are not the blessed ones ({then} → {}): ",
+            "the model's files are not the blessed ones (golden of {}, {then} → {}): ",
+            report.golden.as_ref().unwrap().created,
             short(&project.digest())
         )),
         "{detail}"
@@ -92,7 +93,7 @@ fn other_files_that_answer_otherwise_fail_and_conversions_are_judged_all_the_sam
     assert_eq!(statuses(&report), [Status::Pass; 4]);
     let (status, detail) = rule(&report).unwrap();
     assert_eq!(status, Status::Fail);
-    assert!(detail.ends_with("; `trtgate bless` accepts an intended change"), "{detail}");
+    assert!(detail.ends_with(&format!("; {RESTORE_OR_BLESS}")), "{detail}");
     assert!(!detail.contains("the reference is"), "its version is the golden's: {detail}");
     // Another release of the reference is named beside it.
     let mut here = found();
@@ -196,7 +197,7 @@ fn gaps_of_a_golden_are_told() {
             output.values.as_mut::<f32>().unwrap().chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))
         }),
     );
-    assert!(moved.len() == 1 && moved[0].contains("accepts an intended change"), "{moved:?}");
+    assert!(moved.len() == 1 && moved[0].contains(RESTORE_OR_BLESS), "{moved:?}");
     let text = std::fs::read_to_string(&project.manifest.path).unwrap();
     let required =
         Project { manifest: Manifest::parse(&text, &project.manifest.path).unwrap(), folder: project.folder };
@@ -234,12 +235,13 @@ fn a_digest_is_told_by_its_first_twelve() {
     assert!(Differences::default().is_none());
     let all = Differences {
         model: Some(("a".to_owned(), "b".to_owned())),
+        created: "today".to_owned(),
         probes: true,
         reading: Some("another range".to_owned()),
     };
     assert_eq!(
         all.sentence(),
-        "the model's files are not the blessed ones (a → b), and the probes in use are not the golden's, and samples are read \
+        "the model's files are not the blessed ones (golden of today, a → b), and the probes in use are not the golden's, and samples are read \
          otherwise (another range)"
     );
     for one in [

@@ -8,6 +8,7 @@ use crate::findings::leads::{points, rough};
 use crate::findings::{CellReport, LeadFigures, Report};
 use crate::report::figures;
 use crate::report::layout::{self, Group};
+use crate::report::outputs;
 use crate::vocabulary::Status;
 
 /// Shades of the heat scale.
@@ -191,6 +192,7 @@ fn summary(cell: &CellReport) -> String {
             format!("{} · {}/s", lost(leads), figures::rate(timing.typical_samples_per_second()))
         }
         (Some(leads), None) => lost(leads),
+        (None, _) if cell.status == Status::Pass => outputs::stood(cell),
         (None, _) => format!("at {}", cell.stage),
     }
 }

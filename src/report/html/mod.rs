@@ -317,7 +317,7 @@ fn environment(report: &Report) -> Markup {
                 @if !report.model.probes_sha256.is_empty() { (fact("Probes sha256", html! { code { (one_line(&report.model.probes_sha256)) } })) }
                 @if !report.tolerances_sha256.is_empty() { (fact("Tolerances sha256", html! { code { (one_line(&report.tolerances_sha256)) } })) }
                 (fact("Golden sha256", html! {
-                    @if report.golden_sha256.is_empty() { "none stored: compared with the reference of the same run" }
+                    @if report.golden_sha256.is_empty() { "none used: compared with the reference of the same run" }
                     @else { code { (one_line(&report.golden_sha256)) } }
                 }))
                 @if let Some(golden) = &report.golden {

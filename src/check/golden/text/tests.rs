@@ -29,7 +29,7 @@ fn golden() -> Golden {
     let mut golden = tests::golden();
     golden.origin.manifest = None;
     golden.origin.trtgate = None;
-    golden.probes = Probes { seed: None, labels: None, inputs: Vec::new(), ..golden.probes };
+    golden.probes = Probes { seed: None, made_from: Vec::new(), labels: None, inputs: Vec::new(), ..golden.probes };
     golden
 }
 
