@@ -91,6 +91,14 @@ pub(crate) fn files_under(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
+/// Digest of a folder or of a file, whichever `path` is.
+///
+/// # Errors
+/// As [`digest_directory`] and [`digest_file`].
+pub fn digest_path(path: &Path) -> Result<String> {
+    if path.is_dir() { digest_directory(path) } else { digest_file(path) }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

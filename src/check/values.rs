@@ -7,7 +7,7 @@
 //! coordinates, is held to its own size too (`slices`), and what the samples change in the answers to the error (`following`). What lies below the least number that a precision holds fails nothing and proves
 //! nothing.
 //!
-//! Tensors are read in two passes, in their own type, and once more for slices where nothing else fails; of all elements only the absolute errors are kept, 8 bytes each.
+//! Tensors are read in two passes, in their own type, and once more each for slices and for movement where nothing else fails; of all elements only the absolute errors are kept, 8 bytes each.
 
 use crate::error::{Error, Result};
 use crate::figure::figure;
@@ -207,7 +207,7 @@ fn floats(
     if found.sqnr_db >= limits.sqnr_db {
         return match slices::lost(reference, actual, limits, scale) {
             Some(fault) => Ok(Some(fault)),
-            None => following::lost(reference, actual, limits, scale),
+            None => following::lost(reference, actual, limits, [scale, noise]),
         };
     }
     if noise <= limits.least {

@@ -15,7 +15,7 @@ use super::store::Store;
 use crate::atomic;
 use crate::check::scales::ScaleProof;
 use crate::data::probes::ProbeSet;
-use crate::digest::{digest_directory, digest_file};
+use crate::digest::{digest_file, digest_path};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::Calibration;
@@ -307,7 +307,7 @@ impl Bundle {
             return Err(Error::input(format!("`{}` is a link out of its folder", path.display()))
                 .hint("copy the folder again, with what its links lead to"));
         }
-        let found = if path.is_dir() { digest_directory(&path)? } else { digest_file(&path)? };
+        let found = digest_path(&path)?;
         if found != entry.sha256 {
             return Err(Error::input(format!("`{}` differs from the list of artifacts", path.display()))
                 .cause(format!("listed {}, found {found}", entry.sha256))

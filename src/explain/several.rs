@@ -21,7 +21,7 @@ use crate::gate::{self, RESTORE_OR_BLESS, RunOptions, Workspace, fed};
 use crate::manifest::interface::{GatedOutput, Interface};
 use crate::onnx;
 use crate::plan::{Filter, PlannedCell};
-use crate::vocabulary::{ArtifactKind, CellId, Library, Precision, Status, Task};
+use crate::vocabulary::{ArtifactKind, CellId, Library, Status, Task};
 
 /// Walks the network of `id`, whose model has `interface`.
 pub(super) fn explain(
@@ -153,9 +153,8 @@ fn verdicts(workspace: &Workspace, cell: &PlannedCell) -> Result<(Vec<OutputFind
         ..Filter::default()
     };
     let report = gate::run(workspace, &RunOptions { filter, ..RunOptions::default() })?;
-    let is_reference =
-        cell.id.precision == Precision::Fp32 && cell.id.runtime.library == workspace.manifest.model.source.reference();
-    let moved = report.golden.filter(|golden| is_reference && golden.standing == GoldenStanding::Moved);
+    let of_reference = gate::is_of_reference(&cell.id, &workspace.manifest);
+    let moved = report.golden.filter(|golden| of_reference && golden.standing == GoldenStanding::Moved);
     let found = report.cells.into_iter().find(|found| found.precision == cell.id.precision);
     let found = found.ok_or_else(|| Error::usage(format!("`{}` is no cell of the plan", cell.id)))?;
     if found.outputs.is_empty() {

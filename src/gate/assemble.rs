@@ -136,7 +136,7 @@ struct JudgedBy<'a> {
 }
 
 /// Whether a cell answers as the reference does: the same file in the same library, in FP32.
-pub(super) fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
+pub(crate) fn is_of_reference(id: &CellId, manifest: &Manifest) -> bool {
     id.runtime.library == manifest.model.source.reference() && id.precision == Precision::Fp32
 }
 

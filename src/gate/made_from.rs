@@ -1,9 +1,7 @@
 //! What the samples of a model of several inputs are made from, as a golden keeps it: a manifest that says otherwise since then
 //! asks for other samples than those that are run.
 
-use std::path::Path;
-
-use crate::digest::{digest_directory, digest_file};
+use crate::digest::digest_path;
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::manifest::interface::{FedInput, Interface, LengthOf, ValueSource};
@@ -16,7 +14,7 @@ pub(super) fn of(manifest: &Manifest, interface: &Interface) -> Result<Vec<Strin
     let probes = &manifest.probes;
     let count = format!("{} samples", probes.count);
     if let Some(data) = &probes.data {
-        return Ok(vec![format!("data of sha256 {}", digest(data)?), count]);
+        return Ok(vec![format!("data of sha256 {}", digest_path(data)?), count]);
     }
     let inputs = interface.inputs.iter().map(|input| Ok(format!("`{}` {}", input.name, fed(input)?)));
     let mut lines = inputs.collect::<Result<Vec<_>>>()?;
@@ -36,10 +34,6 @@ pub(super) fn difference(then: &[String], now: &[String]) -> Option<String> {
     Some(differ.map(|(then, now)| format!("{then} → {now}")).collect::<Vec<_>>().join(", "))
 }
 
-fn digest(path: &Path) -> Result<String> {
-    if path.is_dir() { digest_directory(path) } else { digest_file(path) }
-}
-
 fn fed(input: &FedInput) -> Result<String> {
     let text = match &input.values {
         ValueSource::Image([low, high]) => format!("image [{low:?}, {high:?}]"),
@@ -52,7 +46,7 @@ fn fed(input: &FedInput) -> Result<String> {
         ValueSource::LengthsOf(of) => format!("lengths-of {}", length(of)),
         ValueSource::Positions => "positions".to_owned(),
         ValueSource::OneHot => "one-hot".to_owned(),
-        ValueSource::File(path) => format!("from a file of sha256 {}", digest(path)?),
+        ValueSource::File(path) => format!("from a file of sha256 {}", digest_path(path)?),
     };
     Ok(input.padding.map_or(text.clone(), |padding| format!("{text}, padding {padding}")))
 }

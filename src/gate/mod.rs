@@ -129,6 +129,7 @@ use crate::report::plan_file::{self, PlanFile, PlannedModel};
 use crate::vocabulary::{CellId, RuntimeId, Stage, Status, Verdict};
 use crate::worker;
 
+pub(crate) use assemble::is_of_reference;
 pub use blessing::GoldenBlessing;
 pub use fail_fast::run_until_a_failure;
 pub use golden::golden_now;

@@ -10,6 +10,7 @@ use crate::data::probes::{
     MadeFor, ProbeOptions, ProbeProgress, ProbeSummary, make_probes, own_probes, write_calibration,
 };
 use crate::data::{ProbeSet, ReadOptions, SampleReader};
+use crate::digest::digest_path;
 use crate::error::{Error, Result};
 use crate::gate::reference::{finite, open_reference};
 use crate::gate::workspace::Workspace;
@@ -157,11 +158,7 @@ pub fn save_probes(probes: &ProbeSet, path: &Path) -> Result<PathBuf> {
 /// The calibration samples as an npy file in the store.
 pub(crate) fn calibration(workspace: &Workspace, probes: &ProbeSet) -> Result<PathBuf> {
     let manifest = &workspace.manifest;
-    let data = match &manifest.calibration.data {
-        Some(data) if data.is_dir() => Some(crate::digest::digest_directory(data)?),
-        Some(data) => Some(crate::digest::digest_file(data)?),
-        None => None,
-    };
+    let data = manifest.calibration.data.as_deref().map(digest_path).transpose()?;
     let key = calibration_key(manifest, &probes.sha256(), data.as_deref());
     let entry = workspace
         .store

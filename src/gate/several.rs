@@ -169,8 +169,9 @@ impl<'a> Several<'a> {
         let Some(Origin { created, model_sha256, version, .. }) = self.golden.as_ref().map(|kept| &kept.origin) else {
             return;
         };
-        let (then, now) = (short(model_sha256), short(&self.fed.workspace.model_sha256));
-        let mut what = match then == now {
+        let sha256 = &self.fed.workspace.model_sha256;
+        let (then, now) = (short(model_sha256), short(sha256));
+        let mut what = match model_sha256 == sha256 {
             true => format!(
                 "the model itself answers otherwise than in the golden of {created}, with the same file ({now})"
             ),
@@ -203,15 +204,7 @@ impl<'a> Several<'a> {
             true => found.to_owned(),
             false => format!("{}: {found}", not_blessed(&origin.created, &short(&origin.model_sha256), &short(now))),
         };
-        Some(GoldenReport {
-            model_sha256: origin.model_sha256.clone(),
-            runtime: origin.runtime.clone(),
-            version: origin.version.clone(),
-            created: origin.created.clone(),
-            reason: origin.reason.clone(),
-            standing,
-            detail,
-        })
+        Some(origin.told(standing, detail))
     }
 
     /// What the report says beside its `cells`, those that ran beside them among them.

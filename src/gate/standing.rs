@@ -244,16 +244,7 @@ impl Question<'_> {
         status: Option<Status>,
         detail: String,
     ) -> Standing {
-        let origin = &self.golden.origin;
-        let golden = GoldenReport {
-            model_sha256: origin.model_sha256.clone(),
-            runtime: origin.runtime.clone(),
-            version: origin.version.clone(),
-            created: origin.created.clone(),
-            reason: origin.reason.clone(),
-            standing,
-            detail,
-        };
+        let golden = self.golden.origin.told(standing, detail);
         let leads = self.output.leads.clone().filter(|_| matches!(reference, Reference::Golden(_)));
         let accuracy = self.golden.accuracy.clone();
         Standing { reference, sha256: String::new(), golden: Some(golden), leads, accuracy, status }

@@ -63,7 +63,7 @@ impl Endpoint {
 
     /// The host and its port, and the path behind them.
     pub fn authority(&self) -> &str {
-        self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
+        authority_of(&self.url)
     }
 
     /// Where the model is, as a reader may look it up.
@@ -129,7 +129,7 @@ pub(super) fn read(
                 .hint("`http`, `grpc` and `grpc-stream` are"));
         }
     };
-    let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+    let authority = authority_of(&url);
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if protocol != Protocol::Http && !has_port {
         return Err(source
@@ -178,6 +178,11 @@ pub(super) fn read(
         given => given.map_or(CONNECTIONS, Spanned::into_inner),
     };
     Ok(Endpoint { url, model, version, protocol, precision, token_variable, ca, timeout_seconds, connections })
+}
+
+/// What stands behind the scheme of an address.
+fn authority_of(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, authority)| authority)
 }
 
 /// Whether the host of `authority` is this machine.

@@ -17,64 +17,72 @@ const UNRESOLVED: f64 = 24.0;
 /// lies 12.8 dB below it, and its answers move less than that.
 const ROUNDS: f64 = 12.0;
 
-/// Sums of one element over the samples, on both sides.
+/// One element over the samples: its mean on both sides, and the energy of its movement around it (Welford, Technometrics 4, 1962).
 #[derive(Clone, Copy, Default)]
 struct Element {
-    reference: f64,
-    actual: f64,
     count: f64,
+    means: [f64; 2],
+    movements: [f64; 2],
 }
 
-/// What is wrong with the movement of `actual`, where something is. `scale` is the root mean square of the reference.
+impl Element {
+    fn add(&mut self, values: [f64; 2]) {
+        self.count += 1.0;
+        for ((value, mean), movement) in values.into_iter().zip(&mut self.means).zip(&mut self.movements) {
+            let before = value - *mean;
+            *mean += before / self.count;
+            *movement += before * (value - *mean);
+        }
+    }
+}
+
+/// What is wrong with the movement of `actual`, where something is. `scale` is the root mean square of the reference, `noise` that of
+/// the error.
 ///
 /// # Errors
 /// `Invalid` where the samples change so little in the reference's answers that the error hides it.
-pub(super) fn lost(reference: &Tensor, actual: &Tensor, limits: &ValueLimits, scale: f64) -> Result<Option<String>> {
-    let row = reference.row_len().max(1);
-    if limits.sqnr_db <= 0.0 || reference.batch() < 2 {
-        return Ok(None);
-    }
-    let mut elements = vec![Element::default(); row];
-    let mut index = 0_usize;
-    reference.values.visit_beside(&actual.values, |x, y| {
-        if let Some(element) = elements.get_mut(index % row).filter(|_| x.is_finite() && y.is_finite()) {
-            element.reference += x;
-            element.actual += y;
-            element.count += 1.0;
-        }
-        index += 1;
-    });
-    let (mut movement, mut follows, mut noise, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
-    let mut index = 0_usize;
-    reference.values.visit_beside(&actual.values, |x, y| {
-        if let Some(element) = elements.get(index % row).filter(|_| x.is_finite() && y.is_finite()) {
-            movement += (x - element.reference / element.count).powi(2);
-            follows += (y - element.actual / element.count).powi(2);
-            noise += (x - y).powi(2);
-            count += 1.0;
-        }
-        index += 1;
-    });
-    let root = |sum: f64| (sum / count.max(1.0)).sqrt();
+pub(super) fn lost(
+    reference: &Tensor,
+    actual: &Tensor,
+    limits: &ValueLimits,
+    [scale, noise]: [f64; 2],
+) -> Result<Option<String>> {
     let below = |decibels: f64| scale * 10_f64.powf(-(limits.sqnr_db + decibels) / 20.0);
-    if root(movement) <= below(UNRESOLVED).max(limits.least) {
+    let least = below(UNRESOLVED).max(limits.least);
+    // An error that would hide no movement which is looked at hides none.
+    if limits.sqnr_db <= 0.0 || reference.batch() < 2 || noise <= STILL_NOISE.sqrt() * least {
         return Ok(None);
     }
-    if follows < STANDS_STILL * movement && noise > STILL_NOISE * movement {
+    let mut elements = vec![Element::default(); reference.row_len().max(1)];
+    let mut index = 0_usize;
+    let row = elements.len();
+    reference.values.visit_beside(&actual.values, |x, y| {
+        if let Some(element) = elements.get_mut(index % row).filter(|_| x.is_finite()) {
+            element.add([x, y]);
+        }
+        index += 1;
+    });
+    let count: f64 = elements.iter().map(|element| element.count).sum();
+    let moves = |side: fn(&Element) -> f64| (elements.iter().map(side).sum::<f64>() / count.max(1.0)).sqrt();
+    let (movement, follows) = (moves(|element| element.movements[0]), moves(|element| element.movements[1]));
+    if movement <= least {
+        return Ok(None);
+    }
+    if follows < STANDS_STILL.sqrt() * movement && noise > STILL_NOISE.sqrt() * movement {
         return Ok(Some(format!(
             "the answers do not follow the samples: around their means the reference's move by {} in their root mean square, these by {}",
-            figure(root(movement)),
-            figure(root(follows))
+            figure(movement),
+            figure(follows)
         )));
     }
     // The best constant is off by the movement itself.
-    if noise < movement || root(noise) < below(ROUNDS) {
+    if noise < movement || noise < below(ROUNDS) {
         return Ok(None);
     }
     Err(Error::invalid(format!(
         "the error ({} in its root mean square) is as large as what the samples change in the reference's answers ({} around their means): nothing of it was judged",
-        figure(root(noise)),
-        figure(root(movement))
+        figure(noise),
+        figure(movement)
     ))
     .hint("feed samples that the model answers differently (`from = \"samples.npz\"`), or judge the output by what it is for (`task`)"))
 }

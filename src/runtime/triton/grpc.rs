@@ -186,7 +186,7 @@ async fn exchange(
     body: Bytes,
     most: u64,
 ) -> Result<Exchanged> {
-    let authority = target.authority.as_str();
+    let authority = target.address.authority.as_str();
     let is_first = connection.is_none();
     let broken = |error: h2::Error| {
         // A server of HTTP/1 answers with what is no frame, or hangs up.

@@ -2,7 +2,6 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `address` | where a server is |
 //! | `socket` | a connection on which nothing is waited for without an end |
 //! | `secure` | TLS over it |
 //! | `connection` | one request and its answer: where each ends |
@@ -10,7 +9,6 @@
 //! A request goes out in one call, head and body. This matters: a Triton 2.51 that gets the first line in pieces may answer for a path
 //! that is a letter longer.
 
-mod address;
 mod connection;
 #[cfg(feature = "tls")]
 mod secure;
@@ -20,10 +18,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use address::Address;
 use connection::{Connection, HEAD_LENGTH, Received};
 use socket::{Deadline, Socket, Trouble, look_up};
 
+use super::address::Address;
 use super::wire::short;
 use crate::error::{Error, Result};
 

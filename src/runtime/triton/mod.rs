@@ -5,6 +5,7 @@
 //! | `server` | what is asked of a server, whichever way |
 //! | `rest`, `http` | over HTTP: the protocol, and requests each within limits of time and size |
 //! | `grpc` | over gRPC |
+//! | `address` | where a server is, over either |
 //! | `tls` | who is believed to be the server, over either |
 //! | `load` | several connections at once |
 //! | `metadata` | what a server says of itself, of a model and of its configuration |
@@ -20,6 +21,8 @@
     allow(dead_code, unused_imports, reason = "of a server that nobody can ask, only its words are known")
 )]
 
+#[cfg(feature = "triton")]
+mod address;
 #[cfg(feature = "triton")]
 mod grpc;
 #[cfg(feature = "triton")]

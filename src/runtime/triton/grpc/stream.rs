@@ -39,7 +39,7 @@ pub(super) async fn exchange(
     body: Bytes,
     most: u64,
 ) -> Result<Streamed> {
-    let authority = target.authority.as_str();
+    let authority = target.address.authority.as_str();
     let broken = |error: h2::Error| Error::invalid(format!("no answer from `{authority}`")).because(error);
     let mut connection = match connection {
         Some(connection) => connection,

@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 use super::PORT;
 use crate::error::{Error, Result};
 use crate::manifest::serve::Endpoint;
+use crate::runtime::triton::address::Address;
+#[cfg(feature = "tls")]
+use crate::runtime::triton::tls;
 
 /// Most bytes of an answer's headers.
 const HEAD: u32 = 64 << 10;
@@ -16,40 +19,36 @@ const WINDOW: u32 = 1 << 20;
 
 /// Where connections go.
 pub(super) struct Target {
-    /// The host and its port.
-    pub(super) authority: String,
+    pub(super) address: Address,
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
 
 impl Target {
     pub(super) fn of(endpoint: &Endpoint) -> Result<Self> {
+        let wrong = || Error::usage(format!("`{}` is no address", endpoint.url));
         Ok(Self {
-            authority: endpoint.authority().to_owned(),
+            address: Address::of(&endpoint.url).ok_or_else(wrong)?,
             #[cfg(feature = "tls")]
-            tls: endpoint
-                .is_secure()
-                .then(|| crate::runtime::triton::tls::configuration(endpoint.ca.as_deref(), "h2"))
-                .transpose()?,
+            tls: endpoint.is_secure().then(|| tls::configuration(endpoint.ca.as_deref(), "h2")).transpose()?,
         })
     }
 
     /// A connection that has spoken HTTP/2, over TLS where it is asked so.
     pub(super) async fn connect(&self) -> Result<SendRequest<Bytes>> {
-        let authority = &self.authority;
+        let Address { authority, .. } = &self.address;
         let nobody = |error: std::io::Error| Error::missing(format!("nobody answers at `{authority}`")).because(error);
         let stream = TcpStream::connect(authority).await.map_err(nobody)?;
         stream.set_nodelay(true).map_err(nobody)?;
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            let name = crate::runtime::triton::tls::name(host)?;
-            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::clone(tls));
+        if let Some(configuration) = &self.tls {
+            let host = &self.address.host;
+            let name = tls::name(host)?;
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::clone(configuration));
             let stream = connector.connect(name, stream).await.map_err(|error| {
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-                match inner.and_then(|inner| crate::runtime::triton::tls::unproven(inner, host)) {
-                    Some(what) => crate::runtime::triton::tls::refused(authority, &what),
+                match inner.and_then(|inner| tls::unproven(inner, host)) {
+                    Some(what) => tls::refused(authority, &what),
                     None => Error::invalid(format!("`{authority}` does not speak TLS")).because(error).hint(PORT),
                 }
             })?;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 
-use super::address::Address;
 #[cfg(feature = "tls")]
 use super::secure::Secure;
+use crate::runtime::triton::address::Address;
 
 /// What went wrong on the way to a server or back.
 #[derive(Debug)]
