@@ -22,7 +22,6 @@ use crate::check::agreement::answer;
 use crate::check::leads::NaturalLeads;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::findings::{GoldenReport, GoldenStanding};
 use crate::manifest::OutputKind;
 use crate::tensor::Tensor;
 use crate::vocabulary::{ArtifactKind, Precision, RuntimeId, Task};
@@ -66,21 +65,6 @@ pub struct Origin {
     pub created: String,
     /// Why it was accepted, one line.
     pub reason: String,
-}
-
-impl Origin {
-    /// What a report says of its golden.
-    pub fn told(&self, standing: GoldenStanding, detail: String) -> GoldenReport {
-        GoldenReport {
-            model_sha256: self.model_sha256.clone(),
-            runtime: self.runtime.clone(),
-            version: self.version.clone(),
-            created: self.created.clone(),
-            reason: self.reason.clone(),
-            standing,
-            detail,
-        }
-    }
 }
 
 /// How the reference answered labelled data when it was accepted.

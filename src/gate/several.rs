@@ -17,7 +17,7 @@ use super::open::planned;
 use super::runs::Runs;
 use super::runs::interface::Fed;
 use super::samples::reference_cell;
-use super::standing::{RESTORE_OR_BLESS, missing, not_blessed, short};
+use super::standing::{RESTORE_OR_BLESS, missing, not_blessed, short, told};
 use super::timing::{self, Tasks};
 use super::values::check_outputs;
 use super::workspace::Workspace;
@@ -204,7 +204,7 @@ impl<'a> Several<'a> {
             true => found.to_owned(),
             false => format!("{}: {found}", not_blessed(&origin.created, &short(&origin.model_sha256), &short(now))),
         };
-        Some(origin.told(standing, detail))
+        Some(told(origin, standing, detail))
     }
 
     /// What the report says beside its `cells`, those that ran beside them among them.

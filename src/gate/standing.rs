@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::check::golden::{Golden, LabelledAccuracy, Output, Reading};
+use crate::check::golden::{Golden, LabelledAccuracy, Origin, Output, Reading};
 use crate::check::judge::status_of;
 use crate::check::ladder::Ladder;
 use crate::check::leads::NaturalLeads;
@@ -244,7 +244,7 @@ impl Question<'_> {
         status: Option<Status>,
         detail: String,
     ) -> Standing {
-        let golden = self.golden.origin.told(standing, detail);
+        let golden = told(&self.golden.origin, standing, detail);
         let leads = self.output.leads.clone().filter(|_| matches!(reference, Reference::Golden(_)));
         let accuracy = self.golden.accuracy.clone();
         Standing { reference, sha256: String::new(), golden: Some(golden), leads, accuracy, status }
@@ -274,6 +274,19 @@ pub(crate) fn name_reading(
             Some(format!("other preprocessing: read with {reading}, the probes are answered as the golden says"));
     }
     Ok(())
+}
+
+/// What a report says of the golden of `origin`.
+pub(super) fn told(origin: &Origin, standing: GoldenStanding, detail: String) -> GoldenReport {
+    GoldenReport {
+        model_sha256: origin.model_sha256.clone(),
+        runtime: origin.runtime.clone(),
+        version: origin.version.clone(),
+        created: origin.created.clone(),
+        reason: origin.reason.clone(),
+        standing,
+        detail,
+    }
 }
 
 /// The next step where the model answers otherwise than in its golden.
