@@ -106,9 +106,10 @@ fn live_sources_are_held_or_not_and_a_baseline_remembers() {
     succeeded(context.run(&[&["bless", "--baselines", "--reason", "few sources"], &of_cell[..], &few].concat()));
     let (run, again) = bench(&few);
     assert_eq!((run.code, load(&again).baseline.as_ref().unwrap().verdict.as_str()), (0, "ok"), "{}", run.shown());
-    // 200,000 a second for two seconds are not in time on any.
-    let many = ["--sources", "100", "--frames", "2000", "--bound", "20", "--wait", "20", "--duration", "2"];
-    let run = context.run(&[&["bench", "--json", "report.json"], &of_cell[..8], &many].concat());
+    // 150,000 a second for two seconds, one a request, are not in time on any.
+    let many = ["--sources", "100", "--frames", "1500", "--bound", "20", "--wait", "20", "--duration", "2"];
+    let alone = of_cell[..8].iter().map(|word| if *word == "8" { "1" } else { word }).collect::<Vec<_>>();
+    let run = context.run(&[&["bench", "--json", "report.json"], &alone[..], &many].concat());
     let lost = report(&context.path("report.json"));
     let told = load(&lost).told().unwrap();
     adds_up(told);
@@ -116,13 +117,13 @@ fn live_sources_are_held_or_not_and_a_baseline_remembers() {
     // On a machine that is busy with other things it is those that were measured, and that is said.
     let (code, status, words) = match load(&lost).standing {
         Standing::NotMeasured(_) => (3, Status::Invalid, "stream: not measured: the client is the limit"),
-        _ => (1, Status::Fail, "stream: 100 sources at 2000 frames/s are not held"),
+        _ => (1, Status::Fail, "stream: 100 sources at 1500 frames/s are not held"),
     };
     assert_eq!((run.code, lost.cells[0].status), (code, status), "{}", run.shown());
     assert!(run.stdout.contains(words), "{}", run.shown());
     // The command that a report gives offers the same.
     assert!(
-        lost.cells[0].replay.contains("--scenario stream --bound 20 --sources 100 --frames 2000"),
+        lost.cells[0].replay.contains("--scenario stream --bound 20 --sources 100 --frames 1500"),
         "{}",
         lost.cells[0].replay
     );
