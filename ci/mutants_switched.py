@@ -1,6 +1,6 @@
 """Mutants of several parts in one program, each behind a switch: see `ci/mutants`.
 
-A copy of the sources holds all of them (`tools/mutant-switches` writes it), is compiled once, and its unit tests run once a
+A copy of the sources holds all of them (`tools/mutant-switches` writes it), is compiled once, and its tests run once a
 mutant with `TRTGATE_MUTANT` set to its number. What the compiler refuses behind a switch is compiled in place, as
 `cargo mutants` writes it: where that compiles, it is run from a program of its own.
 
@@ -13,6 +13,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import queue
 import re
 import resource
 import shutil
@@ -28,8 +29,12 @@ CARGO = ["--locked", "--offline"]
 MEMORY = "/dev/shm"
 # Seconds without a test that ends, beside ten times those of the slowest of them, until a mutant is one that never would.
 SILENCE = 60.0
-# Seconds of tests that run in one process.
+# Seconds of unit tests that run in one process.
 BATCH = 4.0
+# Seconds of the slowest integration test that is asked, and how many of them a mutant has to survive.
+SLOWEST = 12.0
+MOST_INTEGRATION = 60
+UNIT, INTEGRATION = "unit", "it"
 # A mutant that takes memory or disk without end is stopped, not the machine.
 MOST_MEMORY, MOST_FILE = 12 << 30, 4 << 30
 # What the compiler says of an expression's own words and types, whatever stands beside it: no such name, no such trait, method or
@@ -117,10 +122,12 @@ class Tree:
             left = [mutant for mutant in left if mutant["number"] not in blamed]
             print(f"mutants: {len(blamed)} of {len(blamed) + len(left)} do not compile, so far", file=sys.stderr, flush=True)
 
-    def build(self, mutants, plain=False):
-        """Compiles the unit tests: the mutants in them, the program, and the mutants that compile in no way."""
-        left, said, certain = self.compile(mutants, plain, ["test", "--lib", "--no-run"])
-        return left, executable(said, "trtgate"), certain
+    def build(self, mutants, kinds, plain=False):
+        """Compiles the tests of these kinds: the mutants in them, the programs, and the mutants that compile in no way."""
+        wanted = ["--lib"] + (["--test", INTEGRATION] if INTEGRATION in kinds else [])
+        left, said, certain = self.compile(mutants, plain, ["test", *wanted, "--no-run"])
+        names = {UNIT: ("trtgate", "lib"), INTEGRATION: (INTEGRATION, "test")}
+        return left, {kind: executable(said, *names[kind]) for kind in kinds}, certain
 
     def in_place(self, mutants):
         """Those that compile as `cargo mutants` writes them: as many at once as are about different functions."""
@@ -146,17 +153,19 @@ def tool():
     if built.exists() and built.stat().st_mtime > newest:
         return str(built.resolve())
     command = ["cargo", "build", *CARGO, "--example", "mutant-switches", "--message-format", "json"]
-    return executable(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout, "mutant-switches")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return executable(done.stdout, "mutant-switches", "example")
 
 
-def executable(said, name):
-    """The program that cargo made, by its messages."""
+def executable(said, name, kind):
+    """The program that cargo made of a target, by its messages."""
     messages = [json.loads(line) for line in said.splitlines()]
     return next(
         message["executable"]
         for message in messages
-        if message["reason"] == "compiler-artifact" and message["target"]["name"] == name and message["executable"]
-    )
+        if message["reason"] == "compiler-artifact" and message["target"]["name"] == name
+        and kind in message["target"]["kind"] and message["executable"]
+    )  # fmt: skip
 
 
 def spans(message):
@@ -212,27 +221,49 @@ def line_of(root, entry):
     return (root / entry["file"]).read_bytes()[: entry["own"][0]].count(b"\n") + 1
 
 
-class Tests:
-    """The unit tests of one program, run for a mutant until the first that fails."""
+class Caches:
+    """What the integration tests share beside the sources, a copy for each that runs at once: a mutant may damage its own."""
 
-    def __init__(self, program, tree):
-        self.program, self.tree = program, tree
+    def __init__(self, folder, jobs):
+        own = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "trtgate")
+        self.pristine = pathlib.Path(os.environ.get("TRTGATE_CACHE") or own)
+        self.free = queue.Queue()
+        for number in range(jobs):
+            copy = (folder / f"cache-{number}").resolve()
+            self.renew(copy)
+            self.free.put(copy)
+
+    def renew(self, copy):
+        shutil.rmtree(copy, ignore_errors=True)
+        # Times too: an installation is held to them.
+        subprocess.run(["cp", "-a", str(self.pristine), str(copy)], check=True)
+
+
+class Tests:
+    """The tests of one program, run for a mutant until the first that fails. A test is its kind and its name."""
+
+    def __init__(self, programs, tree, caches):
+        self.programs, self.tree, self.caches = programs, tree, caches
         with open(".cargo/mutants.toml", "rb") as file:
             options = tomllib.load(file)["additional_cargo_test_args"]
-        # Those that the test program takes.
+        # Those that the program of the unit tests takes.
         self.options = options[options.index("--") + 1 :]
         # Seconds of each test, and the mutants at whose place each comes by.
         self.seconds, self.reached = {}, {}
         # Tests that other tests of the same process disturb.
         self.lonely = set()
 
-    def control(self, jobs):
-        """Runs each test without a mutant in a process of its own. Where one fails, it would seem to notice every mutant."""
+    def listed(self, kind):
         listed = subprocess.run(
-            [self.program, "--list", "--format", "terse", *self.options],
+            [self.programs[kind], "--list", "--format", "terse", *(self.options if kind == UNIT else [])],
             cwd=self.tree.root, check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        names = [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
+        return [(kind, line.removesuffix(": test")) for line in listed.stdout.splitlines() if line.endswith(": test")]
+
+    def control(self, jobs):
+        """Runs each test without a mutant in a process of its own. Where one fails, it would seem to notice every mutant: a unit
+        test has to pass, an integration test that fails here or is slow is left out and named."""
+        tests = [test for kind in self.programs for test in self.listed(kind)]
 
         def alone(test):
             with tempfile.NamedTemporaryFile(prefix="reached-") as file:
@@ -242,32 +273,47 @@ class Tests:
                 return kind, seconds, {int(line) for line in file.read().split()}
 
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            found = dict(zip(names, pool.map(alone, names)))
+            found = dict(zip(tests, pool.map(alone, tests)))
         # Once more, alone: what fails under the load of the others alone is no fault.
-        found |= {test: alone(test) for test in names if found[test][0] != "missed"}
-        failed = [f"{test}: {found[test][0]}" for test in names if found[test][0] != "missed"]
+        found |= {test: alone(test) for test in tests if found[test][0] == "caught"}
+        failed = [f"{test[1]}: {found[test][0]}" for test in tests if found[test][0] != "missed" and test[0] == UNIT]
         if failed:
             sys.exit(f"mutants: without a mutant tests do not pass: {failed}")
+        for outcome in ("timeout", "caught"):
+            left = [test[1] for test in tests if found[test][0] == outcome]
+            if left:
+                why = "slow" if outcome == "timeout" else "fail without a mutant"
+                print(f"mutants: left out, {why}: {len(left)}: {' '.join(left)}", file=sys.stderr, flush=True)
+        found = {test: told for test, told in found.items() if told[0] == "missed"}
         self.seconds = {test: seconds for test, (_, seconds, _) in found.items()}
         self.reached = {test: numbers for test, (_, _, numbers) in found.items()}
 
     def of(self, mutant):
-        """The tests that come by a mutant's place, or all where that is unknown: those of its own file, those of its room, the
-        others; the quickest first."""
+        """The tests that come by a mutant's place, or all where that is unknown: unit tests first, of them those of its own file,
+        then those of its room; the quickest first. Of integration tests the quickest alone."""
         own = re.sub(r"/mod$", "", mutant["file"].removeprefix("src/").removesuffix(".rs")).replace("/", "::") + "::"
         room = own.split("::")[0] + "::"
         tests = [test for test in self.seconds if mutant["number"] is None or mutant["number"] in self.reached[test]]
-        return sorted(tests, key=lambda test: (not test.startswith(own), not test.startswith(room), self.seconds[test]))
+
+        def order(test):
+            kind, name = test
+            return kind != UNIT, not name.startswith(own), not name.startswith(room), self.seconds[test]
+
+        tests.sort(key=order)
+        units = sum(kind == UNIT for kind, _ in tests)
+        return tests[: units + MOST_INTEGRATION]
 
     def batches(self, tests):
-        """Tests that run in one process: a few seconds of them, and those that others disturb by themselves."""
+        """Tests that run in one process: a few seconds of unit tests, those that others disturb by themselves, and each
+        integration test, which has a process of its own in `nextest`."""
         batch = []
         for test in tests:
-            if batch and (test in self.lonely or sum(self.seconds[one] for one in [*batch, test]) > BATCH):
+            single = test in self.lonely or test[0] == INTEGRATION
+            if batch and (single or sum(self.seconds[one] for one in [*batch, test]) > BATCH):
                 yield batch
                 batch = []
             batch.append(test)
-            if test in self.lonely:
+            if single:
                 yield batch
                 batch = []
         if batch:
@@ -285,23 +331,45 @@ class Tests:
                 kind, _ = self.run(number, [test])
                 if kind != "missed":
                     break
-                print(f"mutants: {test} failed once only, {mutant['name']}", file=sys.stderr, flush=True)
+                print(f"mutants: {test[1]} failed once only, {mutant['name']}", file=sys.stderr, flush=True)
                 self.lonely.add(test)
                 batch = [one for one in batch if one != test]
                 kind = "missed"
             if kind != "missed":
-                return kind, test
+                return kind, test and test[1]
         return "missed", None
 
     def run(self, number, tests, more=None):
-        """Runs tests until the first that fails: `caught`, `timeout` or `missed`, and that test."""
+        """Runs tests of one kind until the first that fails: `caught`, `timeout` or `missed`, and that test."""
+        if tests[0][0] == UNIT:
+            return self.process(number, tests, more or {})
+        copy = self.caches.free.get()
+        try:
+            more = {"TRTGATE_CACHE": str(copy), **(more or {})}
+            outcome = self.process(number, tests, more)
+            # Nothing is held to a cache that a mutant has damaged, neither this one nor the next.
+            if number is not None and outcome[0] != "missed":
+                if self.process(None, tests, {"TRTGATE_CACHE": str(copy)})[0] != "missed":
+                    self.caches.renew(copy)
+                    outcome = self.process(number, tests, more)
+                    self.caches.renew(copy)
+            return outcome
+        finally:
+            self.caches.free.put(copy)
+
+    def process(self, number, tests, more):
+        kind = tests[0][0]
         limit = SILENCE + 10 * max(self.seconds.get(test, SILENCE) for test in tests)
+        if kind == INTEGRATION:
+            limit = SLOWEST if number is None and tests[0] not in self.seconds else limit
         # In memory, where that can be: tests of the store wait for the disk most of their time.
-        with tempfile.TemporaryDirectory(prefix="mutant-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+        memory = MEMORY if kind == UNIT and os.access(MEMORY, os.W_OK) else None
+        with tempfile.TemporaryDirectory(prefix="mutant-", dir=memory, ignore_cleanup_errors=True) as folder:
             environment = os.environ | {"TMPDIR": folder, "INSTA_UPDATE": "no", "CARGO_MANIFEST_DIR": str(self.tree.root)}
-            environment |= (more or {}) | ({} if number is None else {"TRTGATE_MUTANT": str(number)})
+            environment |= more | ({} if number is None else {"TRTGATE_MUTANT": str(number)})
             child = subprocess.Popen(
-                [self.program, "--exact", *tests], cwd=self.tree.root, env=environment, text=True, errors="replace",
+                [self.programs[kind], "--exact", *(name for _, name in tests)],
+                cwd=self.tree.root, env=environment, text=True, errors="replace",
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=limits,
             )  # fmt: skip
@@ -310,7 +378,7 @@ class Tests:
             for line in child.stdout:
                 said.word()
                 if found := re.match(r"test (\S+)(?: - should panic)? \.\.\. FAILED", line):
-                    failed = found[1]
+                    failed = kind, found[1]
                     end(child)
                     break
             late = said.over()
@@ -375,6 +443,7 @@ def run(drawn, wanted, asked):
     outcome of each by name, its test with it, and the names of those that no switch could express.
     """
     tree = Tree(asked.output)
+    kinds = [UNIT, INTEGRATION] if asked.integration else [UNIT]
     # One that stands in two lists is one mutant.
     own = {mutant["name"]: dict(mutant) for mutants in drawn.values() for mutant in mutants}
     numbered = {part: [own[mutant["name"]] for mutant in mutants] for part, mutants in drawn.items()}
@@ -382,12 +451,14 @@ def run(drawn, wanted, asked):
     for number, mutant in enumerate(everything, 1):
         mutant["number"] = number
         mutant.pop("diff", None)
-    switched, program, certain = tree.build(everything)
+    switched, programs, certain = tree.build(everything, kinds)
     works = {mutant["number"] for mutant in switched}
-    # The program is taken out of the way of what is built next.
-    kept = asked.output / "switched"
-    shutil.copy2(program, kept)
-    tests = Tests(str(kept.resolve()), tree)
+    # The programs are taken out of the way of what is built next; what integration tests start stays where it was built.
+    for kind, program in programs.items():
+        kept = asked.output / f"switched-{kind}"
+        shutil.copy2(program, kept)
+        programs[kind] = str(kept.resolve())
+    tests = Tests(programs, tree, Caches(asked.output, asked.jobs) if asked.integration else None)
     start = time.monotonic()
     tests.control(asked.jobs)
     reached = set().union(*tests.reached.values())
@@ -420,7 +491,6 @@ def run(drawn, wanted, asked):
     with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
         outcomes |= dict(pool.map(judge, ready))
     for mutant in alone:
-        left, program, _ = tree.build([mutant], plain=True)
-        tests.program = program
+        left, tests.programs, _ = tree.build([mutant], kinds, plain=True)
         outcomes[mutant["name"]] = judge({**mutant, "number": None})[1] if left else ("unviable", None)
     return outcomes, [mutant["name"] for mutant in alone]

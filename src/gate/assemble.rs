@@ -248,11 +248,14 @@ fn judge_cell(
     };
     let of_cell = |tally| accuracy::of_cell(tally, context.labelled, context.manifest, row.accuracy_drop_points);
     let accuracy = ran.accuracy.as_ref().map(of_cell);
-    let proof = ran.layers.as_ref().map(|layers| context.itself.prove(id.precision, layers, row.precision_share));
     let mut broken = Vec::new();
-    if ran.layers.is_none() {
-        broken.push((Check::PrecisionProof, Error::failed("the runtime does not list its layers")));
-    }
+    let proof = match &ran.layers {
+        Ok(layers) => Some(context.itself.prove(id.precision, layers, row.precision_share)),
+        Err(error) => {
+            broken.push((Check::PrecisionProof, error.clone()));
+            None
+        }
+    };
     let size = size_witness(cell, context, row).unwrap_or_else(|error| {
         broken.push((Check::Size, error));
         None

@@ -66,7 +66,7 @@ pub(super) struct Answered {
     pub(super) again: Vec<Answers>,
     /// What else was asked of it, where shapes are open.
     shapes: ShapeTrials,
-    layers: Option<Vec<Layer>>,
+    layers: Result<Vec<Layer>>,
 }
 
 impl Answered {
@@ -353,13 +353,13 @@ pub(super) fn checks(
     checks.extend(of_shapes);
     checks.push(in_any_order(invariance, samples));
     checks.push(match &ran.layers {
-        Some(layers) => itself.prove(id.precision, layers, row.precision_share).result(true),
-        None => CheckResult {
+        Ok(layers) => itself.prove(id.precision, layers, row.precision_share).result(true),
+        Err(error) => CheckResult {
             name: "precision-proof".to_owned(),
             status: Status::Unavailable,
             // TensorFlow runs what the model itself says, and lists nothing.
             gating: row.gates(Check::PrecisionProof),
-            detail: "the runtime does not list its layers".to_owned(),
+            detail: error.to_string(),
         },
     });
     Ok((checks, findings))

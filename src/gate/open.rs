@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::own::may_hold_halves;
 use crate::gate::runs::interface::{fills_up, pads};
 use crate::gate::runs::shelf::Shelf;
-use crate::gate::runs::{Asked, Feeding, Ran};
+use crate::gate::runs::{Asked, Feeding, Ran, unlisted};
 use crate::gate::workspace::Workspace;
 use crate::gate::{damaged, engine, execute};
 use crate::load::{Figures, Offer};
@@ -151,7 +151,7 @@ impl OpenCell {
             manifest: &workspace.manifest,
         };
         let ran = fed.ask(&mut self.worker, &asked, shelf)?;
-        Ok(Ran { layers: self.worker.layers()?, ..ran })
+        Ok(Ran { layers: self.worker.layers()?.ok_or_else(unlisted), ..ran })
     }
 
     /// Runs `input` in one batch, of whatever size.

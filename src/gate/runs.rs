@@ -81,7 +81,8 @@ pub(crate) struct Ran {
     pub(crate) outputs: Held,
     pub(crate) seconds: CellSeconds,
     pub(crate) transfers: TransferCount,
-    pub(crate) layers: Option<Vec<Layer>>,
+    /// The layers of what ran, or why nobody tells them.
+    pub(crate) layers: Result<Vec<Layer>>,
     /// What the session showed of itself when it was asked again.
     pub(crate) again: Result<Again>,
     /// Device memory of a context, where its library tells.
@@ -98,6 +99,11 @@ pub(crate) struct Ran {
     pub(crate) fresh: Result<Option<Vec<usize>>>,
     /// What a served model answered under load, or why it did not; taken at the largest batch only.
     pub(crate) under_load: Option<Result<UnderLoad>>,
+}
+
+/// Why there are no layers of a runtime that lists none.
+pub(crate) fn unlisted() -> Error {
+    Error::failed("the runtime does not list its layers")
 }
 
 /// The answers of a session that was asked again.

@@ -1,7 +1,7 @@
 //! Workers that die, hang or talk nonsense: what each costs, and what it does not.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use rstest::rstest;
 
 use super::tests::{ran, told};
 use crate::error::Error;
+use crate::gate::runs::Outcome;
 use crate::gate::workshop::{PROBES, Workshop, samples, sound};
 use crate::vocabulary::Precision;
 use crate::worker::fake::{Fakes, Step};
@@ -116,13 +117,50 @@ fn a_session_that_was_refused_is_not_taken_for_an_open_one() {
 }
 
 #[test]
-fn a_session_whose_layers_cannot_be_listed_is_not_loaded() {
+fn a_session_whose_layers_cannot_be_listed_answers_all_the_same() {
     let workshop = Workshop::new("tensorflow = [\"fp32\"]");
-    let (raw, _) = workshop.scripted(|call| match call.name() {
+    let (raw, fakes) = workshop.scripted(|call| match call.name() {
         "layers" => Step::Fail(Error::failed("no inspector")),
         _ => Step::Serve,
     });
-    assert_eq!(told(&raw[0]), "fail at load: no inspector");
+    for cell in &raw {
+        let Outcome::Ran(ran) = &cell.outcome else { panic!("{}", told(cell)) };
+        assert_eq!(ran.layers.as_ref().unwrap_err().message, "no inspector");
+    }
+    assert_eq!(fakes.started(), 1);
+}
+
+/// What lists the layers dies (TensorRT 10.6 does, of engines of several profiles): the answers are another session's, which is not
+/// asked for them, and no precision is proven. It is no death of the two that end a precision.
+#[test]
+fn a_death_of_what_lists_the_layers_costs_their_proof_and_no_answers() {
+    let mut workshop = Workshop::new("tensorrt = [\"fp32\", \"int8\"]");
+    for batch in [8, 16, 32] {
+        let mut more = workshop.plan[1].clone();
+        more.id.batch = batch;
+        workshop.plan.insert(2, more);
+    }
+    let asked = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let seen = Arc::clone(&asked);
+    let (raw, fakes) = workshop.scripted(move |call| match call.request {
+        Request::Build(_) => Step::Build,
+        Request::Layers => {
+            seen[0].fetch_add(1, Ordering::Relaxed);
+            Step::Die("died by signal 11")
+        }
+        // One more death, and cells of the same precision after it.
+        Request::Run { batch: 32, .. } if seen[1].fetch_add(1, Ordering::Relaxed) == 0 => Step::Die("was lost"),
+        _ => Step::Serve,
+    });
+    let stopped: Vec<String> = raw.iter().map(told).filter(|told| told != "ran").collect();
+    assert_eq!(stopped, ["fail at run: cannot run the samples: the worker was lost after 0.0 s"]);
+    for cell in &raw {
+        let Outcome::Ran(ran) = &cell.outcome else { continue };
+        let why = ran.layers.as_ref().unwrap_err().to_string();
+        assert_eq!(why, "cannot list the layers: the worker died by signal 11 after 0.0 s", "{}", cell.planned.id);
+    }
+    assert_eq!(asked[0].load(Ordering::Relaxed), 2, "once an engine");
+    assert_eq!(fakes.alive(), 0);
 }
 
 #[test]

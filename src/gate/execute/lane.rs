@@ -14,7 +14,7 @@ use crate::findings::{ArtifactReport, CellSeconds};
 use crate::gate::engine;
 use crate::gate::engine::past::{Past, usual};
 use crate::gate::runs::shelf::Held;
-use crate::gate::runs::{Asked, Elsewhere, Outcome, Ran, RawCell};
+use crate::gate::runs::{Asked, Elsewhere, Outcome, Ran, RawCell, unlisted};
 use crate::gate::served;
 use crate::plan::{Ability, PlannedCell};
 use crate::processor::InstructionSet;
@@ -102,6 +102,8 @@ pub(super) struct Lane<'a> {
     largest: BTreeMap<Precision, u32>,
     /// How often a worker died, by precision.
     deaths: BTreeMap<Precision, usize>,
+    /// How a worker died that was asked for the layers of a file: it is not asked again.
+    unlisted: BTreeMap<PathBuf, Error>,
     /// Number of the GPU that it is on now.
     gpu: Option<usize>,
     /// The cells that have answers.
@@ -112,7 +114,7 @@ struct OpenSession {
     path: PathBuf,
     signature: Signature,
     load_seconds: f64,
-    layers: Option<Vec<Layer>>,
+    layers: Result<Vec<Layer>>,
 }
 
 impl<'a> Lane<'a> {
@@ -140,6 +142,7 @@ impl<'a> Lane<'a> {
             is_told: false,
             largest,
             deaths: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
             gpu: None,
             answered: Vec::new(),
         };
@@ -380,10 +383,20 @@ impl<'a> Lane<'a> {
         }
         self.open = None;
         let request = open_request(self.inputs.manifest, cell, installation, artifact, self.device());
-        let (mut signature, load_seconds, layers) = self.with_worker(cell.id.precision, |worker| {
-            let (signature, seconds) = worker.open(&request)?;
-            Ok((signature, seconds, worker.layers()?))
-        })?;
+        let precision = cell.id.precision;
+        let (mut signature, mut load_seconds) = self.with_worker(precision, |worker| worker.open(&request))?;
+        let layers = match self.unlisted.get(&artifact.path) {
+            Some(death) => Err(death.clone()),
+            None => self.with_worker(precision, |worker| worker.layers()).and_then(|told| told.ok_or_else(unlisted)),
+        };
+        // What lists the layers is another part of a library than what computes: its death proves no precision, and no answer wrong.
+        if self.worker.is_none()
+            && let Err(death) = &layers
+        {
+            self.unlisted.insert(artifact.path.clone(), death.clone());
+            self.deaths.entry(precision).and_modify(|deaths| *deaths -= 1);
+            (signature, load_seconds) = self.with_worker(precision, |worker| worker.open(&request))?;
+        }
         if cell.artifact == ArtifactKind::Engine {
             self.inputs.shipped.hold(&signature)?;
         }

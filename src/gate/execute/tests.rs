@@ -95,7 +95,7 @@ fn every_planned_cell_comes_back_once_in_the_plans_order_with_its_answers() {
     for cell in &raw {
         let ran = ran(cell);
         assert_eq!(*ran.outputs.tensors().unwrap(), [answers(&workshop.probes)], "{}", cell.planned.id);
-        assert_eq!(ran.layers.as_ref().map(Vec::len), Some(1));
+        assert_eq!(ran.layers.as_ref().unwrap().len(), 1);
         assert_eq!(held(ran), (true, true), "{}", cell.planned.id);
         assert_eq!((ran.accuracy.as_ref(), ran.fresh.as_ref().unwrap()), (None, &None));
         assert!(ran.instruction_set.is_some() && ran.exact.is_none());

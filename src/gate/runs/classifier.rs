@@ -1,7 +1,7 @@
 //! What the open session of a classifier is asked, and what of it is kept.
 
 use super::shelf::Shelf;
-use super::{Again, Asked, Feeding, Ran, under_load};
+use super::{Again, Asked, Feeding, Ran, under_load, unlisted};
 use crate::check::agreement::answer;
 use crate::check::pair::{check_outputs, select_output};
 use crate::check::trials::Trials;
@@ -65,7 +65,7 @@ impl Feeding for Samples {
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,
             labelled: None,
-            layers: None,
+            layers: Err(unlisted()),
             again: trials.map(Again::Rows),
             instruction_set: worker.instruction_set().cloned(),
             context_bytes: worker.context_bytes(),

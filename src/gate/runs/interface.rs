@@ -1,7 +1,7 @@
 //! What the open session of a model of several inputs is asked, and what of it is kept.
 
 use super::shelf::{Held, Shelf};
-use super::{Again, Asked, Feeding, Ran, under_load};
+use super::{Again, Asked, Feeding, Ran, under_load, unlisted};
 use crate::check::apart::{Answers, other_order};
 use crate::error::{Error, Result};
 use crate::findings::CellSeconds;
@@ -94,7 +94,7 @@ impl Feeding for Fed<'_> {
             outputs: shelf.hold(run.outputs)?,
             seconds: CellSeconds { load: 0.0, run: run.seconds },
             transfers: run.transfers,
-            layers: None,
+            layers: Err(unlisted()),
             again,
             instruction_set: worker.instruction_set().cloned(),
             context_bytes: worker.context_bytes(),
