@@ -125,16 +125,9 @@ pub fn explain(workspace: &Workspace, id: &CellId, options: &ExplainOptions) -> 
         probabilities: manifest.output.kind == OutputKind::Probabilities,
         verdict: &verdict,
     };
-    let complete = |rows: &mut [TensorRow]| {
-        for (row, step) in rows.iter_mut().zip(&steps) {
-            row.constants = constants_of(step, &constants);
-            hold_pair(row, ranges.get(&step.tensor));
-            row.hidden = as_gated.as_ref().and_then(|gated| hidden(step, &steps, &counterparts, gated));
-        }
-        judge::inherit(&steps, rows);
-    };
+    let beside = Beside { steps: &steps, counterparts: &counterparts, constants, ranges, as_gated };
     let first = |rows: &mut [TensorRow]| {
-        complete(rows);
+        beside.complete(rows);
         judge::judge(&steps, rows, floors)
     };
     let detail = |text: &str| progress.detail(text);
@@ -187,6 +180,30 @@ fn calibrated_ranges(
         notes.push(format!("scales are not held to their calibration: {error}"));
         BTreeMap::new()
     })
+}
+
+/// What is known of a walk's tensors beside their values.
+struct Beside<'a> {
+    steps: &'a [Step],
+    counterparts: &'a Counterparts,
+    /// The stored tensors of both graphs, compared.
+    constants: BTreeMap<String, constants::Stored>,
+    /// What the calibration samples take, by tensor.
+    ranges: BTreeMap<String, calibrated::Range>,
+    /// The layers of the artifact as it is gated.
+    as_gated: Option<Vec<Layer>>,
+}
+
+impl Beside<'_> {
+    /// Writes it into the rows of the steps, in their order.
+    fn complete(&self, rows: &mut [TensorRow]) {
+        for (row, step) in rows.iter_mut().zip(self.steps) {
+            row.constants = constants_of(step, &self.constants);
+            hold_pair(row, self.ranges.get(&step.tensor));
+            row.hidden = self.as_gated.as_ref().and_then(|layers| hidden(step, self.steps, self.counterparts, layers));
+        }
+        judge::inherit(self.steps, rows);
+    }
 }
 
 /// Holds the scale of the pair on a tensor to the range that its calibration gives.

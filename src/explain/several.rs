@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 use super::judge::{self, Floors};
 use super::output::Verdict;
 use super::report::{Explanation, Finding, OutputExplanation, SCHEMA, TensorRow};
-use super::{
-    ExplainOptions, as_gated, calibrated_ranges, capture, constants_of, engines, explainable, hidden, hold_pair,
-    names_of,
-};
+use super::{Beside, ExplainOptions, as_gated, calibrated_ranges, capture, engines, explainable, names_of};
 use crate::check::ladder::Ladder;
 use crate::check::tasks::TaskLimits;
 use crate::error::{Error, Result};
@@ -54,17 +51,10 @@ pub(super) fn explain(
     let mut expected = Side::reference(workspace, &reference, &fp32, cell.id.batch as usize, &names)?;
     let wanted = engines::shown_at_first(&cell, &steps, &counterparts);
     let mut actual = Side::of_cell(workspace, &cell, &artifact, &wanted, &mut notes)?;
-    let stored = constants::compare(&fp32_model, &model);
+    let constants = constants::compare(&fp32_model, &model);
     let emulated = cell.id.runtime.library == Library::Onnxruntime && cell.artifact == ArtifactKind::OnnxFp16;
-    let layers = as_gated(workspace, &cell, &samples, &mut notes).filter(|_| !emulated);
-    let complete = |rows: &mut [TensorRow]| {
-        for (row, step) in rows.iter_mut().zip(&steps) {
-            row.constants = constants_of(step, &stored);
-            hold_pair(row, ranges.get(&step.tensor));
-            row.hidden = layers.as_ref().and_then(|layers| hidden(step, &steps, &counterparts, layers));
-        }
-        judge::inherit(&steps, rows);
-    };
+    let as_gated = as_gated(workspace, &cell, &samples, &mut notes).filter(|_| !emulated);
+    let beside = Beside { steps: &steps, counterparts: &counterparts, constants, ranges, as_gated };
     let floors = interface.outputs.iter().map(|output| floor(output, &ladder, &cell)).collect::<Result<Vec<_>>>()?;
     // What is held to a golden says nothing of the walk, which is against the model as it is now.
     let verdict_of = |found: &OutputFinding| match moved {
@@ -73,7 +63,7 @@ pub(super) fn explain(
     };
     // Each output that fails, with the first tensor outside of those that it is made of.
     let judged = |rows: &mut [TensorRow]| -> Vec<Option<Finding>> {
-        complete(rows);
+        beside.complete(rows);
         let each = interface.outputs.iter().zip(&floors).map(|(output, floor)| {
             let found = gated.iter().find(|found| found.output == output.name)?;
             (found.status == Status::Fail).then(|| first_of(output, &steps, rows, *floor, &verdict_of(found))).flatten()

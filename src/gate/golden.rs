@@ -117,18 +117,7 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
     }
     let probe_set = workspace.probes()?;
     let (outputs, version) = ask(workspace, open_unexamined(workspace)?, &probe_set)?;
-    let cell = reference_cell(manifest);
-    let origin = Origin {
-        model: manifest.model.name.clone(),
-        model_sha256: workspace.model_sha256.clone(),
-        manifest: relative(&manifest.path, &manifest.snapshots),
-        runtime: cell.runtime,
-        version,
-        precision: cell.precision,
-        trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        created: super::now(),
-        reason: reason.to_owned(),
-    };
+    let origin = origin_now(workspace, version, reason);
     let shape = [probe_set.len(), manifest.output.classes];
     let mut output = Output::classification(&manifest.output.name, manifest.output.kind, shape, &outputs.floats())?;
     // A golden without leads is a golden all the same; who needs them says why there are none.
@@ -138,6 +127,23 @@ pub fn golden_now(workspace: &Workspace, reason: &str) -> Result<Golden> {
         Golden { origin, outputs: vec![output], probes, accuracy: None, figures: Vec::new(), artifacts: Vec::new() };
     golden.check()?;
     Ok(golden)
+}
+
+/// Where answers come from that the reference, of this `version`, gives now.
+pub(super) fn origin_now(workspace: &Workspace, version: String, reason: &str) -> Origin {
+    let manifest = &workspace.manifest;
+    let cell = reference_cell(manifest);
+    Origin {
+        model: manifest.model.name.clone(),
+        model_sha256: workspace.model_sha256.clone(),
+        manifest: relative(&manifest.path, &manifest.snapshots),
+        runtime: cell.runtime,
+        version,
+        precision: cell.precision,
+        trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        created: super::now(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The probe set as a golden keeps it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use super::blessing::GoldenBlessing;
-use super::golden::{path_of, relative, stored};
+use super::golden::{origin_now, path_of, stored};
 use super::judging::{Answered, Asked, checks};
 use super::labelled::{Labelled, Scores};
 use super::open::OpenCell;
@@ -233,18 +233,7 @@ pub(super) fn blessing(
             doubts.push(format!("nothing was compared: {}", error.message));
         }
     }
-    let cell = reference_cell(manifest);
-    let origin = Origin {
-        model: manifest.model.name.clone(),
-        model_sha256: workspace.model_sha256.clone(),
-        manifest: relative(&manifest.path, &manifest.snapshots),
-        runtime: cell.runtime,
-        version: ran.version,
-        precision: cell.precision,
-        trtgate: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        created: super::now(),
-        reason: reason.to_owned(),
-    };
+    let origin = origin_now(workspace, ran.version, reason);
     let outputs = ran.points.iter().map(|point| outputs(&point.answered.outputs, interface, point.shape.as_ref()));
     let outputs = outputs.collect::<Result<Vec<_>>>()?.concat();
     let golden = Golden {
