@@ -124,8 +124,7 @@ fn a_session_whose_layers_cannot_be_listed_answers_all_the_same() {
         _ => Step::Serve,
     });
     for cell in &raw {
-        let Outcome::Ran(ran) = &cell.outcome else { panic!("{}", told(cell)) };
-        assert_eq!(ran.layers.as_ref().unwrap_err().message, "no inspector");
+        assert_eq!(ran(cell).layers.as_ref().unwrap_err().message, "no inspector");
     }
     assert_eq!(fakes.started(), 1);
 }
