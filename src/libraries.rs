@@ -33,7 +33,7 @@ pub enum BatchSupport {
 pub struct Facts {
     /// What it computes on.
     pub device: Device,
-    /// Whether several versions are told apart by name (`tensorrt@8.5.3`).
+    /// Whether several installations are told apart by name (`tensorrt@8.5.3`, `triton@grpc`).
     pub versioned: bool,
     /// Whether it builds an engine from a portable artifact before it runs.
     pub builds_engines: bool,
@@ -60,7 +60,7 @@ impl Library {
             // It runs engines that others built, and is asked for nothing by itself.
             Self::TensorrtLean => Facts { builds_engines: false, ..gpu },
             // What `[serve]` says is served; nothing is asked for without it.
-            Self::Triton => Facts { device: Device::Server, precisions: Precision::ALL, ..cpu },
+            Self::Triton => Facts { device: Device::Server, versioned: true, precisions: Precision::ALL, ..cpu },
             // Each has a name of its own; nothing is asked for by itself.
             Self::Own => Facts { versioned: true, precisions: &[Fp32, Fp16, Int8], ..cpu },
         }
@@ -95,7 +95,7 @@ impl Library {
         facts.precisions.iter().chain(facts.brought).copied()
     }
 
-    /// Whether several versions of the library are told apart by name (`tensorrt@8.5.3`).
+    /// Whether several installations of the library are told apart by name (`tensorrt@8.5.3`, `triton@grpc`).
     pub const fn versioned(self) -> bool {
         self.facts().versioned
     }
@@ -108,6 +108,11 @@ impl Library {
     /// Whether the library is a server somewhere, which a manifest has to name.
     pub const fn is_served(self) -> bool {
         matches!(self.facts().device, Device::Server)
+    }
+
+    /// What several installations of the library that stand beside each other are, one of them, in words.
+    pub const fn told_apart_by(self) -> &'static str {
+        if self.is_served() { "protocol" } else { "version" }
     }
 
     /// Whether the library builds an engine from a portable artifact before it runs.
@@ -193,8 +198,8 @@ mod tests {
         assert_eq!(found.join(" "), sources);
         assert_eq!(library.facts().device, device);
         assert_eq!(library.on_gpu(), device == Device::Gpu);
-        // What runs on a GPU comes in versions that are told apart, and what others bring in names.
-        assert_eq!(library.versioned(), device == Device::Gpu || library == Library::Own);
+        // What runs on a GPU comes in versions that are told apart, what others bring in names, what is served in protocols.
+        assert_eq!(library.versioned(), device != Device::Cpu || library == Library::Own);
     }
 
     #[test]

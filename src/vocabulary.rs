@@ -132,6 +132,18 @@ pub enum Library {
 names!(Library, "runtime", Tensorflow => "tensorflow", Onnxruntime => "onnxruntime", Litert => "litert",
     Tensorrt => "tensorrt", TensorrtRtx => "tensorrt-rtx", TensorrtLean => "tensorrt-lean", Triton => "triton", Own => "own");
 
+/// How a server of KServe's protocol is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// KServe's protocol version 2 over HTTP, tensors in binary where the server takes it.
+    Http,
+    /// The same over gRPC, a call a request.
+    Grpc,
+    /// The same over one gRPC stream a connection (`ModelStreamInfer`), which carries all its requests.
+    GrpcStream,
+}
+names!(Protocol, "protocol", Http => "http", Grpc => "grpc", GrpcStream => "grpc-stream");
+
 /// How a cell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -183,12 +195,13 @@ pub enum Verdict {
 }
 names!(Verdict, "verdict", Pass => "pass", Fail => "fail", Incomplete => "incomplete");
 
-/// A runtime as one installation: the library and, where versions are told apart, its version.
+/// A runtime as one installation: the library and, where several are told apart by name, its version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuntimeId {
     /// The library.
     pub library: Library,
-    /// `major.minor.patch`, for versioned libraries when known.
+    /// `major.minor.patch`, for versioned libraries when known; of what a program brings its name; of a server the protocol that it
+    /// is asked by, where a manifest names several.
     pub version: Option<String>,
 }
 
@@ -206,6 +219,14 @@ impl RuntimeId {
     /// Its version; empty where it has none.
     pub fn version_text(&self) -> &str {
         self.version.as_deref().unwrap_or_default()
+    }
+
+    /// The name, and behind it the full `version` of what was found where the name does not say it.
+    pub fn with_version(&self, version: Option<&str>) -> String {
+        match version.filter(|version| !version.is_empty()) {
+            Some(version) if self.version.is_none() || self.library.is_served() => format!("{self} {version}"),
+            _ => self.to_string(),
+        }
     }
 
     /// Whether this selector (`tensorrt@10`, `onnxruntime`) names `other`: the same library, and each version part
@@ -236,6 +257,11 @@ pub fn version_numbers(version: &str) -> Vec<u64> {
     version.split('.').map(|part| part.parse().unwrap_or(u64::MAX)).collect()
 }
 
+/// As [`version_numbers`], and names that are no versions in the order of their letters.
+pub fn version_order(version: &str) -> (Vec<u64>, String) {
+    (version_numbers(version), version.to_owned())
+}
+
 impl fmt::Display for RuntimeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.version {
@@ -257,6 +283,10 @@ impl FromStr for RuntimeId {
         if let Some(version) = version {
             let valid = match library {
                 Library::Own => is_runtime_name(version),
+                Library::Triton => {
+                    version.parse::<Protocol>()?;
+                    true
+                }
                 _ => !version.is_empty() && version.split('.').all(|part| part.parse::<u32>().is_ok()),
             };
             if !valid {
@@ -440,6 +470,9 @@ mod tests {
     #[case("tensorrt@1", "tensorrt@10.11.0", false)]
     #[case("tensorrt@10", "tensorrt-rtx@10.0.0", false)]
     #[case("onnxruntime", "onnxruntime", true)]
+    #[case("triton", "triton@grpc-stream", true)]
+    #[case("triton@grpc", "triton@grpc-stream", false)]
+    #[case("triton@grpc", "triton", false)]
     fn selectors_match_by_whole_parts(#[case] selector: &str, #[case] found: &str, #[case] expected: bool) {
         let selector: RuntimeId = selector.parse().unwrap();
         assert_eq!(selector.selects(&found.parse().unwrap()), expected);
@@ -450,6 +483,8 @@ mod tests {
     #[case("tensorrt@8.x")]
     #[case("onnxruntime@1.32")]
     #[case("torch")]
+    #[case("triton@2.51")]
+    #[case("triton@")]
     fn bad_runtimes_are_refused(#[case] text: &str) {
         assert!(text.parse::<RuntimeId>().is_err());
     }

@@ -35,7 +35,6 @@ fn open(url: &str, protocol: Protocol) -> Box<dyn Session> {
         model: "net".to_owned(),
         version: None,
         protocol,
-        precision: Precision::Fp32,
         token_variable: None,
         ca: None,
         timeout_seconds: 30,

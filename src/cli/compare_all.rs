@@ -244,10 +244,7 @@ fn row(cell: &CellReport, cells: &[CellReport]) -> Row {
 
 fn cells(row: &Row) -> Vec<String> {
     let blank = || "–".to_owned();
-    let runtime = match (&row.cell.runtime.version, &row.version) {
-        (None, Some(version)) => format!("{} {version}", row.cell.runtime),
-        _ => row.cell.runtime.to_string(),
-    };
+    let runtime = row.cell.runtime.with_version(row.version.as_deref());
     let accuracy = row
         .accuracy
         .as_ref()

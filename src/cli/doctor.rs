@@ -139,10 +139,13 @@ fn write_text(
         for found in &probe.found {
             let family = found.family.as_ref().map_or_else(String::new, |family| format!(", family {family}"));
             let told = found.served.iter().flat_map(|served| &served.notes);
-            let damage = found.run_obstacle.as_ref().filter(|obstacle| obstacle.status == Status::Invalid);
-            if let Some(damage) = damage {
-                writeln!(stream, "  \x1b[31m✗\x1b[0m {:<22} {}", found.id.to_string(), damage.reason)?;
-                write_obstacle(stream, damage)?;
+            let is_told = |obstacle: &&Obstacle| match obstacle.status {
+                Status::Invalid => true,
+                // One protocol of a server that nobody answers by.
+                status => status == Status::Unavailable && found.served.is_none() && found.id.library.is_served(),
+            };
+            if let Some(damage) = found.run_obstacle.as_ref().filter(is_told) {
+                write_not_here(stream, &found.id.to_string(), damage)?;
                 told.into_iter().try_for_each(|note| writeln!(stream, "      {note}"))?;
                 continue;
             }
@@ -160,9 +163,7 @@ fn write_text(
             }
         }
         if let Some(obstacle) = probe.missing.as_ref().filter(|_| probe.found.is_empty()) {
-            let mark = if obstacle.status == Status::Invalid { "\x1b[31m✗\x1b[0m" } else { "\x1b[33m–\x1b[0m" };
-            writeln!(stream, "  {mark} {:<22} {}", library.as_str(), obstacle.reason)?;
-            write_obstacle(stream, obstacle)?;
+            write_not_here(stream, library.as_str(), obstacle)?;
         }
     }
     if !cells.is_empty() {
@@ -210,6 +211,12 @@ fn write_checked(stream: &mut impl Write, checked: &[Checked]) -> std::io::Resul
         }
     }
     Ok(())
+}
+
+fn write_not_here(stream: &mut impl Write, name: &str, obstacle: &Obstacle) -> std::io::Result<()> {
+    let mark = if obstacle.status == Status::Invalid { "\x1b[31m✗\x1b[0m" } else { "\x1b[33m–\x1b[0m" };
+    writeln!(stream, "  {mark} {name:<22} {}", obstacle.reason)?;
+    write_obstacle(stream, obstacle)
 }
 
 fn write_obstacle(stream: &mut impl Write, obstacle: &Obstacle) -> std::io::Result<()> {

@@ -1,5 +1,7 @@
 //! The verdict: a pure function of the cells, the rules across cells, and what was required.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::findings::{ACCURACY_RULE, CellReport, CheckResult, GOLDEN_RULE, Report};
@@ -69,7 +71,7 @@ pub fn judge(cells: &[CellReport], cross: &[CheckResult], requirements: &Require
         gaps.push(format!("{} invalid", plural_is(invalid, "cell")));
     }
     for required in &requirements.runtimes {
-        gaps.extend(required_gap(cells, required));
+        gaps.extend(required_gaps(cells, required));
     }
     gaps.extend(requirements.unmet.iter().cloned());
     if requirements.baseline {
@@ -116,6 +118,17 @@ impl Report {
         let Judgement { verdict, reasons } = judge(&self.cells, &self.cross, &self.requirements);
         self.verdict = verdict;
         self.reasons = reasons;
+    }
+}
+
+/// Why `required` counts as not run. A server has to answer by every protocol that it is asked by: one of them says nothing of
+/// another.
+fn required_gaps(cells: &[CellReport], required: &RuntimeId) -> Vec<String> {
+    let asked = cells.iter().map(|cell| &cell.runtime).filter(|runtime| required.selects(runtime));
+    let each: BTreeSet<&RuntimeId> = asked.filter(|runtime| runtime.library.is_served()).collect();
+    match each.is_empty() {
+        true => required_gap(cells, required).into_iter().collect(),
+        false => each.into_iter().filter_map(|runtime| required_gap(cells, runtime)).collect(),
     }
 }
 
@@ -306,6 +319,20 @@ mod tests {
         cells.push(sample::cell_with_status("tensorrt@8.5.3", "fp32", 1, Status::Unavailable));
         let requirements = Requirements { runtimes: vec![required.parse().unwrap()], ..Requirements::default() };
         assert_eq!(judge(&cells, &[], &requirements).verdict, expected);
+    }
+
+    /// A server that answers by one protocol has not answered by another.
+    #[rstest]
+    #[case("triton", &["required runtime `triton@grpc` did not run: nobody answers"])]
+    #[case("triton@grpc", &["required runtime `triton@grpc` did not run: nobody answers"])]
+    #[case("triton@http", &[])]
+    #[case("triton@grpc-stream", &["required runtime `triton@grpc-stream` did not run: the plan has no cell of it"])]
+    fn a_required_server_answers_by_every_protocol(#[case] required: &str, #[case] expected: &[&str]) {
+        let mut cells = vec![sample::cell_with_status("triton@http", "fp32", 1, Status::Pass)];
+        let gone = sample::cell_with_status("triton@grpc", "fp32", 1, Status::Unavailable);
+        cells.push(CellReport { reason: Some("nobody answers".to_owned()), ..gone });
+        let requirements = Requirements { runtimes: vec![required.parse().unwrap()], ..Requirements::default() };
+        assert_eq!(judge(&cells, &[], &requirements).reasons, expected);
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub fn discover(
                 of_library(all, library, &paths)
             }
             Library::Triton => match manifest.and_then(|manifest| manifest.serve.as_ref()) {
-                Some(endpoint) => served::probe(endpoint, program, limits)?,
+                Some(serve) => served::probe(serve, program, limits)?,
                 None => continue,
             },
             _ => runtime::probe(library, &paths),

@@ -204,12 +204,13 @@ pub(super) fn open_request(
         options: SessionOptions {
             device,
             emulate_half: may_hold_halves(manifest, artifact.kind),
+            endpoint: manifest.endpoint_of(&cell.id.runtime).cloned().map(Box::new),
             ..session_options(manifest)
         },
     }
 }
 
-/// The options every session of a manifest is opened with.
+/// The options every session of a manifest is opened with; a cell's own stand in [`open_request`].
 pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
     SessionOptions {
         intra_threads: manifest.run.intra_threads,
@@ -221,7 +222,6 @@ pub(crate) fn session_options(manifest: &Manifest) -> SessionOptions {
         signature: manifest.model.source.signature().to_owned(),
         emulate_half: true,
         // What has no batch may have any size, that of no element too.
-        endpoint: manifest.serve.clone().map(Box::new),
         inner_tensors: manifest.interface.as_ref().is_some_and(|interface| interface.axes().one_by_one()),
         ..SessionOptions::default()
     }

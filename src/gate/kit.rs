@@ -122,8 +122,8 @@ pub(crate) fn prepare(workspace: &Workspace) -> Vec<(ArtifactKind, Error)> {
 fn artifacts<'a>(workspace: &Workspace, cells: impl Iterator<Item = &'a PlannedCell>) -> Artifacts {
     let mut wanted: Vec<(ArtifactKind, Option<u32>)> = cells
         .filter(|cell| !matches!(cell.ability, Ability::Nothing(_)))
-        // Engines that ship are one a precision, and none is made.
-        .filter(|cell| cell.artifact != ArtifactKind::Engine)
+        // Engines that ship are one a precision, what is served one a protocol, and none is made.
+        .filter(|cell| !matches!(cell.artifact, ArtifactKind::Engine | ArtifactKind::Served))
         .map(|cell| (cell.artifact, cell.artifact.static_batch(cell.id.batch)))
         .collect();
     // The FP32 graph is the measure of every smaller one's size.

@@ -91,6 +91,7 @@ impl OpenCell {
             options: SessionOptions {
                 device,
                 emulate_half: options.emulate_half && may_hold_halves(&workspace.manifest, artifact.kind),
+                endpoint: workspace.manifest.endpoint_of(&cell.id.runtime).cloned().map(Box::new),
                 ..options.clone()
             },
         };

@@ -9,39 +9,66 @@ use super::servable::precision_of;
 use super::workspace::Workspace;
 use crate::check::under_load::NAME;
 use crate::convert::Artifact;
-use crate::convert::artifact::bytes_at;
 use crate::convert::own::fits;
 use crate::digest::digest_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::findings::{CellReport, CheckResult};
 use crate::manifest::Manifest;
-use crate::manifest::serve::Endpoint;
+use crate::manifest::serve::{Endpoint, Serve};
 use crate::plan::{PlannedCell, Probes};
 use crate::repository::keys;
-use crate::runtime::{Installation, Obstacle, Probe, triton};
+use crate::runtime::triton::{self, UNKNOWN_VERSION};
+use crate::runtime::{Installation, Obstacle, Probe};
 use crate::tensor::{Signature, shape_text};
-use crate::vocabulary::{ArtifactKind, Library, Precision, Status};
+use crate::vocabulary::{ArtifactKind, Library, Precision, RuntimeId, Status};
 use crate::worker::{Limits, Worker, WorkerProgram};
 
 /// `program` with the variable that holds the endpoint's token, which a worker gets no other way.
 pub(super) fn with_token(mut program: WorkerProgram, manifest: &Manifest) -> WorkerProgram {
-    let variable = manifest.serve.as_ref().and_then(|endpoint| endpoint.token_variable.clone());
-    if let Some((name, value)) = variable.and_then(|name| Some((name.clone(), std::env::var(name).ok()?))) {
-        program.environment.push((name, value));
+    let variable = manifest.serve.as_ref().and_then(Serve::token_variable);
+    if let Some((name, value)) = variable.and_then(|name| Some((name, std::env::var(name).ok()?))) {
+        program.environment.push((name.to_owned(), value));
     }
     program
 }
 
-/// Looks at the endpoint in a worker: what a server sends is a stranger's.
+/// Looks at the endpoints in workers: what a server sends is a stranger's. Where protocols are listed, each is there in any case,
+/// with what is in its way.
 ///
 /// # Errors
 /// If a worker cannot be started.
-pub(super) fn probe(endpoint: &Endpoint, program: &WorkerProgram, limits: Limits) -> Result<Probe> {
-    let mut worker = Worker::start(program, limits)?;
-    Ok(worker.look(endpoint).unwrap_or_else(|error| {
-        let error = error.context("looking at the server ended the worker");
-        Probe { found: vec![triton::damaged(endpoint, "unknown", &error)], missing: None }
-    }))
+pub(super) fn probe(serve: &Serve, program: &WorkerProgram, limits: Limits) -> Result<Probe> {
+    let mut looked = Vec::with_capacity(serve.endpoints.len());
+    for endpoint in &serve.endpoints {
+        let mut worker = Worker::start(program, limits)?;
+        let probe = worker.look(endpoint).unwrap_or_else(|error| {
+            let error = error.context("looking at the server ended the worker");
+            Probe { found: vec![triton::damaged(endpoint, UNKNOWN_VERSION, &error)], missing: None }
+        });
+        looked.push((endpoint, probe));
+    }
+    Ok(if serve.named { by_protocol(serve, looked) } else { looked.pop().map(|(_, probe)| probe).unwrap_or_default() })
+}
+
+/// What was found over each protocol, as an installation each. A server that answers over one of them is there: that it does not over
+/// another is its fault or the manifest's, and nothing that this machine lacks.
+fn by_protocol(serve: &Serve, looked: Vec<(&Endpoint, Probe)>) -> Probe {
+    let answers = looked.iter().find(|(_, probe)| !probe.found.is_empty()).map(|(endpoint, _)| endpoint.place());
+    let mut found = Vec::with_capacity(looked.len());
+    for (endpoint, probe) in looked {
+        let missing = probe.missing.map(|obstacle| match &answers {
+            Some(place) => Obstacle {
+                status: Status::Invalid,
+                reason: format!("{}, and `{place}` is answered at", obstacle.reason),
+                ..obstacle
+            },
+            None => obstacle,
+        });
+        let missing = missing.map(|obstacle| triton::obstructed(endpoint, UNKNOWN_VERSION, obstacle));
+        let named = |found: Installation| Installation { id: serve.runtime(endpoint), ..found };
+        found.extend(probe.found.into_iter().chain(missing).map(named));
+    }
+    Probe { found, missing: None }
 }
 
 /// Holds what a server declares to the model that the manifest names: inputs, outputs, and the model that an export names in the
@@ -69,7 +96,7 @@ fn held_to_export(provenance: &BTreeMap<String, String>, manifest: &Manifest, mo
             .cause(format!("the manifest's model has sha256 {model_sha256}"))
             .hint("export it again with `trtgate export --triton`, or name the model that is served"));
     }
-    let Some(wanted) = manifest.serve.as_ref().map(|endpoint| endpoint.precision) else { return Ok(()) };
+    let Some(wanted) = manifest.serve.as_ref().map(|serve| serve.precision) else { return Ok(()) };
     let is_engine = provenance.get(keys::KIND).is_some_and(|kind| *kind == ArtifactKind::Engine.to_string());
     // An FP32 file is what these compute from; an engine was built for one of them.
     let of_file = match wanted {
@@ -129,44 +156,61 @@ pub(super) fn hold_still(installation: &Installation, found: &Signature) -> Resu
     }
 }
 
-impl Workspace {
-    /// What is there as it was given: the model's own source, and what is served, of which nothing lies here.
-    ///
-    /// # Errors
-    /// `Unsupported` where the model has no such source, `Usage` where the manifest names no server.
-    pub(super) fn source_artifact(&self, kind: ArtifactKind) -> Result<Artifact> {
-        if kind == ArtifactKind::Served {
-            let endpoint = self.manifest.serve.as_ref();
-            let place = endpoint.ok_or_else(|| Error::usage("no `[serve]` says where the model is served"))?.place();
-            let sha256 = digest_bytes(place.as_bytes());
-            return Ok(Artifact { kind, path: place.into(), sha256, bytes: 0, build_seconds: 0.0, cached: true });
-        }
-        let source = &self.manifest.model.source;
-        if source.kind() != kind {
-            let wanted = if kind == ArtifactKind::SavedModel { "SavedModel" } else { "TFLite file" };
-            let format = source.format();
-            return Err(Error::unsupported(format!("the model's source is {format}; it has no {wanted}")));
-        }
-        let (path, sha256) = (source.path().to_owned(), self.model_sha256.clone());
-        let bytes = bytes_at(&path)?;
-        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
-    }
+/// What cells of `runtime` start from: the place where it is asked, of which nothing lies here.
+///
+/// # Errors
+/// `Usage` where the manifest names no such place.
+pub(super) fn artifact(manifest: &Manifest, runtime: &RuntimeId) -> Result<Artifact> {
+    let endpoint = manifest.endpoint_of(runtime);
+    let place = endpoint.ok_or_else(|| Error::usage("no `[serve]` says where the model is served"))?.place();
+    let sha256 = digest_bytes(place.as_bytes());
+    let kind = ArtifactKind::Served;
+    Ok(Artifact { kind, path: place.into(), sha256, bytes: 0, build_seconds: 0.0, cached: true })
 }
 
-/// What a report says of the model that is served, where cells of `plan` ask it: whether it says that it is the one that is gated.
+/// What a report says of the model that is served, where cells of `plan` ask it: whether it says that it is the one that is gated, and
+/// whether what answers over one protocol is what answers over another.
 pub(super) fn told(workspace: &Workspace, plan: &[PlannedCell], artifacts: &Artifacts) -> Vec<String> {
-    let asked = plan.iter().find(|cell| cell.artifact == ArtifactKind::Served && cell.ability.obstacle().is_none());
-    let installation = asked.and_then(|cell| cell.installation.as_ref());
-    let Some((installation, served)) = installation.and_then(|found| Some((found, found.served.as_ref()?))) else {
-        return Vec::new();
-    };
-    let place = installation.file.display();
-    let unready = served.unready.as_ref().map(|said| {
-        format!("the server of `{place}` does not say that it is live and ready itself ({said}); the model says that it is ready")
-    });
-    let mut told: Vec<String> = unready.into_iter().collect();
-    told.push(whose(served, &workspace.model_sha256, artifacts, &place.to_string()));
+    let asked = plan.iter().filter(|cell| cell.artifact == ArtifactKind::Served && cell.ability.obstacle().is_none());
+    let mut installations: Vec<&Installation> = Vec::new();
+    for installation in asked.filter_map(|cell| cell.installation.as_ref()) {
+        if installations.iter().all(|known| known.id != installation.id) {
+            installations.push(installation);
+        }
+    }
+    let mut told = Vec::new();
+    for installation in &installations {
+        let Some(served) = &installation.served else { continue };
+        let place = installation.file.display();
+        told.extend(served.unready.as_ref().map(|said| {
+            format!("the server of `{place}` does not say that it is live and ready itself ({said}); the model says that it is ready")
+        }));
+        told.push(whose(served, &workspace.model_sha256, artifacts, &place.to_string()));
+    }
+    if let [first, others @ ..] = installations.as_slice() {
+        told.extend(others.iter().filter_map(|other| another(first, other)));
+    }
     told
+}
+
+/// In which words what answers over two protocols speaks of itself otherwise: two servers, or two models.
+fn another(one: &Installation, other: &Installation) -> Option<String> {
+    let said = |installation: &Installation| {
+        let notes = installation.served.iter().flat_map(|served| served.notes.clone());
+        std::iter::once(format!("version {}", installation.version)).chain(notes).collect::<Vec<_>>()
+    };
+    let (first, second) = (said(one), said(other));
+    let without = |all: &[String], others: &[String]| {
+        let own: Vec<&str> = all.iter().filter(|note| !others.contains(note)).map(String::as_str).collect();
+        if own.is_empty() { "nothing else".to_owned() } else { own.join("; ") }
+    };
+    let (own, theirs) = (without(&first, &second), without(&second, &first));
+    (first != second).then(|| {
+        format!(
+            "what answers over `{}` and over `{}` speaks of itself otherwise, as two servers or two models do: {own} | {theirs}",
+            one.id, other.id
+        )
+    })
 }
 
 /// Which cells answered right under load while nothing shows that the server merged their requests: they pass without that proof.
@@ -229,6 +273,75 @@ mod tests {
             Ok(()) => assert_eq!(words, ""),
             Err(error) => assert!(!words.is_empty() && error.message.contains(words), "{error}"),
         }
+    }
+
+    fn asked(protocol: &str) -> Manifest {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [4]\nlayout = \"flat\"\n\
+             [output]\nname = \"y\"\nclasses = 2\n[serve]\nurl = \"http://h:1\"\ngrpc-url = \"http://h:2\"\nprotocol = {protocol}\n"
+        );
+        Manifest::parse(&text, Path::new("gate.toml")).unwrap()
+    }
+
+    /// A protocol that nobody answers by is no pass; where the server answers by another, it is the protocol that is at fault.
+    #[test]
+    fn a_protocol_that_nobody_answers_by_is_told_by_its_name() {
+        let manifest = asked("[\"http\", \"grpc\"]");
+        let serve = manifest.serve.as_ref().unwrap();
+        let looked = |answers: [bool; 2]| {
+            let look = |(endpoint, answers)| {
+                let here = Installation::plain(RuntimeId::unversioned(Library::Triton), "2", "it");
+                let gone = Obstacle::unavailable(format!("nobody answers at `{}`", Endpoint::place(endpoint)));
+                (
+                    endpoint,
+                    if answers {
+                        Probe { found: vec![here], missing: None }
+                    } else {
+                        Probe { found: Vec::new(), missing: Some(gone) }
+                    },
+                )
+            };
+            let found = by_protocol(serve, serve.endpoints.iter().zip(answers).map(look).collect()).found;
+            let told = |found: &Installation| {
+                let obstacle = found
+                    .run_obstacle
+                    .as_ref()
+                    .map_or_else(String::new, |obstacle| format!(" {}: {}", obstacle.status, obstacle.reason));
+                format!("{}{obstacle}", found.id)
+            };
+            found.iter().map(told).collect::<Vec<_>>()
+        };
+        let (http, grpc) = ("http://h:1/v2/models/m", "grpc://h:2/models/m");
+        assert_eq!(looked([true, true]), ["triton@http", "triton@grpc"]);
+        let told = format!("triton@grpc invalid: nobody answers at `{grpc}`, and `{http}` is answered at");
+        assert_eq!(looked([true, false]), ["triton@http".to_owned(), told]);
+        let gone = |name: &str, place: &str| format!("{name} unavailable: nobody answers at `{place}`");
+        assert_eq!(looked([false, false]), [gone("triton@http", http), gone("triton@grpc", grpc)]);
+    }
+
+    #[test]
+    fn cells_of_a_protocol_start_from_its_own_place() {
+        let manifest = asked("[\"http\", \"grpc\"]");
+        let of = |name: &str| artifact(&manifest, &name.parse().unwrap());
+        let (http, grpc) = (of("triton@http").unwrap(), of("triton@grpc").unwrap());
+        assert_eq!(http.path, Path::new("http://h:1/v2/models/m"));
+        assert_ne!((&http.path, &http.sha256), (&grpc.path, &grpc.sha256));
+        assert!(of("triton").is_err() && of("onnxruntime").is_err());
+    }
+
+    #[test]
+    fn two_servers_behind_one_name_are_told() {
+        let installation = |id: &str, version: &str, notes: &[&str]| {
+            let notes = notes.iter().map(|note| (*note).to_owned()).collect();
+            let served = triton::ServedModel { notes, ..triton::ServedModel::default() };
+            let served = Some(Box::new(served));
+            Installation { served, ..Installation::plain(id.parse().unwrap(), version, "it") }
+        };
+        let http = installation("triton@http", "2.51.0", &["one server", "model m"]);
+        assert_eq!(another(&http, &installation("triton@grpc", "2.51.0", &["one server", "model m"])), None);
+        let other = another(&http, &installation("triton@grpc", "2.50.0", &["one server", "model m", "more"])).unwrap();
+        assert!(other.ends_with("as two servers or two models do: version 2.51.0 | version 2.50.0; more"), "{other}");
+        assert!(other.contains("`triton@http`") && other.contains("`triton@grpc`"), "{other}");
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use super::border::Declared;
 use super::own;
+use super::served;
 use super::workspace::Workspace;
 use crate::convert::Artifact;
+use crate::convert::artifact::bytes_at;
 use crate::convert::own::{fits, keep_engine};
 use crate::convert::pin::renamed;
 use crate::convert::store::Store;
@@ -76,8 +78,28 @@ impl Workspace {
     pub(super) fn artifact_of(&self, cell: &PlannedCell) -> Result<Artifact> {
         match cell.artifact {
             ArtifactKind::Engine => self.shipped.engine(cell.id.precision),
+            ArtifactKind::Served => served::artifact(&self.manifest, &cell.id.runtime),
             kind => self.artifact(kind, kind.static_batch(cell.id.batch)),
         }
+    }
+
+    /// What is there as it was given: the model's own source.
+    ///
+    /// # Errors
+    /// `Unsupported` where the model has no such source, `Usage` of what is served: that is asked at the place of each cell.
+    pub(super) fn source_artifact(&self, kind: ArtifactKind) -> Result<Artifact> {
+        if kind == ArtifactKind::Served {
+            return Err(Error::usage("what is served is asked where it is, and lies nowhere here"));
+        }
+        let source = &self.manifest.model.source;
+        if source.kind() != kind {
+            let wanted = if kind == ArtifactKind::SavedModel { "SavedModel" } else { "TFLite file" };
+            let format = source.format();
+            return Err(Error::unsupported(format!("the model's source is {format}; it has no {wanted}")));
+        }
+        let (path, sha256) = (source.path().to_owned(), self.model_sha256.clone());
+        let bytes = bytes_at(&path)?;
+        Ok(Artifact { kind, path, sha256, bytes, build_seconds: 0.0, cached: true })
     }
 }
 

@@ -260,9 +260,12 @@ fn names(manifest: &Manifest) -> Result<Vec<CellId>> {
     Ok(cells.into_iter().map(|cell| cell.id).collect())
 }
 
-/// The name of a cell, whichever version runs it.
+/// The name of a cell, whichever version runs it. The protocols of a server are the manifest's, whatever machine.
 pub(super) fn named(id: &CellId) -> CellId {
-    CellId { runtime: RuntimeId::unversioned(id.runtime.library), ..id.clone() }
+    match id.runtime.library.is_served() {
+        true => id.clone(),
+        false => CellId { runtime: RuntimeId::unversioned(id.runtime.library), ..id.clone() },
+    }
 }
 
 /// The runtimes that `TRTGATE_REQUIRE` names.

@@ -46,7 +46,7 @@ pub struct Manifest {
     /// Engine files of the project's own, gated as they are, by precision.
     pub engines: Vec<engines::OwnEngine>,
     /// Where the model is served, where that is gated too.
-    pub serve: Option<serve::Endpoint>,
+    pub serve: Option<serve::Serve>,
     /// The probe set.
     pub probes: Probes,
     /// The calibration set.
@@ -96,6 +96,11 @@ impl Manifest {
     /// As [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         read::parse(text, path)
+    }
+
+    /// Where the cells of `runtime` are served; nothing of a library that is none.
+    pub fn endpoint_of(&self, runtime: &RuntimeId) -> Option<&serve::Endpoint> {
+        self.serve.as_ref()?.of(runtime)
     }
 
     /// The manifest itself, if it is of a classifier of one input.

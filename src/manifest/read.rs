@@ -194,8 +194,8 @@ where
         matrix.retain(|row| !row.precisions.is_empty());
     }
     let serve = raw.serve.map(|raw| serve::read(source, raw, &model.name, resolve)).transpose()?;
-    if let Some(endpoint) = &serve {
-        matrix.push(MatrixRow { library: Library::Triton, precisions: vec![endpoint.precision] });
+    if let Some(serve) = &serve {
+        matrix.push(MatrixRow { library: Library::Triton, precisions: vec![serve.precision] });
     }
     let (artifacts, engines) = artifacts::read(source, raw.artifacts, &matrix, &resolve)?;
     let engine = engine::read(source, raw.engine, &batches, input.fixed_batch, interface.as_mut(), &resolve)?;

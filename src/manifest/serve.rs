@@ -1,4 +1,4 @@
-//! `[serve]`: where the model is served, and what the answers are held to.
+//! `[serve]`: where the model is served, by which protocols it is asked, and what the answers are held to.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use toml::Spanned;
 use super::LONGEST_SECONDS;
 use super::read::{Source, pointed};
 use crate::error::Result;
-use crate::vocabulary::Precision;
+pub use crate::vocabulary::Protocol;
+use crate::vocabulary::{Library, Precision, RuntimeId};
 
 /// Longest wait for one answer where nothing else is said, seconds.
 const TIMEOUT_SECONDS: u64 = 30;
@@ -18,7 +19,18 @@ const CONNECTIONS: usize = 4;
 /// Most of them: this is no measurement of a server's speed.
 const MOST_CONNECTIONS: usize = 64;
 
-/// A model behind a server.
+/// A model behind a server, asked by one protocol or by several, each of which has cells of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// Where it is asked, a protocol each, in the manifest's order; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether cells are named by their protocol: where the manifest lists protocols, so that one more gives the others no new name.
+    pub named: bool,
+    /// The precision that its answers are held to.
+    pub precision: Precision,
+}
+
+/// A model behind a server, asked by one protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The server: `http://host:port` or `https://host:port`, with a path in front of `/v2` where a proxy has one.
@@ -29,8 +41,6 @@ pub struct Endpoint {
     pub version: Option<String>,
     /// How it is asked.
     pub protocol: Protocol,
-    /// The precision that its answers are held to.
-    pub precision: Precision,
     /// The variable that holds the bearer token, where the server asks for one.
     pub token_variable: Option<String>,
     /// The file of root certificates that a server of `https` is believed by; those of the system if absent.
@@ -42,17 +52,29 @@ pub struct Endpoint {
     pub connections: usize,
 }
 
-/// How a server is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// KServe's protocol version 2 over HTTP, tensors in binary where the server takes it.
-    Http,
-    /// The same over gRPC, a call a request.
-    Grpc,
-    /// The same over one gRPC stream a connection (`ModelStreamInfer`), which carries all its requests.
-    #[serde(rename = "grpc-stream")]
-    GrpcStream,
+impl Serve {
+    /// The runtime whose cells ask `endpoint`: `triton`, or `triton@grpc` where protocols are listed.
+    pub fn runtime(&self, endpoint: &Endpoint) -> RuntimeId {
+        match self.named {
+            true => RuntimeId::versioned(Library::Triton, endpoint.protocol.as_str()),
+            false => RuntimeId::unversioned(Library::Triton),
+        }
+    }
+
+    /// The runtimes of all its cells.
+    pub fn runtimes(&self) -> impl Iterator<Item = RuntimeId> {
+        self.endpoints.iter().map(|endpoint| self.runtime(endpoint))
+    }
+
+    /// Where the cells of `runtime` ask.
+    pub fn of(&self, runtime: &RuntimeId) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| self.runtime(endpoint) == *runtime)
+    }
+
+    /// The variable that holds the bearer token, where there is one.
+    pub fn token_variable(&self) -> Option<&str> {
+        self.endpoints.iter().find_map(|endpoint| endpoint.token_variable.as_deref())
+    }
 }
 
 impl Endpoint {
@@ -83,9 +105,10 @@ impl Endpoint {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct RawServe {
     url: Spanned<String>,
+    grpc_url: Option<Spanned<String>>,
     model: Option<Spanned<String>>,
     version: Option<Spanned<String>>,
-    protocol: Option<Spanned<String>>,
+    protocol: Option<Spanned<RawProtocols>>,
     precision: Option<Spanned<String>>,
     token_variable: Option<Spanned<String>>,
     ca: Option<Spanned<PathBuf>>,
@@ -93,7 +116,14 @@ pub(super) struct RawServe {
     connections: Option<Spanned<usize>>,
 }
 
-/// The endpoint, of the model that the manifest calls `name`; files are found by `resolve`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a protocol, or a list of protocols")]
+enum RawProtocols {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// The served model that the manifest calls `name`; files are found by `resolve`.
 ///
 /// # Errors
 /// With the place of what is no address, no name or no number.
@@ -102,8 +132,8 @@ pub(super) fn read(
     raw: RawServe,
     name: &str,
     resolve: impl Fn(&Path) -> PathBuf,
-) -> Result<Endpoint> {
-    let url = url(source, &raw.url)?;
+) -> Result<Serve> {
+    let asked = asked(source, &raw)?;
     let model = match &raw.model {
         Some(given) if !is_segment(given.get_ref()) => {
             return Err(source.error(given.span(), format!("`{}` is no name of a served model", given.get_ref())));
@@ -119,42 +149,26 @@ pub(super) fn read(
         }
         given => given.map(Spanned::into_inner),
     };
-    let protocol = match raw.protocol.as_ref().map(|given| (given.get_ref().as_str(), given.span())) {
-        None | Some(("http", _)) => Protocol::Http,
-        Some(("grpc", _)) => Protocol::Grpc,
-        Some(("grpc-stream", _)) => Protocol::GrpcStream,
-        Some((other, span)) => {
-            return Err(source
-                .error(span, format!("`{other}` is no protocol that servers are asked by"))
-                .hint("`http`, `grpc` and `grpc-stream` are"));
-        }
-    };
-    let authority = authority_of(&url);
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if protocol != Protocol::Http && !has_port {
-        return Err(source
-            .error(raw.url.span(), "gRPC needs a host and its port, and no path")
-            .hint("write `url = \"http://host:8001\"`"));
-    }
     let precision = match &raw.precision {
         Some(given) => given.get_ref().parse().map_err(|error| pointed(source, given.span(), error))?,
         None => Precision::Fp32,
     };
+    let is_plain = |url: &String| url.starts_with("http://");
     let token_variable = match raw.token_variable {
         Some(given) if !is_variable(given.get_ref()) => {
             return Err(source
                 .error(given.span(), "not the name of a variable")
                 .hint("the token itself stands in the environment, never in a manifest"));
         }
-        Some(given) if url.starts_with("http://") && !is_here(authority) => {
+        Some(given) if asked.iter().any(|(_, url)| is_plain(url) && !is_here(authority_of(url))) => {
             return Err(source
                 .error(given.span(), "a token is not sent over plain HTTP but to this machine")
-                .hint("write `url = \"https://…\"`, or name a tunnel to the server on this machine"));
+                .hint("write `https://…`, or name a tunnel to the server on this machine"));
         }
         given => given.map(Spanned::into_inner),
     };
     let ca = match raw.ca {
-        Some(given) if url.starts_with("http://") => {
+        Some(given) if asked.iter().all(|(_, url)| is_plain(url)) => {
             return Err(source
                 .error(given.span(), "a server of plain HTTP proves nothing by certificates")
                 .hint("write `url = \"https://…\"`, or take `ca` out"));
@@ -177,7 +191,85 @@ pub(super) fn read(
         }
         given => given.map_or(CONNECTIONS, Spanned::into_inner),
     };
-    Ok(Endpoint { url, model, version, protocol, precision, token_variable, ca, timeout_seconds, connections })
+    let endpoint = |(protocol, url)| Endpoint {
+        url,
+        model: model.clone(),
+        version: version.clone(),
+        protocol,
+        token_variable: token_variable.clone(),
+        ca: ca.clone(),
+        timeout_seconds,
+        connections,
+    };
+    let named = raw.protocol.is_some_and(|given| matches!(given.get_ref(), RawProtocols::Several(_)));
+    Ok(Serve { endpoints: asked.into_iter().map(endpoint).collect(), named, precision })
+}
+
+/// The protocols, each with the address that it is asked at.
+fn asked(source: &Source<'_>, raw: &RawServe) -> Result<Vec<(Protocol, String)>> {
+    let protocols = protocols(source, raw.protocol.as_ref())?;
+    let is_beside = protocols.contains(&Protocol::Http) && protocols.iter().any(|protocol| *protocol != Protocol::Http);
+    let url = address(source, "url", &raw.url)?;
+    let grpc = match (&raw.grpc_url, &raw.protocol) {
+        (Some(given), _) if !is_beside => {
+            return Err(source
+                .error(
+                    given.span(),
+                    "`grpc-url` is the address of gRPC beside HTTP, and one of them alone is asked at `url`",
+                )
+                .hint("write the address as `url`, or both: `protocol = [\"http\", \"grpc\"]`"));
+        }
+        (None, Some(given)) if is_beside => {
+            return Err(source
+                .error(given.span(), "HTTP and gRPC have an address each, and that of gRPC is not given")
+                .hint("write `grpc-url = \"http://host:8001\"` beside `url`"));
+        }
+        (Some(given), _) => (address(source, "grpc-url", given)?, "grpc-url", given.span()),
+        (None, _) => (url.clone(), "url", raw.url.span()),
+    };
+    let mut asked = Vec::with_capacity(protocols.len());
+    for protocol in protocols {
+        if protocol == Protocol::Http {
+            asked.push((protocol, url.clone()));
+            continue;
+        }
+        let (url, key, span) = &grpc;
+        let has_port = authority_of(url).rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        if !has_port {
+            return Err(source
+                .error(span.clone(), "gRPC needs a host and its port, and no path")
+                .hint(format!("write `{key} = \"http://host:8001\"`")));
+        }
+        asked.push((protocol, url.clone()));
+    }
+    Ok(asked)
+}
+
+/// The protocols that are named, one at least and each once.
+fn protocols(source: &Source<'_>, raw: Option<&Spanned<RawProtocols>>) -> Result<Vec<Protocol>> {
+    let Some(given) = raw else { return Ok(vec![Protocol::Http]) };
+    let words = match given.get_ref() {
+        RawProtocols::One(word) => std::slice::from_ref(word),
+        RawProtocols::Several(words) => words,
+    };
+    let mut protocols: Vec<Protocol> = Vec::new();
+    for word in words {
+        let Ok(protocol) = word.parse() else {
+            return Err(source
+                .error(given.span(), format!("`{word}` is no protocol that servers are asked by"))
+                .hint("`http`, `grpc` and `grpc-stream` are"));
+        };
+        if protocols.contains(&protocol) {
+            return Err(source.error(given.span(), format!("`{protocol}` is named twice")));
+        }
+        protocols.push(protocol);
+    }
+    if protocols.is_empty() {
+        return Err(source
+            .error(given.span(), "the server is asked by no protocol")
+            .hint("name one at least: `http`, `grpc` or `grpc-stream`"));
+    }
+    Ok(protocols)
 }
 
 /// What stands behind the scheme of an address.
@@ -196,18 +288,17 @@ fn is_here(authority: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
 }
 
-/// The address without a slash at its end.
-fn url(source: &Source<'_>, given: &Spanned<String>) -> Result<String> {
+/// The address that stands under `key`, without a slash at its end.
+fn address(source: &Source<'_>, key: &str, given: &Spanned<String>) -> Result<String> {
     let text = given.get_ref().trim_end_matches('/');
     let wrong = |what: &str| source.error(given.span(), what.to_owned());
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let rest = rest.ok_or_else(|| wrong("not an address").hint("write `url = \"http://host:8000\"`"))?;
+    let rest = rest.ok_or_else(|| wrong("not an address").hint(format!("write `{key} = \"http://host:8000\"`")))?;
     let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
     let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(of_host) {
-        return Err(
-            wrong("not a host with its port").hint("write `url = \"http://host:8000\"`; a token has a key of its own")
-        );
+        return Err(wrong("not a host with its port")
+            .hint(format!("write `{key} = \"http://host:8000\"`; a token has a key of its own")));
     }
     if !path.is_empty() && !path.split('/').all(is_segment) {
         return Err(wrong("not a path").hint("it stands in front of `/v2`: no query, no `..`"));
@@ -256,22 +347,45 @@ mod tests {
             model: "net".to_owned(),
             version: Some("2".to_owned()),
             protocol: Protocol::Http,
-            precision: Precision::Fp16,
             token_variable: Some("TOKEN".to_owned()),
             ca: Some("/roots.pem".into()),
             timeout_seconds: 5,
             connections: 8,
         };
-        assert_eq!(whole.serve.as_ref(), Some(&expected));
         assert_eq!(expected.place(), "https://host:8000/v2/models/net/versions/2");
+        let expected = Serve { endpoints: vec![expected], named: false, precision: Precision::Fp16 };
+        assert_eq!(whole.serve.as_ref(), Some(&expected));
         let row = whole.matrix.last().unwrap();
         assert_eq!((row.library, row.precisions.as_slice()), (Library::Triton, &[Precision::Fp16][..]));
         // Beside runtimes that are named, and of a model of several inputs.
         let named = manifest("url = \"http://h\"", "[matrix.runtimes]\nonnxruntime = [\"fp32\"]").unwrap();
         let rows: Vec<Library> = named.matrix.iter().map(|row| row.library).collect();
         assert_eq!(rows, [Library::Onnxruntime, Library::Triton]);
-        let place = named.serve.unwrap().place();
+        let place = named.serve.unwrap().endpoints[0].place();
         assert_eq!(place, "http://h/v2/models/m");
+    }
+
+    /// A list names its cells by protocol, also a list of one; each protocol is asked at its own address.
+    #[rstest]
+    #[case::default("url = \"http://h:1/p\"", "triton http://h:1/p/v2/models/m")]
+    #[case::one("url = \"http://h:1\"\nprotocol = \"grpc\"", "triton grpc://h:1/models/m")]
+    #[case::list_of_one("url = \"http://h:1\"\nprotocol = [\"grpc\"]", "triton@grpc grpc://h:1/models/m")]
+    #[case::grpc_twice(
+        "url = \"https://h:1\"\nprotocol = [\"grpc-stream\", \"grpc\"]",
+        "triton@grpc-stream grpcs://h:1/models/m, triton@grpc grpcs://h:1/models/m"
+    )]
+    #[case::all(
+        "url = \"http://h:1/p\"\ngrpc-url = \"https://g:2/\"\nprotocol = [\"http\", \"grpc\", \"grpc-stream\"]",
+        "triton@http http://h:1/p/v2/models/m, triton@grpc grpcs://g:2/models/m, triton@grpc-stream grpcs://g:2/models/m"
+    )]
+    fn each_protocol_has_a_name_and_an_address(#[case] serve: &str, #[case] expected: &str) {
+        let manifest = manifest(serve, "").unwrap();
+        let serve = manifest.serve.as_ref().unwrap();
+        let told =
+            serve.runtimes().map(|runtime| format!("{runtime} {}", manifest.endpoint_of(&runtime).unwrap().place()));
+        assert_eq!(told.collect::<Vec<_>>().join(", "), expected);
+        assert_eq!(manifest.endpoint_of(&RuntimeId::unversioned(Library::Onnxruntime)), None);
+        assert_eq!(serve.of(&"triton".parse().unwrap()).is_some(), !serve.named);
     }
 
     #[rstest]
@@ -291,6 +405,25 @@ mod tests {
     #[case("url = \"http://h\"\ntimeout-seconds = 0", "", "a second at least")]
     #[case("url = \"http://h:1/path\"\nprotocol = \"grpc\"", "", "gRPC needs a host and its port")]
     #[case("url = \"http://h\"\nprotocol = \"grpc\"", "", "gRPC needs a host and its port")]
+    #[case("url = \"http://h:1\"\nprotocol = []", "", "asked by no protocol")]
+    #[case("url = \"http://h:1\"\nprotocol = [\"grpc\", \"grpc\"]", "", "`grpc` is named twice")]
+    #[case("url = \"http://h:1\"\nprotocol = [\"http\", \"udp\"]", "", "`udp` is no protocol")]
+    #[case("url = \"http://h:1\"\nprotocol = 2", "", "expected a protocol, or a list of protocols")]
+    #[case("url = \"http://h:1\"\nprotocol = [\"http\", \"grpc\"]", "", "that of gRPC is not given")]
+    #[case("url = \"http://h:1\"\ngrpc-url = \"http://h:2\"", "", "one of them alone is asked at `url`")]
+    #[case("url = \"http://h:1\"\ngrpc-url = \"http://h:2\"\nprotocol = \"grpc\"", "", "one of them alone")]
+    #[case("url = \"http://h:1\"\ngrpc-url = \"http://h:2\"\nprotocol = [\"grpc\"]", "", "one of them alone")]
+    #[case(
+        "url = \"http://h:1\"\ngrpc-url = \"http://h:2/a\"\nprotocol = [\"http\", \"grpc\"]",
+        "",
+        "gRPC needs a host"
+    )]
+    #[case("url = \"http://h:1\"\ngrpc-url = \"h:2\"\nprotocol = [\"http\", \"grpc\"]", "", "not an address")]
+    #[case(
+        "url = \"https://h:1\"\ngrpc-url = \"http://h:2\"\nprotocol = [\"http\", \"grpc\"]\ntoken-variable = \"T\"",
+        "",
+        "not sent over plain HTTP"
+    )]
     #[case("url = \"http://h\"\nconnections = 1", "", "2 to 64 connections")]
     #[case("url = \"http://h\"\nhost = \"x\"", "", "unknown field `host`")]
     #[case("url = \"http://h\"", "[matrix.runtimes]\ntriton = [\"fp32\"]", "`[serve]` asks for it")]

@@ -319,7 +319,8 @@ impl BaselineStore {
     /// As [`Series::read`].
     pub fn find(&self, path: &Path, runtime: &RuntimeId, subject: &str, quantity: Quantity) -> Result<Option<Series>> {
         let own = Series::read(path, subject, quantity)?;
-        if own.is_some() || runtime.version.is_none() {
+        // Names and protocols are in no order: each has figures of its own.
+        if own.is_some() || numbers(runtime).is_empty() {
             return Ok(own);
         }
         let (Some(file), Some(folder)) = (path.file_name(), path.parent().and_then(Path::parent)) else {

@@ -127,7 +127,10 @@ pub fn fingerprint(plan: &PlanFile, shards: &[u32]) -> String {
 fn units(plan: &PlanFile, reference: Library) -> Vec<Unit<'_>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     for (place, cell) in plan.cells.iter().enumerate() {
-        let known = units.iter().position(|unit| *unit.runtime == cell.runtime && unit.precision == cell.precision);
+        // Who proves that a server merged requests asks it alone: all its protocols are one machine's.
+        let same =
+            |one: &RuntimeId| *one == cell.runtime || one.library.is_served() && one.library == cell.runtime.library;
+        let known = units.iter().position(|unit| same(unit.runtime) && unit.precision == cell.precision);
         let known = known.unwrap_or_else(|| {
             let weight = if builds(cell) { BUILD } else { 0 };
             let (runtime, precision) = (&cell.runtime, cell.precision);
@@ -184,6 +187,20 @@ mod tests {
             })
         });
         PlanFile::new(PlannedModel::default(), cells.collect())
+    }
+
+    /// A server is asked by one machine, over all its protocols.
+    #[test]
+    fn the_protocols_of_a_server_stay_together() {
+        let plan = plan(&["onnxruntime fp32", "triton@http fp32", "litert int8", "triton@grpc fp32"]);
+        let shards = divide(&plan, Library::Tensorflow, 3).unwrap();
+        let of = |runtime: &str| -> BTreeSet<u32> {
+            let own = plan.cells.iter().zip(&shards).filter(|(cell, _)| cell.runtime.to_string().starts_with(runtime));
+            own.map(|(_, shard)| *shard).collect()
+        };
+        assert_eq!(of("triton").len(), 1);
+        assert!(of("onnxruntime").is_disjoint(&of("triton")) && of("litert").is_disjoint(&of("triton")));
+        assert!(divide(&plan, Library::Tensorflow, 4).is_err());
     }
 
     const WHOLE: &[&str] = &[

@@ -22,13 +22,9 @@ pub(super) struct Group<'report> {
 }
 
 impl<'report> Group<'report> {
-    /// The runtime with its version: `onnxruntime 1.32.0`, `tensorrt@8.5.3`.
+    /// The runtime with its version: `onnxruntime 1.32.0`, `tensorrt@8.5.3`, `triton@grpc 2.51.0`.
     pub(super) fn runtime_name(&self) -> String {
-        let version = self.cells.iter().find_map(|cell| cell.version.as_deref());
-        match version {
-            Some(version) if self.runtime.version.is_none() => format!("{} {version}", self.runtime),
-            _ => self.runtime.to_string(),
-        }
+        self.runtime.with_version(self.cells.iter().find_map(|cell| cell.version.as_deref()))
     }
 
     /// Where its cells ran, where a reader cannot know: another instruction set than the machine's (an emulated worker, another
@@ -399,10 +395,10 @@ pub(super) fn extents(cells: &[&CellReport]) -> Vec<String> {
 /// The canonical order of cells: library, version by its numbers, precision, batch.
 pub(super) fn canonical_key(
     cell: &CellId,
-) -> (crate::vocabulary::Library, Vec<u64>, Precision, u32, Option<ShapePoint>) {
-    let version = cell.runtime.version.as_deref().unwrap_or("");
+) -> (crate::vocabulary::Library, Vec<u64>, String, Precision, u32, Option<ShapePoint>) {
+    let version = cell.runtime.version_text();
     let parts = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
-    (cell.runtime.library, parts, cell.precision, cell.batch, cell.shape.clone())
+    (cell.runtime.library, parts, version.to_owned(), cell.precision, cell.batch, cell.shape.clone())
 }
 
 #[cfg(test)]

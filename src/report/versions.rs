@@ -3,10 +3,7 @@
 use super::figures;
 use crate::findings::Report;
 use crate::findings::versions::{OutputDifference, VersionFigures, VersionPair, VersionRow};
-use crate::vocabulary::{Library, Status, version_numbers};
-
-/// What is judged and what is shown.
-pub(super) const READING: &str = "judged is each version by itself, against the reference; shown is each beside the oldest, by the same limits: a pair that both pass and that lies further apart than them is told across cells";
+use crate::vocabulary::{Library, Status, version_order};
 
 /// The rows of one library.
 pub(super) struct OfLibrary<'report> {
@@ -35,12 +32,37 @@ pub(super) fn libraries(report: &Report) -> Vec<OfLibrary<'_>> {
     }
     libraries.retain(OfLibrary::any_ran);
     for known in &mut libraries {
-        known.versions.sort_by_cached_key(|version| version_numbers(version));
+        known.versions.sort_by_cached_key(|version| version_order(version));
     }
     libraries
 }
 
 impl<'report> OfLibrary<'report> {
+    /// What its columns are, one of them: `version`.
+    pub(super) const fn one(&self) -> &'static str {
+        self.library.told_apart_by()
+    }
+
+    /// The one that the others are put beside.
+    pub(super) const fn first(&self) -> &'static str {
+        if self.library.is_served() { "first" } else { "oldest" }
+    }
+
+    /// `Versions of tensorrt`.
+    pub(super) fn title(&self) -> String {
+        let (initial, rest) = self.one().split_at(1);
+        format!("{}{rest}s of {}", initial.to_uppercase(), self.library)
+    }
+
+    /// What is judged and what is shown.
+    pub(super) fn reading(&self) -> String {
+        format!(
+            "judged is each {} by itself, against the reference; shown is each beside the {}, by the same limits: a pair that both pass and that lies further apart than them is told across cells",
+            self.one(),
+            self.first()
+        )
+    }
+
     /// Whether a cell of any version ran.
     fn any_ran(&self) -> bool {
         let ran = |figures: &VersionFigures| matches!(figures.status, Status::Pass | Status::Fail);

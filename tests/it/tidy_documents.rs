@@ -52,3 +52,29 @@ fn messages_that_troubleshooting_quotes_are_the_programs() {
     assert!(unknown.is_empty(), "no message of the program says: {unknown:#?}");
     assert!(looked_at > 20, "{looked_at}");
 }
+
+/// The acceptance checks of served models, each with tests that are there.
+#[test]
+fn tests_that_show_the_acceptance_checks_are_there() {
+    let text = fs::read_to_string("docs/triton.md").unwrap();
+    let mut shown: Vec<String> = Vec::new();
+    let mut missing = Vec::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("| A")) {
+        let (number, rest) = line.split_once(" | ").unwrap();
+        let tests: Vec<String> = spans(rest).into_iter().filter(|span| span.contains(".rs::")).collect();
+        assert!(!tests.is_empty(), "nothing shows A{number}");
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap();
+            let source = fs::read_to_string(file).unwrap_or_default();
+            // With its attribute above, and whatever cases it has.
+            let before = source.split(&format!("\nfn {name}(")).next().filter(|before| before.len() < source.len());
+            let block = before.and_then(|before| before.rsplit("\n\n").next()).unwrap_or_default();
+            if !block.contains("#[test]") && !block.contains("#[rstest]") {
+                missing.push(test);
+            }
+        }
+        shown.push(number.to_owned());
+    }
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+    assert_eq!(shown, (1..=23).map(|number| number.to_string()).collect::<Vec<_>>());
+}

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use crate::check::ladder::Ladder;
 use crate::findings::versions::{KeptAnswers, VERSIONS_RULE, VersionFigures, VersionPair, VersionRow};
 use crate::findings::{CellReport, CheckResult, Report, TimingSummary};
-use crate::vocabulary::{Library, Precision, ShapePoint, Status, version_numbers};
+use crate::vocabulary::{Library, Precision, ShapePoint, Status, version_order};
 
 use kept::Terms;
 use pair::Side;
@@ -41,7 +41,7 @@ pub fn compare(report: &Report) -> Vec<VersionRow> {
     }
     let by = report.answers.as_ref().map(By::of);
     let row = |((library, precision, shape, batch), mut cells): (Place<'_>, Vec<&CellReport>)| {
-        cells.sort_by_cached_key(|cell| version_numbers(cell.runtime.version_text()));
+        cells.sort_by_cached_key(|cell| version_order(cell.runtime.version_text()));
         cells.dedup_by_key(|cell| &cell.runtime);
         // A version that got nowhere is told by its cell.
         cells.retain(|cell| has_figures(cell));
@@ -63,8 +63,9 @@ fn has_figures(cell: &CellReport) -> bool {
 }
 
 fn figures(cells: &[&CellReport], report: &Report) -> Vec<VersionFigures> {
-    let bytes = |cell: &CellReport| cell.artifact.as_ref().map(|artifact| artifact.bytes);
-    let oldest = cells.iter().find_map(|cell| bytes(cell)).filter(|&bytes| bytes > 0);
+    // Of what is served nothing lies here.
+    let bytes = |cell: &CellReport| cell.artifact.as_ref().map(|artifact| artifact.bytes).filter(|&bytes| bytes > 0);
+    let oldest = cells.iter().find_map(|cell| bytes(cell));
     let first = cells.iter().find_map(|cell| Some((cell.timing.as_ref()?, gpu(cell, report))));
     let figures = |cell: &&CellReport| {
         let gpu = gpu(cell, report);
@@ -179,15 +180,16 @@ fn rules(report: &Report) -> Vec<CheckResult> {
         let within = compared.iter().filter(|(_, pair)| pair.status == Status::Pass).count();
         let equal = compared.iter().filter(|(_, pair)| pair.equal).count();
         let silent = pairs.len() - compared.len();
+        let one = library.told_apart_by();
         let mut detail = format!(
-            "{library}: {within} of {} pairs of versions lie no further apart than each may from the reference",
+            "{library}: {within} of {} pairs of {one}s lie no further apart than each may from the reference",
             pairs.len()
         );
         if equal > 0 {
             detail.push_str(&format!(", {equal} of them equal bit by bit"));
         }
         if failing > 0 {
-            detail.push_str(&format!("; {failing} lie further apart with a version that fails by itself"));
+            detail.push_str(&format!("; {failing} lie further apart with a {one} that fails by itself"));
         }
         if silent > 0 {
             detail.push_str(&format!("; {silent} could not be compared"));

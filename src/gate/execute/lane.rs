@@ -124,7 +124,7 @@ impl<'a> Lane<'a> {
         (pool, past, watch): (&'a Pool, &'a Past<'a>, &'a Watch),
     ) -> Self {
         let mut largest = BTreeMap::new();
-        for cell in &cells {
+        for cell in cells.iter().filter(|cell| cell.ability == Ability::Run) {
             let batch = largest.entry(cell.id.precision).or_insert(0);
             *batch = cell.id.batch.max(*batch);
         }
@@ -174,7 +174,10 @@ impl<'a> Lane<'a> {
     /// What this lane is in the schedule, where `first` jobs are before it: a build and then its cells, or its cells.
     pub(super) fn jobs(&self, first: usize) -> Vec<Job> {
         let Some(runtime) = self.pooled() else {
-            return vec![Job { kind: Kind::Plain, seconds: 0.0, after: None, alone: None, shift: 0 }];
+            // A server's protocols are asked one after the other: what it tells of merged requests is then of one of them.
+            let library = self.cells.first().map(|cell| cell.id.runtime.library).filter(|library| library.is_served());
+            let alone = library.map(|library| library.to_string());
+            return vec![Job { kind: Kind::Plain, seconds: 0.0, after: None, alone, shift: 0 }];
         };
         let run = |kind, after, shift| Job {
             kind,
@@ -334,6 +337,7 @@ impl<'a> Lane<'a> {
     fn source(&self, cell: &PlannedCell) -> Result<Artifact> {
         match cell.artifact {
             ArtifactKind::Engine => self.inputs.shipped.engine(cell.id.precision),
+            ArtifactKind::Served => served::artifact(self.inputs.manifest, &cell.id.runtime),
             kind => self
                 .inputs
                 .artifacts

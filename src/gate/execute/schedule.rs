@@ -70,8 +70,8 @@ pub(super) struct Job {
     pub(super) seconds: f64,
     /// The job that has to end before, from whose card this one has its own.
     pub(super) after: Option<usize>,
-    /// What it has for itself: a build its timing cache, wherever; cells the worker of their library on their card. No two with
-    /// the same run at once.
+    /// What it has for itself: a build its timing cache, wherever; cells the worker of their library on their card, or the server that
+    /// they ask. No two with the same run at once.
     pub(super) alone: Option<String>,
     /// How many cards behind that of the job before it is.
     pub(super) shift: usize,
@@ -173,7 +173,7 @@ impl Board {
             return None;
         }
         let same = |other: &Job| job.excludes(other);
-        if job.kind == Kind::Build && self.running(same) > 0 {
+        if !job.runs() && self.running(same) > 0 {
             return None;
         }
         let fits = |card: &usize| match job.kind {

@@ -292,6 +292,17 @@ fn ordinary_samples_are_answered_at_the_largest_batch() {
     assert!(ran(&raw[1]).fresh.is_err(), "{:?}", ran(&raw[1]).fresh);
 }
 
+/// A server takes smaller batches than the manifest has: what is asked once is asked at the largest that it takes.
+#[test]
+fn the_largest_batch_is_that_of_a_cell_that_runs() {
+    let mut workshop = Workshop::new("tensorflow = [\"fp32\"]");
+    workshop.fresh = Some(samples(50));
+    workshop.plan[1].ability = Ability::Nothing(Obstacle::unsupported("the server takes batches of up to 1"));
+    let (raw, _) = workshop.scripted(|_| Step::Serve);
+    assert!(matches!(&ran(&raw[0]).fresh, Ok(Some(answers)) if answers.len() == 50), "{:?}", ran(&raw[0]).fresh);
+    assert_eq!(told(&raw[1]), "unsupported at load: the server takes batches of up to 1");
+}
+
 /// Labelled data is answered at the largest batch, and by each file of one batch.
 #[test]
 fn labelled_samples_are_answered_once_a_file() {

@@ -32,12 +32,10 @@ pub(crate) fn ask(
     shelf: &Shelf,
 ) -> Result<Option<Result<UnderLoad>>> {
     let installation = asked.cell.installation.as_ref();
-    let (Some(endpoint), Some(installation), true) = (&asked.manifest.serve, installation, asked.largest) else {
+    let endpoint = asked.manifest.endpoint_of(&asked.cell.id.runtime);
+    let (Some(endpoint), Some(installation), true) = (endpoint, installation, asked.largest) else {
         return Ok(None);
     };
-    if !asked.cell.id.runtime.library.is_served() {
-        return Ok(None);
-    }
     let batch = asked.cell.id.batch as usize;
     let largest = installation.served.as_ref().and_then(|served| served.largest_batch);
     let largest = if axes.one_by_one() { 1 } else { largest.map_or(batch, |largest| largest as usize) };

@@ -87,6 +87,22 @@ fn names_are_those_of_the_manifest() {
     }
 }
 
+/// The protocols of a server are the manifest's, so that each is a test wherever they are listed.
+#[test]
+fn names_hold_the_protocols_of_a_server() {
+    let serve = "[serve]\nurl = \"http://h:1\"\nprotocol = [\"grpc\", \"grpc-stream\"]\n";
+    let project = Project::new("onnxruntime = [\"fp32\"]", serve);
+    let shared = sound_here(&project, without_engines(), &["triton@grpc"]);
+    let (names, ignored) = listed(&shared, &project);
+    let of = |names: &[String]| -> Vec<String> {
+        names.iter().filter(|name| name.starts_with("triton") && name.ends_with("-1")).cloned().collect()
+    };
+    assert_eq!(of(&names), ["triton@grpc/fp32/batch-1", "triton@grpc-stream/fp32/batch-1"]);
+    // One that is required and does not answer is red, the other is ignored.
+    assert_eq!(of(&ignored), ["triton@grpc-stream/fp32/batch-1"]);
+    assert!(run(&shared, "triton@grpc/fp32/batch-1").is_err());
+}
+
 /// An absence is ignored where nobody requires the runtime, and fails where somebody does.
 #[rstest]
 #[case(&[], true)]

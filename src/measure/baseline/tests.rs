@@ -211,3 +211,21 @@ fn two_writers_at_once_lose_nothing() {
     let series = Series::read(&path, CELL, Quantity::SamplesPerSecond).unwrap().unwrap();
     assert_eq!(series.entries.len(), 40);
 }
+
+/// A protocol is not the version of another: neither is judged by the figures of the other, nor what a program brings by another's.
+#[rstest]
+#[case("triton@http", "triton@grpc")]
+#[case("triton", "triton@http")]
+#[case("own@fast", "own@slow")]
+fn what_has_a_name_and_no_version_has_figures_of_its_own(#[case] other: &str, #[case] own: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BaselineStore::new(folder.path());
+    let name = |runtime: &str| format!("{runtime}/fp32/batch-32");
+    let path = |runtime: &str| store.cell_path("A CPU", "m", &name(runtime).parse().unwrap(), TimingMode::Latency);
+    let quantity = Quantity::SamplesPerSecond;
+    store.append(&path(other), &name(other), quantity, &mut |_| Ok(entry(2, 1, 100.0))).unwrap();
+    let find = |runtime: &str| {
+        store.find(&path(runtime), &runtime.parse().unwrap(), &name(runtime), quantity).unwrap().is_some()
+    };
+    assert_eq!((find(other), find(own)), (true, false));
+}

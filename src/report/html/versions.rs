@@ -26,7 +26,7 @@ pub(super) fn section(report: &Report) -> Markup {
         section.versions-section aria-labelledby="versions" {
             h2 id="versions" { "Versions beside each other" }
             p.lead {
-                "Judged is each version by itself, against the reference; the sign is that of its cell. Shown is each beside the oldest of its row, held to it by the same limits: "
+                "Judged is each version" @if libraries.iter().any(|of| of.library.is_served()) { " (of a server, each protocol)" } " by itself, against the reference; the sign is that of its cell. Shown is each beside the oldest of its row, held to it by the same limits: "
                 "a pair that lies further apart though both pass is told across cells, and fails nothing. "
                 "A near tie is an answer of which the older version was not sure. Sizes and speeds are over the oldest that has one."
             }
@@ -40,7 +40,7 @@ fn table(of: &OfLibrary<'_>, report: &Report) -> Markup {
     html! {
         (scroll(&id, html! {
             table.matrix.versions {
-                caption { span id=(id) { "Versions of " (of.library) } }
+                caption { span id=(id) { (of.title()) } }
                 thead {
                     tr {
                         th scope="col" { "Precision, batch" }
@@ -53,7 +53,7 @@ fn table(of: &OfLibrary<'_>, report: &Report) -> Markup {
                             th scope="row" { span.precision { (versions::precision(row)) } " " span.runtime { "batch " (row.batch) } }
                             @for version in &of.versions {
                                 @match row.versions.iter().position(|one| one.version == *version) {
-                                    Some(place) => (entry(row, place)),
+                                    Some(place) => (entry(of, row, place)),
                                     None => td.absent { span.hidden { "not here" } },
                                 }
                             }
@@ -68,7 +68,7 @@ fn table(of: &OfLibrary<'_>, report: &Report) -> Markup {
     }
 }
 
-fn entry(row: &VersionRow, place: usize) -> Markup {
+fn entry(of: &OfLibrary<'_>, row: &VersionRow, place: usize) -> Markup {
     let Some(figures) = row.versions.get(place) else { return html! {} };
     let pair = row.beside_oldest(&figures.version);
     let apart = pair.is_some_and(|pair| pair.status == Status::Fail);
@@ -80,7 +80,7 @@ fn entry(row: &VersionRow, place: usize) -> Markup {
                     span aria-hidden="true" { (sign(figures.status)) } " "
                     @match pair {
                         Some(pair) => (versions::changes(pair)),
-                        None => "oldest",
+                        None => (of.first()),
                     }
                 }
                 @if let Some(worst) = pair.filter(|pair| !pair.equal).and_then(|pair| pair.worst()) {

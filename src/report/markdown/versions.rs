@@ -10,7 +10,7 @@ use crate::vocabulary::Status;
 /// Each version beside the oldest, at the largest batch of each precision.
 pub(super) fn section(page: &mut Page, report: &Report) {
     for of in libraries(report) {
-        let mut head = format!("\n### Versions of {}\n\n", of.library);
+        let mut head = format!("\n### {}\n\n", of.title());
         if let Some(text) = versions::furthest(&of, report) {
             head.push_str(&format!("- {}\n", outside(&text)));
         }
@@ -18,10 +18,10 @@ pub(super) fn section(page: &mut Page, report: &Report) {
             let pairs = crate::findings::verdict::plural(pairs, "pair");
             head.push_str(&format!("- {pairs} not compared: {}\n", outside(reason)));
         }
-        head.push_str(&format!("- {}\n\n", versions::READING));
-        head.push_str("| precision, largest batch | version | beside the oldest | SQNR | size | samples/s | build |\n|---|---|---|---:|---:|---:|---:|\n");
+        head.push_str(&format!("- {}\n\n", of.reading()));
+        head.push_str(&format!("| precision, largest batch | {} | beside the {} | SQNR | size | samples/s | build |\n|---|---|---|---:|---:|---:|---:|\n", of.one(), of.first()));
         let rows: Vec<String> = of.largest().into_iter().flat_map(rows).collect();
-        page.push_rows(&head, &rows, "\n", "version");
+        page.push_rows(&head, &rows, "\n", of.one());
     }
 }
 

@@ -12,12 +12,20 @@ impl Page {
     pub(super) fn versions(&mut self, report: &Report) {
         for of in libraries(report) {
             self.gap();
-            let head = format!("versions of {} at the largest batch, each beside the oldest", of.library);
+            let head = format!("{}s of {} at the largest batch, each beside the {}", of.one(), of.library, of.first());
             let head = self.paint(BOLD, &head);
             self.line(&head);
             let titles = format!(
                 "  {:<12} {:>6} {:>4} {:>9} {:>8} {:>6} {:>9} {:>6} {:>6}",
-                "version", "differ", "near", "SQNR", "size", "", "samples/s", "", "build"
+                of.one(),
+                "differ",
+                "near",
+                "SQNR",
+                "size",
+                "",
+                "samples/s",
+                "",
+                "build"
             );
             let titles = self.paint(DIM, &titles);
             self.line(&titles);
@@ -70,6 +78,6 @@ impl Page {
             let text = format!("{} not compared: {reason}", crate::findings::verdict::plural(pairs, "pair"));
             self.labelled(0, "note", DIM, &text);
         }
-        self.labelled(0, "note", DIM, versions::READING);
+        self.labelled(0, "note", DIM, &of.reading());
     }
 }

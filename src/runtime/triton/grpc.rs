@@ -35,7 +35,7 @@ const ANSWERS: &str = "the server answers ";
 /// The length and the flag in front of a message.
 const PREFIX: usize = 5;
 /// Said where what answers may speak another protocol.
-const PORT: &str = "look at the port of `[serve] url`: a Triton has gRPC on 8001 by default, and HTTP on 8000";
+const PORT: &str = "look at the port of `grpc-url` (of `url` where gRPC alone is asked): a Triton has gRPC on 8001 by default, and HTTP on 8000";
 
 /// A client of one model of one server.
 pub(super) struct Client {

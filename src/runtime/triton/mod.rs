@@ -58,8 +58,8 @@ use server::{Health, ModelServer};
 pub(super) const METADATA: u64 = 4 << 20;
 /// Longest wait for what a server says of itself where an answer may take longer.
 const LOOK: Duration = Duration::from_secs(10);
-/// What a server is called that does not tell its version.
-const UNKNOWN_VERSION: &str = "unknown";
+/// What the version of a server is called that does not tell it.
+pub const UNKNOWN_VERSION: &str = "unknown";
 
 /// The driver.
 pub struct Triton;
@@ -149,6 +149,11 @@ pub fn look(endpoint: &Endpoint) -> Probe {
 pub fn damaged(endpoint: &Endpoint, version: &str, error: &Error) -> Installation {
     let status = if error.kind == ErrorKind::Unsupported { Status::Unsupported } else { Status::Invalid };
     let obstacle = Obstacle { status, reason: error.to_string(), tried: Vec::new(), hint: error.hint.clone() };
+    obstructed(endpoint, version, obstacle)
+}
+
+/// A server that `obstacle` keeps from being asked.
+pub fn obstructed(endpoint: &Endpoint, version: &str, obstacle: Obstacle) -> Installation {
     Installation { run_obstacle: Some(obstacle), ..installation(endpoint, version) }
 }
 
@@ -251,7 +256,6 @@ mod tests {
             model: "m".to_owned(),
             version: None,
             protocol,
-            precision: crate::vocabulary::Precision::Fp32,
             token_variable: None,
             ca: None,
             timeout_seconds: 5,

@@ -232,7 +232,6 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         model: "m".to_owned(),
         version: None,
         protocol: crate::manifest::serve::Protocol::Http,
-        precision: crate::vocabulary::Precision::Fp32,
         token_variable: None,
         ca: None,
         timeout_seconds: 1,

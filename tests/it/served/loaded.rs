@@ -13,7 +13,7 @@ use crate::second_model::onnx;
 use crate::triton::Repository;
 
 /// Requests that wait for others are merged, as far as they come within this time.
-const MERGING: &str = "dynamic_batching { max_queue_delay_microseconds: 5000 }\n";
+pub const MERGING: &str = "dynamic_batching { max_queue_delay_microseconds: 5000 }\n";
 
 /// The glyph model as a model of Python with `more` in its configuration, whose answers go through `body`: from `fed`, the inputs of merged requests, and `out`, their
 /// answers.

@@ -4,6 +4,7 @@ mod fake;
 mod grpc;
 mod hostile;
 mod loaded;
+mod protocols;
 mod recorded;
 mod streaming;
 #[cfg(feature = "tls")]
@@ -33,7 +34,6 @@ pub fn endpoint(url: &str, model: &str) -> Endpoint {
         model: model.to_owned(),
         version: None,
         protocol: Protocol::Http,
-        precision: Precision::Fp32,
         token_variable: None,
         ca: None,
         timeout_seconds: 30,
@@ -47,7 +47,7 @@ pub fn open(endpoint: &Endpoint) -> Result<Box<dyn Session>> {
         installation: Installation::plain(RuntimeId::unversioned(Library::Triton), "2", endpoint.place()),
         artifact: endpoint.place().into(),
         kind: ArtifactKind::Served,
-        precision: endpoint.precision,
+        precision: Precision::Fp32,
         batch: 1,
         options,
     })
@@ -136,6 +136,14 @@ fn a_served_model_is_gated_and_larger_batches_are_not_sent() {
         assert_eq!(here.error, there.error, "batch {batch}");
         assert_eq!(there.artifact.as_ref().unwrap().kind, ArtifactKind::Served);
     }
+    // The largest that the server takes is asked under load too, though the manifest has a larger one.
+    let asked: Vec<u32> = report
+        .cells
+        .iter()
+        .filter(|cell| cell.checks.iter().any(|check| check.name == "under-load"))
+        .map(|cell| cell.batch)
+        .collect();
+    assert_eq!(asked, [16], "{}", run.shown());
     let large = of(Library::Triton, 32);
     assert_eq!(large.status, Status::Unsupported);
     assert!(large.reason.as_ref().unwrap().contains("batches of up to 16 (`max_batch_size`)"), "{:?}", large.reason);

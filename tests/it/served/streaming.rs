@@ -1,12 +1,17 @@
 //! Load that comes by itself: the real server behind it, and a library of this process. Nothing is said of speed but what a sleep makes certain.
 
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
 use trtgate::internals::findings::{LoadReport, Report};
 use trtgate::internals::load::{Figures, Standing};
 use trtgate::internals::vocabulary::Status;
 
 use super::loaded::python;
-use super::project;
+use super::{configuration, glyphs, project};
 use crate::context::{Context, Run, report, succeeded};
 use crate::second_model::onnx;
 use crate::triton::Repository;
@@ -74,6 +79,74 @@ fn refusals_are_counted_by_their_words(#[case] protocol: &str, #[case] kind: &st
     assert!(reasons[0].starts_with(kind) && reasons[0].contains("Exceeds maximum queue size"), "{reasons:?}");
     assert!(told.in_time <= told.answered && told.answered > 0);
     assert_ne!((run.code, load(&report).standing == Standing::Held), (0, true), "{}", run.shown());
+}
+
+/// Runs `arguments` with whatever it starts stopped three quarters of the time, as on a machine that has no processor for it.
+fn starved(context: &Context, arguments: &[&str]) -> Run {
+    let mut command = context.command(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let program = command.spawn().unwrap();
+    let (parent, is_over) = (program.id(), AtomicBool::new(false));
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let stopped = started_by(parent);
+                signal(&stopped, Signal::STOP);
+                std::thread::sleep(Duration::from_millis(150));
+                signal(&stopped, Signal::CONT);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let output = program.wait_with_output();
+        is_over.store(true, Ordering::Relaxed);
+        output
+    });
+    Run::of(output.unwrap(), context.folder.path())
+}
+
+/// The processes that `parent` started.
+fn started_by(parent: u32) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_of = |number: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let behind_name = stat.rsplit_once(") ").map(|(_, fields)| fields.to_owned()).unwrap_or_default();
+        behind_name.split(' ').nth(1).is_some_and(|own| own.parse() == Ok(parent))
+    };
+    numbers.filter(is_of).filter_map(Pid::from_raw).collect()
+}
+
+fn signal(processes: &[Pid], signal: Signal) {
+    for process in processes {
+        // One that has ended meanwhile needs none.
+        let _ = kill_process(*process, signal);
+    }
+}
+
+/// A23: a client that cannot send what is offered says that it is the limit. Nothing is told of the server then, and nothing accepted.
+/// It is stopped from outside for longer than any answer takes, on an idle machine and on a busy one.
+#[test]
+fn a_client_that_cannot_send_what_is_offered_measures_nothing() {
+    let server = glyphs(&configuration(8)).start();
+    let context = Context::new();
+    project(&context, &format!("url = \"{}\"\nmodel = \"glyphs\"", server.url()));
+    let words = ["--served", "--batch", "1", "--rate", "40", "--bound", "5"];
+    let run = starved(&context, &[&["bench", "--json", "report.json"], &words[..]].concat());
+    let report = report(&context.path("report.json"));
+    assert_eq!((run.code, report.cells[0].status), (3, Status::Invalid), "{}", run.shown());
+    let load = load(&report);
+    assert!(
+        matches!(&load.standing, Standing::NotMeasured(why) if why.starts_with("the client is the limit")),
+        "{load:?}"
+    );
+    assert_eq!(load.rate, None);
+    // No latency is told: of the percentiles there are dashes.
+    let row: Vec<&str> = run.stdout.lines().filter(|line| line.split_whitespace().next() == Some("40.0")).collect();
+    assert!(row.len() == 1 && row[0].split_whitespace().filter(|word| *word == "–").count() == 4, "{}", run.shown());
+    assert!(run.stdout.contains("server: not measured: the client is the limit"), "{}", run.shown());
+    let run = starved(&context, &[&["bless", "--baselines", "--reason", "none"], &words[..]].concat());
+    assert_ne!(run.code, 0, "{}", run.shown());
+    assert!(!context.path("baselines").exists(), "{}", run.shown());
 }
 
 /// The largest rate is looked for, and what was accepted of it is what the next is held to.

@@ -243,3 +243,19 @@ proptest! {
         }
     }
 }
+
+/// Two protocols of one server, and what has nothing to do with it.
+#[test]
+fn what_asks_one_server_asks_it_alone() {
+    let plain = |alone: Option<&str>| Job {
+        kind: Kind::Plain,
+        seconds: 0.0,
+        after: None,
+        alone: alone.map(str::to_owned),
+        shift: 0,
+    };
+    let jobs = [plain(Some("triton")), plain(Some("triton")), plain(None)];
+    let done = simulate(&jobs, room(4, 1, 0), &[2.0, 2.0, 2.0], |_, _| {});
+    let begun: Vec<f64> = done.iter().map(|done| done.begun).collect();
+    assert_eq!(begun, [0.0, 2.0, 0.0]);
+}
