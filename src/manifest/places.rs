@@ -9,6 +9,7 @@ use toml::Spanned;
 use crate::atomic::folder_of;
 use crate::files;
 use crate::findings::places::ManifestPlaces;
+use crate::vocabulary::Library;
 
 #[derive(Deserialize)]
 struct Header {
@@ -39,6 +40,7 @@ fn of_text(text: &str) -> ManifestPlaces {
             cells.insert(format!("{}/{}", library.get_ref(), precision.get_ref()), line_at(precision.span().start));
         }
     }
+    cells.extend(section("[serve]").map(|line| (Library::Triton.to_string(), line)));
     ManifestPlaces { file: String::new(), model: section("[model]").unwrap_or(1), require: section("[require]"), cells }
 }
 
@@ -60,12 +62,12 @@ mod tests {
     #[test]
     fn cells_stand_where_they_are_named() {
         let text = "schema = 1\n# [model]\n[model]\nname = \"m\"\n\n[matrix]\nbatches = [1]\n[matrix.runtimes]\ntensorflow = [\"fp32\"]\n\
-             onnxruntime = [\n  \"fp32\",\n  \"int8\",\n]\n\n[require]\ngolden = true\n";
+             onnxruntime = [\n  \"fp32\",\n  \"int8\",\n]\n\n[require]\ngolden = true\n[serve]\nurl = \"http://h\"\n";
         let places = of_text(text);
         assert_eq!((places.model, places.require), (3, Some(15)));
         assert_eq!(places.of("tensorflow", "fp32"), 9);
         assert_eq!((places.of("onnxruntime", "int8"), places.of("onnxruntime", "fp16")), (12, 10));
-        assert_eq!(places.of("litert", "int8"), 3);
+        assert_eq!((places.of("litert", "int8"), places.of("triton", "fp32")), (3, 17));
         assert_eq!(of_text("not toml [").of("litert", "int8"), 1);
     }
 

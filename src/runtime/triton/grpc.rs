@@ -19,10 +19,10 @@ use tokio::runtime::Runtime;
 
 use target::Target;
 
-use super::METADATA;
 use super::metadata::{Configuration, Model, Server};
 use super::server::{Health, LATE, ModelServer};
 use super::wire::{self, Asked, Reply, short};
+use super::{METADATA, PORT};
 use crate::error::{Error, Result};
 use crate::manifest::serve::{Endpoint, Protocol};
 
@@ -34,8 +34,6 @@ const STREAM: &str = "ModelStreamInfer";
 const ANSWERS: &str = "the server answers ";
 /// The length and the flag in front of a message.
 const PREFIX: usize = 5;
-/// Said where what answers may speak another protocol.
-const PORT: &str = "look at the port of `grpc-url` (of `url` where gRPC alone is asked): a Triton has gRPC on 8001 by default, and HTTP on 8000";
 
 /// A client of one model of one server.
 pub(super) struct Client {

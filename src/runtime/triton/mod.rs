@@ -58,6 +58,8 @@ use server::{Health, ModelServer};
 pub(super) const METADATA: u64 = 4 << 20;
 /// Longest wait for what a server says of itself where an answer may take longer.
 const LOOK: Duration = Duration::from_secs(10);
+/// Said where what answers may speak another protocol.
+const PORT: &str = "look at the port: a Triton has HTTP on 8000 by default (`url`), and gRPC on 8001 (`grpc-url`; `url` where gRPC alone is asked)";
 /// What the version of a server is called that does not tell it.
 pub const UNKNOWN_VERSION: &str = "unknown";
 

@@ -1,11 +1,11 @@
 //! A model server over HTTP.
 
-use super::METADATA;
 use super::http::{Answer, Client};
 use super::metadata::{self, Configuration, Model, Server, Statistics};
 use super::model_path;
 use super::server::{Health, LATE, ModelServer};
 use super::wire::{self, Asked, Body, MOST_JSON, Reply};
+use super::{METADATA, PORT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::Endpoint;
 
@@ -55,7 +55,10 @@ impl Rest {
 
 impl ModelServer for Rest {
     fn server(&mut self) -> Result<Server> {
-        let answer = self.client.get("/v2", METADATA)?;
+        let answer = self.client.get("/v2", METADATA).map_err(|error| match (error.kind, &error.hint) {
+            (ErrorKind::Invalid, None) => error.hint(PORT),
+            _ => error,
+        })?;
         let is_unknown = answer.status == 404;
         let answer = answer.good("`/v2`").map_err(|error| match is_unknown && self.client.base().ends_with("/v2") {
             true => error.hint("`/v2` is added to `[serve] url`: write it without"),

@@ -145,7 +145,7 @@ fn a_protocol_that_is_not_the_models_is_no_pass() {
     let (run, found) = gated_at(&here, &http);
     assert_eq!((run.code, statuses(&found)), (3, over(Status::Invalid, Status::Invalid).into()), "{}", run.shown());
     let hints: Vec<&str> = found.cells.iter().filter_map(|cell| cell.hint.as_deref()).collect();
-    assert!(hints.len() == 1 && hints[0].contains("`grpc-url`"), "{hints:?} {}", run.shown());
+    assert!(hints.len() == 2 && hints.iter().all(|hint| hint.contains("gRPC on 8001")), "{hints:?} {}", run.shown());
     // Of the same name, with other inputs and outputs.
     let other = Repository::new();
     other.python("glyphs", "", ECHO);
