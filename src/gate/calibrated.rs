@@ -95,11 +95,73 @@ fn difference(calibration: ValueRange, probes: ValueRange) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use rstest::rstest;
 
     use super::*;
+    use crate::gate::workshop::{Project, healthy, sound};
+    use crate::report::sample::cell_with_status;
+    use crate::worker::fake::Fakes;
+
+    /// A project that calibrates on 512 samples of four values each, which grow from 0 to `highest`.
+    pub(in crate::gate) fn calibrated(highest: f32) -> Project {
+        let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8\"]", "");
+        let row = |row: usize| format!("{0},{0},{0},{0}\n", row as f32 * highest / 511.0);
+        let rows: String = (0..512).map(row).collect();
+        let path = project.folder.path().join("calibration.csv");
+        std::fs::write(&path, format!("a,b,c,d\n{rows}")).unwrap();
+        (project.manifest.calibration.data, project.manifest.calibration.count) = (Some(path), 512);
+        project
+    }
+
+    /// What INT8 was calibrated on is read from the samples themselves, and told in the cells that failed in it, in no others.
+    #[test]
+    fn cells_that_failed_in_int8_are_told_what_they_were_calibrated_on() {
+        let cells = || {
+            let stopped = |stage: Stage, cell: CellReport| CellReport { stage, ..cell };
+            let failed = |precision: &str| cell_with_status("tensorrt@10.11.0", precision, 1, Status::Fail);
+            let mut cells = vec![
+                failed("int8"),
+                CellReport { reason: Some("2 of 40 differ".to_owned()), ..failed("int8-calibrated") },
+                stopped(Stage::Run, failed("int8")),
+                failed("fp16"),
+                stopped(Stage::Build, failed("int8")),
+                cell_with_status("tensorrt@10.11.0", "int8", 1, Status::Pass),
+            ];
+            for (batch, cell) in cells.iter_mut().enumerate() {
+                cell.batch = batch as u32 + 1;
+            }
+            cells
+        };
+        let told = |project: &Project, probes: &[f32]| {
+            let workspace = project.workspace(&Fakes::of(sound, healthy));
+            let probes = Tensor::float32("x", vec![1, probes.len()], probes.to_vec()).unwrap();
+            let mut told = cells();
+            explain(&workspace, &probes, &mut told);
+            told
+        };
+        let wide = calibrated(255.0);
+        let found = told(&wide, &[1.0, 0.0, 0.25, 0.5]);
+        let sentence = "it was calibrated on values from 0 to 255, and the probes' run from 0 to 1: few of the 256 steps are left for them";
+        let reasons: Vec<Option<&str>> = found.iter().map(|cell| cell.reason.as_deref()).collect();
+        let joined = format!("2 of 40 differ; {sentence}");
+        assert_eq!(reasons, [Some(sentence), Some(&*joined), Some(sentence), None, None, None]);
+        let hint = found[0].hint.as_deref().unwrap();
+        let path = wide.folder.path().join("calibration.csv");
+        let start = format!("`[calibration] data` (`{}`) has to hold values as the model meets them", path.display());
+        assert!(hint.starts_with(&start), "{hint}");
+        assert!(found[3].hint.is_none() && found[5].hint.is_none());
+        // What was calibrated on what is asked says nothing.
+        assert_eq!(told(&calibrated(1.0), &[1.0, 0.0, 0.25, 0.5]), cells());
+        let narrow = told(&calibrated(0.25), &[1.0, 0.0, 0.25, 0.5]);
+        let sentence =
+            "it was calibrated on values from 0 to 0.25, and the probes' run from 0 to 1: what lies beyond is cut off";
+        assert_eq!(narrow[0].reason.as_deref(), Some(sentence));
+        // What cannot be looked at changes nothing.
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(told(&wide, &[1.0, 0.0, 0.25, 0.5]), cells());
+    }
 
     #[rstest]
     #[case::dark([0.0, 0.02], [0.0, 1.0], Some("cut off"))]

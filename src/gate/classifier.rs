@@ -236,3 +236,6 @@ fn images(probes: &ProbeSet, cells: &[CellReport]) -> BTreeMap<usize, ProbeImage
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,21 +284,4 @@ pub fn look(named: &ModelSource, store: &Store) -> Result<Looked> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case::exact(&[0.25, 0.75], true)]
-    #[case::rounded(&[0.333, 0.333, 0.3335], true)]
-    #[case::one_hot(&[0.0, 1.0, 0.0], true)]
-    #[case::below(&[0.2, 0.7], false)]
-    #[case::above(&[0.6, 0.6], false)]
-    #[case::negative(&[-0.5, 0.75, 0.75], false)]
-    #[case::beyond_one(&[1.5, -0.5], false)]
-    #[case::no_number(&[f32::NAN, 1.0], false)]
-    fn probabilities_lie_between_0_and_1_and_sum_to_1(#[case] row: &[f32], #[case] expected: bool) {
-        assert_eq!(are_probabilities(row), expected);
-    }
-}
+mod tests;

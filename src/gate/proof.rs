@@ -34,3 +34,52 @@ impl<'a> Itself<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prost::Message as _;
+
+    use super::*;
+    use crate::onnx::samples::{graph, model, node, value};
+
+    fn layer(precision: &str) -> Layer {
+        Layer {
+            name: "conv".to_owned(),
+            kind: "Conv".to_owned(),
+            precision: Some(precision.to_owned()),
+            declared: None,
+            tactic: None,
+            inside: false,
+            compute: true,
+            outputs: vec!["y".to_owned()],
+        }
+    }
+
+    /// Layers that prove a precision alone need no model; where they do not, one without a product at all has nothing to prove.
+    #[test]
+    fn the_model_is_read_where_its_layers_do_not_prove_the_precision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let source = ModelSource::Onnx { path: path.clone() };
+        let write = |operator: &str| {
+            let (input, output) = (vec![value("x", Some(1))], vec![value("y", Some(1))]);
+            let made = model(graph(input, vec![node(operator, "x x", "y")], output));
+            std::fs::write(&path, made.encode_to_vec()).unwrap();
+        };
+        let prove = |source: &ModelSource, layers: &[Layer]| Itself::of(source).prove(Precision::Fp16, layers, 0.5);
+        assert!(prove(&source, &[layer("fp16")]).holds(), "there is no file to be read");
+        assert!(!prove(&source, &[layer("fp32")]).holds() && !prove(&source, &[]).none);
+        write("Add");
+        assert!(prove(&source, &[]).none && !prove(&source, &[layer("fp16")]).none, "nothing computes in it");
+        write("MatMul");
+        assert!(!prove(&source, &[]).none && !prove(&source, &[layer("fp32")]).holds());
+        // Of a model that is no graph nothing more is known; and it is read once.
+        write("Add");
+        assert!(!prove(&ModelSource::Tflite { path: path.clone() }, &[]).none);
+        let itself = Itself::of(&source);
+        assert!(itself.prove(Precision::Fp16, &[], 0.5).none);
+        write("MatMul");
+        assert!(itself.prove(Precision::Fp16, &[], 0.5).none);
+    }
+}

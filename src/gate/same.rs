@@ -33,9 +33,47 @@ fn fail(cell: &mut CellReport, model: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::convert::store::Store;
     use crate::findings::ArtifactReport;
+    use crate::gate::workshop::{Project, found, healthy, sound};
+    use crate::report::sample::cell_with_status;
     use crate::vocabulary::{CellId, Library, Precision, RuntimeId};
+    use crate::worker::fake::Fakes;
+
+    /// Of an ONNX model the FP32 file has to be the model itself; what was converted has a digest of its own, and faults are planted
+    /// on purpose.
+    #[test]
+    fn only_the_fp32_file_of_an_onnx_model_has_to_be_the_model() {
+        let mut project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let artifact = |kind: ArtifactKind, sha256: &str| {
+            let artifact =
+                ArtifactReport { kind, sha256: sha256.to_owned(), bytes: 1, build_seconds: 0.0, cached: true };
+            CellReport { artifact: Some(artifact), ..cell_with_status("onnxruntime", "fp32", 1, Status::Pass) }
+        };
+        let held = |workspace: &Workspace| {
+            let mut cells = vec![
+                artifact(ArtifactKind::OnnxFp32, &workspace.model_sha256),
+                artifact(ArtifactKind::OnnxFp32, "another"),
+                artifact(ArtifactKind::OnnxFp16, "another"),
+                cell_with_status("onnxruntime", "fp32", 1, Status::Pass),
+            ];
+            hold(workspace, &mut cells);
+            cells.into_iter().map(|cell| (cell.status, cell.checks.len())).collect::<Vec<_>>()
+        };
+        let (pass, fail) = ((Status::Pass, 0), (Status::Fail, 1));
+        let mut workspace = project.workspace(&Fakes::of(sound, healthy));
+        assert_eq!(held(&workspace), [pass, fail, pass, pass]);
+        workspace.planted = true;
+        assert_eq!(held(&workspace), [pass; 4]);
+        project.manifest.model.source = ModelSource::Tflite { path: "m.tflite".into() };
+        let store = Store::open(Some(project.folder.path().join("store"))).unwrap();
+        let fakes = Fakes::of(sound, healthy);
+        let converted =
+            Workspace::of_parts(project.manifest.clone(), "digest".to_owned(), store, found(), fakes.program());
+        assert_eq!(held(&converted), [pass; 4]);
+    }
 
     #[test]
     fn a_cell_of_another_file_fails_and_keeps_what_it_failed_by() {

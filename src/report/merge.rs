@@ -221,11 +221,8 @@ pub fn lost_cells(lost: &[CellId], absent: &[String], plan: Option<&PlanFile>) -
             None => nobody.push((&id.runtime, reason, 1)),
         }
     }
-    let hint = if causes.is_empty() && absent.is_empty() {
-        NOBODY
-    } else {
-        "a shard's report was not given, or its machine never wrote one"
-    };
+    let hint =
+        if causes.is_empty() { NOBODY } else { "a shard's report was not given, or its machine never wrote one" };
     causes.extend(nobody.into_iter().map(|(runtime, reason, count)| {
         format!(
             "{} of `{runtime}`, which nobody ran and the machine of the plan could not: {reason}",

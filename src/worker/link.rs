@@ -204,15 +204,19 @@ mod tests {
     use super::*;
     use crate::worker::{Limits, Worker};
 
-    /// A program that does `body` in a shell, whatever it is asked for.
+    /// Writes a program that does `body` in a shell, whatever it is asked for.
+    fn write_program(path: &std::path::Path, body: &str) {
+        // Written by another process: a descriptor of ours that a child inherits would keep the file busy.
+        let text = path.with_extension("text");
+        std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
+        let copied = std::process::Command::new("cp").arg(text).arg(path).status().unwrap();
+        assert!(copied.success());
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     fn worker(folder: &tempfile::TempDir, body: &str, limits: Limits) -> Worker {
         let path = folder.path().join("program");
-        // Written by another process: a descriptor of ours that a child inherits would keep the file busy.
-        let text = format!("#!/bin/sh\n{body}\n");
-        std::fs::write(folder.path().join("text"), text).unwrap();
-        let copied = std::process::Command::new("cp").arg(folder.path().join("text")).arg(&path).status().unwrap();
-        assert!(copied.success());
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, body);
         Worker::start(&WorkerProgram::of(path), limits).unwrap()
     }
 
@@ -253,12 +257,7 @@ mod tests {
         let program = WorkerProgram { libraries: None, ..WorkerProgram::of(program) }.loading(&installation);
         let list = program.libraries.as_deref().unwrap();
         assert_eq!(list.first().map(std::path::PathBuf::as_path), Some(folder.path()));
-        let body = "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" >&2\n";
-        std::fs::write(folder.path().join("text"), body).unwrap();
-        let copied =
-            std::process::Command::new("cp").arg(folder.path().join("text")).arg(&program.program).status().unwrap();
-        assert!(copied.success());
-        std::fs::set_permissions(&program.program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program.program, "echo \"$LD_LIBRARY_PATH\" >&2");
         let mut worker = Worker::start(&program, Limits::default()).unwrap();
         worker.layers().unwrap_err();
         let told = worker.last_lines().join("");
@@ -272,6 +271,27 @@ mod tests {
     fn an_answer_that_is_none_ends_the_process() {
         let (message, _, dead) = told("printf 'no frame at all, whatever it is'; exec cat > /dev/null");
         assert_eq!((message.as_str(), dead), ("cannot list the layers: the worker's answer is broken", true));
+    }
+
+    /// A request goes out whole and at once, and what is asked of a link that was ended goes nowhere.
+    #[test]
+    fn a_request_reaches_the_process_whole() {
+        let mut expected = Vec::new();
+        frame::write(&mut expected, &Request::Devices, &[]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (program, got) = (folder.path().join("program"), folder.path().join("got"));
+        let body = format!("head -c {} > '{}'; echo last >&2; exit 4", expected.len(), got.display());
+        write_program(&program, &body);
+        let mut link = ProcessLink::start(&WorkerProgram::of(program), None).unwrap();
+        link.send(&Request::Devices, &[], Duration::from_secs(60)).unwrap();
+        assert!(matches!(link.receive(Duration::from_secs(60)), Heard::Closed));
+        assert_eq!(std::fs::read(&got).unwrap(), expected);
+        assert_eq!(link.farewell(), "exited with code 4");
+        assert!(link.has_ended());
+        assert_eq!((link.written(), link.last_lines()), (5, vec!["last".to_owned()]));
+        link.end();
+        let error = link.send(&Request::Devices, &[], Duration::from_secs(60)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

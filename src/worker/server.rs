@@ -354,7 +354,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::worker::fake::no_measurement;
+    use crate::worker::fake::{FakeSession, no_measurement};
 
     #[rstest]
     #[case::whole(&[3, 2], 6, 2, Some(vec![2, 1]))]
@@ -438,6 +438,40 @@ mod tests {
         };
         assert_eq!(fed(0, &["a", "b"]), ["a", "b"]);
         assert_eq!(fed(1, &["a", "b"]), ["a"]);
+    }
+
+    /// A connection gives each sample its own answers: a row of what has a batch, the whole of what has none.
+    #[test]
+    fn a_connection_gives_each_sample_its_own_answers() {
+        let session = |answer: fn(&Tensor) -> Vec<Tensor>| {
+            FakeSession::new(("x", &[2]), ("y", 1), None, move |input| Ok(answer(input)))
+        };
+        let input = Tensor::float32("x", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+        let axes = BatchAxes::default();
+        let mut rows = OneConnection {
+            session: Box::new(session(|input| {
+                vec![input.clone(), Tensor { name: "again".to_owned(), ..input.clone() }]
+            })),
+            axes: &axes,
+        };
+        let row = |name: &str, values: &[f32]| Tensor::float32(name, vec![1, 2], values.to_vec()).unwrap();
+        let answers = rows.ask(&Feeds::from(input.clone())).unwrap();
+        let expected = [
+            vec![row("x", &[1.0, 2.0]), row("again", &[1.0, 2.0])],
+            vec![row("x", &[3.0, 4.0]), row("again", &[3.0, 4.0])],
+        ];
+        assert_eq!(answers, expected);
+        let joined = gathered(answers, &axes).unwrap();
+        assert_eq!(joined, [input.clone(), Tensor { name: "again".to_owned(), ..input }]);
+
+        // What has no batch is of the one sample that was asked.
+        let axes = BatchAxes { outputs: [("x".to_owned(), BatchAxis::None)].into(), ..BatchAxes::default() };
+        let mut whole = OneConnection { session: Box::new(session(|input| vec![input.clone()])), axes: &axes };
+        let one = |first: f32| row("x", &[first, 0.5]);
+        let answers: Vec<_> =
+            [1.0, 3.0].iter().flat_map(|&first| whole.ask(&Feeds::from(one(first))).unwrap()).collect();
+        assert_eq!(answers, [vec![one(1.0)], vec![one(3.0)]]);
+        assert_eq!(gathered(answers, &axes).unwrap(), [one(1.0), one(3.0)], "a tensor a sample");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::fake::{Call, FakeSession, Fakes, Step, no_measurement};
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::runtime::{Installation, Session, SessionOptions};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, Values};
 use crate::vocabulary::{ArtifactKind, Precision, RuntimeId};
 
 fn request() -> OpenRequest {
@@ -326,4 +326,94 @@ fn an_answer_that_is_late_is_still_one() {
     };
     assert!(at(0) && at(99) && at(100) && at(101) && at(120_000));
     assert!(!at(120_001));
+}
+
+/// What the readers of frames do with whatever comes: a frame that is sound is told from one that is none.
+#[test]
+fn frames_are_read_until_one_is_none() {
+    let values = Values::from(vec![1.0_f32, 2.0, 3.0, 4.0]);
+    let header = TensorHeader { name: "x".to_owned(), element_type: ElementType::Float32, shape: vec![2, 2] };
+    let reply = Reply::Outputs { outputs: vec![header.clone()], seconds: 0.0, transfers: TransferCount::default() };
+    let mut replies = Vec::new();
+    frame::write(&mut replies, &reply, &[&values]).unwrap();
+    assert!(read_replies(&replies));
+    assert!(!read_replies(&replies[..replies.len() - 1]) && !read_replies(b""));
+    let mut requests = Vec::new();
+    let feeds = FeedsHeader { tensors: vec![header], shared: 0 };
+    frame::write(&mut requests, &Request::Survey { feeds, batch: 1 }, &[&values]).unwrap();
+    assert!(read_requests(&requests) && !read_requests(&replies) && !read_replies(&requests));
+    let mut layers = Vec::new();
+    frame::write(&mut layers, &Request::Layers, &[]).unwrap();
+    assert!(read_requests(&layers) && !read_requests(&layers[1..]));
+}
+
+/// A server that nobody reaches.
+fn endpoint() -> Endpoint {
+    Endpoint {
+        // A port that takes root's rights to listen on.
+        url: "http://127.0.0.1:1".to_owned(),
+        model: "m".to_owned(),
+        version: None,
+        protocol: crate::manifest::serve::Protocol::Http,
+        precision: Precision::Fp32,
+        token_variable: None,
+        ca: None,
+        timeout_seconds: 1,
+        connections: 2,
+    }
+}
+
+/// A served model under load: the answers to every sample come in their order, those of the repeated requests behind them.
+#[test]
+fn answers_under_load_come_back_by_sample() {
+    let fakes = answering(|input| Ok(vec![sums(input)]));
+    let mut worker = started(&fakes);
+    let load = Load { connections: 2, batch: 2, largest: 4, whole: false };
+    let axes = BatchAxes::default();
+    let error = worker.load(&request(), &samples(6), &axes, &load).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Usage, "only a served model is asked under load"));
+    let mut served = request();
+    served.options.endpoint = Some(Box::new(endpoint()));
+    let (loaded, together, repeated) = worker.load(&served, &samples(6), &axes, &load).unwrap();
+    assert_eq!(together, [sums(&samples(6))]);
+    let (first, other) = ([1.0_f32, 5.0].repeat(5), [9.0_f32, 13.0].repeat(5));
+    let expected = [first.clone(), other, first].concat();
+    assert_eq!(repeated, [Tensor::float32("y", vec![30, 1], expected).unwrap()]);
+    assert_eq!((loaded.connections, loaded.rows, loaded.executions), (2, 6, None));
+    assert_eq!(fakes.seen(), [(0, "load"), (0, "load")]);
+}
+
+/// What is offered is asked of a session of its own, filled up where the artifact takes whole batches only.
+#[test]
+fn an_offer_is_asked_of_a_session_of_its_own() {
+    let offer = Offer {
+        arrivals: crate::load::Arrivals::Closed,
+        seconds: 60.0,
+        most: 5,
+        batch: 1,
+        wait_microseconds: 0,
+        bound_milliseconds: None,
+        drops: false,
+        connections: 1,
+    };
+    let driven = |samples_of_query: usize, pad: bool, offer: &Offer| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
+        let fakes = answering(move |input| {
+            kept.lock().unwrap().push(input.floats().first().copied().unwrap() as usize / 2 * 100 + input.batch());
+            Ok(vec![sums(input)])
+        });
+        let mut worker = opened(&fakes);
+        let figures =
+            worker.drive(&request(), &samples(3), &BatchAxes::default(), (samples_of_query, pad), offer).unwrap();
+        assert_eq!((figures.arrivals, figures.answered, figures.requests, figures.executions), (5, 5, 5, None));
+        // The session before is closed.
+        assert_eq!(worker.layers().unwrap_err().message, "the worker has no session open");
+        std::mem::take(&mut *seen.lock().unwrap())
+    };
+    // The first query warms the connection up; the samples come in turn, the first of each request and how many it has.
+    assert_eq!(driven(1, false, &offer), [1, 1, 101, 201, 1, 101]);
+    assert_eq!(driven(2, false, &offer), [2, 2, 202, 102, 2, 202]);
+    // A batch of 4 is filled up.
+    assert_eq!(driven(2, true, &offer), [4, 4, 204, 104, 4, 204]);
 }

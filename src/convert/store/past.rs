@@ -31,7 +31,7 @@ impl Store {
         let mut made: Vec<Made> = entries
             .filter_map(|entry| files::read(&entry.path().join(RECORD), files::RECORD).ok())
             .filter_map(|text| serde_json::from_slice::<Record>(&text).ok())
-            .filter(|record| record.seconds.is_finite() && record.seconds >= 0.0)
+            .filter(|record| record.seconds >= 0.0)
             .map(|record| Made { key: record.key, seconds: record.seconds, created: record.created })
             .collect();
         made.sort_by_key(|made| std::cmp::Reverse(made.created));
@@ -66,6 +66,11 @@ mod tests {
             assert!(store.may_have(&made.map(|_| key(name)).unwrap()));
         }
         std::fs::write(store.directory(&key("two")).join(RECORD), "{").unwrap();
+        store.get_or_make(&key("before time"), |_| Ok(())).unwrap();
+        let record = store.directory(&key("before time")).join(RECORD);
+        let mut text: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+        text["seconds"] = (-1.0).into();
+        std::fs::write(&record, text.to_string()).unwrap();
         let made = store.made("engine");
         assert_eq!(made.iter().map(|made| made.key.field("model").unwrap()).collect::<Vec<_>>(), ["three", "one"]);
         assert!(made.iter().all(|made| made.seconds >= 0.0 && made.key.field("other").is_none()));

@@ -55,6 +55,17 @@ fn an_entry_is_made_once_and_found_again() {
     assert_eq!(found.file("other").unwrap_err().kind, ErrorKind::Failed);
 }
 
+/// What was never made is made without a word: only what is there can be damaged.
+#[test]
+fn an_entry_that_was_never_made_is_not_damaged() {
+    let (folder, _) = store();
+    let told = Arc::new(Recorded::default());
+    let progress: Arc<dyn Progress> = Arc::clone(&told) as Arc<dyn Progress>;
+    let store = Store::open(Some(folder.path().join("cache"))).unwrap().reporting(progress);
+    store.get_or_make(&key(), write).unwrap();
+    assert_eq!(told.lines(), [""; 0]);
+}
+
 #[test]
 fn an_error_leaves_nothing() {
     let (_folder, store) = store();

@@ -45,3 +45,26 @@ fn packages_that_are_not_here_are_left_where_nothing_is_to_be_installed() {
         assert!(matches!(found, Ok(None)), "{wanted} {install}");
     }
 }
+
+/// The environment of exports is made where it is not here and that is allowed, and not otherwise.
+#[test]
+fn the_export_environment_is_made_where_that_is_allowed() {
+    if environment::is_named(environment::EXPORT) {
+        // The user's own is here, whatever is allowed.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().to_owned())).unwrap().installing(false);
+    assert_eq!(export_environment(&store, false, &crate::progress::Quiet).unwrap(), None);
+    let error = export_environment(&store, true, &crate::progress::Quiet).unwrap_err();
+    assert!(error.message.contains("`export` is not in the store, and nothing may be installed"), "{error}");
+    let lean =
+        |wanted: bool, install: bool| packages(&store, "tensorrt-lean-10", wanted, install, &crate::progress::Quiet);
+    assert!(lean(true, true).unwrap_err().message.contains("`tensorrt-lean-10` is not in the store"));
+    // A damaged one is made again whether it is wanted or not, where that is allowed.
+    std::fs::create_dir_all(environment::place(&store, "tensorrt-lean-10")).unwrap();
+    for (wanted, install) in [(false, true), (true, true), (false, false)] {
+        let error = lean(wanted, install).unwrap_err();
+        assert!(error.message.contains("the environment `tensorrt-lean-10` is damaged"), "{error}");
+    }
+}

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::gate::several::tests::{ONE_SHAPE, Project, SHAPES, answers, sound};
 use crate::gate::values::tests::interface;
 
 fn rows(name: &str, samples: usize) -> Tensor {
@@ -58,4 +59,32 @@ fn what_was_not_answered_is_no_run() {
     assert_eq!(error.message, "the samples of a batch are answered in several shapes");
     let single = Inferred { outputs: vec![Answers::Apart([1, 2, 1, 1, 1].map(part).to_vec())], ..inferred(1, 5) };
     assert_eq!(single.runs(&of("", "")).unwrap().len(), 5);
+}
+
+/// Samples through one cell: those of the manifest or of a file, as many as are asked for, answered by the cell's own session.
+#[test]
+fn samples_go_through_one_cell() {
+    let through = |more: &str, data: Option<&str>, limit: Option<usize>| {
+        let project = Project::new("onnxruntime = [\"fp32\"]", more);
+        let fakes = sound();
+        let workspace = project.workspace(&fakes);
+        let data = data.map(|text| {
+            let path = project.folder.path().join("samples.json");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let interface = project.manifest.interface.as_ref().unwrap();
+        let id = "onnxruntime/fp32/batch-4".parse().unwrap();
+        let found = infer(&workspace, interface, &id, data.as_deref(), limit);
+        assert_eq!(fakes.alive(), 0);
+        found
+    };
+    let all = through(ONE_SHAPE, None, None).unwrap();
+    assert_eq!((all.feeds.batch(), all.id.to_string().as_str()), (18, "onnxruntime/fp32/batch-4"));
+    assert_eq!(all.outputs, [Answers::Rows(answers(&all.feeds))]);
+    let some = through(ONE_SHAPE, None, Some(3)).unwrap();
+    assert_eq!((some.feeds.clone(), some.outputs.len()), (all.feeds.first(3).unwrap(), 1));
+    assert_eq!(some.outputs, [Answers::Rows(answers(&some.feeds))]);
+    let several = through(SHAPES, None, None).err().unwrap();
+    assert_eq!(several.message, "`[shapes]` names several sizes, and samples have one");
 }

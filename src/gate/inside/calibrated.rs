@@ -334,6 +334,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::gate::calibrated::tests::calibrated;
+    use crate::gate::inside::evaluated::{evaluating, model};
     use crate::gate::inside::samples_of_graphs::fp32;
     use crate::gate::values::tests::{interface, spec};
     use crate::tensor::ElementType;
@@ -400,11 +402,100 @@ mod tests {
         assert_eq!(graph.node.last().unwrap().op_type, "TopK");
     }
 
+    /// Of a batch as many values are kept as lie above the percentile of it sixteen times over, and some for each sample.
+    #[test]
+    fn as_many_values_are_kept_as_the_percentile_needs() {
+        let kept = |batch: usize| {
+            let joined = with_largest(&fp32().encode_to_vec(), &["relu:0"], batch).unwrap();
+            let graph = onnx::parse(&joined).unwrap().graph.unwrap();
+            let stored = |name: &str| {
+                let tensor = graph.initializer.iter().find(|tensor| tensor.name == name).unwrap();
+                assert_eq!((tensor.data_type, tensor.dims.as_slice()), (7, &[1][..]));
+                i64::from_le_bytes(tensor.raw_data.as_deref().unwrap().try_into().unwrap())
+            };
+            (stored("trtgate//every"), stored("trtgate//beside"), stored("trtgate//line"))
+        };
+        // 0.001 % of the values lie above the percentile.
+        assert_eq!(kept(8), (6250, 512, -1));
+        assert_eq!(kept(1), (6250, 64, -1));
+        let joined = with_largest(&fp32().encode_to_vec(), &["relu:0", "conv:0"], 1).unwrap();
+        let graph = onnx::parse(&joined).unwrap().graph.unwrap();
+        fn last(names: &[String]) -> Vec<&str> {
+            names.iter().map(|name| name.rsplit('/').next().unwrap()).collect()
+        }
+        let added = graph.node[3..12].iter();
+        let added: Vec<_> = added.map(|node| (node.op_type.as_str(), last(&node.input), last(&node.output))).collect();
+        let expected: [(&str, &[&str], &[&str]); 9] = [
+            ("Cast", &["relu:0"], &["floats"]),
+            ("Abs", &["floats"], &["magnitudes"]),
+            ("Reshape", &["magnitudes", "line"], &["flat"]),
+            ("Size", &["relu:0"], &["count"]),
+            ("Reshape", &["count", "line"], &["size"]),
+            ("Div", &["size", "every"], &["share"]),
+            ("Add", &["share", "beside"], &["most"]),
+            ("Min", &["size", "most"], &["kept"]),
+            ("TopK", &["flat", "kept"], &["largest", "places"]),
+        ];
+        for (found, expected) in added.iter().zip(expected) {
+            assert_eq!((found.0, found.1.as_slice(), found.2.as_slice()), expected);
+        }
+        assert_eq!((added.len(), graph.node.len()), (9, 21));
+        let outputs: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+        let (one, other) =
+            (["trtgate/relu:0/largest", "trtgate/relu:0/size"], ["trtgate/conv:0/largest", "trtgate/conv:0/size"]);
+        assert_eq!(outputs[1..], [one, other].concat());
+        // Floats, whatever the tensor is of.
+        assert_eq!((graph.node[3].attribute[0].name.as_str(), graph.node[3].attribute[0].i), ("to", 1));
+        assert!(graph.node[4].attribute.is_empty());
+    }
+
     #[test]
     fn an_old_graph_is_refused() {
         let mut model = fp32();
-        model.opset_import[0].version = 9;
-        assert!(with_largest(&model.encode_to_vec(), &[], 1).is_err());
+        let mut of_version = |version: i64| {
+            model.opset_import[0].version = version;
+            with_largest(&model.encode_to_vec(), &[], 1)
+        };
+        assert!(of_version(12).is_ok());
+        let words = "the graph is of operator set 11, and `Min` of integers needs 12";
+        assert_eq!(of_version(11).unwrap_err().message, words);
+    }
+
+    /// The FP32 graph is run on the calibration samples, and each method cuts what came out in its own way.
+    #[test]
+    fn the_ranges_of_a_graph_are_those_of_its_calibration_samples() {
+        let graph = model(&[("Mul", "x w", "a"), ("Relu", "a", "y")], &[("w", -3.0)]);
+        let mut project = calibrated(1.0);
+        std::fs::write(project.folder.path().join("m.onnx"), graph.encode_to_vec()).unwrap();
+        let mut found = |method: CalibrationMethod, tensors: &[&str], fixed: Option<u32>| {
+            project.manifest.calibration.method = method;
+            project.manifest.input.fixed_batch = fixed;
+            let fakes = evaluating();
+            let workspace = project.workspace(&fakes);
+            let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap();
+            let installation = crate::gate::inside::side::onnxruntime(&workspace).unwrap();
+            let found = ranges(&workspace, &installation, &fp32, tensors);
+            assert_eq!(fakes.alive(), 0, "no worker is left");
+            found.map(|ranges| (ranges, fakes.seen().iter().filter(|(_, name)| *name == "run").count()))
+        };
+        let range = |least: f64, most: f64| Range { least, most };
+        let named = |a: Range, y: Range| BTreeMap::from([("a".to_owned(), a), ("y".to_owned(), y)]);
+        // 512 samples in batches of 64: from 0 to 1, times -3, and nothing of it behind the ReLU.
+        let (all, runs) = found(CalibrationMethod::MinMax, &["a", "y"], None).unwrap();
+        assert_eq!((all, runs), (named(range(3.0, 3.0), range(0.0, 0.0)), 8));
+        let first = f64::from(63.0_f32 / 511.0 * 3.0);
+        let (all, _) = found(CalibrationMethod::Entropy, &["a"], None).unwrap();
+        assert_relative_eq!(all["a"].least, first, epsilon = 1e-6);
+        assert_relative_eq!(all["a"].most, 3.0);
+        let (all, _) = found(CalibrationMethod::Percentile, &["a"], None).unwrap();
+        assert_eq!(all["a"], range(3.0, 3.0));
+        // A graph of one batch size takes whole batches alone: 512 are 5 of 100, and the rest is left out.
+        let (all, runs) = found(CalibrationMethod::MinMax, &["a"], Some(100)).unwrap();
+        assert_eq!(runs, 5);
+        assert_relative_eq!(all["a"].most, f64::from(499.0_f32 / 511.0 * 3.0), epsilon = 1e-6);
+        assert_eq!(found(CalibrationMethod::MinMax, &[], None).unwrap(), (BTreeMap::new(), 0));
+        let error = found(CalibrationMethod::MinMax, &["absent"], None).unwrap_err();
+        assert!(error.to_string().contains("absent"), "{error}");
     }
 
     /// Samples of several inputs are run as many at once as the file takes, and as their bytes allow.

@@ -100,6 +100,18 @@ mod tests {
         assert_relative_eq!(distance.spread(), 0.5);
     }
 
+    /// Every value counts, whatever becomes of it; what is infinite in the reference is in no sum.
+    #[test]
+    fn what_is_summed_is_the_finite_values_of_the_reference() {
+        let distance = of(&[1.0, 3.0, f64::INFINITY, 2.0], &[2.0, 1.0, f64::INFINITY, f64::NAN]);
+        let expected = Distance { count: 4, sum: 6.0, signal: 14.0, noise: 5.0, max_abs: 2.0, not_finite: 1 };
+        assert_eq!(distance, expected);
+        assert_relative_eq!(of(&[-2.0, -2.0, -2.0], &[0.0; 3]).spread(), 0.0);
+        assert_relative_eq!(of(&[1.0, 3.0, 5.0], &[0.0; 3]).spread(), (8.0_f64 / 3.0).sqrt(), epsilon = 1e-12);
+        // A value that neither side can tell is no error that this side made.
+        assert_eq!(of(&[f64::NAN], &[f64::NAN]).not_finite, 0);
+    }
+
     #[test]
     fn the_relu_is_applied_to_the_actual_values() {
         assert_relative_eq!(of_floats(&[0.0, 2.0], &[-7.0, 2.0], true).sqnr_db(), SQNR_EQUAL_DB);

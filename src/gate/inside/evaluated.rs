@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::gate::inside::samples_of_graphs::stored_floats;
 use crate::gate::workshop::healthy;
-use crate::onnx::{self, Graph, Node, numbers};
+use crate::onnx::{self, Dimension, Graph, Model, Node, OperatorSet, Shape, TensorType, Type, ValueInfo, numbers};
 use crate::runtime::OpenRequest;
 use crate::tensor::{ElementType, Signature, Tensor, TensorSpec};
 use crate::worker::fake::{FakeSession, Fakes};
@@ -48,7 +49,13 @@ fn session(request: &OpenRequest) -> Result<FakeSession> {
 
 /// The values of every tensor: as many as the samples have, a sample's, or one.
 fn run(graph: &Graph, input: &Tensor) -> BTreeMap<String, Vec<f32>> {
-    let float = |tensor: &onnx::TensorData| numbers(tensor).unwrap().iter().map(|&value| value as f32).collect();
+    let float = |tensor: &onnx::TensorData| match tensor.data_type {
+        // 64-bit integers, which count.
+        7 => {
+            tensor.raw_data.as_deref().unwrap().as_chunks().0.iter().map(|&it| i64::from_le_bytes(it) as f32).collect()
+        }
+        _ => numbers(tensor).unwrap().iter().map(|&value| value as f32).collect(),
+    };
     let mut known: BTreeMap<String, Vec<f32>> =
         graph.initializer.iter().map(|tensor| (tensor.name.clone(), float(tensor))).collect();
     known.insert(graph.input[0].name.clone(), input.floats().to_vec());
@@ -63,10 +70,20 @@ fn run(graph: &Graph, input: &Tensor) -> BTreeMap<String, Vec<f32>> {
 }
 
 fn computed(node: &Node, inputs: &[&[f32]]) -> Vec<f32> {
+    match node.op_type.as_str() {
+        "Size" => return vec![inputs[0].len() as f32],
+        "TopK" => {
+            let mut sorted = inputs[0].to_vec();
+            sorted.sort_by(|one, other| other.total_cmp(one));
+            sorted.truncate(inputs[1][0] as usize);
+            return sorted;
+        }
+        _ => {}
+    }
     let count = inputs.iter().map(|values| values.len()).max().unwrap_or(0);
     let at = |input: usize, place: usize| inputs[input][place % inputs[input].len()];
     let value = |place: usize| match node.op_type.as_str() {
-        "Identity" => at(0, place),
+        "Identity" | "Cast" | "Reshape" => at(0, place),
         "Abs" => at(0, place).abs(),
         "Relu" => at(0, place).max(0.0),
         "Add" => at(0, place) + at(1, place),
@@ -84,4 +101,31 @@ fn computed(node: &Node, inputs: &[&[f32]]) -> Vec<f32> {
         other => panic!("`{other}` is not computed"),
     };
     (0..count).map(value).collect()
+}
+
+/// `y` of `x`, all floats of the width of a sample.
+pub(crate) fn model(nodes: &[(&str, &str, &str)], constants: &[(&str, f32)]) -> Model {
+    let value = |name: &str| {
+        let dim = [None, Some(WIDTH as i64)]
+            .map(|dim_value| Dimension { dim_value, dim_param: dim_value.is_none().then(|| "N".to_owned()) });
+        let tensor = TensorType { elem_type: 1, shape: Some(Shape { dim: dim.to_vec() }) };
+        ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor), ..Type::default() }) }
+    };
+    let node = nodes.iter().map(|(operator, input, output)| Node {
+        op_type: (*operator).to_owned(),
+        name: format!("{output}-node"),
+        input: input.split(' ').map(str::to_owned).collect(),
+        output: vec![(*output).to_owned()],
+        ..Node::default()
+    });
+    let graph = Graph {
+        node: node.collect(),
+        initializer: constants.iter().map(|(name, value)| stored_floats(name, &[1], &[*value])).collect(),
+        input: vec![value("x")],
+        output: vec![value("y")],
+        value_info: nodes.iter().map(|(_, _, output)| value(output)).filter(|value| value.name != "y").collect(),
+        ..Graph::default()
+    };
+    let opset_import = vec![OperatorSet { version: 17, ..OperatorSet::default() }];
+    Model { ir_version: 8, opset_import, graph: Some(graph), ..Model::default() }
 }

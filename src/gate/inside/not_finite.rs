@@ -61,8 +61,12 @@ fn is_not_finite(model: &Model, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use prost::Message as _;
+
     use super::*;
+    use crate::gate::inside::evaluated;
     use crate::gate::inside::samples_of_graphs::{fp32, stored_floats};
+    use crate::gate::workshop::{Project, samples};
 
     /// What is said where the steps of a small network take these values, in its order; of others nothing is known.
     fn said(model: &Model, taken: &[(usize, f32)]) -> Option<String> {
@@ -107,6 +111,32 @@ mod tests {
         // An infinity behind the first NaN, or beside it, says nothing more.
         let behind = said(&model, &[(2, f32::INFINITY), (1, f32::NAN)]).unwrap();
         assert!(behind.starts_with("the first NaN is in step 1, ") && !behind.contains("infinity"), "{behind}");
+    }
+
+    /// The graph of the project is run with its tensors shown, in a worker.
+    #[test]
+    fn the_first_tensor_of_a_graph_that_is_no_number_is_named() {
+        let named = |constants: &[(&str, f32)]| {
+            let nodes = [("Mul", "x large", "a"), ("Mul", "a large", "b"), ("Add", "b less", "c"), ("Relu", "c", "y")];
+            let project = Project::new("onnxruntime = [\"fp32\"]", "");
+            let bytes = evaluated::model(&nodes, constants).encode_to_vec();
+            std::fs::write(project.folder.path().join("m.onnx"), bytes).unwrap();
+            let fakes = evaluated::evaluating();
+            let found = first_not_finite(&project.workspace(&fakes), &samples(3)).unwrap();
+            assert_eq!(fakes.alive(), 0, "no worker is left");
+            found
+        };
+        assert_eq!(named(&[("large", 2.0), ("less", 1.0)]), None);
+        let infinite = "the first infinity is in `b`, the output of `b-node` (Mul)";
+        assert_eq!(named(&[("large", 1e30), ("less", 1.0)]).unwrap(), infinite);
+        assert_eq!(
+            named(&[("large", 1e30), ("less", f32::NEG_INFINITY)]).unwrap(),
+            format!("{infinite}, the first NaN in `c`, the output of `c-node` (Add)")
+        );
+        assert_eq!(
+            named(&[("large", 2.0), ("less", f32::NAN)]).unwrap(),
+            "the first NaN is in `c`, the output of `c-node` (Add); the stored tensor `less`, which it reads, is not finite itself"
+        );
     }
 
     #[test]

@@ -165,13 +165,15 @@ fn within_half_a_bit(ratio: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use prost::Message as _;
 
     use super::*;
     use crate::convert::store::keys::every_change_counts;
+    use crate::gate::calibrated::tests::calibrated;
+    use crate::gate::inside::evaluated::{evaluating, model};
     use crate::gate::inside::samples_of_graphs::{fp32, quantised, stored_floats};
-    use crate::gate::workshop::{Project, artifact, healthy};
+    use crate::gate::workshop::{Project, artifact, found, healthy};
     use crate::onnx::Model;
     use crate::worker::fake::Fakes;
 
@@ -213,6 +215,73 @@ mod tests {
         *weights = stored_floats("w", &[2, 1, 3, 3], &[3.0, -7.0, 0.5].repeat(6));
         let proof = examine(&workspace, &write("other.onnx", &other), &write("int8.onnx", &quantised(1.0))).unwrap();
         assert!(proof.faults.iter().any(|fault| fault.contains("`w`")), "{proof:?}");
+    }
+
+    /// `y` of `x` with a quantised tensor in between, whose pair has these scales; with none, the FP32 graph.
+    fn with_pair(scales: Option<[f32; 2]>) -> Model {
+        let plain = [("Mul", "x w", "a"), ("Relu", "a", "r"), ("Mul", "r w", "y")];
+        let Some([before, after]) = scales else { return model(&plain, &[("w", 2.0)]) };
+        let mut made = model(
+            &[
+                plain[0],
+                plain[1],
+                ("QuantizeLinear", "r before zero", "r_QuantizeLinear_Output"),
+                ("DequantizeLinear", "r_QuantizeLinear_Output after zero", "r_DequantizeLinear_Output"),
+                ("Mul", "r_DequantizeLinear_Output w", "y"),
+            ],
+            &[("w", 2.0), ("before", before), ("after", after)],
+        );
+        let graph = made.graph.as_mut().unwrap();
+        let zero = quantised(1.0).graph.unwrap().initializer.into_iter().find(|tensor| tensor.name == "zero").unwrap();
+        graph.initializer.push(zero);
+        made
+    }
+
+    /// Activations are held to what the FP32 graph makes of the calibration samples: here from 0 to 2.
+    #[test]
+    fn the_scale_of_a_pair_is_held_to_its_calibration() {
+        let mut project = calibrated(1.0);
+        project.manifest.calibration.method = CalibrationMethod::MinMax;
+        std::fs::write(project.folder.path().join("m.onnx"), with_pair(None).encode_to_vec()).unwrap();
+        let int8 = |scales: [f32; 2]| {
+            let path = project.folder.path().join("int8.onnx");
+            let bytes = with_pair(Some(scales)).encode_to_vec();
+            let sha256 = crate::digest::digest_bytes(&bytes);
+            std::fs::write(&path, bytes).unwrap();
+            Artifact { path, sha256, ..artifact(ArtifactKind::OnnxInt8, None) }
+        };
+        let fakes = evaluating();
+        let workspace = project.workspace(&fakes);
+        let right = int8([2.0 / 127.0; 2]);
+        let proof = prove(&workspace, &right).unwrap();
+        assert_eq!((proof.pairs, proof.faults.len(), &proof.unchecked), (1, 0, &None), "{proof:?}");
+        assert!(proof.unheld.is_empty());
+        // It is kept: whoever asks again starts nobody.
+        let started = fakes.started();
+        assert_eq!((prove(&workspace, &right).unwrap(), fakes.started()), (proof, started));
+        let wide = prove(&workspace, &int8([8.0 / 127.0; 2])).unwrap();
+        assert_eq!(wide.pairs, 1);
+        let [fault] = wide.faults.as_slice() else { panic!("{wide:?}") };
+        assert!(fault.starts_with("`r`, read by y-node: the Q/DQ pair's scale is 4.00 times"), "{fault}");
+        assert!(fault.ends_with("it cuts at 8.0000, the calibration samples at 2.0000"), "{fault}");
+        let two = prove(&workspace, &int8([2.0 / 127.0, 4.0 / 127.0])).unwrap();
+        assert!(
+            two.faults[0].contains("quantises with a range of 2.0000 and dequantises with one of 4.0000"),
+            "{two:?}"
+        );
+
+        // Where nobody can be asked it is said, and not kept: what hinders today may not hinder tomorrow.
+        let store = crate::convert::store::Store::open(Some(project.folder.path().join("other"))).unwrap();
+        let alone = |fakes: &std::sync::Arc<Fakes>, found| {
+            let workspace =
+                Workspace::of_parts(project.manifest.clone(), project.digest(), store.clone(), found, fakes.program());
+            prove(&workspace, &int8([8.0 / 127.0; 2])).unwrap()
+        };
+        let blind = alone(&evaluating(), Vec::new());
+        let why = &blind.unchecked.as_ref().unwrap().why;
+        assert!(why.contains("activations are not held to their calibration"), "{why}");
+        assert_eq!((blind.pairs, blind.faults.len(), blind.unheld.len()), (0, 0, 0));
+        assert_eq!(alone(&evaluating(), found()), wide);
     }
 
     #[test]

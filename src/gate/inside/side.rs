@@ -230,3 +230,6 @@ fn temporary_folder() -> Result<TempDir> {
 const fn optimised(precision: Precision) -> bool {
     matches!(precision, Precision::Fp32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,7 @@ fn candidates(input: &TensorSpec, place: usize, name: &str, hints: &[(String, us
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
     use crate::tensor::ElementType;
 
@@ -214,6 +215,55 @@ mod tests {
         let places: Vec<&[Size]> = found.inputs.iter().map(Vec::as_slice).collect();
         let [length, others] = [&[Size::Open(0)][..], &[Size::Open(1), Size::Open(2), Size::Open(3)]];
         assert_eq!(places, [length, length, others]);
+    }
+
+    /// What is tried first depends on what a dimension is: a side of a picture, sound, or steps of a sequence.
+    #[test]
+    fn what_is_tried_depends_on_what_the_dimension_is() {
+        let hints = [("height", 11), ("width", 22), ("length", 33)].map(|(name, size)| (name.to_owned(), size));
+        let first = |element_type: ElementType, shape: &[Option<usize>], place: usize, name: &str| {
+            let found = candidates(&input("x", element_type, shape), place, name, &hints);
+            (found[0], found[1])
+        };
+        let (float, whole) = (ElementType::Float32, ElementType::Int64);
+        // Channels first where they are few, else last; a name says more.
+        let (planes, last) = ([None, Some(3), None, None], [None, None, None, Some(3)]);
+        assert_eq!((first(float, &planes, 2, "x-2"), first(float, &planes, 3, "x-3")), ((11, 320), (22, 320)));
+        assert_eq!((first(float, &last, 1, "x-1"), first(float, &last, 2, "x-2")), ((11, 320), (22, 320)));
+        let many = [None, Some(5), None, None];
+        assert_eq!((first(float, &many, 2, "x-2"), first(float, &many, 3, "x-3")), ((22, 320), (33, 320)));
+        let four = [None, Some(4), None, None];
+        assert_eq!((first(float, &four, 2, "x-2"), first(float, &four, 3, "x-3")), ((11, 320), (22, 320)));
+        for (name, expected) in [("Width", 22), ("w", 22), ("the_height", 11), ("h", 11)] {
+            assert_eq!(first(float, &planes, 2, name).0, expected, "{name}");
+        }
+        assert_eq!(first(float, &[None, None, Some(3)], 1, "width"), (33, 16), "no picture");
+        assert_eq!(first(float, &[None; 5], 2, "depth"), (33, 320));
+        // Floats without a second dimension are sound, whole numbers a sequence, and so is what is kept of the past.
+        assert_eq!((first(float, &[None, None], 1, "x"), first(float, &[None], 0, "x")), ((33, 16_000), (33, 16_000)));
+        assert_eq!(first(float, &[None, None], 0, "x"), (33, 16));
+        assert_eq!((first(whole, &[None, None], 1, "x"), first(whole, &[None], 0, "x")), ((33, 16), (33, 16)));
+        for name in ["past_length", "CACHE", "history"] {
+            assert_eq!(first(float, &[None, Some(8), None, Some(64)], 2, name).1, 16, "{name}");
+        }
+        // A size that is named is tried once.
+        let again = [("length".to_owned(), 64)];
+        let found = candidates(&input("x", whole, &[None, None]), 1, "x", &again);
+        assert_eq!((found[0], found.iter().filter(|size| **size == 64).count()), (64, 1));
+    }
+
+    /// The likeliest of each go together; then each is tried beside some of every other.
+    #[test]
+    fn sizes_are_tried_beside_each_other() {
+        let of = |candidates: &[&[usize]]| {
+            let candidates = candidates.iter().map(|list| list.to_vec()).collect();
+            OpenSizes { candidates, ..OpenSizes::default() }.combinations()
+        };
+        assert_eq!(of(&[&[1, 2, 3]]), [[1], [2], [3]]);
+        let expected = [[1, 7], [2, 8], [3, 8], [1, 8], [2, 7], [3, 7]];
+        assert_eq!(of(&[&[1, 2, 3], &[7, 8]]), expected);
+        let many: Vec<usize> = (1..=60).collect();
+        assert_eq!(of(&[&many, &many, &many]).len(), MOST);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How a gate takes the golden that is there: of these files, of others that answer alike, of others that do not, of none.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 
@@ -227,6 +227,31 @@ fn other_probes_are_a_question_too() {
         Differences::of(&golden, &workspace, &workspace.probes().unwrap()).sentence()
     };
     assert!(differences.starts_with("the probes in use are not the golden's"), "{differences}");
+}
+
+/// Of the golden's probes the reading is that of the gated input, and no other's.
+#[test]
+fn another_reading_of_the_same_probes_is_a_difference() {
+    let mut project = blessed();
+    let probes = project.workspace(&Fakes::of(sound, healthy)).probes().unwrap();
+    let mut golden = stored(&path_of(&project.manifest)).unwrap().unwrap();
+    let differences = |project: &Project, golden: &Golden| {
+        Differences::of(golden, &project.workspace(&Fakes::of(sound, healthy)), &probes)
+    };
+    let none = differences(&project, &golden);
+    assert!(none.is_none() && none.sentence().is_empty(), "{none:?}");
+    // Samples that are read from bytes.
+    let input = &mut project.manifest.input;
+    (input.layout, input.shape, input.range) = (crate::manifest::Layout::Nhwc, vec![2, 2, 1], [0.0, 1.0]);
+    golden.probes.inputs[0].reading = Reading::of(input);
+    assert!(differences(&project, &golden).is_none());
+    project.manifest.input.range = [0.0, 2.0];
+    let found = differences(&project, &golden);
+    assert!(!found.is_none() && found.model.is_none() && !found.probes, "{found:?}");
+    assert_eq!(found.sentence(), "samples are read otherwise (`range` [0.0, 1.0] → [0.0, 2.0])");
+    // An input of another name has none to be held to.
+    golden.probes.inputs[0].name = "other".to_owned();
+    assert_eq!(differences(&project, &golden).reading, None);
 }
 
 #[test]

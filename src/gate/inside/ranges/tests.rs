@@ -1,37 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::gate::inside::evaluated::{WIDTH, evaluating};
-use crate::gate::inside::samples_of_graphs::stored_floats;
+use crate::gate::inside::evaluated::{WIDTH, evaluating, model};
 use crate::gate::workshop::{Project, samples};
-use crate::onnx::{Dimension, Node, OperatorSet, Shape, TensorType, Type, ValueInfo};
-
-/// `y` of `x`, all floats of the width of a sample.
-fn model(nodes: &[(&str, &str, &str)], constants: &[(&str, f32)]) -> Model {
-    let value = |name: &str| {
-        let dim = [None, Some(WIDTH as i64)]
-            .map(|dim_value| Dimension { dim_value, dim_param: dim_value.is_none().then(|| "N".to_owned()) });
-        let tensor = TensorType { elem_type: 1, shape: Some(Shape { dim: dim.to_vec() }) };
-        ValueInfo { name: name.to_owned(), kind: Some(Type { tensor_type: Some(tensor), ..Type::default() }) }
-    };
-    let node = nodes.iter().map(|(operator, input, output)| Node {
-        op_type: (*operator).to_owned(),
-        name: format!("{output}-node"),
-        input: input.split(' ').map(str::to_owned).collect(),
-        output: vec![(*output).to_owned()],
-        ..Node::default()
-    });
-    let graph = Graph {
-        node: node.collect(),
-        initializer: constants.iter().map(|(name, value)| stored_floats(name, &[1], &[*value])).collect(),
-        input: vec![value("x")],
-        output: vec![value("y")],
-        value_info: nodes.iter().map(|(_, _, output)| value(output)).filter(|value| value.name != "y").collect(),
-        ..Graph::default()
-    };
-    let opset_import = vec![OperatorSet { version: 17, ..OperatorSet::default() }];
-    Model { ir_version: 8, opset_import, graph: Some(graph), ..Model::default() }
-}
 
 /// What is found of a graph on 40 samples from 0 to 1.
 fn found(fp32: &Model, half: Option<&Model>, first: &[usize]) -> Ranges {
@@ -141,4 +112,26 @@ fn an_input_beyond_the_range_is_the_first_to_be_told() {
     let told = given(vec![1.0, 65_520.0, f32::INFINITY, 0.0, -7e4, 2.0, 66_000.0, 1.0]).unwrap();
     assert_eq!((told.tensor.as_str(), told.operator.as_str(), told.value), ("x", "Input", -7e4));
     assert_eq!((told.sample, told.share), (Some(2), 3.0 / 8.0));
+}
+
+/// The model's own file is what is looked at, and the FP16 file beside it; what is no model is named.
+#[test]
+fn the_files_of_a_project_are_looked_at() {
+    let fp32 = model(&[("Mul", "x w", "a"), ("Relu", "a", "y")], &[("w", 2e5)]);
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    std::fs::write(project.folder.path().join("m.onnx"), fp32.encode_to_vec()).unwrap();
+    let workspace = project.workspace(&evaluating());
+    let half = |bytes: Vec<u8>| {
+        let path = project.folder.path().join("half.onnx");
+        std::fs::write(&path, bytes).unwrap();
+        Artifact { path, ..crate::gate::workshop::artifact(ArtifactKind::OnnxFp16, None) }
+    };
+    let ranges = diagnose(&workspace, None, &samples(40), &[]).unwrap();
+    assert_eq!(ranges, found(&fp32, None, &[]));
+    assert_eq!((ranges.beyond_count, ranges.altered_count), (3, 0));
+    let other = model(&[("Mul", "x w", "a"), ("Relu", "a", "y")], &[("w", 1e5)]);
+    let ranges = diagnose(&workspace, Some(&half(other.encode_to_vec())), &samples(40), &[]).unwrap();
+    assert_eq!((ranges.beyond_count, ranges.altered_count), (3, 1));
+    let error = diagnose(&workspace, Some(&half(b"no model".to_vec())), &samples(40), &[]).unwrap_err();
+    assert!(error.message.contains("half.onnx` is not a usable ONNX model"), "{error}");
 }
