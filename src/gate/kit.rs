@@ -173,3 +173,73 @@ pub(super) fn both<One, Other: Send>(one: impl FnOnce() -> One, other: impl FnOn
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gate::workshop::{Project, artifact, healthy, sound};
+    use crate::manifest::artifacts::{OwnArtifact, OwnForm};
+    use crate::runtime::Obstacle;
+    use crate::worker::fake::Fakes;
+
+    fn kinds(artifacts: &Artifacts) -> Vec<(ArtifactKind, Option<u32>)> {
+        artifacts.keys().copied().collect()
+    }
+
+    /// What the cells start from that run or are built here, each once; beside what is converted, the FP32 graph, which its size is
+    /// held to.
+    #[test]
+    fn what_cells_start_from_is_made_once() {
+        let project = Project::new("onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\"]", "");
+        let workspace = project.workspace(&Fakes::of(sound, healthy));
+        let plan = workspace.plan(&Filter::default()).unwrap();
+        let (full, half) = ((ArtifactKind::OnnxFp32, None), (ArtifactKind::OnnxFp16, None));
+        let all = [full, half];
+        assert_eq!(kinds(&artifacts(&workspace, plan.iter())), all);
+        let of = |precision: Precision| plan.iter().filter(move |cell| cell.id.precision == precision);
+        assert_eq!(kinds(&artifacts(&workspace, of(Precision::Fp16))), [full, half]);
+        assert_eq!(kinds(&artifacts(&workspace, of(Precision::Fp32))), [full]);
+        // Cells that do nothing here need nothing, nor do engines that ship.
+        let mut idle = plan.clone();
+        idle.iter_mut().for_each(|cell| cell.ability = Ability::Nothing(Obstacle::unavailable("not here")));
+        assert!(artifacts(&workspace, idle.iter()).is_empty());
+        let mut shipped = plan.clone();
+        shipped.iter_mut().for_each(|cell| cell.artifact = ArtifactKind::Engine);
+        assert!(artifacts(&workspace, shipped.iter()).is_empty());
+        let mut built = plan;
+        built.iter_mut().for_each(|cell| cell.ability = Ability::BuildOnly(Obstacle::unavailable("no driver")));
+        assert_eq!(kinds(&artifacts(&workspace, built.iter())), all);
+    }
+
+    /// Scales are looked at of graphs that trtgate quantised; a file of the project's own, and an engine that ships, has none to be
+    /// held to.
+    #[test]
+    fn scales_are_those_of_quantised_graphs() {
+        let mut project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let made = |kinds: &[ArtifactKind]| -> Artifacts {
+            kinds.iter().map(|&kind| ((kind, None), Ok(artifact(kind, None)))).collect()
+        };
+        let all = made(&[
+            ArtifactKind::OnnxFp32,
+            ArtifactKind::OnnxInt8,
+            ArtifactKind::OnnxInt8Cpu,
+            ArtifactKind::TfliteInt8,
+        ]);
+        let found = |project: &Project, artifacts: &Artifacts| {
+            scales(&project.workspace(&Fakes::of(sound, healthy)), artifacts)
+        };
+        let proofs = found(&project, &all);
+        assert_eq!(proofs.keys().copied().collect::<Vec<_>>(), [ArtifactKind::OnnxInt8, ArtifactKind::OnnxInt8Cpu]);
+        // There are no such files: that is said, and no pass.
+        assert!(proofs.values().all(|proof| proof.unchecked.as_ref().is_some_and(|unchecked| !unchecked.impossible)));
+        assert!(found(&project, &made(&[ArtifactKind::OnnxFp16])).is_empty());
+        let own = |form| vec![OwnArtifact { form, path: "mine.onnx".into(), sha256: None }];
+        project.manifest.artifacts = own(OwnForm::Fp16);
+        assert_eq!(found(&project, &all), proofs);
+        project.manifest.artifacts = own(OwnForm::Int8);
+        let brought = found(&project, &all);
+        assert_eq!(brought.len(), 2);
+        assert!(brought.values().all(|proof| *proof == own::unheld()), "{brought:?}");
+    }
+}

@@ -70,7 +70,31 @@ pub(crate) fn machine_of(workspace: &super::Workspace) -> Machine {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gate::devices::tests::card;
+    use crate::gate::workshop::{Project, healthy, sound};
+    use crate::worker::fake::Fakes;
+
+    /// What is known of the system is read from it, and of the GPU from the discovery.
+    #[test]
+    fn a_machine_is_told_with_its_gpu() {
+        let machine = machine();
+        assert_eq!((machine.os.as_str(), machine.arch.as_str()), (std::env::consts::OS, std::env::consts::ARCH));
+        assert!(machine.cores > 0 && machine.memory_bytes >= free_memory() && free_memory() > 1 << 20);
+        assert_eq!(machine.trtgate, env!("CARGO_PKG_VERSION"));
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let mut workspace = project.workspace(&Fakes::of(sound, healthy));
+        let bare = machine_of(&workspace);
+        assert_eq!((bare.gpu, bare.compute_capability, bare.driver, bare.cuda), (None, None, None, None));
+        workspace.discovery.device = Ok(card(0, "NVIDIA H100"));
+        workspace.cards = vec![card(0, "NVIDIA H100"), card(1, "NVIDIA H100")];
+        let told = machine_of(&workspace);
+        assert_eq!((told.gpu.as_deref(), told.compute_capability.as_deref()), (Some("NVIDIA H100"), Some("9.0")));
+        assert_eq!((told.driver.as_deref(), told.cuda.as_deref()), (Some("580.159.04"), Some("13.0")));
+        assert_eq!(told.gpus.iter().map(|gpu| gpu.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((told.gpus[0].uuid.as_str(), told.gpus[0].memory_bytes), ("GPU-0", 80 << 30));
+    }
 
     #[test]
     fn proc_files_are_read_by_their_first_entry() {

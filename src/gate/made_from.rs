@@ -61,6 +61,46 @@ mod tests {
     use super::*;
     use crate::gate::several::tests::{ONE_SHAPE, Project};
 
+    /// Every kind of values has words of its own, and so has what fills up.
+    #[test]
+    fn each_kind_of_values_is_told() {
+        let length = |axis| LengthOf { input: "ids".to_owned(), axis };
+        let told = |values: ValueSource, padding: Option<i64>| {
+            let input = FedInput {
+                name: "x".to_owned(),
+                shape: None,
+                shared: false,
+                batch_axis: crate::tensor::BatchAxis::At(0),
+                values,
+                padding,
+            };
+            fed(&input).unwrap()
+        };
+        for (values, expected) in [
+            (ValueSource::Image([0.0, 1.0]), "image [0.0, 1.0]"),
+            (ValueSource::Uniform([-1.0, 2.0]), "uniform [-1.0, 2.0]"),
+            (ValueSource::Normal([0.5, 2.0]), "normal [0.5, 2.0]"),
+            (ValueSource::Integers([0, 9]), "integers [0, 9]"),
+            (ValueSource::Constant(1.5), "constant 1.5"),
+            (ValueSource::Mask, "mask"),
+            (ValueSource::MaskOf(length(None)), "mask-of `ids`"),
+            (ValueSource::LengthsOf(length(Some(2))), "lengths-of `ids` along 2"),
+            (ValueSource::Positions, "positions"),
+            (ValueSource::OneHot, "one-hot"),
+        ] {
+            assert_eq!(told(values, None), expected);
+        }
+        assert_eq!(told(ValueSource::Mask, Some(3)), "mask, padding 3");
+    }
+
+    #[test]
+    fn what_differs_is_told_side_by_side() {
+        let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
+        assert_eq!(difference(&lines(&["a", "b"]), &lines(&["a", "c"])).as_deref(), Some("b → c"));
+        assert_eq!(difference(&lines(&["a", "b"]), &lines(&["c", "d"])).as_deref(), Some("a → c, b → d"));
+        assert_eq!(difference(&lines(&["a", "b"]), &lines(&["a"])).as_deref(), Some("a, b → a"));
+    }
+
     #[test]
     fn what_samples_are_made_from_is_told_in_lines() {
         let mut project = Project::new("onnxruntime = [\"fp32\"]", ONE_SHAPE);

@@ -89,3 +89,59 @@ fn parts<'a>(cells: &[&'a PlannedCell]) -> Vec<Part<'a>> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gate::several::tests::{Project, SHAPES, sound};
+    use crate::gate::workshop::{self, healthy};
+    use crate::plan::Filter;
+    use crate::runtime::{Obstacle, Probe};
+    use crate::vocabulary::Library;
+    use crate::worker::fake::Fakes;
+
+    /// Every runtime with its file and what else it loads, and how far its cells get, those that get equally far together.
+    #[test]
+    fn a_plan_is_told_by_runtime() {
+        let project = workshop::Project::new(
+            "onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\"]\ntensorrt-rtx = [\"fp16\"]",
+            "",
+        );
+        let mut here = workshop::found();
+        for (library, probe) in &mut here {
+            match library {
+                Library::Tensorrt => {
+                    let found = &mut probe.found[0];
+                    found.companions.insert("builder".to_owned(), "builder.so".into());
+                    found.run_obstacle = Some(Obstacle::unavailable("no driver"));
+                }
+                Library::TensorrtRtx => {
+                    *probe = Probe { found: Vec::new(), missing: Some(Obstacle::unavailable("no wheel")) }
+                }
+                _ => {}
+            }
+        }
+        let workspace = project.workspace_of(here, &Fakes::of(workshop::sound, healthy));
+        let told = outline(&workspace.plan(&Filter::default()).unwrap());
+        let expected = "tensorrt-rtx: not here\n  2 cells unavailable: fp16 × batch 1, 4\n    no wheel\n\
+             onnxruntime (10.11.0): lib.so\n  4 cells run: fp32, fp16 × batch 1, 4\n\
+             tensorrt@10.11.0 (10.11.0): lib.so\n  builder: builder.so\n  2 cells built, not run: fp32 × batch 1, 4\n    no driver\n\
+             8 cells: 4 run here, 2 are built and not run, 2 do nothing here\n";
+        let sorted = |text: &str| {
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.sort_unstable();
+            lines.join("\n")
+        };
+        assert_eq!(sorted(&told), sorted(expected), "{told}");
+        assert!(told.ends_with("8 cells: 4 run here, 2 are built and not run, 2 do nothing here\n"), "{told}");
+        assert_eq!(outline(&[]), "0 cells: 0 run here, 0 are built and not run, 0 do nothing here\n");
+    }
+
+    #[test]
+    fn shapes_are_told_beside_the_batches() {
+        let project = Project::new("onnxruntime = [\"fp32\"]", SHAPES);
+        let told = outline(&project.workspace(&sound()).plan(&Filter::default()).unwrap());
+        assert!(told.contains("  4 cells run: fp32 × batch 1, 4 at length=3, length=4\n"), "{told}");
+    }
+}

@@ -288,6 +288,11 @@ mod tests {
         assert_eq!(std::fs::read(&got).unwrap(), expected);
         assert_eq!(link.farewell(), "exited with code 4");
         assert!(link.has_ended());
+        // Its words are read beside.
+        let start = Instant::now();
+        while link.written() < 5 && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert_eq!((link.written(), link.last_lines()), (5, vec!["last".to_owned()]));
         link.end();
         let error = link.send(&Request::Devices, &[], Duration::from_secs(60)).unwrap_err();

@@ -1,5 +1,5 @@
 //! The two sides of a worker, over frames in memory: what is asked, how it is cut into batches, and what comes back.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -272,8 +272,15 @@ fn each_request_is_waited_for_as_long_as_its_kind_allows() {
     assert_eq!(waited(&|worker| worker.probe(Library::Litert, &SearchPaths::default()).unwrap_err()), 120);
     assert_eq!(waited(&|worker| worker.build(&build_request(1)).unwrap_err()), 900);
     assert_eq!(waited(&|worker| worker.build(&build_request(3)).unwrap_err()), 2700);
+    assert_eq!(waited(&|worker| worker.survey(&samples(2), 1).unwrap_err()), 120);
+    assert_eq!(waited(&|worker| worker.look(&endpoint()).unwrap_err()), 120);
+    let (axes, load) = (BatchAxes::default(), Load { connections: 1, batch: 1, largest: 1, whole: false });
+    assert_eq!(waited(&|worker| worker.load(&request(), &samples(2), &axes, &load).unwrap_err()), 120);
     let contract = TimingContract { warm_up_milliseconds: 1000, duration_milliseconds: 4000, ..TimingContract::host() };
     assert_eq!(waited(&|worker| worker.measure(&samples(2), 1, &contract).unwrap_err()), 130);
+    // What is offered takes its own time beside.
+    let offer = Offer { seconds: 60.0, ..closed_offer(5) };
+    assert_eq!(waited(&|worker| worker.drive(&request(), &samples(2), &axes, (1, false), &offer).unwrap_err()), 180);
 }
 
 #[test]
@@ -383,19 +390,24 @@ fn answers_under_load_come_back_by_sample() {
     assert_eq!(fakes.seen(), [(0, "load"), (0, "load")]);
 }
 
-/// What is offered is asked of a session of its own, filled up where the artifact takes whole batches only.
-#[test]
-fn an_offer_is_asked_of_a_session_of_its_own() {
-    let offer = Offer {
+/// So many queries, one after the other.
+fn closed_offer(most: u64) -> Offer {
+    Offer {
         arrivals: crate::load::Arrivals::Closed,
         seconds: 60.0,
-        most: 5,
+        most,
         batch: 1,
         wait_microseconds: 0,
         bound_milliseconds: None,
         drops: false,
         connections: 1,
-    };
+    }
+}
+
+/// What is offered is asked of a session of its own, filled up where the artifact takes whole batches only.
+#[test]
+fn an_offer_is_asked_of_a_session_of_its_own() {
+    let offer = closed_offer(5);
     let driven = |samples_of_query: usize, pad: bool, offer: &Offer| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&seen);
@@ -416,4 +428,140 @@ fn an_offer_is_asked_of_a_session_of_its_own() {
     assert_eq!(driven(2, false, &offer), [2, 2, 202, 102, 2, 202]);
     // A batch of 4 is filled up.
     assert_eq!(driven(2, true, &offer), [4, 4, 204, 104, 4, 204]);
+}
+
+/// What a worker found comes as it is.
+#[test]
+fn what_a_worker_found_comes_whole() {
+    let found = |id: &str| Probe {
+        found: vec![Installation::plain(id.parse::<RuntimeId>().unwrap(), "1.2", "lib.so")],
+        missing: None,
+    };
+    let card = |ordinal: usize| DeviceInfo {
+        ordinal,
+        name: "card".to_owned(),
+        compute_capability: (9, 0),
+        uuid: format!("GPU-{ordinal}"),
+        others: Vec::new(),
+        memory_bytes: 1,
+        multiprocessors: 1,
+        copy_engines: 1,
+        pci_bus_id: String::new(),
+        driver_version: None,
+        cuda_version: (13, 0),
+    };
+    let fakes = scripted(
+        |input| Ok(vec![sums(input)]),
+        move |call| {
+            let answer = match call.request {
+                Request::Probe { library, .. } => Reply::Probe(found(library.as_str())),
+                Request::Look(endpoint) => {
+                    assert_eq!(**endpoint, self::endpoint());
+                    Reply::Probe(found("triton"))
+                }
+                _ => Reply::Devices { devices: vec![card(0), card(1)] },
+            };
+            Step::Spoil(Box::new(move |reply, _| *reply = answer))
+        },
+    );
+    let mut worker = started(&fakes);
+    let id = |probe: Probe| probe.found[0].id.to_string();
+    assert_eq!(id(worker.probe(Library::Litert, &SearchPaths::default()).unwrap()), "litert");
+    assert_eq!(id(worker.look(&endpoint()).unwrap()), "triton");
+    let uuids: Vec<String> = worker.devices().unwrap().into_iter().map(|card| card.uuid).collect();
+    assert_eq!(uuids, ["GPU-0", "GPU-1"]);
+    assert_eq!(fakes.seen(), [(0, "probe"), (0, "probe"), (0, "devices")]);
+}
+
+/// A server that nobody listens for is missing, and no error: what can be gated without it is.
+#[test]
+fn a_server_that_is_not_there_is_missing() {
+    let fakes = answering(|input| Ok(vec![sums(input)]));
+    let probe = started(&fakes).look(&endpoint()).unwrap();
+    assert!(probe.found.is_empty() && probe.missing.unwrap().hint.unwrap().contains("`[serve] url`"));
+}
+
+/// Every batch that was measured has as many outputs.
+#[test]
+fn a_measurement_without_whole_outputs_is_none() {
+    let measured = |batches: usize, outputs: usize| {
+        let fakes = scripted(
+            |input| Ok(vec![sums(input)]),
+            move |call| match call.name() {
+                "measure" => Step::Spoil(Box::new(move |reply, tensors| {
+                    let Reply::Measured { batches: told, .. } = reply else { panic!("it was measured") };
+                    *told = batches;
+                    *tensors = vec![sums(&samples(1)); outputs];
+                })),
+                _ => Step::Serve,
+            },
+        );
+        let found = opened(&fakes).measure(&samples(4), 2, &TimingContract::host());
+        found.map(|measurement| measurement.outputs.iter().map(Vec::len).collect::<Vec<_>>())
+    };
+    assert_eq!(measured(2, 4).unwrap(), [2, 2]);
+    assert_eq!(measured(0, 3).unwrap_err().message, "the measurement of 0 batches came with 3 outputs");
+    for (batches, outputs) in [(2, 3), (2, 1), (1, 0)] {
+        let words = format!("the measurement of {batches} batches came with {outputs} outputs");
+        assert_eq!(measured(batches, outputs).unwrap_err().message, words);
+    }
+}
+
+/// Of an output without a batch there is a tensor for each sample, behind those that have one.
+#[test]
+fn outputs_without_a_batch_come_sample_by_sample() {
+    let fakes = answering(|input| {
+        let whole = Tensor { name: "whole".to_owned(), ..input.clone() };
+        Ok(vec![whole, sums(input)])
+    });
+    let mut worker = opened(&fakes);
+    let axes =
+        BatchAxes { outputs: [("whole".to_owned(), crate::tensor::BatchAxis::None)].into(), ..BatchAxes::default() };
+    let outputs = worker.run_laid_out(&samples(3), 1, false, &axes).unwrap().outputs;
+    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["y", "whole", "whole", "whole"]);
+    assert_eq!(outputs[0], sums(&samples(3)));
+    for (sample, output) in outputs[1..].iter().enumerate() {
+        assert_eq!(output.values, samples(3).samples(std::iter::once(sample)).unwrap().values);
+    }
+    let error = worker.run_laid_out(&samples(4), 2, false, &axes).unwrap_err();
+    assert_eq!(error.message, "a model without a batch is run sample by sample, not 2 at once");
+    let error = worker.measure_laid_out(&samples(4), 2, &axes, &TimingContract::host()).unwrap_err();
+    assert_eq!(error.message, "a model without a batch is run sample by sample, not 2 at once");
+}
+
+/// An answer that is none ends the worker.
+#[test]
+fn an_answer_that_is_none_ends_the_worker() {
+    let fakes = scripted(|input| Ok(vec![sums(input)]), |_| Step::Garble);
+    let mut worker = started(&fakes);
+    let error = worker.layers().unwrap_err();
+    assert_eq!(error.message, "cannot list the layers: the worker's answer is broken");
+    assert_eq!((error.causes.len(), worker.is_dead(), fakes.alive()), (1, true, 0));
+}
+
+/// A worker is this program or the one that is named, quiet and offline.
+#[test]
+fn a_worker_is_a_program_with_a_quiet_environment() {
+    let current = WorkerProgram::current().unwrap();
+    assert_eq!(current.program, std::env::current_exe().unwrap());
+    let program = WorkerProgram::of("/there/trtgate".into());
+    assert_eq!((program.program.to_str(), program.argument, program.echo), (Some("/there/trtgate"), "worker", false));
+    assert!(program.libraries.is_none());
+    let environment: Vec<(&str, &str)> =
+        program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [
+        ("ORT_DISABLE_TELEMETRY", "1"),
+        ("TF_CPP_MIN_LOG_LEVEL", "2"),
+        ("TF_ENABLE_ONEDNN_OPTS", "1"),
+        ("CUDA_MODULE_LOADING", "LAZY"),
+        ("CUDA_DEVICE_MAX_CONNECTIONS", "32"),
+    ];
+    assert_eq!(environment, expected);
+    assert!(!is_asked_for(), "a test is no worker");
+    // A program of somebody's own is its own worker once it has said that it looks.
+    initialized();
+    let own = WorkerProgram::this_program().unwrap();
+    assert_eq!((own.program, own.argument), (current.program, "--trtgate-worker"));
+    assert_eq!((own.environment, own.echo), (program.environment, false));
 }

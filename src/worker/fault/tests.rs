@@ -1,4 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
 use rstest::rstest;
 
 use super::*;
@@ -193,4 +197,62 @@ fn outputs_that_are_alike_exchange_their_values() {
     let mut typed = vec![named("a", &[2, 2], 10.0), named("b", &[2, 2], 20.0)];
     typed[1].values = typed[1].values.to_float(ElementType::Float64).unwrap();
     assert_eq!(exchanged(typed, "run"), told(&[("a", 10.0), ("b", 20.0)]));
+}
+
+/// This program again, which does nothing but provoke `fault` before a request to `run`.
+fn provoking(fault: &str) -> Command {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--exact", "worker::fault::tests::a_fault_befalls_the_process_that_provokes_it", "--nocapture"]);
+    program.env(VARIABLE, fault).env(CHILD, "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    program
+}
+
+/// Set where this program runs again for a fault.
+const CHILD: &str = "TRTGATE_UNIT_TEST_PROVOKES";
+
+/// A process dies, hangs, floods or prints by its fault, in the request that it is for, and says what it was told.
+#[test]
+fn a_fault_befalls_the_process_that_provokes_it() {
+    if std::env::var_os(CHILD).is_some() {
+        println!("{}", on_demand().unwrap_or_default());
+        Faults::from_environment().unwrap().before("run");
+        println!("served");
+        return;
+    }
+    let ended = |fault: &str| {
+        let output = provoking(fault).output().unwrap();
+        (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said, _) = ended("crash@run");
+    assert_eq!(status.signal(), Some(6));
+    assert!(said.contains("TRTGATE_TEST_FAULT=crash@run") && !said.contains("served"), "{said}");
+    let (status, said, errors) = ended("kill@run");
+    assert_eq!(status.signal(), Some(9));
+    assert!(errors.contains("about to be killed") && !said.contains("served"), "{said}{errors}");
+    let (status, said, _) = ended("print@run");
+    assert!(status.success() && said.contains("a library that prints to standard output\nserved"), "{said}");
+    for harmless in ["crash@open", "nan@run"] {
+        let (status, said, _) = ended(harmless);
+        assert!(status.success() && said.contains("served") && !said.contains("a library"), "{said}");
+    }
+    let (status, said, _) = ended("");
+    assert!(status.success() && !said.contains(VARIABLE), "{said}");
+    // A fault that is misspelt serves nothing.
+    assert!(!ended("crush@run").0.success());
+    let mut flooding = provoking("flood@run").spawn().unwrap();
+    let mut flood = vec![0; 100_000];
+    flooding.stderr.take().unwrap().read_exact(&mut flood).unwrap();
+    assert!(String::from_utf8_lossy(&flood).contains("flood flood flood"));
+    let mut hanging = provoking("hang@run").spawn().unwrap();
+    let mut said = [0; 4096];
+    let mut output = hanging.stdout.take().unwrap();
+    while !String::from_utf8_lossy(&said).contains("hang@run") {
+        assert!(output.read(&mut said).unwrap() > 0, "it ended");
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(hanging.try_wait().unwrap().is_none(), "it ended");
+    for mut child in [flooding, hanging] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
