@@ -285,8 +285,9 @@ pub(crate) fn healthy(call: &Call<'_>) -> Step {
 pub(crate) fn found() -> Probes {
     let probe = |&library: &Library| {
         let id = match library.versioned() {
-            true => RuntimeId::versioned(library, "10.11.0"),
-            false => RuntimeId::unversioned(library),
+            // What tells servers apart is the protocol, where several are listed.
+            true if library != Library::Triton => RuntimeId::versioned(library, "10.11.0"),
+            _ => RuntimeId::unversioned(library),
         };
         let family = library.on_gpu().then(|| "10".to_owned());
         let installation = Installation { family, ..Installation::plain(id, "10.11.0", "lib.so") };

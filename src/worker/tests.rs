@@ -362,7 +362,6 @@ fn endpoint() -> Endpoint {
         model: "m".to_owned(),
         version: None,
         protocol: crate::manifest::serve::Protocol::Http,
-        precision: Precision::Fp32,
         token_variable: None,
         ca: None,
         timeout_seconds: 1,
