@@ -10,6 +10,7 @@ mod streaming;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
@@ -388,7 +389,7 @@ fn joint() -> Vec<u8> {
     )
 }
 
-/// A model of two inputs, whole numbers among them, of two outputs, and of open length, served and gated.
+/// A model of two inputs, whole numbers among them, of two outputs, and of open length, served and gated over both protocols.
 #[test]
 fn a_served_model_of_several_inputs_is_gated_at_its_shapes() {
     let repository = Repository::new();
@@ -404,14 +405,23 @@ fn a_served_model_of_several_inputs_is_gated_at_its_shapes() {
         "schema = 1\n[model]\nname = \"joint\"\nonnx = \"joint.onnx\"\n[[input]]\nname = \"ids\"\nshape = [\"length\"]\n\
          values = {{ integers = [0, 9] }}\n[[input]]\nname = \"weights\"\nshape = [\"length\"]\nvalues = {{ uniform = [-1.0, 1.0] }}\n\
          [[output]]\nname = \"soft\"\ntask = \"values\"\n[[output]]\nname = \"next\"\ntask = \"values\"\n[shapes]\nlength = [3, 16]\n\
-         [probes]\ncount = 32\n[matrix]\nbatches = [1, 8]\n[serve]\nurl = \"{}\"\n",
-        server.url()
+         [probes]\ncount = 32\n[matrix]\nbatches = [1, 8]\n[serve]\nurl = \"{}\"\ngrpc-url = \"{}\"\nprotocol = [\"http\", \"grpc\"]\n",
+        server.url(),
+        server.grpc_url()
     );
     context.write("gate.toml", &manifest);
     let run = succeeded(context.run(&["gate", "--runtime", "triton", "--json", "report.json"]));
     let report = report(&context.path("report.json"));
-    // Both ends of the length, and the sizes between that the manifest's points add.
-    assert!(report.cells.len() >= 4, "{}", run.shown());
+    // Protocol × batch × point: both ends of the length, and the sizes between that the manifest's points add.
+    let of = |name: &str| -> BTreeSet<(u32, String)> {
+        let own = report.cells.iter().filter(|cell| cell.runtime.to_string() == name);
+        own.map(|cell| (cell.batch, cell.shape.as_ref().unwrap().to_string())).collect()
+    };
+    let over_http = of("triton@http");
+    assert!(over_http.len() >= 4 && over_http == of("triton@grpc"), "{}", run.shown());
+    assert_eq!(report.cells.len(), 2 * over_http.len());
+    let pairs: Vec<_> = report.versions.iter().flat_map(|row| &row.pairs).collect();
+    assert!(pairs.len() == over_http.len() && pairs.iter().all(|pair| pair.equal), "{pairs:?}");
     for cell in &report.cells {
         assert_eq!((cell.status, cell.outputs.len()), (Status::Pass, 2), "{}: {}", cell.id(), run.shown());
     }
