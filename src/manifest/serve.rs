@@ -292,13 +292,13 @@ fn is_here(authority: &str) -> bool {
 fn address(source: &Source<'_>, key: &str, given: &Spanned<String>) -> Result<String> {
     let text = given.get_ref().trim_end_matches('/');
     let wrong = |what: &str| source.error(given.span(), what.to_owned());
+    let example = format!("write `{key} = \"http://host:{}\"`", if key == "url" { 8000 } else { 8001 });
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let rest = rest.ok_or_else(|| wrong("not an address").hint(format!("write `{key} = \"http://host:8000\"`")))?;
+    let rest = rest.ok_or_else(|| wrong("not an address").hint(example.clone()))?;
     let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
     let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(of_host) {
-        return Err(wrong("not a host with its port")
-            .hint(format!("write `{key} = \"http://host:8000\"`; a token has a key of its own")));
+        return Err(wrong("not a host with its port").hint(format!("{example}; a token has a key of its own")));
     }
     if !path.is_empty() && !path.split('/').all(is_segment) {
         return Err(wrong("not a path").hint("it stands in front of `/v2`: no query, no `..`"));
