@@ -1,5 +1,5 @@
 //! What a golden of several inputs keeps, and what accepting one says.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 
@@ -303,4 +303,84 @@ fn cells_are_held_to_labels() {
     assert_eq!(report.verdict, Verdict::Fail);
     let (status, detail) = accuracy(&report, 3);
     assert!(status == Status::Fail && detail.contains(" points less, "), "{detail}");
+}
+
+/// A golden of other inputs, outputs, types or sizes does not fit, and says in what.
+#[test]
+fn a_golden_of_another_border_does_not_fit() {
+    let project = blessed(ONE_SHAPE);
+    let workspace = project.workspace(&sound());
+    let interface = project.manifest.interface.as_ref().unwrap();
+    let whole = stored(&path_of(&project.manifest)).unwrap().unwrap();
+    let fits = |change: &dyn Fn(&mut Golden)| {
+        let mut golden = whole.clone();
+        change(&mut golden);
+        let inputs = plans(interface, workspace.signature().unwrap(), None).unwrap();
+        fitted(&golden, interface, &inputs, None).map(|kept| kept.feeds.batch()).map_err(|error| error.message)
+    };
+    let refused = |change: &dyn Fn(&mut Golden)| fits(change).unwrap_err();
+    assert_eq!(fits(&|_| ()), Ok(18));
+    assert_eq!(refused(&|golden| golden.probes.inputs[1].name.push('2')), "it has no samples of input `x`");
+    assert_eq!(refused(&|golden| golden.outputs[0].name.push('2')), "it has no answers of output `y`");
+    let two = |golden: &mut Golden| {
+        let again = golden.probes.inputs[1].tensors[0].clone();
+        golden.probes.inputs[1].tensors.push(again);
+    };
+    assert_eq!(refused(&two), "its samples of input `x` are not of one shape");
+    let with = |shape: &[usize]| {
+        let tensor = Tensor::float32("x", shape.to_vec(), vec![0.5; shape.iter().product()]).unwrap();
+        vec![typed(&tensor).unwrap()]
+    };
+    let longer = refused(&|golden| golden.probes.inputs[1].tensors = with(&[18, 4]));
+    assert_eq!(longer, "its samples of input `x` are float32 [4], the manifest's float32 [3]");
+    let floats = refused(&|golden| golden.probes.inputs[0].tensors = with(&[18, 2]));
+    assert_eq!(floats, "its samples of input `ids` are float32 [2], the manifest's int64 [2]");
+    // Told with the file, and what to do.
+    let path = path_of(&project.manifest);
+    let mut other = whole.clone();
+    other.outputs[0].name = "z".to_owned();
+    std::fs::remove_file(&path).unwrap();
+    other.write(&path).unwrap();
+    let error = of(&workspace, interface).err().unwrap();
+    assert_eq!(error.message, format!("golden `{}` does not fit the manifest", path.display()));
+    assert_eq!(error.causes, ["it has no answers of output `y`"]);
+    assert!(error.hint.unwrap().starts_with("`trtgate bless --force"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(of(&workspace, interface).unwrap().is_none());
+}
+
+/// Figures by labels stay where the model does; another model's are not taken over, and what is wanted is not left out.
+#[test]
+fn figures_without_labelled_data_are_those_of_this_very_model() {
+    let figure = |value: f64| LabelledFigure {
+        output: "y".to_owned(),
+        name: "mIoU".to_owned(),
+        value,
+        data_sha256: "ab".to_owned(),
+    };
+    let kept = [figure(0.75)];
+    let done = |wanted: bool, kept: &[LabelledFigure], of_this_model: bool| {
+        let done = Labels::without_data(wanted, kept, of_this_model);
+        assert!(!done.fails);
+        (done.figures, done.lines, done.doubts)
+    };
+    let told = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
+    let stays = told(&["accuracy: `y` mIoU 0.7500, as it is stored: no labelled data was given"]);
+    let lost = told(&[
+        "the stored golden keeps figures by labels (`y` mIoU 0.7500), and no labelled data was given for this model: name some with `--data`",
+    ]);
+    let wanting =
+        told(&["the manifest wants accuracy judged, and no labelled data was given: name some with `--data`"]);
+    for wanted in [false, true] {
+        assert_eq!(done(wanted, &kept, true), (kept.to_vec(), stays.clone(), Vec::new()));
+        assert_eq!(done(wanted, &kept, false), (Vec::new(), Vec::new(), lost.clone()));
+    }
+    for of_this_model in [false, true] {
+        assert_eq!(done(false, &[], of_this_model), (Vec::new(), Vec::new(), Vec::new()));
+        assert_eq!(done(true, &[], of_this_model), (Vec::new(), Vec::new(), wanting.clone()));
+    }
+    let labels = |figures: &[LabelledFigure]| Labels { figures: figures.to_vec(), ..Labels::default() };
+    assert!(labels(&kept).are_those_of(&kept) && labels(&[]).are_those_of(&[]));
+    assert!(!labels(&kept).are_those_of(&[figure(0.5)]) && !labels(&kept).are_those_of(&[]));
+    assert!(!labels(&[]).are_those_of(&kept) && !labels(&kept).are_those_of(&[figure(0.75), figure(0.5)]));
 }

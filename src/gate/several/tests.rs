@@ -449,3 +449,25 @@ fn calibration_samples_are_made_of_every_input() {
     assert_eq!(error.kind, crate::error::ErrorKind::Unsupported);
     assert!(error.message.contains("come from a file"), "{error}");
 }
+
+/// What is required and not there is no pass, whatever the cells say.
+#[rstest]
+#[case::golden("golden = true", "a golden is required, and `")]
+#[case::accuracy("accuracy = true", "`[require] accuracy` is set, and no labelled data was given")]
+fn what_is_required_and_not_there_is_no_pass(#[case] required: &str, #[case] words: &str) {
+    let project = Project::new(BOTH, &format!("{ONE_SHAPE}\n[require]\n{required}\n"));
+    let report = project.gate(&sound(), &RunOptions::default());
+    assert_eq!((report.verdict, statuses(&report)), (Verdict::Incomplete, vec![Status::Pass; 6]));
+    assert!(report.reasons.iter().any(|reason| reason.starts_with(words)), "{:?}", report.reasons);
+    let told = "18 samples of 2 inputs; outputs by their tasks: `y` values";
+    assert!(report.notes.iter().any(|note| note == told), "{:?}", report.notes);
+    // A golden that cannot be read is said to be that.
+    let path = crate::gate::golden_path(&project.manifest);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "damaged").unwrap();
+    let report = project.gate(&sound(), &RunOptions::default());
+    let damaged = |reason: &&String| reason.contains(".golden`");
+    let reason = report.reasons.iter().find(damaged).unwrap();
+    assert_eq!(reason.starts_with("a golden is required: "), required.starts_with("golden"), "{reason}");
+    assert_eq!(report.verdict, Verdict::Incomplete);
+}

@@ -183,7 +183,92 @@ fn span(extents: &[Extent], samples: &[usize], batch: usize) -> Span {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::error::Result;
+    use crate::gate::inside::evaluated::{WIDTH, model};
+    use crate::gate::inside::side;
+    use crate::gate::workshop::{Project, healthy, samples};
+    use crate::runtime::Session;
+    use crate::tensor::{ElementType, Signature, TensorSpec};
+    use crate::worker::fake::{FakeSession, Fakes};
+
+    /// How a network of so many tensors is surveyed that each have as many values a sample as `size` says, of `probes`: the samples,
+    /// the batches that were run, and the tensors of each run.
+    fn surveyed(
+        tensors: usize,
+        size: Option<usize>,
+        fixed: Option<usize>,
+        probes: usize,
+    ) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+        let names: Vec<String> = (0..tensors).map(|place| format!("t{place}")).collect();
+        let inputs: Vec<String> =
+            std::iter::once("x w".to_owned()).chain(names.iter().map(|name| format!("{name} w"))).collect();
+        let nodes: Vec<(&str, &str, &str)> =
+            names.iter().zip(&inputs).map(|(name, input)| ("Mul", input.as_str(), name.as_str())).collect();
+        let graph = model(&nodes, &[("w", 1.0)]);
+        let (batches, asked) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let (run, opened) = (Arc::clone(&batches), Arc::clone(&asked));
+        let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+            assert!(!request.options.optimize && request.options.inner_tensors);
+            let shown = match request.options.outputs.as_slice() {
+                [] => names.clone(),
+                asked => {
+                    opened.lock().unwrap().push(asked.len());
+                    asked.to_vec()
+                }
+            };
+            let spec = |name: &str, size| TensorSpec {
+                name: name.to_owned(),
+                element_type: ElementType::Float32,
+                shape: vec![fixed, size],
+            };
+            let signature = Signature {
+                inputs: vec![spec("x", Some(WIDTH))],
+                outputs: shown.iter().map(|name| spec(name, size)).collect(),
+            };
+            let run = Arc::clone(&run);
+            Ok(Box::new(FakeSession::of(signature, None, move |feeds| {
+                // What it says of its size is all that there is of it.
+                let input = feeds.with_samples()[0].clone();
+                run.lock().unwrap().push(input.batch());
+                Ok(shown.iter().map(|name| Tensor { name: name.clone(), ..input.clone() }).collect())
+            })))
+        };
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let workspace = project.workspace(&Fakes::of(open, healthy));
+        let installation = side::onnxruntime(&workspace).unwrap();
+        let network = Network::of(graph.graph.as_ref().unwrap());
+        let found = Survey::run(&workspace, &installation, &graph, &network, &samples(probes), &[1]).unwrap();
+        assert_eq!((found.spans.len(), found.samples[0]), (tensors, 1));
+        let values = found.spans["t0"].values;
+        assert_eq!(values, (found.samples.len() * WIDTH) as f64);
+        (found.samples, batches.lock().unwrap().clone(), asked.lock().unwrap().clone())
+    }
+
+    /// All samples of a small network are run, and of a large one as many as there is time for, in batches and parts that fit.
+    #[test]
+    fn as_many_samples_are_run_as_time_and_memory_allow() {
+        let (all, batches, parts) = surveyed(2, Some(4), None, 40);
+        assert_eq!((all.len(), batches, parts), (40, vec![32, 8], vec![2]));
+        // A thousand million values: 50 samples of twenty million; three of them in 256 MiB, together.
+        let (some, batches, parts) = surveyed(2, Some(10_000_000), None, 100);
+        assert_eq!((some.len(), batches, parts), (50, [vec![3; 16], vec![2]].concat(), vec![2]));
+        // Sixteen in any case, one by one where two do not fit, each tensor in a part of its own.
+        let (few, batches, parts) = surveyed(2, Some(40_000_000), None, 100);
+        assert_eq!((few.len(), batches, parts), (16, vec![1; 32], vec![1, 1]));
+        let (fewer, _, _) = surveyed(2, Some(40_000_000), None, 5);
+        assert_eq!(fewer.len(), 5, "there are no more");
+        // A size that nobody knows counts for a hundred thousand.
+        let (unknown, batches, parts) = surveyed(300, None, None, 40);
+        assert_eq!((unknown.len(), batches.len(), parts), (33, 17, vec![300]));
+        // A file of one batch size takes whole batches.
+        let (whole, batches, parts) = surveyed(2, Some(4), Some(8), 20);
+        assert_eq!((whole.len(), batches, parts), (24, vec![8; 3], vec![2]));
+        assert_eq!(whole[20..], whole[..4]);
+    }
 
     #[test]
     fn the_first_go_before_those_that_are_spread() {
