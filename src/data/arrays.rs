@@ -33,14 +33,15 @@ const TYPES: [(ElementType, &str); 12] = [
 pub fn read(content: &mut impl Read) -> Result<Tensor> {
     let header = npy::read_header(content)
         .map_err(|error| Error::input("not an npy array, or its header is damaged").because(error))?;
-    let descr = header.dtype().descr();
-    let plain = descr.trim_matches('\'').replace("<i1", "|i1").replace("<u1", "|u1");
+    // Of one byte the order means nothing, and some write it all the same.
+    let plain = header.plain().unwrap_or_default().replace("<i1", "|i1").replace("<u1", "|u1");
     let element_type = TYPES.iter().find(|(_, name)| *name == plain).map(|(element_type, _)| *element_type);
-    let element_type = element_type.ok_or_else(|| Error::input(format!("holds {descr}, which is not read")))?;
-    if header.order() != npyz::Order::C && header.shape().len() > 1 {
+    let element_type =
+        element_type.ok_or_else(|| Error::input(format!("holds {}, which is not read", header.descr)))?;
+    if header.fortran && header.shape.len() > 1 {
         return Err(Error::input("is in Fortran order").hint("save `numpy.ascontiguousarray(array)`"));
     }
-    let shape = header.shape().iter().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>();
+    let shape = header.shape.iter().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>();
     let shape = shape.and_then(|shape| Some((element_count(&shape)?, shape)));
     let (count, shape) = shape.ok_or_else(|| Error::input("has a shape that memory does not hold"))?;
     let values = Values::read_from(element_type, count, content)

@@ -21,6 +21,7 @@
 //!
 //! Readers hold one sample at a time and refuse what they do not understand, with file and record or line number.
 
+#[cfg(feature = "cli")]
 pub mod archive;
 pub mod arrays;
 pub mod brought;

@@ -1,24 +1,23 @@
 //! NumPy's npy files: one array, the samples along its first axis.
 //!
-//! The same arrays come as members of an npz archive. The header is parsed by `npyz`; rows are decoded here one at a time, so that memory stays constant and a truncated
+//! The same arrays come as members of an npz archive. Rows are decoded one at a time, so that memory stays constant and a truncated
 //! row is reported by its number. Format: NEP 1, <https://numpy.org/neps/nep-0001-npy-format.html>.
+
+mod header;
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use npyz::{DType, Endianness, Order, TypeChar};
+pub(crate) use header::read_header;
 
 use crate::atomic::AtomicFile;
 use crate::data::zip::{self, Member};
 use crate::error::{Error, Result};
 use crate::files;
+use header::{Header, MAX_HEADER};
 
 /// Most bytes of one row; bounds the memory that a hostile header can take.
 const MAX_ROW: usize = 1 << 31;
-/// Most bytes of a header.
-const MAX_HEADER: u64 = 1 << 16;
-/// The most values of an array: its bytes can be counted.
-const MOST_VALUES: u64 = 1 << 56;
 
 /// Element types that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +102,14 @@ impl NpyRows {
         let mut reader = Counting { reader, count: 0, most: MAX_HEADER };
         let header = read_header(&mut reader)
             .map_err(|error| wrong("not an npy file, or its header is damaged".to_owned()).because(error))?;
-        let element = element_of(&header.dtype(), labels).ok_or_else(|| {
+        let element = element_of(&header, labels).ok_or_else(|| {
             let hint = if labels { "save labels as whole numbers" } else { "save it as float32, float64 or uint8" };
-            wrong(format!("holds {}, which is not read", header.dtype().descr())).hint(hint)
+            wrong(format!("holds {}, which is not read", header.descr)).hint(hint)
         })?;
-        if header.order() != Order::C && header.shape().len() > 1 {
+        if header.fortran && header.shape.len() > 1 {
             return Err(wrong("is in Fortran order".to_owned()).hint("save `numpy.ascontiguousarray(array)`"));
         }
-        let Some((&rows, inner)) = header.shape().split_first() else {
+        let Some((&rows, inner)) = header.shape.split_first() else {
             return Err(wrong("holds a scalar, expected one sample a row".to_owned()));
         };
         let row_len = inner
@@ -120,7 +119,7 @@ impl NpyRows {
             .filter(|&length| length > 0 && length.checked_mul(element.size()).is_some_and(|bytes| bytes <= MAX_ROW));
         let Some(row_len) = row_len else {
             let expected = width.map_or_else(String::new, |width| format!(" of {width} values"));
-            return Err(wrong(format!("has shape {:?}, expected one sample{expected} a row", header.shape())));
+            return Err(wrong(format!("has shape {:?}, expected one sample{expected} a row", header.shape)));
         };
         if rows == 0 {
             return Err(wrong("is empty".to_owned()));
@@ -247,73 +246,23 @@ fn whole(bytes: &[u8], signed: bool, big: bool) -> i128 {
     if signed { value << bits >> bits } else { value }
 }
 
-fn element_of(dtype: &DType, labels: bool) -> Option<Element> {
-    let DType::Plain(name) = dtype else { return None };
-    let big = match name.endianness() {
-        Endianness::Big => true,
-        Endianness::Little | Endianness::Irrelevant => false,
+/// What the array holds, where that is read: numbers, or whole ones for labels.
+fn element_of(header: &Header, labels: bool) -> Option<Element> {
+    let name = header.plain()?;
+    let big = match name.get(..1)? {
+        ">" => true,
+        "<" | "|" => false,
+        _ => return None,
     };
-    match (name.type_char(), name.size_field()) {
-        (kind @ (TypeChar::Int | TypeChar::Uint), bytes @ (1 | 2 | 4 | 8)) if labels => {
-            Some(Element::Integer { bytes: bytes as usize, signed: kind == TypeChar::Int, big })
+    match (name.get(1..2)?, name.get(2..)?) {
+        (kind @ ("i" | "u"), bytes @ ("1" | "2" | "4" | "8")) if labels => {
+            Some(Element::Integer { bytes: bytes.parse().ok()?, signed: kind == "i", big })
         }
-        (TypeChar::Float, 4) => Some(Element::Float32 { big }),
-        (TypeChar::Float, 8) => Some(Element::Float64 { big }),
-        (TypeChar::Uint, 1) => Some(Element::Uint8),
+        ("f", "4") => Some(Element::Float32 { big }),
+        ("f", "8") => Some(Element::Float64 { big }),
+        ("u", "1") => Some(Element::Uint8),
         _ => None,
     }
-}
-
-/// Reads the header of an npy array.
-///
-/// `npyz` multiplies the extents of the shape without looking for an overflow, so they are looked at first.
-///
-/// # Errors
-/// If it is no header, or its shape holds more values than any file.
-pub(crate) fn read_header(reader: &mut impl Read) -> std::io::Result<npyz::NpyHeader> {
-    let wrong = |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, problem.to_owned());
-    // Magic, version, and the length of the text: two bytes in version 1, four later.
-    let mut bytes = Vec::with_capacity(128);
-    reader.by_ref().take(10).read_to_end(&mut bytes)?;
-    if !bytes.starts_with(b"\x93NUMPY") {
-        return Err(wrong("magic not found for NPY file"));
-    }
-    if bytes.len() < 10 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    let length = match bytes.as_slice() {
-        [.., 1, _, low, high] => usize::from(u16::from_le_bytes([*low, *high])),
-        [.., low, high] => {
-            let mut rest = [0; 2];
-            reader.read_exact(&mut rest)?;
-            let length = u32::from_le_bytes([*low, *high, rest[0], rest[1]]);
-            bytes.extend(rest);
-            usize::try_from(length).unwrap_or(usize::MAX)
-        }
-        _ => return Err(wrong("no header")),
-    };
-    if length as u64 > MAX_HEADER {
-        return Err(wrong("its header is longer than any"));
-    }
-    let start = bytes.len();
-    bytes.resize(start + length, 0);
-    reader.read_exact(bytes.get_mut(start..).unwrap_or_default())?;
-    let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
-    let extents = text
-        .split_once("shape")
-        .and_then(|(_, rest)| rest.split_once('(')?.1.split_once(')'))
-        .map(|(inside, _)| inside);
-    let mut values = 1u64;
-    for extent in extents.unwrap_or_default().split(',').map(str::trim).filter(|extent| !extent.is_empty()) {
-        // What is no number is told by the library.
-        let Ok(extent) = extent.trim_end_matches('L').parse::<u128>() else { continue };
-        values = u64::try_from(extent)
-            .ok()
-            .and_then(|extent| values.checked_mul(extent.max(1)))
-            .filter(|values| *values <= MOST_VALUES)
-            .ok_or_else(|| wrong("its shape holds more values than any file"))?;
-    }
-    npyz::NpyHeader::from_reader(bytes.as_slice())
 }
 
 /// Counts what is read, and reads no more than a header may have: its length is where the data begin.

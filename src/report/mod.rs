@@ -9,10 +9,10 @@
 //! | [`mod@merge`]  | one report out of the reports of shards |
 //! | [`terminal`]   | the table for the terminal |
 //! | [`mod@markdown`] | a job summary or comment, under 60 kB |
-//! | [`junit`]      | JUnit XML, one case a cell |
+//! | `junit`        | JUnit XML, one case a cell |
 //! | `html`   | one page: matrix, charts, probes, environment |
-//! | [`dashboards`] | Bencher and github-action-benchmark |
-//! | [`annotations`] | what stands beside the lines of the manifest: GitHub, GitLab, [`sarif`] |
+//! | `dashboards`   | Bencher and github-action-benchmark |
+//! | `annotations`  | what stands beside the lines of the manifest: GitHub, GitLab, [`sarif`] |
 //! | [`blessing`]   | what a blessing changes, for its reviewer |
 //! | [`image`]      | probes as images |
 //! | `outputs`      | findings by output |
@@ -21,8 +21,10 @@
 //!
 //! Renderers are pure functions of a [`schema::Report`]: no clock, no environment, no file.
 
+#[cfg(feature = "cli")]
 pub mod annotations;
 pub mod blessing;
+#[cfg(feature = "cli")]
 pub mod dashboards;
 pub(crate) mod figures;
 pub mod file;
@@ -31,6 +33,7 @@ mod fixtures;
 #[cfg(feature = "cli")]
 pub mod html;
 pub mod image;
+#[cfg(feature = "cli")]
 pub mod junit;
 mod layout;
 mod load;

@@ -121,3 +121,47 @@ fn a_workflow_lets_nobody_in(#[case] from: &str, #[case] to: &str, #[case] says:
     let found = repository.findings("check-workflows", &[repository.path("gate.yml").to_str().unwrap()]);
     assert!(found.contains(says) && found.is_empty() == says.is_empty(), "{found}");
 }
+
+/// What a scratch project releases: where it got to.
+enum Released {
+    /// To the tools: nothing was refused.
+    Begun,
+    /// Refused before anything was done, in these words.
+    Refused(&'static str),
+}
+
+#[rstest]
+#[case::unset("", &[], Released::Refused("`repository` of Cargo.toml is not set"))]
+#[case::no_address("repository = \"example.org/team/trtgate\"", &[], Released::Refused("is example.org/team/trtgate"))]
+#[case::plain("repository = \"http://example.org/team/trtgate\"", &[], Released::Refused("the https address"))]
+#[case::other_version("repository = \"https://example.org/team/trtgate\"", &["0.2.0"], Released::Refused("asked for 0.2.0"))]
+#[case::set("repository = \"https://example.org/team/trtgate\"", &["0.1.0"], Released::Begun)]
+#[case::trial("", &["--trial"], Released::Begun)]
+fn nothing_is_released_before_its_address_is_known(
+    #[case] key: &str,
+    #[case] arguments: &[&str],
+    #[case] expected: Released,
+) {
+    let repository = Repository::new();
+    fs::copy("ci/release", repository.path("ci/release")).unwrap();
+    fs::write(repository.path("ci/tools"), "#!/bin/sh\nexit 7\n").unwrap();
+    repository.write(
+        "Cargo.toml",
+        &format!("[package]\nname = \"trtgate\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{key}\n"),
+    );
+    repository.write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"trtgate\"\nversion = \"0.1.0\"\n");
+    repository.write("src/lib.rs", "");
+    let output = repository.check("release", arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    match expected {
+        Released::Begun => assert_eq!((output.status.code(), text.as_str()), (Some(7), "")),
+        Released::Refused(words) => assert!(output.status.code() == Some(2) && text.contains(words), "{text}"),
+    }
+}
+
+/// A trial is for a desk.
+#[test]
+fn the_workflow_of_a_release_is_no_trial() {
+    let workflow = fs::read_to_string(".github/workflows/release.yml").unwrap();
+    assert!(workflow.contains("run: ci/release \"${GITHUB_REF_NAME#v}\"\n") && !workflow.contains("--trial"));
+}

@@ -189,7 +189,9 @@ def sections(schema):
             says = next((place for place, head in enumerate(cells) if place and "default" not in head), 1)
         row = re.match(r"`([a-z0-9-]+)`(?:, `[a-z0-9-]+`)*$", cells[0]) if cells else None
         if row and says < len(cells):
-            rows.setdefault((section, row[1]), re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cells[says]))
+            # What stands elsewhere on the page, an editor does not show.
+            text = re.sub(r",? \(?\[(?:below|above)\]\([^)]*\)\)?", "", cells[says])
+            rows.setdefault((section, row[1]), re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text))
     for name, of in schema["properties"].items():
         target = of
         while "$ref" in target or "allOf" in target or "anyOf" in target:

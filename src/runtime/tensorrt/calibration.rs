@@ -3,9 +3,9 @@
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use npyz::NpyFile;
 use serde::{Deserialize, Serialize};
 
+use crate::data::arrays;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::runtime::cuda::{Device, DeviceBuffer, Stream};
@@ -58,18 +58,17 @@ impl CalibrationBatches for Batches {
 fn read_samples(request: &CalibrationRequest, row: &[i64]) -> Result<Vec<f32>> {
     let path = &request.samples;
     let file = files::plain(path).map_err(|error| Error::io("read", path, error))?;
-    let damaged =
-        |error: std::io::Error| Error::input(format!("`{}` is no readable `.npy` file", path.display())).because(error);
-    let mut reader = BufReader::new(file);
-    let header = crate::data::npy::read_header(&mut reader).map_err(damaged)?;
-    let array = NpyFile::with_header(header, reader);
-    let shape: Vec<i64> = array.shape().iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect();
+    let array = arrays::read(&mut BufReader::new(file)).map_err(|error| error.at(format!("`{}`", path.display())))?;
+    if array.element_type() != ElementType::Float32 {
+        return Err(Error::input(format!("`{}` holds {}, not float32", path.display(), array.element_type())));
+    }
+    let shape: Vec<i64> = array.shape.iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect();
     if shape.get(1..) != Some(row) {
         return Err(Error::input(format!(
             "the calibration samples have shape {shape:?}, the model's input takes {row:?} a sample"
         )));
     }
-    let values: Vec<f32> = array.into_vec().map_err(damaged)?;
+    let values = array.floats().into_owned();
     if let Some(position) = values.iter().position(|value| !value.is_finite()) {
         return Err(Error::input(format!("calibration value {position} in `{}` is not finite", path.display())));
     }

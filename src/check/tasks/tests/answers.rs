@@ -140,3 +140,16 @@ fn one_wrong_score_of_hundreds_is_found() {
     fails(&judged, "of 400 scores score 123 is off the most, by ");
     assert!(judged.detail.ends_with("is allowed of one score"), "{}", judged.detail);
 }
+
+/// Why `init` takes no sigmoid for scores: landmarks and boxes leave sigmoids too, and a shift that matters to them changes no answer.
+#[test]
+fn coordinates_that_sigmoids_make_are_lost_on_scores() {
+    let places = floats("y", &[SAMPLES, 8], (0..SAMPLES * 8).map(|at| 0.5 + 0.45 * noise(at)).collect());
+    // Up to 4 pixels of 224.
+    let moved = altered(&places, |values| {
+        values.iter_mut().enumerate().for_each(|(at, value)| *value += 0.018 * noise(at + 999))
+    });
+    let judged = |task| found(task, std::slice::from_ref(&places), std::slice::from_ref(&moved), SAMPLES).unwrap();
+    passes(&judged(OutputTask::Scores(Some(OutputKind::Probabilities))));
+    fails(&judged(OutputTask::Values), "");
+}
