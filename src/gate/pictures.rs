@@ -150,6 +150,44 @@ mod tests {
         assert_eq!(cells.each_ref().map(extent), [[100.0, 50.0], [1.0, 1.0], [900.0, 40.0]]);
     }
 
+    /// Corners a little outside of a picture are still its own; others are of a plane of their own.
+    #[test]
+    fn boxes_may_lie_a_little_outside() {
+        let put = |given: [f64; 2]| {
+            let mut cells = [cell(given)];
+            of(&interface(ValueSource::Image([0.0, 1.0])), &feeds(&[2, 3, 50, 100]), &mut cells);
+            extent(&cells[0])
+        };
+        assert_eq!((put([150.0, 40.0]), put([151.0, 40.0])), ([100.0, 50.0], [151.0, 40.0]));
+        assert_eq!((put([90.0, 75.0]), put([90.0, 76.0])), ([100.0, 50.0], [90.0, 76.0]));
+        assert_eq!((put([1.5, 1.0]), put([1.0, 1.5])), ([1.0, 1.0], [1.0, 1.0]));
+        assert_eq!((put([1.6, 1.0]), put([1.0, 1.6])), ([100.0, 50.0], [100.0, 50.0]));
+    }
+
+    /// Pixels go from the darkest value to the brightest, in the order of the channels, whatever lies where.
+    #[test]
+    fn a_picture_shows_the_values_of_its_sample() {
+        let shown = |values: ValueSource, shape: &[usize], floats: &[f32]| {
+            let tensor = Tensor::float32("x", shape.to_vec(), floats.to_vec()).unwrap();
+            let feeds = Feeds::new(vec![tensor], Vec::new()).unwrap();
+            Input::of(&interface(values), &feeds).unwrap().picture(1).unwrap()
+        };
+        let image = |pixels: &[u8], width: usize, height: usize, channels: usize| {
+            ProbeImage::from_pixels_within(pixels, width, height, channels, LONGEST_SIDE).unwrap()
+        };
+        let skipped = [9.0; 6];
+        let range = || ValueSource::Image([1.0, 3.0]);
+        // One channel of 2 rows and 3 columns, from 1 to 3; what lies beyond is cut, and what is no number is dark.
+        let grey = [&skipped[..], &[1.0, 2.0, 3.0, 0.0, 4.0, f32::NAN]].concat();
+        let expected = image(&[0, 128, 255, 0, 255, 0], 3, 2, 1);
+        assert_eq!(shown(range(), &[2, 2, 3], &grey), expected);
+        assert_eq!(shown(range(), &[2, 1, 2, 3], &grey), expected);
+        assert_eq!(shown(range(), &[2, 2, 3, 1], &grey), expected);
+        // Three channels of 1 row and 2 columns, planes first or pixels first.
+        let colours = [&skipped[..], &[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]].concat();
+        assert_eq!(shown(range(), &[2, 3, 1, 2], &colours), image(&[0, 255, 128, 128, 0, 255], 2, 1, 3));
+    }
+
     #[test]
     fn other_inputs_are_no_pictures() {
         let found =

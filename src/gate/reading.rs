@@ -242,6 +242,66 @@ mod tests {
         Tensor::float32("y", vec![input.batch(), CLASSES], values)
     }
 
+    /// Every range that models are trained with, and what a scaling does to the one that is read now; of three channels the usual
+    /// means too, and all of it in the other order.
+    #[test]
+    fn readings_are_tried_in_their_order() {
+        let mut now = manifest().input;
+        (now.range, now.shape) = ([2.0, 4.0], vec![1, 2, 2]);
+        let of_one: Vec<[f32; 2]> = candidates(&now).iter().map(|candidate| candidate.input.range).collect();
+        let trained = [[0.0, 1.0], [-1.0, 1.0], [-0.5, 0.5], [0.0, 255.0], [-128.0, 127.0]];
+        let scaled = [
+            [3.0, 4.0],
+            [0.0, 4.0],
+            [3.0, 5.0],
+            [1.0, 3.0],
+            [1.0, 5.0],
+            [2.5, 3.5],
+            [2.0, 512.0],
+            [2.0, 2.0 + 2.0 / 255.0],
+            [2.0, 6.0],
+            [2.0, 3.0],
+            [4.0, 2.0],
+        ];
+        assert_eq!(of_one, [&trained[..], &scaled].concat());
+        now.shape = vec![3, 2, 2];
+        let of_three = candidates(&now);
+        let (as_it_is, reversed): (Vec<_>, Vec<_>) = of_three.iter().partition(|candidate| !candidate.reversed);
+        // The order alone is another reading too.
+        assert_eq!((as_it_is.len(), reversed.len()), (16 + 2, 17 + 2));
+        assert_eq!(reversed[0].input, now);
+        assert_eq!(as_it_is[..16].iter().map(|candidate| candidate.input.range).collect::<Vec<_>>(), of_one);
+        let normalised = &as_it_is[16].input;
+        assert_eq!((normalised.range, normalised.mean.as_slice()), (now.range, &[0.485, 0.456, 0.406][..]));
+        assert_eq!(normalised.std, [0.229, 0.224, 0.225]);
+        let undone = &as_it_is[17].input;
+        assert_eq!(undone.mean, [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]);
+        assert_eq!(undone.std, [1.0 / 0.229, 1.0 / 0.224, 1.0 / 0.225]);
+        // Where values are normalised already, doing without it is tried.
+        (now.mean, now.std) = (vec![0.5; 3], vec![0.5; 3]);
+        let without = |candidate: &&Candidate| candidate.input.mean.is_empty() && candidate.input.std.is_empty();
+        assert_eq!(candidates(&now).iter().filter(without).count(), 2);
+    }
+
+    #[test]
+    fn a_reading_is_told_against_the_one_of_now() {
+        let now = manifest().input;
+        let told = |reversed: bool, change: fn(&mut Input)| {
+            let mut input = now.clone();
+            change(&mut input);
+            Candidate { input, reversed }.description(&now)
+        };
+        assert_eq!(told(true, |_| ()), "its channels reversed");
+        assert_eq!(told(false, |input| input.range = [0.0, 2.0]), "`range` [0.0, 2.0] instead of [0.0, 1.0]");
+        assert_eq!(told(false, |input| input.mean = vec![0.5]), "`mean` [0.5] and `std` []");
+        assert_eq!(told(false, |input| input.std = vec![0.5]), "`mean` [] and `std` [0.5]");
+        let all = told(true, |input| (input.range, input.std) = ([0.0, 2.0], vec![2.0]));
+        assert_eq!(
+            all,
+            "`range` [0.0, 2.0] instead of [0.0, 1.0] and `mean` [] and `std` [2.0] and its channels reversed"
+        );
+    }
+
     #[rstest]
     #[case::scaling_added(|_, value| 2.0 * value - 1.0, Some("`range` [0.5, 1.0] instead of [0.0, 1.0]"))]
     #[case::inverted(|_, value| 1.0 - value, Some("`range` [1.0, 0.0] instead of [0.0, 1.0]"))]

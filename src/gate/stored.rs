@@ -175,8 +175,13 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use rstest::rstest;
 
+    use prost::Message as _;
+
     use super::*;
-    use crate::onnx::Graph;
+    use crate::convert::Artifact;
+    use crate::gate::workshop::{Project, artifact, healthy, sound};
+    use crate::onnx::{Graph, samples};
+    use crate::worker::fake::Fakes;
 
     fn model(tensors: &[(&str, &[i64], &[f32])]) -> Model {
         let initializer = tensors
@@ -200,6 +205,59 @@ mod tests {
         let after = before.clone();
         before.graph.as_mut().unwrap().node.push(node);
         assert!(was_folded(&after, &before));
+    }
+
+    /// A file is laid beside the first of its siblings that tells something: of FP32 the model itself, or the FP16 file; of FP16 the
+    /// form that it was made from.
+    #[test]
+    fn a_file_is_held_to_its_sibling() {
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let write = |name: &str, value: f32, kind: ArtifactKind| {
+            let path = project.folder.path().join(name);
+            let (input, output) = (vec![samples::value("x", Some(1))], vec![samples::value("y", Some(1))]);
+            let mut made = samples::model(samples::graph(input, vec![samples::node("Mul", "x w", "y")], output));
+            let stored = model(&[("w", &[2], &[value, 2.0])]).graph.unwrap().initializer;
+            made.graph.as_mut().unwrap().initializer = stored;
+            if name.starts_with("folded") {
+                let node = onnx::Node { op_type: "BatchNormalization".to_owned(), ..onnx::Node::default() };
+                made.graph.as_mut().unwrap().node.push(node);
+            }
+            std::fs::write(&path, made.encode_to_vec()).unwrap();
+            Artifact { path, ..artifact(kind, None) }
+        };
+        let (fp32, fp16, plain) = (ArtifactKind::OnnxFp32, ArtifactKind::OnnxFp16, ArtifactKind::OnnxPlain);
+        let itself = write("m.onnx", 1.0, fp32);
+        let workspace = project.workspace(&Fakes::of(sound, healthy));
+        let told = |kind: ArtifactKind, here: &[(ArtifactKind, &Artifact)]| {
+            let artifacts: Artifacts =
+                here.iter().map(|(kind, artifact)| ((*kind, None), Ok((*artifact).clone()))).collect();
+            let sentence = look(&workspace, &artifacts, kind)?;
+            Some(sentence.split(": ").next().unwrap().replace("its file does not store what ", ""))
+        };
+        let (same, other) = (write("same.onnx", 1.0, fp16), write("other.onnx", 5.0, fp16));
+        let (plain_same, plain_other) = (write("plain.onnx", 1.0, plain), write("plain2.onnx", 5.0, plain));
+        let another = write("another.onnx", 5.0, fp32);
+        assert_eq!(told(fp32, &[(fp32, &another)]).as_deref(), Some("the model does"));
+        assert_eq!(told(fp32, &[(fp32, &write("copy.onnx", 1.0, fp32))]), None, "it stores the same");
+        assert_eq!(told(fp32, &[(fp32, &itself), (fp16, &other)]).as_deref(), Some("the FP16 file does"));
+        assert_eq!(told(fp32, &[(fp32, &itself), (fp16, &same)]), None);
+        assert_eq!(told(fp32, &[(fp32, &itself)]), None, "nothing is beside it");
+        // What has a form of its own for the converters was folded for it, and one that is the model itself was not.
+        assert_eq!(told(fp32, &[(fp32, &itself), (fp16, &other), (plain, &plain_other)]), None);
+        let as_plain = (plain, &itself);
+        assert_eq!(told(fp32, &[(fp32, &itself), (fp16, &other), as_plain]).as_deref(), Some("the FP16 file does"));
+        assert_eq!(told(fp16, &[(fp16, &other), (fp32, &itself)]).as_deref(), Some("the FP32 file does"));
+        assert_eq!(
+            told(fp16, &[(fp16, &same), (fp32, &itself), (plain, &plain_other)]).as_deref(),
+            Some("the FP32 file does")
+        );
+        assert_eq!(told(fp16, &[(fp16, &same), (fp32, &another), (plain, &plain_same)]), None);
+        assert_eq!(told(fp16, &[(fp16, &other)]), None);
+        assert_eq!(told(ArtifactKind::OnnxInt8, &[(ArtifactKind::OnnxInt8, &other), (fp32, &itself)]), None);
+        let folded = write("folded.onnx", 5.0, fp16);
+        assert_eq!(told(fp16, &[(fp16, &folded), (fp32, &itself)]), None, "its weights are others");
+        let absent = Artifact { path: "absent.onnx".into(), ..other };
+        assert_eq!(told(fp16, &[(fp16, &absent), (fp32, &itself)]), None);
     }
 
     const KERNEL: [f32; 6] = [0.5, -0.25, 3.0, 1.5, -2.0, 0.125];

@@ -104,9 +104,61 @@ impl Connection for OneSession<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::sync::{Arc, Mutex};
+
     use super::*;
-    use crate::tensor::Tensor;
+    use crate::tensor::{Signature, Tensor};
+
+    /// A session with a full queue, which runs what it is not offered.
+    struct Full(Signature, Arc<Mutex<Vec<Vec<f32>>>>);
+
+    impl Session for Full {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+
+        fn run(&mut self, feeds: &Feeds) -> Result<Vec<Tensor>> {
+            self.1.lock().unwrap().push(feeds.with_samples()[0].floats().to_vec());
+            Ok(feeds.with_samples().to_vec())
+        }
+
+        fn offer(&mut self, feeds: &Feeds) -> Result<Taken> {
+            self.1.lock().unwrap().push(feeds.with_samples()[0].floats().to_vec());
+            Ok(Taken::Refused("the queue is full".to_owned()))
+        }
+    }
+
+    /// A request that fills the artifact's batch is offered as it is, and may be refused; a smaller one is filled up, where that has to be.
+    #[test]
+    fn a_request_is_filled_up_where_it_is_too_small() {
+        let input = Tensor::float32("x", vec![4, 1], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+        let (feeds, axes) = (Feeds::from(input), BatchAxes::default());
+        let asked = |pad: bool, prepared: usize, numbers: &[u64]| {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let signature = Signature { inputs: Vec::new(), outputs: Vec::new() };
+            let queries = Queries { feeds: &feeds, axes: &axes, samples: 2, pad };
+            let prepared = (0..prepared as u64).map(|number| queries.of(std::iter::once(number)).unwrap()).collect();
+            let session = Box::new(Full(signature, Arc::clone(&seen)));
+            let mut connection = OneSession { session, queries, prepared, batch: 4 };
+            let queries: Vec<Arrival> =
+                numbers.iter().map(|&number| Arrival { number, at: std::time::Duration::ZERO }).collect();
+            let answer = connection.ask(&queries).unwrap();
+            let seen = seen.lock().unwrap().clone();
+            (answer, seen)
+        };
+        let refused = || Answer::Refused("the queue is full".to_owned());
+        let whole = vec![vec![1.0, 2.0, 3.0, 4.0]];
+        assert_eq!(asked(true, 2, &[0, 1]), (refused(), whole.clone()));
+        assert_eq!(asked(false, 2, &[0, 1]), (refused(), whole));
+        let (answer, seen) = asked(true, 2, &[1]);
+        assert_eq!((answer, seen.len(), seen[0].len()), (Answer::Given, 1, 4));
+        assert_eq!(seen[0][..2], [3.0, 4.0]);
+        // One query is laid out before, where there was room; those behind take the same again.
+        assert_eq!(asked(false, 2, &[1]), (refused(), vec![vec![3.0, 4.0]]));
+        assert_eq!(asked(false, 1, &[1]), (refused(), vec![vec![1.0, 2.0]]));
+        assert_eq!(asked(false, 0, &[1]), (refused(), vec![vec![3.0, 4.0]]));
+    }
 
     /// Queries take samples in turn, and begin again behind the last.
     #[test]

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use rstest::rstest;
 
+use super::{Held, difference};
 use crate::error::{Error, Result};
 use crate::findings::Report;
 use crate::gate::devices::tests::card;
+use crate::gate::runs::shelf::Shelf;
+use crate::gate::several;
 use crate::gate::timing::Streams;
 use crate::gate::workshop::{Project, answers, healthy, session, sound};
 use crate::gate::{RunOptions, TimingOptions, run};
@@ -265,5 +268,44 @@ fn replicas_that_cannot_be_measured_are_no_pass() {
         let cell = &report.cells[place];
         assert_eq!(cell.status, Status::Invalid, "{:?}", cell.reason);
         assert!(cell.reason.as_ref().unwrap().contains("the replica on GPU 1"), "{:?}", cell.reason);
+    }
+}
+
+/// Bits that make no difference of value are another answer too.
+#[test]
+fn answers_are_compared_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = Shelf::new(folder.path().to_owned(), 1 << 20);
+    let held = |name: &str, values: &[f32]| {
+        shelf.hold(vec![Tensor::float32(name, vec![1, values.len()], values.to_vec()).unwrap()]).unwrap()
+    };
+    let found = |one: &Held, other: &Held| difference(one, other).unwrap();
+    let own = held("y", &[0.0, 1.0, 2.0]);
+    assert_eq!(found(&own, &own), None);
+    let signed = found(&own, &held("y", &[-0.0, 1.0, 2.0]));
+    assert_eq!(signed.as_deref(), Some("`y` in bits that make no difference of value"));
+    let off = found(&own, &held("y", &[0.0, 1.5, 2.25]));
+    assert_eq!(off.as_deref(), Some("2 of 3 values of `y`, by 5.00e-1 at most"));
+    let lost = found(&own, &held("y", &[0.5, f32::NAN, 2.0]));
+    assert_eq!(lost.as_deref(), Some("2 of 3 values of `y`, by NaN at most"));
+    for other in [held("z", &[0.0, 1.0, 2.0]), held("y", &[0.0, 1.0])] {
+        assert_eq!(found(&own, &other).as_deref(), Some("other outputs, or of other shapes"));
+    }
+}
+
+/// A model of several inputs is asked on every card too.
+#[test]
+fn every_card_answers_for_a_model_of_several_inputs() {
+    let project =
+        several::tests::Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", several::tests::ONE_SHAPE);
+    let fakes = several::tests::sound();
+    let mut workspace = project.workspace(&fakes);
+    workspace.cards = (0..2).map(|number| card(number, "NVIDIA H100 80GB HBM3")).collect();
+    let report = run(&workspace, &RunOptions::default()).unwrap();
+    assert_eq!((report.verdict, report.reasons.clone(), fakes.alive()), (Verdict::Pass, Vec::new(), 0));
+    for place in [2, 3] {
+        let own = report.cells[place].gpu.unwrap();
+        let expected = format!("the same bits on GPU {} as on GPU {own}", 1 - own);
+        assert_eq!(check(&report, place), (Status::Pass, true, expected.as_str()));
     }
 }

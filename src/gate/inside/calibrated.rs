@@ -444,6 +444,12 @@ mod tests {
         let (one, other) =
             (["trtgate/relu:0/largest", "trtgate/relu:0/size"], ["trtgate/conv:0/largest", "trtgate/conv:0/size"]);
         assert_eq!(outputs[1..], [one, other].concat());
+        let nodes: Vec<&str> = graph.node[3..12].iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(
+            (nodes[0], nodes[8]),
+            ("trtgate/relu:0/trtgate/relu:0/floats", "trtgate/relu:0/trtgate/relu:0/largest")
+        );
+        assert_eq!(graph.node[3].attribute[0].kind, 2);
         // Floats, whatever the tensor is of.
         assert_eq!((graph.node[3].attribute[0].name.as_str(), graph.node[3].attribute[0].i), ("to", 1));
         assert!(graph.node[4].attribute.is_empty());

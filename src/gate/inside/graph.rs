@@ -172,7 +172,7 @@ fn levels(quantize: &Node, stored: &BTreeMap<&str, &TensorData>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::float_cmp)]
     use super::*;
     use crate::gate::inside::samples_of_graphs::{fp32, quantised, quantised_for_cpus};
 
@@ -196,6 +196,21 @@ mod tests {
         assert_eq!((pair.before.as_str(), pair.after.as_str()), ("relu:0", "relu:0_DequantizeLinear_Output"));
         assert_eq!((pair.scale, pair.scale_after, pair.levels), (Some(0.5), Some(0.5), 127.0));
         assert!(found.made.contains("conv:0"));
+    }
+
+    /// A symmetric calibration spreads over 127 steps of eight bits, and 32767 of sixteen.
+    #[test]
+    fn the_steps_of_a_pair_are_those_of_its_type() {
+        let of = |data_type: Option<i32>| {
+            let zero =
+                TensorData { name: "zero".to_owned(), data_type: data_type.unwrap_or(0), ..TensorData::default() };
+            let stored = data_type.iter().map(|_| ("zero", &zero)).collect();
+            let node = Node { input: ["x", "scale", "zero"].map(str::to_owned).to_vec(), ..Node::default() };
+            levels(&node, &stored)
+        };
+        // Unsigned and signed: 2 and 3 are of eight bits, 4 and 5 of sixteen.
+        assert_eq!([2, 3, 4, 5].map(|kind| of(Some(kind))), [127.0, 127.0, 32767.0, 32767.0]);
+        assert_eq!(of(None), 127.0);
     }
 
     #[test]

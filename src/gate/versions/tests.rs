@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
+use super::digest_of;
 use crate::check::cross;
 use crate::error::Result;
 use crate::findings::Report;
@@ -10,6 +11,7 @@ use crate::gate::{RunOptions, outline, run};
 use crate::plan::{Filter, Probes};
 use crate::report::merge::{merge, normalised};
 use crate::runtime::{Installation, Obstacle, OpenRequest, Session};
+use crate::tensor::{Feeds, Tensor};
 use crate::vocabulary::{Library, RuntimeId, Status, Verdict};
 use crate::worker::fake::Fakes;
 
@@ -115,4 +117,17 @@ fn an_outline_names_every_version_without_a_gpu() {
     14 cells: 2 run here, 12 are built and not run, 0 do nothing here
     ");
     assert_eq!(fakes.started(), 0, "nothing is run");
+}
+
+/// Samples are told apart by everything that is fed: names, shapes and values.
+#[test]
+fn samples_have_a_digest() {
+    let feeds = |name: &str, values: &[f32]| {
+        Feeds::from(Tensor::float32(name, vec![values.len(), 1], values.to_vec()).unwrap())
+    };
+    let digests = [feeds("x", &[1.0, 2.0]), feeds("y", &[1.0, 2.0]), feeds("x", &[1.0, 3.0]), feeds("x", &[1.0])]
+        .map(|feeds| digest_of(&feeds));
+    let apart: std::collections::BTreeSet<&String> = digests.iter().collect();
+    assert_eq!((apart.len(), digests[0].len()), (4, 64));
+    assert_eq!(digests[0], digest_of(&feeds("x", &[1.0, 2.0])));
 }

@@ -55,6 +55,42 @@ fn a_conversion_that_failed_is_not_tried_again() {
     std::fs::remove_file(&path).unwrap();
     assert_eq!(workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap_err(), first);
     assert!(workspace.artifact(ArtifactKind::OnnxFp16, None).is_err());
+    // What others are made from fails once, for itself.
+    let kinds = |kind: ArtifactKind| {
+        let workspace = self::workspace(&project);
+        assert!(workspace.artifact(kind, None).is_err());
+        workspace.failures().into_iter().map(|(kind, _)| kind).collect::<Vec<_>>()
+    };
+    std::fs::write(&path, "no model").unwrap();
+    let (full, plain, half) = (ArtifactKind::OnnxFp32, ArtifactKind::OnnxPlain, ArtifactKind::OnnxFp16);
+    let sorted = |kinds: &[ArtifactKind]| {
+        let mut kinds = kinds.to_vec();
+        kinds.sort_unstable();
+        kinds
+    };
+    assert_eq!(kinds(full), [full]);
+    assert_eq!(kinds(plain), sorted(&[full, plain]));
+    assert_eq!(kinds(half), sorted(&[full, plain, half]));
+}
+
+/// A conversion that failed in a damaged environment failed by that; what is wrong with the model stays what it is.
+#[test]
+fn a_failure_in_a_damaged_environment_is_its_damage() {
+    if environment::is_named(environment::EXPORT) {
+        // The user's own interpreter is nobody's installation.
+        return;
+    }
+    let workspace = workspace(&Project::new(MATRIX, ""));
+    let failed = Error::failed("the converter broke");
+    assert_eq!(workspace.or_damage(failed.clone()), failed, "nothing is there that could be damaged");
+    // What a killed removal leaves: the folder, without its record.
+    std::fs::create_dir_all(environment::place(&workspace.store, environment::EXPORT)).unwrap();
+    let damaged = workspace.or_damage(failed);
+    assert!(damaged.message.starts_with("the environment `export` is damaged"), "{damaged}");
+    assert_eq!(damaged.causes, ["the converter broke"]);
+    for error in [Error::input("no model"), Error::machine("no space"), Error::missing("not here")] {
+        assert_eq!(workspace.or_damage(error.clone()), error);
+    }
 }
 
 #[test]

@@ -158,6 +158,14 @@ fn state_goes_from_each_call_to_the_next_and_over_requests() {
     assert_eq!(other, [0.0, 1.0, 2.0]);
 }
 
+/// A change is of the output that it names, and of no other.
+#[test]
+fn a_change_is_of_one_output() {
+    assert_eq!(spoilt("scale=y@run", &[2, 1], 1).1, [0.0, 1.01]);
+    assert_eq!(spoilt("scale=z@run", &[2, 1], 1).1, [0.0, 1.0]);
+    assert_eq!(spoilt("scale=y@open", &[2, 1], 1).1, [0.0, 1.0]);
+}
+
 #[test]
 fn inputs_are_fed_channels_first_on_demand() {
     let fed = |text: &str| {

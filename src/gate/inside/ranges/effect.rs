@@ -154,9 +154,9 @@ fn cut(graph: &mut Graph, tensor: &str) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::onnx::samples::{graph, node, value};
+    use crate::onnx::samples::{graph, halves, holding, node, value};
 
     fn tensor(values: &[f32]) -> Tensor {
         Tensor::float32("t", vec![values.len()], values.to_vec()).unwrap()
@@ -173,6 +173,34 @@ mod tests {
         assert!(differ(&right, &tensor(&[1.0, -20.0])));
         let infinite = tensor(&[f32::INFINITY]);
         assert!(!differ(&infinite, &infinite) && differ(&infinite, &tensor(&[f32::NEG_INFINITY])));
+    }
+
+    /// A stored tensor gets other values in its own place, of its own shape, in floats, wherever it is stored.
+    #[test]
+    fn a_stored_tensor_is_given_other_values() {
+        let kept = halves("w", &[1.0, 2.0]);
+        let reader = node("Mul", "x w", "y");
+        let item = Item { tensor: "w", node: &reader, stored: Some(&kept) };
+        let told = |tensor: &TensorData| {
+            let values = crate::onnx::numbers(tensor).unwrap();
+            (tensor.name.clone(), tensor.data_type, tensor.dims.clone(), values)
+        };
+        let expected = ("w".to_owned(), FLOAT, vec![2], vec![3.0, f64::INFINITY]);
+        let mut made = graph(vec![value("x", Some(1))], vec![reader.clone()], vec![value("y", None)]);
+        made.initializer = vec![halves("v", &[7.0]), kept.clone()];
+        store(&mut made, &item, &[3.0, f64::INFINITY]).unwrap();
+        assert_eq!(told(&made.initializer[1]), expected);
+        assert_eq!(made.initializer[0], halves("v", &[7.0]));
+        let constant = holding(node("Constant", "", "w"), "value", kept.clone());
+        let mut made = graph(vec![value("x", Some(1))], vec![constant, reader.clone()], vec![value("y", None)]);
+        store(&mut made, &item, &[3.0, f64::INFINITY]).unwrap();
+        assert_eq!(told(made.node[0].attribute[0].t.as_ref().unwrap()), expected);
+        // What is not stored, or not there, cannot be.
+        let mut none = graph(Vec::new(), vec![reader.clone()], Vec::new());
+        assert!(store(&mut none, &item, &[0.0; 2]).is_none());
+        let mut made = graph(Vec::new(), Vec::new(), Vec::new());
+        made.initializer = vec![kept];
+        assert!(store(&mut made, &Item { tensor: "w", node: &reader, stored: None }, &[0.0; 2]).is_none());
     }
 
     #[test]
@@ -195,6 +223,14 @@ mod tests {
         let read = |operator: &str| made.node.iter().find(|node| node.op_type == operator).unwrap().input.join(" ");
         assert_eq!(read("Less"), "square/trtgate/magnitude square/trtgate/limit");
         assert_eq!(read("Where"), "square/trtgate/fits square/trtgate/whole square/trtgate/infinite");
+        // Every node that is added has a name, and its constants are tensors.
+        let added = &made.node[1..7];
+        assert!(added.iter().all(|node| node.name.starts_with("square") && node.name.ends_with("/trtgate/node")));
+        assert!(added[..2].iter().all(|node| node.attribute[0].kind == 4));
+        assert_eq!(read("Abs"), "square/trtgate/whole");
+        assert_eq!(read("Mul"), "x x");
+        let infinite = made.node.iter().filter(|node| node.op_type == "Mul").nth(1).unwrap();
+        assert_eq!(infinite.input, ["square/trtgate/whole", "square/trtgate/infinity"]);
         assert!(cut(&mut made, "absent").is_none());
     }
 }
