@@ -14,7 +14,7 @@ use crate::check::saturation::Saturation;
 use crate::check::scales::{ScaleProof, Unchecked};
 use crate::convert::Artifact;
 use crate::error::{Error, Result};
-use crate::plan::{Ability, Filter, PlannedCell};
+use crate::plan::{Ability, PlannedCell};
 use crate::progress::Step;
 use crate::vocabulary::{ArtifactKind, Precision};
 
@@ -109,8 +109,9 @@ impl<'a> Kit<'a> {
 
 /// Makes what every cell of this machine starts from, ahead of them: artifacts, probes, the reference's leads. Says which
 /// artifacts could not be made; what else fails is found, and told, by the cells.
+#[cfg(feature = "harness")]
 pub(crate) fn prepare(workspace: &Workspace) -> Vec<(ArtifactKind, Error)> {
-    let Ok(plan) = workspace.plan(&Filter::default()) else { return Vec::new() };
+    let Ok(plan) = workspace.plan(&Default::default()) else { return Vec::new() };
     if workspace.manifest.interface.is_none() {
         let _ = workspace.probes().and_then(|_| workspace.natural());
     }
@@ -193,7 +194,7 @@ mod tests {
     fn what_cells_start_from_is_made_once() {
         let project = Project::new("onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\"]", "");
         let workspace = project.workspace(&Fakes::of(sound, healthy));
-        let plan = workspace.plan(&Filter::default()).unwrap();
+        let plan = workspace.plan(&Default::default()).unwrap();
         let (full, half) = ((ArtifactKind::OnnxFp32, None), (ArtifactKind::OnnxFp16, None));
         let all = [full, half];
         assert_eq!(kinds(&artifacts(&workspace, plan.iter())), all);

@@ -134,6 +134,7 @@ pub use blessing::GoldenBlessing;
 pub use fail_fast::run_until_a_failure;
 pub use golden::golden_now;
 pub(crate) use golden::path_of as golden_path;
+#[cfg(feature = "harness")]
 pub(crate) use kit::prepare;
 pub use kit::proofs_of_scales;
 pub use limits::LimitOverrides;

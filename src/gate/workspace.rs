@@ -324,12 +324,14 @@ impl Workspace {
     }
 
     /// What could not be made so far.
+    #[cfg(feature = "harness")]
     pub(super) fn failures(&self) -> Vec<(ArtifactKind, Error)> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.iter().map(|(kind, error)| (*kind, error.clone())).collect()
     }
 
     /// Takes over what another process could not make, so that it is not tried again.
+    #[cfg(feature = "harness")]
     pub(crate) fn has_failed(&self, failures: Vec<(ArtifactKind, Error)>) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).extend(failures);
     }

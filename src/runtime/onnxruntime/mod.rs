@@ -9,7 +9,7 @@
 
 #![cfg_attr(
     not(feature = "onnxruntime"),
-    allow(dead_code, reason = "of a library that is left out, only graphs are read")
+    allow(dead_code, unused_imports, reason = "of a library that is left out, only graphs are read")
 )]
 
 #[cfg(feature = "onnxruntime")]
