@@ -294,6 +294,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::gate::workshop::{Workshop, answers, healthy, samples, sound};
+    use crate::worker::fake::Fakes;
 
     fn manifest(more: &str) -> Manifest {
         Manifest::parse(&format!("{}\n{more}", include_str!("../../gate.toml")), Path::new("gate.toml")).unwrap()
@@ -340,6 +342,74 @@ mod tests {
         assert_eq!(Acceptance::without_data(&manifest(""), None, true).doubts.len(), 0);
     }
 
+    /// Cells of this matrix that answered sixty labelled samples, 57 of them right, at the largest batch.
+    fn answered(matrix: &str) -> (Workshop, Vec<RawCell>) {
+        let mut workshop = Workshop::new(matrix);
+        let path = workshop.folder.path().join("labelled.csv");
+        let (input, mut text) = (samples(60), "label,a,b,c,d\n".to_owned());
+        let right = answers(&input);
+        for sample in 0..60 {
+            let answer = crate::check::agreement::answer(right.row(sample).unwrap());
+            let label = if sample % 20 == 0 { (answer + 1) % 3 } else { answer };
+            let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
+            text.push_str(&format!("{label},{}\n", values.join(",")));
+        }
+        std::fs::write(&path, text).unwrap();
+        workshop.labelled = Some(LabelledData::check(path, &workshop.manifest).unwrap());
+        let raw = workshop.run(&Fakes::of(sound, healthy));
+        (workshop, raw)
+    }
+
+    /// The reference's own answers come first; where it did not run, those that the golden of this very model keeps of as many of the
+    /// same samples.
+    #[test]
+    fn the_reference_s_answers_are_its_own_or_the_golden_s() {
+        let kept = |samples: usize, same_data: bool, of_this_model: bool| Kept {
+            accuracy: LabelledAccuracy { samples, correct: 55, data_sha256: String::new() },
+            same_data,
+            of_this_model,
+        };
+        let found = |(workshop, raw): &(Workshop, Vec<RawCell>), kept: Option<&Kept>| {
+            let found = Labelled::find(raw, &workshop.manifest, kept)?;
+            assert!(found.refused().is_none());
+            Some((found.samples, found.correct, found.of_golden))
+        };
+        let engines = answered("tensorrt = [\"fp32\"]");
+        assert_eq!(found(&engines, Some(&kept(60, true, true))), Some((60, 55, true)));
+        for other in [kept(61, true, true), kept(60, false, true), kept(60, true, false)] {
+            assert_eq!(found(&engines, Some(&other)), None);
+        }
+        assert_eq!(found(&engines, None), None);
+        let whole = answered("onnxruntime = [\"fp32\", \"fp16\"]");
+        assert_eq!(found(&whole, Some(&kept(60, true, true))), Some((60, 57, false)));
+        // Half precision stands for nobody.
+        let halves = answered("onnxruntime = [\"fp16\"]");
+        assert_eq!(found(&halves, None), None);
+        let none = Workshop::new("onnxruntime = [\"fp32\"]");
+        let raw = none.run(&Fakes::of(sound, healthy));
+        assert_eq!(found(&(none, raw), Some(&kept(60, true, true))), None, "nothing was asked");
+    }
+
+    #[test]
+    fn where_labelled_data_is_judged_is_told() {
+        let (_, mut raw) = answered("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]");
+        let told = |raw: &[RawCell], id: &str| judged_elsewhere(raw, &id.parse().unwrap());
+        let engine = "tensorrt@10.11.0/fp32/batch-1";
+        assert_eq!(told(&raw, engine).as_deref(), Some("judged at batch 4"));
+        assert_eq!(told(&raw, "tensorrt@10.11.0/fp16/batch-1"), None, "nothing of it was planned");
+        for cell in raw.iter_mut().filter(|cell| cell.planned.id.runtime.library == Library::Tensorrt) {
+            cell.outcome = Outcome::Stopped {
+                status: crate::vocabulary::Status::Fail,
+                stage: crate::vocabulary::Stage::Run,
+                error: crate::error::Error::failed("it died"),
+            };
+        }
+        let words = "not judged: the labelled data goes to batch 4, which gave no answers";
+        assert_eq!(told(&raw, engine).as_deref(), Some(words));
+        raw.retain(|cell| cell.planned.id.runtime.library == Library::Tensorrt);
+        assert_eq!(told(&raw, engine), None, "nobody was asked");
+    }
+
     /// The golden's accuracy is of the same samples where they are the same and as many.
     #[rstest]
     #[case(true, 10, true)]
@@ -367,9 +437,8 @@ mod tests {
             LabelledData::check(path, &manifest("")).unwrap()
         };
         let one = data("one.bin", &[record(1, 7), record(2, 9)]);
-        let text = include_str!("../../gate.toml");
-        let scaled = text.replace("[input]", "[input]\nrange = [0.0, 255.0]");
-        let scaled = Manifest::parse(&scaled, Path::new("gate.toml")).unwrap_or_else(|_| manifest(""));
+        let mut scaled = manifest("");
+        (scaled.input.range, scaled.input.mean, scaled.input.std) = ([-1.0, 3.0], vec![0.5; 3], vec![2.0; 3]);
         let found = digest(&one, &manifest("")).unwrap();
         assert_eq!(digest(&one, &scaled).unwrap(), found);
         assert_eq!(digest(&data("same.bin", &[record(1, 7), record(2, 9)]), &scaled).unwrap(), found);

@@ -324,6 +324,31 @@ mod tests {
         assert_eq!(found.as_deref(), expected);
     }
 
+    /// A reading that explains most of the change does not explain all, where too many probes are answered farther away by it.
+    #[test]
+    fn a_reading_that_many_probes_speak_against_is_none() {
+        let manifest = manifest();
+        let probes = probes(&manifest);
+        let samples = probes.samples().unwrap();
+        let all = samples.tensor(0..samples.len()).unwrap();
+        let inverted = |_: usize, value: f32| 1.0 - value;
+        // From some probe on answers are small, and those of the reading of now.
+        let small = |mut scores: Tensor, from: usize| {
+            let values = scores.values.as_mut::<f32>().unwrap();
+            values.iter_mut().skip(from * CLASSES).for_each(|value| *value *= 0.01);
+            scores
+        };
+        let found = |from: usize| {
+            let (now, other) = (scores(&all, |_, value| value).unwrap(), scores(&all, inverted).unwrap());
+            let (now, other) = (small(now, from).into_floats(), small(other, from).into_floats());
+            let wanted = [&other[..from * CLASSES], &now[from * CLASSES..]].concat();
+            let mut run = |input: &Tensor| Ok(small(scores(input, |_, value| value)?, from));
+            explaining(&manifest, &probes, (&wanted, CLASSES), Noise::Floats, &mut run).unwrap()
+        };
+        assert!(found(40).is_some() && found(30).is_some(), "ten of forty");
+        assert_eq!(found(29), None);
+    }
+
     #[test]
     fn reversed_channels_are_found() {
         let manifest = manifest();

@@ -241,12 +241,17 @@ fn whose(served: &triton::ServedModel, model_sha256: &str, artifacts: &Artifacts
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::path::Path;
 
     use rstest::rstest;
 
     use super::*;
+    use crate::gate::workshop::Project;
+    use crate::plan::Ability;
+    use crate::tensor::{ElementType, TensorSpec};
+    use crate::worker::Reply;
+    use crate::worker::fake::{Fakes, Step};
 
     #[rstest]
     #[case::same("int8", &[(keys::PRECISION, "int8"), (keys::KIND, "onnx-int8")], "")]
@@ -317,6 +322,82 @@ mod tests {
         assert_eq!(looked([true, false]), ["triton@http".to_owned(), told]);
         let gone = |name: &str, place: &str| format!("{name} unavailable: nobody answers at `{place}`");
         assert_eq!(looked([false, false]), [gone("triton@http", http), gone("triton@grpc", grpc)]);
+    }
+
+    /// Each endpoint is looked at in a worker of its own; one that ends by it is told, and judged by nobody.
+    #[test]
+    fn endpoints_are_looked_at_in_workers() {
+        let looked = |protocol: &str, step: fn() -> Step| {
+            let fakes = Fakes::of(|_| Err(Error::failed("nobody")), move |_| step());
+            let mut manifest = asked("[\"http\", \"grpc\"]");
+            if protocol == "http" {
+                let serve = manifest.serve.as_mut().unwrap();
+                (serve.named, serve.endpoints) = (false, serve.endpoints[..1].to_vec());
+            }
+            let found = probe(manifest.serve.as_ref().unwrap(), &fakes.program(), Limits::default()).unwrap();
+            assert_eq!(fakes.alive(), 0);
+            let told = found.found.iter().map(|found| {
+                let reason = found.run_obstacle.as_ref().map(|obstacle| obstacle.reason.clone()).unwrap_or_default();
+                (found.id.to_string(), reason)
+            });
+            (fakes.started(), told.collect::<Vec<_>>())
+        };
+        let here = || {
+            Step::Spoil(Box::new(|reply, _| {
+                let id = RuntimeId::unversioned(Library::Triton);
+                *reply = Reply::Probe(Probe { found: vec![Installation::plain(id, "2", "it")], missing: None });
+            }))
+        };
+        assert_eq!(looked("http", here), (1, vec![("triton".to_owned(), String::new())]));
+        let (started, both) = looked("both", here);
+        assert_eq!((started, both.len()), (2, 2));
+        let (_, died) = looked("http", || Step::Die("died by signal 11"));
+        assert!(died[0].1.contains("looking at the server ended the worker"), "{died:?}");
+    }
+
+    /// A server of another model is judged by nobody, and what it serves is told where its cells run.
+    #[test]
+    fn a_server_is_held_to_the_manifest() {
+        let more = "[serve]\nurl = \"http://127.0.0.1:1\"\n";
+        let project = Project::new("onnxruntime = [\"fp32\"]", more);
+        let signature = |classes: usize| {
+            let spec = |name: &str, size| TensorSpec {
+                name: name.to_owned(),
+                element_type: ElementType::Float32,
+                shape: vec![None, Some(size)],
+            };
+            Signature { inputs: vec![spec("x", 4)], outputs: vec![spec("y", classes)] }
+        };
+        let here = |signature: Option<Signature>| {
+            let mut here = crate::gate::workshop::found();
+            for (_, probe) in here.iter_mut().filter(|(library, _)| *library == Library::Triton) {
+                probe.found[0].served =
+                    Some(Box::new(triton::ServedModel { signature: signature.clone(), ..Default::default() }));
+            }
+            here
+        };
+        let obstacle = |signature: Option<Signature>| {
+            let mut probes = here(signature);
+            hold(&mut probes, &project.manifest, None, &project.digest());
+            let served = probes.into_iter().find(|(library, _)| *library == Library::Triton).unwrap().1;
+            served.found[0].run_obstacle.clone().map(|obstacle| (obstacle.status, obstacle.reason))
+        };
+        assert_eq!(obstacle(Some(signature(3))), None);
+        for wrong in [None, Some(signature(5))] {
+            let (status, reason) = obstacle(wrong).unwrap();
+            assert_eq!(status, Status::Invalid);
+            assert!(reason.starts_with("the model at `lib.so` is not the manifest's: "), "{reason}");
+        }
+        let fakes = Fakes::of(|_| Err(Error::failed("nobody")), |_| Step::Serve);
+        let workspace = project.workspace_of(here(Some(signature(3))), &fakes);
+        let plan = workspace.plan(&crate::plan::Filter::default()).unwrap();
+        let of = |plan: &[PlannedCell]| told(&workspace, plan, &Artifacts::new());
+        assert!(of(&plan).len() == 1 && of(&plan)[0].contains("does not say which it is"), "{:?}", of(&plan));
+        let mut gone = plan.clone();
+        gone.iter_mut().for_each(|cell| cell.ability = Ability::Nothing(Obstacle::unavailable("gone")));
+        assert_eq!(of(&gone), [""; 0]);
+        let others: Vec<PlannedCell> = plan.into_iter().filter(|cell| cell.artifact != ArtifactKind::Served).collect();
+        assert_eq!(of(&others), [""; 0]);
     }
 
     #[test]

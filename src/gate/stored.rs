@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
     use crate::convert::Artifact;
-    use crate::gate::workshop::{Project, artifact, healthy, sound};
+    use crate::gate::workshop::{Project, Workshop, artifact, healthy, sound};
     use crate::onnx::{Graph, samples};
     use crate::worker::fake::Fakes;
 
@@ -258,6 +258,49 @@ mod tests {
         assert_eq!(told(fp16, &[(fp16, &folded), (fp32, &itself)]), None, "its weights are others");
         let absent = Artifact { path: "absent.onnx".into(), ..other };
         assert_eq!(told(fp16, &[(fp16, &absent), (fp32, &itself)]), None);
+    }
+
+    /// Cells that failed by their answers are told what their file stores otherwise, before what they failed by.
+    #[test]
+    fn cells_that_failed_are_told_what_their_file_stores() {
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let write = |name: &str, value: f32| {
+            let path = project.folder.path().join(name);
+            let (input, output) = (vec![samples::value("x", Some(1))], vec![samples::value("y", Some(1))]);
+            let mut made = samples::model(samples::graph(input, vec![samples::node("Mul", "x w", "y")], output));
+            made.graph.as_mut().unwrap().initializer = model(&[("w", &[2], &[value, 2.0])]).graph.unwrap().initializer;
+            std::fs::write(&path, made.encode_to_vec()).unwrap();
+            path
+        };
+        write("m.onnx", 1.0);
+        let other = Artifact { path: write("other.onnx", 5.0), ..artifact(ArtifactKind::OnnxFp32, None) };
+        let workspace = project.workspace(&Fakes::of(sound, healthy));
+        let artifacts: Artifacts = [((ArtifactKind::OnnxFp32, None), Ok(other))].into();
+        let raw = Workshop::new("tensorrt = [\"fp32\"]").run(&Fakes::of(sound, healthy));
+        let told = |change: fn(&mut CellReport)| {
+            let report = |raw: &RawCell| {
+                let mut report = CellReport::new(&raw.planned.id, "");
+                (report.status, report.stage) = (Status::Fail, Stage::Compare);
+                report.reason = Some("3 answers differ".to_owned());
+                if raw.planned.id.batch == 4 {
+                    change(&mut report);
+                }
+                report
+            };
+            let mut cells: Vec<CellReport> = raw.iter().map(report).collect();
+            let named = explain(&workspace, &artifacts, &raw, &mut cells);
+            assert!(
+                cells[0].reason.as_ref().unwrap().starts_with("its file does not store what the model does: `w`: ")
+            );
+            assert!(cells[0].reason.as_ref().unwrap().ends_with("; 3 answers differ"));
+            named.into_iter().map(|id| id.batch).collect::<Vec<_>>()
+        };
+        assert_eq!(told(|_| ()), [1, 4]);
+        assert_eq!(told(|cell| cell.stage = Stage::Run), [1, 4]);
+        assert_eq!(told(|cell| cell.status = Status::Pass), [1]);
+        assert_eq!(told(|cell| cell.status = Status::Invalid), [1]);
+        assert_eq!(told(|cell| cell.stage = Stage::Build), [1]);
+        assert_eq!(told(|cell| cell.is_reference = true), [1]);
     }
 
     const KERNEL: [f32; 6] = [0.5, -0.25, 3.0, 1.5, -2.0, 0.125];

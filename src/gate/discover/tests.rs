@@ -68,3 +68,24 @@ fn the_export_environment_is_made_where_that_is_allowed() {
         assert!(error.message.contains("the environment `tensorrt-lean-10` is damaged"), "{error}");
     }
 }
+
+/// Every library is looked for in its order, and each of TensorRT's by its own name; a server is none where the manifest names none.
+#[test]
+fn every_library_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().to_owned())).unwrap().installing(false);
+    let fakes = crate::worker::fake::Fakes::of(|_| Err(Error::failed("nobody")), |_| crate::worker::fake::Step::Serve);
+    let quiet = crate::progress::Quiet;
+    let found = discover(None, &store, &[], false, &fakes.program(), Limits::default(), &quiet).unwrap();
+    let libraries: Vec<Library> = found.probes.iter().map(|(library, _)| *library).collect();
+    let expected: Vec<Library> = Library::ALL.iter().copied().filter(|library| *library != Library::Triton).collect();
+    assert_eq!(libraries, expected);
+    for (library, probe) in &found.probes {
+        let family = matches!(library, Library::Tensorrt | Library::TensorrtRtx | Library::TensorrtLean);
+        if family && probe.found.is_empty() {
+            let missing = probe.missing.as_ref().unwrap();
+            assert_eq!(missing.reason, format!("`{library}` is not on this machine"));
+        }
+        assert!(probe.found.iter().all(|installation| installation.id.library == *library));
+    }
+}

@@ -112,3 +112,17 @@ fn a_path_is_named_from_where_the_golden_lies() {
     assert_eq!(of("/a/c/gate.toml", "/a/b/snapshots"), Some("../../c/gate.toml".to_owned()));
     assert_eq!(of("gate.toml", "snapshots"), Some("../gate.toml".to_owned()));
 }
+
+/// Probes that there was no time for are counted with the golden, where they were made.
+#[test]
+fn a_golden_says_how_many_probes_were_asked_for() {
+    let (mut project, _) = made();
+    project.manifest.probes.data = None;
+    let set = |asked: usize| {
+        let options = crate::data::ProbeOptions { count: asked, ..crate::data::ProbeOptions::of(&project.manifest) };
+        let values = crate::data::ProbeSet::of_values(&project.manifest, vec![0.123; 40]).unwrap();
+        values.made_for(crate::data::probes::MadeFor::of(&project.manifest, &options))
+    };
+    let asked = |count: usize| super::kept(&set(count), &project.manifest).unwrap().asked;
+    assert_eq!((asked(10), asked(12)), (None, Some(12)));
+}

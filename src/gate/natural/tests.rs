@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -168,6 +168,20 @@ fn inputs_that_are_hardly_told_apart_are_said_to_be() {
     );
     assert!(of(leads(0.1)).notes(&manifest())[0].contains("`range`, `mean` and `std` under `[input]`"));
     assert_eq!(of(leads(0.5)).hardly_told_apart(), None);
+    // Of each twenty the least and the largest are left out: three of a hundred at either end say nothing.
+    let with_ends = |ends: usize| {
+        let lead = |sample: usize| {
+            if sample < ends {
+                0.5
+            } else if sample >= 200 - ends {
+                9.0
+            } else {
+                2.0
+            }
+        };
+        of((0..200).flat_map(|sample| [lead(sample), 0.0]).collect()).hardly_told_apart().is_some()
+    };
+    assert_eq!((with_ends(0), with_ends(6), with_ends(20)), (true, true, false));
     // Two answers are told apart, however alike their leads are.
     let both: Vec<f32> = (0..64).flat_map(|sample| if sample < 63 { [2.0, 0.0] } else { [0.0, 2.0] }).collect();
     assert_eq!(of(both).hardly_told_apart(), None);
@@ -214,4 +228,38 @@ fn a_cell_that_answers_fewer_than_it_was_asked_is_told_so() {
     // Where the probes stand in for them there is nothing to answer.
     let of_probes = Natural { of_probes: true, ..natural };
     assert_eq!(of_probes.answered_in_part(0, &manifest()), None);
+}
+
+/// As many ordinary inputs as memory holds are answered by each cell: 256, of large ones fewer, 64 at least where there are so many.
+#[test]
+fn as_many_are_fresh_as_fit() {
+    let whole = take(0..1024, 0.0);
+    let fresh = [0, 12, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 30].map(|values| whole.fresh(values));
+    assert_eq!(fresh, [256, 256, 256, 128, 64, 64, 64]);
+    let few = take(0..40, 0.0);
+    assert_eq!((few.fresh(12), few.fresh(1 << 30)), (40, 40));
+    let told = |natural: &Natural, answers: usize| natural.answered_in_part(answers, &manifest());
+    let words = "255 of 256 ordinary inputs: its time limit for a request holds no more";
+    assert_eq!((told(&whole, 255).as_deref(), told(&whole, 256)), (Some(words), None));
+    assert_eq!(told(&Natural { of_probes: true, ..whole }, 255), None);
+}
+
+/// What is said of too few samples ends where there are enough.
+#[test]
+fn few_samples_are_said_to_be_few() {
+    let of = |count: usize| {
+        let outputs = (0..count).flat_map(|sample| [sample as f32, 0.5]).collect::<Vec<f32>>();
+        Natural { of_probes: true, ..Natural::of(&outputs, &manifest()).unwrap() }.notes(&manifest())
+    };
+    assert_eq!(of(LEAST_SAMPLES), [""; 0]);
+    let words = format!("the typical lead is the median of {} samples", LEAST_SAMPLES - 1);
+    assert!(of(LEAST_SAMPLES - 1)[0].starts_with(&words), "{:?}", of(LEAST_SAMPLES - 1));
+    // A file whose leads are not those of its answers is none.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut natural = take(0..128, 0.0);
+    natural.answer_leads.pop();
+    natural.save(&path).unwrap();
+    let error = Natural::load(&path).unwrap_err();
+    assert_eq!(error.causes, ["it has 128 answers and 127 leads to 128 samples"]);
 }

@@ -68,3 +68,16 @@ fn floats_are_compared_in_the_references_type() {
     ];
     assert_eq!(ran, expected);
 }
+
+/// Files of the project's own are read where the manifest names some and they were not carried here.
+#[test]
+fn files_of_ones_own_are_read_where_they_are_wanted() {
+    let mut project = crate::gate::workshop::Project::new("onnxruntime = [\"fp32\"]", "");
+    let store = Store::open(Some(project.folder.path().join("store"))).unwrap();
+    let count = |manifest: &Manifest, carried: bool| read(manifest, None, &store, carried).map(|own| own.len());
+    assert_eq!(count(&project.manifest, false), Ok(0));
+    let path = project.folder.path().join("absent.onnx");
+    project.manifest.artifacts = vec![OwnArtifact { form: OwnForm::Fp16, path, sha256: None }];
+    assert_eq!(count(&project.manifest, true), Ok(0));
+    assert!(count(&project.manifest, false).unwrap_err().to_string().contains("absent.onnx"));
+}

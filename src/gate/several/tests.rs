@@ -471,3 +471,22 @@ fn what_is_required_and_not_there_is_no_pass(#[case] required: &str, #[case] wor
     assert_eq!(reason.starts_with("a golden is required: "), required.starts_with("golden"), "{reason}");
     assert_eq!(report.verdict, Verdict::Incomplete);
 }
+
+/// The reference runs at as large a batch as any that is compared, and no larger.
+#[test]
+fn the_reference_beside_has_the_batch_of_what_is_compared() {
+    let project = Project::new(BOTH, ONE_SHAPE);
+    let workspace = project.workspace(&sound());
+    let beside = |batches: Vec<u32>| {
+        let filter = Filter { runtimes: vec!["tensorrt".parse().unwrap()], batches, ..Filter::default() };
+        let (beside, missing) = references(&workspace, &workspace.plan(&filter).unwrap());
+        assert!(missing.is_empty());
+        beside.iter().map(|cell| (cell.id.runtime.library, cell.id.batch)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (beside(vec![1]), beside(vec![1, 4])),
+        (vec![(Library::Onnxruntime, 1)], vec![(Library::Onnxruntime, 4)])
+    );
+    let (none, _) = references(&workspace, &workspace.plan(&Filter::default()).unwrap());
+    assert!(none.is_empty(), "it is in the plan");
+}

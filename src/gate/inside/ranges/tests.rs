@@ -30,6 +30,20 @@ fn a_network_within_the_range_has_nothing_to_tell() {
     assert_eq!(ranges.unseen, [""; 0]);
 }
 
+/// The first value that half precision rounds to infinity is beyond its range.
+#[test]
+fn the_end_of_the_range_is_beyond_it() {
+    let at = |constant: f32| {
+        let ranges =
+            found(&model(&[("Mul", "x w", "a"), ("Mul", "a zero", "y")], &[("w", constant), ("zero", 0.0)]), None, &[]);
+        (ranges.beyond_count, ranges.near_count)
+    };
+    let below = f32::from_bits(BEYOND.to_bits() - 1);
+    assert_eq!((at(BEYOND).0, at(below).0), (1, 0));
+    assert_eq!(at(f32::from_bits(NEAR.to_bits() - 1)), (0, 0));
+    assert!(at(NEAR).1 >= 1);
+}
+
 /// What leaves it is told in the network's order, with whether the output changes by it; what is behind a cause is not tried.
 #[test]
 fn what_leaves_the_range_is_tried_on_the_output() {
