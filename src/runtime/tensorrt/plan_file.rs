@@ -182,7 +182,7 @@ pub fn begins(path: &Path) -> Option<PlanHeader> {
 pub(super) fn check(path: &Path, bytes: &[u8], installation: &Installation) -> Result<()> {
     let named = || format!("`{}` cannot be loaded", path.display());
     let cut = |wanted: u64| {
-        Error::input(format!("`{}` is cut short: {} of {wanted} bytes are there", path.display(), bytes.len()))
+        Error::input(format!("`{}` is truncated: {} of {wanted} bytes are there", path.display(), bytes.len()))
             .hint("copy it again from where it was built, and compare the digests")
     };
     let Some(header) = PlanHeader::read(bytes) else {
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(checked(&whole), Ok(()));
         for length in [63, 40, 28] {
             let error = checked(&whole[..length]).unwrap_err();
-            assert_eq!(error.message, format!("`m.plan` is cut short: {length} of 64 bytes are there"));
+            assert_eq!(error.message, format!("`m.plan` is truncated: {length} of 64 bytes are there"));
         }
         assert!(checked(&whole[..27]).unwrap_err().message.contains("27 of 28 bytes"));
         let old = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", "lib.so");
