@@ -325,6 +325,17 @@ mod tests {
         }
     }
 
+    /// What half precision cannot tell from zero is none of the file's doing, where one of the two is in it.
+    #[test]
+    fn what_is_next_to_nothing_is_rounding() {
+        let of = |value: f32| model(&[("w", &[1], &[value])]);
+        let tiny = HALF.1 as f32 * 0.5;
+        assert!(tiny > 0.0);
+        assert_eq!(differences(&of(tiny), &of(0.0), true), None);
+        assert!(differences(&of(tiny), &of(0.0), false).is_some());
+        assert!(differences(&of(tiny * 4.0), &of(0.0), true).is_some());
+    }
+
     /// Tensors of one name and other sizes or another type are not each other.
     #[test]
     fn what_is_no_counterpart_is_not_compared() {

@@ -215,6 +215,15 @@ mod tests {
         *weights = stored_floats("w", &[2, 1, 3, 3], &[3.0, -7.0, 0.5].repeat(6));
         let proof = examine(&workspace, &write("other.onnx", &other), &write("int8.onnx", &quantised(1.0))).unwrap();
         assert!(proof.faults.iter().any(|fault| fault.contains("`w`")), "{proof:?}");
+        // Also one of the same range, whose scale is right.
+        let mut turned = fp32();
+        let weights = turned.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == "w").unwrap();
+        let mut values: Vec<f32> = onnx::numbers(weights).unwrap().into_iter().map(|value| value as f32).collect();
+        values.chunks_mut(9).for_each(<[f32]>::reverse);
+        *weights = stored_floats("w", &[2, 1, 3, 3], &values);
+        let proof = examine(&workspace, &write("turned.onnx", &turned), &write("int8.onnx", &quantised(1.0))).unwrap();
+        let [fault] = proof.faults.as_slice() else { panic!("{proof:?}") };
+        assert!(fault.contains("`w` is not the FP32 graph's: signal over noise"), "{fault}");
     }
 
     /// `y` of `x` with a quantised tensor in between, whose pair has these scales; with none, the FP32 graph.

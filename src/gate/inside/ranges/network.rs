@@ -134,6 +134,19 @@ pub(super) fn stored(graph: &Graph) -> BTreeMap<&str, &TensorData> {
 mod tests {
     use super::*;
 
+    /// What is stored is an initialiser or the value of a constant, and nothing else that a constant has.
+    #[test]
+    fn constants_and_initialisers_are_stored() {
+        use crate::onnx::samples::{graph, halves, holding, node};
+        let constant = holding(node("Constant", "", "c"), "beside", halves("no", &[9.0]));
+        let constant = holding(constant, "value", halves("inner", &[1.0, 2.0]));
+        let mut made = graph(Vec::new(), vec![constant, node("Constant", "", "empty")], Vec::new());
+        made.initializer = vec![halves("w", &[3.0])];
+        let found: Vec<(&str, Vec<f64>)> =
+            stored(&made).into_iter().filter_map(|(name, tensor)| Some((name, numbers(tensor)?))).collect();
+        assert_eq!(found, [("c", vec![1.0, 2.0]), ("w", vec![3.0])]);
+    }
+
     /// A node that reads one tensor twice doubles the ways to what is behind it, and not the work.
     #[test]
     fn what_is_read_twice_is_followed_once() {
