@@ -193,6 +193,10 @@ pub enum Command {
 /// ```
 pub fn main() -> ExitCode {
     crate::runtime::kernel::keep_descriptors();
+    // A gate starts many of them: to set up the words of all commands would take a quarter of each start.
+    if crate::worker::is_command() {
+        return ended(crate::worker::serve().map(|()| EXIT_PASS), &Command::Worker);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -241,12 +245,17 @@ pub fn main() -> ExitCode {
         Command::Man(command) => man::run(global, command),
         Command::Worker => crate::worker::serve().map(|()| EXIT_PASS),
     });
+    ended(outcome, &arguments.command)
+}
+
+/// Prints the error of a command, if any; its exit code.
+fn ended(outcome: Result<u8>, command: &Command) -> ExitCode {
     stop::hold_while_ending();
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::print_error(&error);
-            ExitCode::from(arguments.command.exit_code(error.kind))
+            ExitCode::from(command.exit_code(error.kind))
         }
     }
 }

@@ -21,6 +21,9 @@ use crate::timing::contract::{Measurement, TimingContract};
 use crate::vocabulary::Layer;
 use crate::vocabulary::Library;
 
+/// Asks `trtgate` to be a worker.
+const COMMAND: &str = "worker";
+
 /// Asks any program but `trtgate` itself to be a worker: of a test binary no filter, as a bare word would be.
 const ARGUMENT: &str = "--trtgate-worker";
 
@@ -30,6 +33,12 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// Whether this process was started as a worker.
 pub(crate) fn is_asked_for() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// Whether this process is `trtgate`, started as a worker and nothing else.
+#[cfg(feature = "cli")]
+pub(crate) fn is_command() -> bool {
+    std::env::args_os().skip(1).eq([COMMAND])
 }
 
 /// This process has looked whether it is to be a worker, as all of its program will.
@@ -92,7 +101,7 @@ impl WorkerProgram {
         let environment = fixed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self {
             program,
-            argument: "worker",
+            argument: COMMAND,
             environment,
             libraries: None,
             echo: false,

@@ -19,6 +19,8 @@ mod words;
 
 pub(crate) use fault::on_demand as fault_on_demand;
 
+#[cfg(feature = "cli")]
+pub(crate) use client::is_command;
 pub use client::{Limits, RunOutcome, Worker, WorkerProgram};
 pub(crate) use client::{initialized, is_asked_for};
 pub use server::serve;
