@@ -213,7 +213,15 @@ def blame(error, written, root):
         for entry in by_file[span["file_name"]]
         if span["line_start"] <= line_of(root, entry) <= span["line_end"]
     }
-    return beside, False
+    if beside:
+        return beside, False
+    # An error in what no mutant touches follows from one near it: a name that is not used any more, a type that is inferred.
+    near = {
+        min(by_file[file], key=lambda entry: abs(entry["own"][0] - start))["number"]
+        for file, start, _ in sorted(primary) + sorted(places)
+        if by_file[file]
+    }
+    return near, False
 
 
 def line_of(root, entry):

@@ -204,9 +204,12 @@ fn a_plan_carries_what_is_required() {
     assert_eq!(context.run(&["merge", "--require", "tensorrt", "r.json"]).code, 3);
 }
 
-#[test]
-fn one_dead_worker_leaves_the_other_cells_alone() {
-    let context = Context::new().with("TRTGATE_TEST_FAULT", "crash@layers/onnxruntime");
+#[rstest]
+#[case::answers("crash@run/onnxruntime", Verdict::Fail, Status::Fail)]
+// What lists the layers says nothing of the answers, which are another worker's: no precision is proven.
+#[case::layers("crash@layers/onnxruntime", Verdict::Incomplete, Status::Invalid)]
+fn one_dead_worker_leaves_the_other_cells_alone(#[case] fault: &str, #[case] verdict: Verdict, #[case] status: Status) {
+    let context = Context::new().with("TRTGATE_TEST_FAULT", fault);
     context.manifest(&[]);
     let run = context.run(&[
         "gate",
@@ -221,12 +224,12 @@ fn one_dead_worker_leaves_the_other_cells_alone() {
         "--json",
         "r.json",
     ]);
-    assert_eq!(run.code, 1, "{}", run.shown());
+    assert_eq!(run.code, if verdict == Verdict::Fail { 1 } else { 3 }, "{}", run.shown());
     let left = report(&context.path("r.json"));
-    assert_eq!(left.verdict, Verdict::Fail);
+    assert_eq!(left.verdict, verdict);
     let statuses: Vec<(String, Status)> =
         left.cells.iter().map(|cell| (cell.runtime.to_string(), cell.status)).collect();
-    assert_eq!(statuses, [("onnxruntime".to_owned(), Status::Fail), ("litert".to_owned(), Status::Pass)]);
+    assert_eq!(statuses, [("onnxruntime".to_owned(), status), ("litert".to_owned(), Status::Pass)]);
 }
 
 /// Gates from artifacts whose FP32 graph was changed by `change`; the list is made to agree with the change.
