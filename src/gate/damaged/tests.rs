@@ -91,6 +91,37 @@ fn what_lies_elsewhere_is_not_damaged() {
     assert_eq!(joined.message, "damaged");
 }
 
+/// An environment lacks a library where none lies in it, nor in what the user named: one of elsewhere does not count.
+#[rstest::rstest]
+#[case::all_are_there(["env", "env", "env"], false)]
+#[case::one_is_nowhere(["env", "env", ""], true)]
+#[case::one_is_elsewhere(["env", "other", "env"], true)]
+#[case::one_is_the_users_own(["own", "env", "env"], false)]
+fn what_an_environment_lacks(#[case] places: [&str; 3], #[case] expected: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(folder.path().to_owned())).unwrap();
+    // It looks whole to nobody but a search by name: there is no record.
+    let place = environment::place(&store, environment::EXPORT);
+    std::fs::create_dir_all(&place).unwrap();
+    let libraries = [Library::Tensorflow, Library::Onnxruntime, Library::Litert];
+    let found = |(library, at): (Library, &str)| {
+        let file = match at {
+            "env" => place.join("lib.so"),
+            at => Path::new("/").join(at).join("lib.so"),
+        };
+        let installation = Installation::plain(library.to_string().parse().unwrap(), "1.0", file);
+        (library, Probe { found: if at.is_empty() { Vec::new() } else { vec![installation] }, missing: None })
+    };
+    let probes: Probes = libraries.into_iter().zip(places).map(found).collect();
+    let environments = [(environment::EXPORT.to_owned(), vec![place.clone()])];
+    let lacking = lacking(&store, &environments, &[PathBuf::from("/own")], &probes);
+    assert_eq!(
+        lacking.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        vec!["export"; usize::from(expected)]
+    );
+    assert!(lacking.iter().all(|(_, damage)| damage.kind == ErrorKind::Invalid), "{lacking:?}");
+}
+
 /// Where the environment of a library is damaged, what the library failed at says nothing of the model.
 #[test]
 fn a_failure_in_a_damaged_environment_is_invalid() {

@@ -7,6 +7,7 @@ use crate::gate::workshop::{Project, all_answering, answers, by_slot, found, hea
 use crate::plan::Probes;
 use crate::runtime::Probe;
 use crate::vocabulary::{Library, Status};
+use crate::worker::Request;
 use crate::worker::fake::{Fakes, Step};
 
 const MATRIX: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";
@@ -94,4 +95,46 @@ fn a_sound_reference_is_opened_and_examined_once() {
     let before = fakes.seen().len();
     drop(open_unexamined(&workspace).unwrap());
     assert_eq!(fakes.seen().len(), before + 1, "it is only loaded");
+}
+
+/// A reference whose own cell stopped while it ran, because it takes one batch size, judges nothing and is told; what else stopped is
+/// its own business.
+#[rstest]
+#[case::takes_four(4, Some(Stage::Run), 0, Some(4))]
+#[case::takes_any(0, Some(Stage::Run), 0, None)]
+#[case::did_not_load(4, Some(Stage::Load), 0, None)]
+#[case::another_cell(4, Some(Stage::Run), 1, None)]
+#[case::nothing_stopped(4, None, 0, None)]
+fn a_reference_of_one_batch_is_told(
+    #[case] takes: usize,
+    #[case] stopped: Option<Stage>,
+    #[case] stopped_at: usize,
+    #[case] told: Option<usize>,
+) {
+    let project = Project::new(MATRIX, "");
+    let workspace = project.workspace(&Fakes::of(sound, move |call| match call.request {
+        Request::Run { batch, .. } if takes > 0 && *batch != takes => Step::Fail(Error::failed("cannot reshape")),
+        _ => Step::Serve,
+    }));
+    let mut plan = workspace.plan(&crate::plan::Filter::default()).unwrap();
+    plan.sort_by_key(|cell| !is_of_reference(&cell.id, &workspace.manifest));
+    let cell = |(place, planned)| RawCell {
+        planned,
+        artifact: None,
+        gpu: None,
+        outcome: match stopped.filter(|_| place == stopped_at) {
+            Some(stage) => Outcome::Stopped { status: Status::Fail, stage, error: Error::failed("cannot reshape") },
+            None => Outcome::Built { status: Status::Unavailable, error: Error::missing("not here") },
+        },
+        elsewhere: Vec::new(),
+    };
+    // The first is of the reference, the last of another runtime.
+    let raw: Vec<RawCell> = [plan.remove(0), plan.pop().unwrap()].into_iter().enumerate().map(cell).collect();
+    let found = refuse_one_batch(&workspace, &raw);
+    let expected = told.map(|size| format!("the reference answers batches of {size}, none of "));
+    match (found, expected) {
+        (Err(error), Some(words)) => assert!(error.message.starts_with(&words), "{error}"),
+        (found, expected) => assert!(found.is_ok() && expected.is_none(), "{found:?}"),
+    }
+    assert_eq!(workspace.reference_fault().map(|fault| fault.stage), told.map(|_| Stage::Run));
 }

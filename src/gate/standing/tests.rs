@@ -128,6 +128,32 @@ fn other_files_that_nobody_can_be_asked_about_are_no_pass() {
 }
 
 /// A golden that cannot be read, or is of another output, judges nothing, and is never taken for none.
+/// Where the reference cannot be asked, a cell in FP32 that passes stands in for it, and nothing else does.
+#[rstest::rstest]
+#[case::in_full_precision(GoldenStanding::Unjudged, Precision::Fp32, Status::Pass, true)]
+#[case::in_half(GoldenStanding::Unjudged, Precision::Fp16, Status::Pass, false)]
+#[case::failed(GoldenStanding::Unjudged, Precision::Fp32, Status::Fail, false)]
+#[case::not_judged(GoldenStanding::Unjudged, Precision::Fp32, Status::Invalid, false)]
+#[case::moved(GoldenStanding::Moved, Precision::Fp32, Status::Pass, false)]
+fn who_stands_in_for_the_reference(
+    #[case] stands: GoldenStanding,
+    #[case] precision: Precision,
+    #[case] status: Status,
+    #[case] judged: bool,
+) {
+    let project = blessed();
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let mut cell = gate(&project, &Fakes::of(sound, healthy)).cells[0].clone();
+    (cell.precision, cell.status) = (precision, status);
+    let mut standing = Standing::of(&workspace, &workspace.probes().unwrap()).unwrap();
+    standing.golden.as_mut().unwrap().standing = stands;
+    standing.status = Some(Status::Invalid);
+    let rule = standing.rule(&[cell]).unwrap();
+    let expected = if judged { (Status::Pass, GoldenStanding::Equal) } else { (Status::Invalid, stands) };
+    assert_eq!((rule.status, standing.golden.unwrap().standing), expected);
+    assert_eq!(rule.detail.contains("answers as the golden does"), judged, "{}", rule.detail);
+}
+
 #[test]
 fn a_golden_that_does_not_fit_judges_nothing() {
     let project = blessed();
