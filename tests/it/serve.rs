@@ -199,3 +199,29 @@ fn a_plan_is_held_to_its_version_and_profiles() {
     repository.model("net", &configuration, "model.plan", &plan("10.6.0"));
     assert_eq!(get(&repository.start().url(), "/v2/models/net/ready").0, 200);
 }
+
+/// What NVIDIA's images of Triton run with an engine, with an ONNX file on the Triton that is here: built, served, gated over both
+/// protocols, and nothing left.
+#[test]
+fn what_a_container_serves_is_gated_by_one_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (http, grpc) = (free(), free());
+    let run = std::process::Command::new("ci/run-served")
+        .args(["--out", folder.path().to_str().unwrap(), "fp32"])
+        .env("TRTGATE_PROGRAM", crate::context::program())
+        .env("TRTGATE_REQUIRE", "")
+        .env("SERVED_KIND", "onnx-fp32")
+        .env("SERVED_HTTP_PORT", &http)
+        .env("SERVED_GRPC_PORT", &grpc)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{told}");
+    let report = crate::context::report(&folder.path().join("served-fp32.json"));
+    let protocols: std::collections::BTreeSet<String> =
+        report.cells.iter().map(|cell| cell.runtime.to_string()).collect();
+    assert_eq!(protocols.into_iter().collect::<Vec<_>>(), ["triton@grpc", "triton@http"]);
+    assert!(report.cells.iter().all(|cell| cell.status == trtgate::internals::vocabulary::Status::Pass));
+    assert!(std::net::TcpStream::connect(format!("127.0.0.1:{http}")).is_err(), "the server has ended");
+}
