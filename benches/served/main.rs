@@ -30,16 +30,7 @@ fn picture() -> Feeds {
 }
 
 fn open(url: &str, protocol: Protocol) -> Box<dyn Session> {
-    let endpoint = Endpoint {
-        url: url.to_owned(),
-        model: "net".to_owned(),
-        version: None,
-        protocol,
-        token_variable: None,
-        ca: None,
-        timeout_seconds: 30,
-        connections: 2,
-    };
+    let endpoint = Endpoint { protocol, ..Endpoint::plain(url, "net") };
     let place = endpoint.place();
     let options = SessionOptions { endpoint: Some(Box::new(endpoint)), ..SessionOptions::default() };
     let request = OpenRequest {

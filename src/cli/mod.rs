@@ -193,7 +193,7 @@ pub enum Command {
 /// ```
 pub fn main() -> ExitCode {
     crate::runtime::kernel::keep_descriptors();
-    // A gate starts many of them: to set up the words of all commands would take a quarter of each start.
+    // A gate starts many of them: to set up the words of all commands would take two fifths of each start.
     if crate::worker::is_command() {
         return ended(crate::worker::serve().map(|()| EXIT_PASS), &Command::Worker);
     }

@@ -95,25 +95,14 @@ fn difference(calibration: ValueRange, probes: ValueRange) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use rstest::rstest;
 
     use super::*;
-    use crate::gate::workshop::{Project, healthy, sound};
+    use crate::gate::workshop::{Project, calibrated, healthy, sound};
     use crate::report::sample::cell_with_status;
     use crate::worker::fake::Fakes;
-
-    /// A project that calibrates on 512 samples of four values each, which grow from 0 to `highest`.
-    pub(in crate::gate) fn calibrated(highest: f32) -> Project {
-        let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8\"]", "");
-        let row = |row: usize| format!("{0},{0},{0},{0}\n", row as f32 * highest / 511.0);
-        let rows: String = (0..512).map(row).collect();
-        let path = project.folder.path().join("calibration.csv");
-        std::fs::write(&path, format!("a,b,c,d\n{rows}")).unwrap();
-        (project.manifest.calibration.data, project.manifest.calibration.count) = (Some(path), 512);
-        project
-    }
 
     /// What INT8 was calibrated on is read from the samples themselves, and told in the cells that failed in it, in no others.
     #[test]

@@ -201,12 +201,21 @@ pub(super) fn open_request(
         kind: artifact.kind,
         precision: cell.id.precision,
         batch: batch as usize,
-        options: SessionOptions {
-            device,
-            emulate_half: may_hold_halves(manifest, artifact.kind),
-            endpoint: manifest.endpoint_of(&cell.id.runtime).cloned().map(Box::new),
-            ..session_options(manifest)
-        },
+        options: cell_options(manifest, cell, artifact.kind, SessionOptions { device, ..session_options(manifest) }),
+    }
+}
+
+/// `options` as `cell` has them: half precision is emulated where its artifact may hold halves, and its server is its own.
+pub(crate) fn cell_options(
+    manifest: &Manifest,
+    cell: &PlannedCell,
+    kind: ArtifactKind,
+    options: SessionOptions,
+) -> SessionOptions {
+    SessionOptions {
+        emulate_half: options.emulate_half && may_hold_halves(manifest, kind),
+        endpoint: manifest.endpoint_of(&cell.id.runtime).cloned().map(Box::new),
+        ..options
     }
 }
 

@@ -1,7 +1,6 @@
 //! One cell opened in a worker, for the commands that work on a single one.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::own::may_hold_halves;
 use crate::gate::runs::interface::{fills_up, pads};
 use crate::gate::runs::shelf::Shelf;
 use crate::gate::runs::{Asked, Feeding, Ran, unlisted};
@@ -88,12 +87,12 @@ impl OpenCell {
             kind: artifact.kind,
             precision: id.precision,
             batch: id.batch as usize,
-            options: SessionOptions {
-                device,
-                emulate_half: options.emulate_half && may_hold_halves(&workspace.manifest, artifact.kind),
-                endpoint: workspace.manifest.endpoint_of(&cell.id.runtime).cloned().map(Box::new),
-                ..options.clone()
-            },
+            options: execute::cell_options(
+                &workspace.manifest,
+                &cell,
+                artifact.kind,
+                SessionOptions { device, ..options.clone() },
+            ),
         };
         let (mut signature, _) = worker
             .open(&request)

@@ -42,18 +42,10 @@ mod tests {
 
     use super::*;
     use crate::onnx::samples::{graph, model, node, value};
+    use crate::worker::fake;
 
     fn layer(precision: &str) -> Layer {
-        Layer {
-            name: "conv".to_owned(),
-            kind: "Conv".to_owned(),
-            precision: Some(precision.to_owned()),
-            declared: None,
-            tactic: None,
-            inside: false,
-            compute: true,
-            outputs: vec!["y".to_owned()],
-        }
+        fake::layer(precision, vec!["y".to_owned()])
     }
 
     /// Layers that prove a precision alone need no model; where they do not, one without a product at all has nothing to prove.

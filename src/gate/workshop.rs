@@ -261,6 +261,17 @@ impl Project {
     }
 }
 
+/// A project that calibrates on 512 samples of four values each, which grow from 0 to `highest`.
+pub(crate) fn calibrated(highest: f32) -> Project {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8\"]", "");
+    let row = |row: usize| format!("{0},{0},{0},{0}\n", row as f32 * highest / 511.0);
+    let rows: String = (0..512).map(row).collect();
+    let path = project.folder.path().join("calibration.csv");
+    std::fs::write(&path, format!("a,b,c,d\n{rows}")).unwrap();
+    (project.manifest.calibration.data, project.manifest.calibration.count) = (Some(path), 512);
+    project
+}
+
 /// Labelled data, of which every `wrong`th label is another.
 pub(crate) fn labelled(project: &Project, wrong: usize) -> PathBuf {
     let (input, path) = (samples(60), project.folder.path().join("labelled.csv"));

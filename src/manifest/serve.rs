@@ -78,6 +78,20 @@ impl Serve {
 }
 
 impl Endpoint {
+    /// The model `model` of the server at `url`, asked over HTTP, with what holds where a manifest says nothing else.
+    pub fn plain(url: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            model: model.into(),
+            version: None,
+            protocol: Protocol::Http,
+            token_variable: None,
+            ca: None,
+            timeout_seconds: TIMEOUT_SECONDS,
+            connections: CONNECTIONS,
+        }
+    }
+
     /// Whether the server is asked over TLS.
     pub fn is_secure(&self) -> bool {
         self.url.starts_with("https://")

@@ -414,6 +414,20 @@ pub(crate) fn built(request: &BuildRequest) -> io::Result<BuildOutcome> {
 
 type Answer = dyn FnMut(&Feeds) -> Result<Vec<Tensor>>;
 
+/// A heavy layer that computes in `precision`.
+pub(crate) fn layer(precision: &str, outputs: Vec<String>) -> Layer {
+    Layer {
+        name: "conv".to_owned(),
+        kind: "Conv".to_owned(),
+        precision: Some(precision.to_owned()),
+        declared: None,
+        tactic: None,
+        inside: false,
+        compute: true,
+        outputs,
+    }
+}
+
 /// A session that answers by a function of what it is fed.
 pub(crate) struct FakeSession {
     signature: Signature,
@@ -446,17 +460,12 @@ impl FakeSession {
         precision: Option<&str>,
         answer: impl FnMut(&Feeds) -> Result<Vec<Tensor>> + 'static,
     ) -> Self {
-        let layer = |precision: &str| Layer {
-            name: "conv".to_owned(),
-            kind: "Conv".to_owned(),
-            precision: Some(precision.to_owned()),
-            declared: None,
-            tactic: None,
-            inside: false,
-            compute: true,
-            outputs: signature.outputs.iter().map(|output| output.name.clone()).collect(),
-        };
-        Self { layers: precision.map(|precision| vec![layer(precision)]), signature, answer: Box::new(answer) }
+        let outputs = || signature.outputs.iter().map(|output| output.name.clone()).collect();
+        Self {
+            layers: precision.map(|precision| vec![layer(precision, outputs())]),
+            signature,
+            answer: Box::new(answer),
+        }
     }
 
     /// The same for batches of this size only.

@@ -170,10 +170,9 @@ mod tests {
 
     use super::*;
     use crate::convert::store::keys::every_change_counts;
-    use crate::gate::calibrated::tests::calibrated;
     use crate::gate::inside::evaluated::{evaluating, model};
     use crate::gate::inside::samples_of_graphs::{fp32, quantised, stored_floats};
-    use crate::gate::workshop::{Project, artifact, found, healthy};
+    use crate::gate::workshop::{Project, artifact, calibrated, found, healthy};
     use crate::onnx::Model;
     use crate::worker::fake::Fakes;
 

@@ -45,6 +45,7 @@ pub use metadata::ServedModel;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::serve::{Endpoint, Protocol};
+use crate::runtime::locate::UNKNOWN_VERSION;
 use crate::runtime::{Installation, Obstacle, OpenRequest, Probe, Runtime, SearchPaths, Session};
 use crate::vocabulary::{Library, RuntimeId, Status};
 #[cfg(feature = "triton")]
@@ -60,8 +61,6 @@ pub(super) const METADATA: u64 = 4 << 20;
 const LOOK: Duration = Duration::from_secs(10);
 /// Said where what answers may speak another protocol.
 const PORT: &str = "look at the port: a Triton has HTTP on 8000 by default (`url`), and gRPC on 8001 (`grpc-url`; `url` where gRPC alone is asked)";
-/// What the version of a server is called that does not tell it.
-pub const UNKNOWN_VERSION: &str = "unknown";
 
 /// The driver.
 pub struct Triton;
@@ -253,16 +252,7 @@ mod tests {
                 let _ = stream.write_all(format!("{head}{body}").as_bytes());
             }
         });
-        let endpoint = Endpoint {
-            url,
-            model: "m".to_owned(),
-            version: None,
-            protocol,
-            token_variable: None,
-            ca: None,
-            timeout_seconds: 5,
-            connections: 2,
-        };
+        let endpoint = Endpoint { protocol, timeout_seconds: 5, ..Endpoint::plain(url, "m") };
         look(&endpoint).found.remove(0)
     }
 

@@ -227,16 +227,7 @@ pub(crate) fn read_answer(body: &[u8], head: Option<usize>) -> bool {
         element_type: crate::tensor::ElementType::Float32,
         shape: vec![None, Some(2)],
     };
-    let endpoint = Endpoint {
-        url: "http://h".to_owned(),
-        model: "m".to_owned(),
-        version: None,
-        protocol: crate::manifest::serve::Protocol::Http,
-        token_variable: None,
-        ca: None,
-        timeout_seconds: 1,
-        connections: 2,
-    };
+    let endpoint = Endpoint { timeout_seconds: 1, ..Endpoint::plain("http://h", "m") };
     let mut session = ServedSession {
         server: Box::new(Rest::new(Client::new("http://h", Duration::from_secs(1)), &endpoint)),
         signature: Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] },

@@ -7,25 +7,26 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 
-use super::{DeviceState, OtherProcess};
+use super::{DeviceState, OtherProcess, REASONS};
 use crate::error::{Error, Result};
 
-/// Names of the reasons' bits.
-const NAMES: &[(ThrottleReasons, &str)] = &[
-    (ThrottleReasons::GPU_IDLE, "gpu-idle"),
-    (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "applications-clocks-setting"),
-    (ThrottleReasons::SW_POWER_CAP, "sw-power-cap"),
-    (ThrottleReasons::HW_SLOWDOWN, "hw-slowdown"),
-    (ThrottleReasons::SYNC_BOOST, "sync-boost"),
-    (ThrottleReasons::SW_THERMAL_SLOWDOWN, "sw-thermal-slowdown"),
-    (ThrottleReasons::HW_THERMAL_SLOWDOWN, "hw-thermal-slowdown"),
-    (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "hw-power-brake-slowdown"),
-    (ThrottleReasons::DISPLAY_CLOCK_SETTING, "display-clock-setting"),
+/// The bits of the [`REASONS`], in their order.
+const BITS: [ThrottleReasons; REASONS.len()] = [
+    ThrottleReasons::GPU_IDLE,
+    ThrottleReasons::APPLICATIONS_CLOCKS_SETTING,
+    ThrottleReasons::SW_POWER_CAP,
+    ThrottleReasons::HW_SLOWDOWN,
+    ThrottleReasons::SYNC_BOOST,
+    ThrottleReasons::SW_THERMAL_SLOWDOWN,
+    ThrottleReasons::HW_THERMAL_SLOWDOWN,
+    ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN,
+    ThrottleReasons::DISPLAY_CLOCK_SETTING,
 ];
 
 /// Names of the bits that are set.
 fn reason_names(reasons: ThrottleReasons) -> Vec<String> {
-    NAMES.iter().filter(|(bit, _)| reasons.contains(*bit)).map(|&(_, name)| name.to_owned()).collect()
+    let named = BITS.into_iter().zip(REASONS);
+    named.filter(|(bit, _)| reasons.contains(*bit)).map(|(_, &(name, _))| name.to_owned()).collect()
 }
 
 /// Those of `all` that are not this process, number `own`, which is one of them if `is_among` says so. In a container numbers are
@@ -133,7 +134,6 @@ fn explain(message: &str, source: NvmlError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timing::nvml::REASONS;
 
     #[test]
     fn every_reason_has_a_name_and_a_judgement() {

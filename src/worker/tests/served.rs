@@ -4,17 +4,8 @@ use super::*;
 
 /// A server that nobody reaches.
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint {
-        // A port that takes root's rights to listen on.
-        url: "http://127.0.0.1:1".to_owned(),
-        model: "m".to_owned(),
-        version: None,
-        protocol: crate::manifest::serve::Protocol::Http,
-        token_variable: None,
-        ca: None,
-        timeout_seconds: 1,
-        connections: 2,
-    }
+    // A port that takes root's rights to listen on.
+    Endpoint { timeout_seconds: 1, connections: 2, ..Endpoint::plain("http://127.0.0.1:1", "m") }
 }
 
 /// A served model under load: the answers to every sample come in their order, those of the repeated requests behind them.

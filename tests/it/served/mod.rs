@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use trtgate::internals::manifest::serve::{Endpoint, Protocol};
+use trtgate::internals::manifest::serve::Endpoint;
 use trtgate::internals::onnx::{Attribute, Node};
 use trtgate::internals::runtime::{self, Installation, OpenRequest, Session, SessionOptions, triton};
 use trtgate::internals::serve::Options;
@@ -30,16 +30,7 @@ use fake::{Fake, told};
 
 /// The model `model` of the server at `url`.
 pub fn endpoint(url: &str, model: &str) -> Endpoint {
-    Endpoint {
-        url: url.to_owned(),
-        model: model.to_owned(),
-        version: None,
-        protocol: Protocol::Http,
-        token_variable: None,
-        ca: None,
-        timeout_seconds: 30,
-        connections: 4,
-    }
+    Endpoint::plain(url, model)
 }
 
 pub fn open(endpoint: &Endpoint) -> Result<Box<dyn Session>> {
