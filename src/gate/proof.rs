@@ -42,10 +42,9 @@ mod tests {
 
     use super::*;
     use crate::onnx::samples::{graph, model, node, value};
-    use crate::worker::fake;
 
     fn layer(precision: &str) -> Layer {
-        fake::layer(precision, vec!["y".to_owned()])
+        Layer { outputs: vec!["y".to_owned()], ..Layer::heavy("conv", "Conv", precision.parse().unwrap()) }
     }
 
     /// Layers that prove a precision alone need no model; where they do not, one without a product at all has nothing to prove.

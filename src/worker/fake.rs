@@ -21,7 +21,7 @@ use crate::runtime::{OpenRequest, Session};
 use crate::tensor::{ElementType, Feeds, Signature, Tensor, TensorSpec, Values};
 use crate::timing::TransferCount;
 use crate::timing::contract::{Measurement, TimingContract};
-use crate::vocabulary::Layer;
+use crate::vocabulary::{Layer, Precision};
 
 /// What becomes of one request.
 pub(crate) enum Step {
@@ -414,20 +414,6 @@ pub(crate) fn built(request: &BuildRequest) -> io::Result<BuildOutcome> {
 
 type Answer = dyn FnMut(&Feeds) -> Result<Vec<Tensor>>;
 
-/// A heavy layer that computes in `precision`.
-pub(crate) fn layer(precision: &str, outputs: Vec<String>) -> Layer {
-    Layer {
-        name: "conv".to_owned(),
-        kind: "Conv".to_owned(),
-        precision: Some(precision.to_owned()),
-        declared: None,
-        tactic: None,
-        inside: false,
-        compute: true,
-        outputs,
-    }
-}
-
 /// A session that answers by a function of what it is fed.
 pub(crate) struct FakeSession {
     signature: Signature,
@@ -460,12 +446,12 @@ impl FakeSession {
         precision: Option<&str>,
         answer: impl FnMut(&Feeds) -> Result<Vec<Tensor>> + 'static,
     ) -> Self {
-        let outputs = || signature.outputs.iter().map(|output| output.name.clone()).collect();
-        Self {
-            layers: precision.map(|precision| vec![layer(precision, outputs())]),
-            signature,
-            answer: Box::new(answer),
-        }
+        let layer = |precision: &str| Layer {
+            precision: Some(precision.to_owned()),
+            outputs: signature.outputs.iter().map(|output| output.name.clone()).collect(),
+            ..Layer::heavy("conv", "Conv", Precision::Fp32)
+        };
+        Self { layers: precision.map(|precision| vec![layer(precision)]), signature, answer: Box::new(answer) }
     }
 
     /// The same for batches of this size only.
