@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2))
     parser.add_argument("--one-by-one", action="store_true", help="build the program anew for each mutant")
     parser.add_argument("--unreached", action="store_true", help="name those of all mutants at which no test comes by")
+    parser.add_argument("--glance", type=float, help="seconds of unit tests a mutant, the nearest first")
     parser.add_argument("--integration", action="store_true", help="the quick integration tests too")
     parser.add_argument("--again", type=pathlib.Path, help="a file with survivors of an earlier run, which are run too")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("target/mutants"))

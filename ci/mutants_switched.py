@@ -10,6 +10,7 @@ the others do the same with it as without.
 
 import collections
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -250,8 +251,10 @@ class Caches:
 class Tests:
     """The tests of one program, run for a mutant until the first that fails. A test is its kind and its name."""
 
-    def __init__(self, programs, tree, caches):
+    def __init__(self, programs, tree, caches, most):
         self.programs, self.tree, self.caches = programs, tree, caches
+        # Seconds of unit tests that a mutant has to survive, where it is but glanced at.
+        self.most = most
         with open(".cargo/mutants.toml", "rb") as file:
             options = tomllib.load(file)["additional_cargo_test_args"]
         # Those that the program of the unit tests takes.
@@ -309,6 +312,9 @@ class Tests:
 
         tests.sort(key=order)
         units = sum(kind == UNIT for kind, _ in tests)
+        if self.most is not None:
+            took = itertools.accumulate(self.seconds[test] for test in tests[:units])
+            return tests[: 1 + sum(seconds < self.most for seconds in took)]
         return tests[: units + MOST_INTEGRATION]
 
     def batches(self, tests):
@@ -466,7 +472,7 @@ def run(drawn, wanted, asked):
         kept = asked.output / f"switched-{kind}"
         shutil.copy2(program, kept)
         programs[kind] = str(kept.resolve())
-    tests = Tests(programs, tree, Caches(asked.output, asked.jobs) if asked.integration else None)
+    tests = Tests(programs, tree, Caches(asked.output, asked.jobs) if asked.integration else None, asked.glance)
     start = time.monotonic()
     tests.control(asked.jobs)
     reached = set().union(*tests.reached.values())
@@ -477,7 +483,7 @@ def run(drawn, wanted, asked):
         return {mutant["name"]: ("missed", None) for mutant in switched if mutant["number"] not in reached}, []
 
     near = [mutant for part, mutants in numbered.items() for mutant in first(mutants, works, wanted[part])]
-    unsure = [mutant for mutant in near if mutant["number"] not in works | certain]
+    unsure = [mutant for mutant in near if mutant["number"] not in works | certain and asked.glance is None]
     possible = works | {mutant["number"] for mutant in tree.in_place(unsure)}
     outcomes = {mutant["name"]: ("unviable", None) for mutant in near if mutant["number"] not in possible}
     sample = [mutant for part, mutants in numbered.items() for mutant in first(mutants, possible, wanted[part])]

@@ -15,7 +15,7 @@ use crate::gate::reference::open_unexamined;
 use crate::gate::samples::LabelledData;
 use crate::gate::standing::name_reading;
 use crate::gate::workspace::Workspace;
-use crate::manifest::{Manifest, Model, edit};
+use crate::manifest::{Manifest, Model, ModelSource, edit};
 use crate::tensor::Tensor;
 
 /// Probes that the reference is examined on.
@@ -180,15 +180,21 @@ fn unjudged(movement: &Movement) -> Option<String> {
 fn claimed(old: &Golden, workspace: &Workspace, path: &Path) -> Option<String> {
     let manifest = &workspace.manifest;
     let other = old.origin.manifest.as_ref().map(|other| crate::atomic::folder_of(path).join(other))?;
+    // One file may be named in several ways.
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
     if relative(&manifest.path, &manifest.snapshots) == old.origin.manifest {
         return None;
     }
+    let other = real(&other)?;
     let claims = Manifest::load(&other).ok()?;
     let same = claims.output == manifest.output && claims.input == manifest.input;
-    let shared = std::fs::canonicalize(path).ok()? == std::fs::canonicalize(path_of(&claims)).ok()?;
+    let shared = real(path)? == real(&path_of(&claims))?;
     // What is gated is a copy: the manifests name the model itself.
-    let model = Model { source: workspace.named().clone(), ..manifest.model.clone() };
-    (shared && !(same && claims.model == model)).then(|| {
+    let of = |model: &Model, source: &ModelSource| {
+        (real(source.path()), source.kind(), source.signature().to_owned(), model.sha256.clone())
+    };
+    let same_model = of(&claims.model, &claims.model.source) == of(&manifest.model, workspace.named());
+    (shared && !(same && same_model)).then(|| {
         format!(
             "the stored golden is that of `{}`, which names its model `{}` too: give each a `[model] name` of its own",
             other.display(),

@@ -152,6 +152,27 @@ mod tests {
         assert_eq!(told(&wide, &[1.0, 0.0, 0.25, 0.5]), cells());
     }
 
+    /// What a file of the project's own was calibrated on is not known here: its cells are left as they are.
+    #[test]
+    fn cells_of_ones_own_files_are_not_told_what_others_were_calibrated_on() {
+        let told = |more: &str| {
+            let mut project = calibrated(255.0);
+            let matrix = "onnxruntime = [\"fp32\", \"int8\"]\ntensorrt = [\"int8\"]";
+            let own = Project::new(matrix, more).manifest;
+            (project.manifest.engines, project.manifest.artifacts) = (own.engines, own.artifacts);
+            let workspace = project.workspace(&Fakes::of(sound, healthy));
+            let probes = Tensor::float32("x", vec![1, 4], vec![1.0, 0.0, 0.25, 0.5]).unwrap();
+            let cell =
+                |runtime: &str, precision: &str| cell_with_status(runtime, precision, 1, Status::Fail);
+            let mut cells = vec![cell("tensorrt@10.11.0", "int8"), cell("onnxruntime", "int8")];
+            explain(&workspace, &probes, &mut cells);
+            cells.iter().map(|cell| cell.reason.is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(""), [true, true]);
+        assert_eq!(told("[artifacts]\nengine = { int8 = { path = \"m.plan\" } }"), [false, true]);
+        assert_eq!(told("[artifacts]\nint8 = \"own.onnx\""), [false, false]);
+    }
+
     #[rstest]
     #[case::dark([0.0, 0.02], [0.0, 1.0], Some("cut off"))]
     #[case::elsewhere([2.0, 3.0], [0.0, 1.0], Some("cut off"))]

@@ -11,7 +11,7 @@ use crate::gate::discover::discover;
 use crate::manifest::{ModelSource, OutputKind};
 use crate::onnx::{self, Ending, Model};
 use crate::progress::Progress;
-use crate::runtime::{OpenRequest, SessionOptions, tensorflow};
+use crate::runtime::{Installation, OpenRequest, SessionOptions, tensorflow};
 use crate::tensor::{ElementType, Signature, TensorSpec, shape_text};
 use crate::vocabulary::{Library, Precision};
 use crate::worker::{Limits, Worker, WorkerProgram};
@@ -201,9 +201,13 @@ impl Inspected {
     /// Whether every answer to made-up samples is a set of probabilities.
     fn sums_to_one(&self, output: &TensorSpec, sample: &[usize], means: &Means<'_>) -> Result<bool> {
         let options = SessionOptions { outputs: vec![output.name.clone()], ..SessionOptions::default() };
-        let request = request(&self.source, SAMPLES, options, means)?;
-        let mut worker = Worker::start(means.program, Limits::default())?;
-        let (opened, _) = worker.open(&request)?;
+        self.all_sum_to_one(&request(&self.source, SAMPLES, options, means)?, sample, means.program)
+    }
+
+    /// The same of what a worker of `program` answers that opens `request`.
+    fn all_sum_to_one(&self, request: &OpenRequest, sample: &[usize], program: &WorkerProgram) -> Result<bool> {
+        let mut worker = Worker::start(program, Limits::default())?;
+        let (opened, _) = worker.open(request)?;
         let batch = opened.inputs.first().and_then(|input| input.shape.first().copied().flatten()).unwrap_or(SAMPLES);
         let shape = std::iter::once(Some(batch)).chain(sample.iter().copied().map(Some)).collect();
         let samples = TensorSpec { shape, ..self.input.clone() }.made_up(batch)?;
@@ -236,14 +240,19 @@ pub(super) fn request(
     let probe = discovery.probes.iter().find(|(found, _)| *found == library).map(|(_, probe)| probe);
     let installation = probe.and_then(|probe| probe.found.first()).cloned();
     let installation = installation.ok_or_else(|| Error::missing(format!("`{library}` is not on this machine yet")))?;
-    Ok(OpenRequest {
+    Ok(opening(installation, source, batch, options))
+}
+
+/// How the model in `source` is opened in `installation`.
+fn opening(installation: Installation, source: &ModelSource, batch: usize, options: SessionOptions) -> OpenRequest {
+    OpenRequest {
         installation,
         artifact: source.path().to_owned(),
         kind: source.kind(),
         precision: Precision::Fp32,
         batch,
         options: SessionOptions { signature: source.signature().to_owned(), ..options },
-    })
+    }
 }
 
 /// Reads a model into `store`, and its inputs and outputs from its files, without any library.

@@ -95,10 +95,12 @@ fn takes_plugins(id: &RuntimeId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::digest::digest_file;
+    use crate::plan::Ability;
     use crate::runtime::Probe;
+    use crate::vocabulary::{ArtifactKind, CellId, Precision};
 
     fn probes() -> Probes {
         let of = |ids: &[&str]| Probe {
@@ -156,6 +158,47 @@ mod tests {
         assert!(refused(Some("0".repeat(64))).contains("it is not the file in the manifest"), "{}", refused(None));
         assert!(refused(None).contains("`plugins` under `[engine]`"), "{}", refused(None));
         assert!(refused(None).contains("no shared library"), "{}", refused(None));
+    }
+
+    /// Each TensorRT of the plan is told once, in the plan's order; a library that links another release is told with what it links.
+    #[test]
+    fn each_library_is_told_with_the_tensorrt_that_load_it() {
+        let found = probes();
+        let cell = |library: usize, place: usize, batch: u32| PlannedCell {
+            id: CellId {
+                runtime: found[library].1.found[place].id.clone(),
+                precision: Precision::Fp32,
+                batch,
+                shape: None,
+            },
+            artifact: ArtifactKind::OnnxFp32,
+            ability: Ability::Run,
+            installation: Some(found[library].1.found[place].clone()),
+        };
+        let plan = [cell(0, 0, 1), cell(1, 1, 1), cell(1, 1, 4), cell(1, 0, 1), cell(2, 0, 1)];
+        let plugin = |name: &str, links: &[&str]| Plugin {
+            named: name.into(),
+            kept: "kept.so".into(),
+            sha256: "0123456789abcdef".to_owned(),
+            links: links.iter().map(|link| (*link).to_owned()).collect(),
+        };
+        let plugins = Plugins(vec![plugin("any.so", &["libc.so.6"]), plugin("old.so", &["libnvinfer.so.8"])]);
+        let told = plugins.told(&plan);
+        assert_eq!(
+            told[0],
+            "the plugin library `any.so` (sha256 0123456789ab…) is loaded with tensorrt@10.6.0, tensorrt@8.6.1, tensorrt-rtx@1.7.1"
+        );
+        let old: Vec<&str> = told[1..].iter().map(String::as_str).collect();
+        assert_eq!(
+            old,
+            [
+                "the plugin library `old.so` (sha256 0123456789ab…) is loaded with tensorrt@8.6.1",
+                "the plugin library `old.so` is not loaded with tensorrt@10.6.0: it links `libnvinfer.so.8`",
+                "the plugin library `old.so` is not loaded with tensorrt-rtx@1.7.1: it links `libnvinfer.so.8`",
+            ]
+        );
+        // With no TensorRT in the plan nothing is loaded, and nothing is told.
+        assert_eq!(plugins.told(&plan[..1]), [""; 0]);
     }
 
     #[test]

@@ -249,9 +249,36 @@ mod tests {
     use super::*;
     use crate::gate::workshop::Project;
     use crate::plan::Ability;
+    use crate::runtime::triton::ServedModel;
     use crate::tensor::{ElementType, TensorSpec};
     use crate::worker::Reply;
     use crate::worker::fake::{Fakes, Step};
+
+    /// A session that takes or gives something else than what was looked at is of another model; of several outputs it may give some.
+    #[test]
+    fn a_session_of_another_model_is_refused() {
+        let spec = |name: &str| TensorSpec {
+            name: name.to_owned(),
+            element_type: ElementType::Float32,
+            shape: vec![None, Some(2)],
+        };
+        let signature = |inputs: &[&str], outputs: &[&str]| Signature {
+            inputs: inputs.iter().copied().map(spec).collect(),
+            outputs: outputs.iter().copied().map(spec).collect(),
+        };
+        let mut installation = Installation::plain("triton".parse().unwrap(), "2.50", "http://h");
+        let held = |installation: &Installation, inputs: &[&str], outputs: &[&str]| {
+            hold_still(installation, &signature(inputs, outputs)).map_err(|error| error.kind)
+        };
+        assert_eq!(held(&installation, &["x"], &["y"]), Ok(()));
+        let served = ServedModel { signature: Some(signature(&["x"], &["y", "z"])), ..ServedModel::default() };
+        installation.served = Some(Box::new(served));
+        assert_eq!(held(&installation, &["x"], &["y", "z"]), Ok(()));
+        assert_eq!(held(&installation, &["x"], &["z"]), Ok(()));
+        for (inputs, outputs) in [(["x"], ["w"]), (["w"], ["y"]), (["w"], ["w"])] {
+            assert_eq!(held(&installation, &inputs, &outputs), Err(ErrorKind::Invalid));
+        }
+    }
 
     #[rstest]
     #[case::same("int8", &[(keys::PRECISION, "int8"), (keys::KIND, "onnx-int8")], "")]

@@ -311,3 +311,25 @@ fn samples_to_calibrate_on_are_wanted_by_calibrated_engines_alone() {
     let calibrated = report.cells.iter().filter(|cell| cell.precision == Precision::Int8Calibrated);
     assert!(calibrated.clone().count() == 2 && calibrated.clone().all(|cell| cell.stage == Stage::Compare));
 }
+
+/// Beside a part of a plan its whole is kept for the merge, with what is asked for beyond what is found here.
+#[test]
+fn the_whole_plan_is_kept_beside_a_part() {
+    let project = Project::new(BOTH, "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let names = |filter: &Filter| -> Vec<String> {
+        planned_beside(&workspace, filter).unwrap().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&Filter::default()), [""; 0]);
+    let whole = [
+        "onnxruntime/fp32/batch-1",
+        "onnxruntime/fp32/batch-4",
+        "tensorrt@10.11.0/fp32/batch-1",
+        "tensorrt@10.11.0/fp32/batch-4",
+    ];
+    assert_eq!(names(&Filter { batches: vec![4], ..Filter::default() }), whole);
+    let also = Filter { also: vec!["tensorrt@8.6.1".parse().unwrap()], ..Filter::default() };
+    let mut more = names(&also);
+    more.retain(|name| !whole.contains(&name.as_str()));
+    assert_eq!(more, ["tensorrt@8.6.1/fp32/batch-1", "tensorrt@8.6.1/fp32/batch-4"]);
+}

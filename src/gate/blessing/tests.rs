@@ -147,3 +147,45 @@ fn accuracy_is_kept_and_held_to_the_manifests_limits() {
     assert!(GoldenBlessing::plan(&project.workspace(&idle), "because", Some(&missing)).is_err());
     assert_eq!(idle.started(), 0);
 }
+
+/// A golden that another manifest names is its own where it gates something else under the same name.
+#[test]
+fn a_golden_of_another_manifest_is_not_taken_over() {
+    let project = Project::new(MATRIX, "");
+    let fakes = Fakes::of(sound, healthy);
+    plan(&project, &fakes).store(&project.manifest, false).unwrap();
+    let path = path_of(&project.manifest);
+    let old = stored(&path).unwrap().unwrap();
+    let text = std::fs::read_to_string(&project.manifest.path).unwrap();
+    std::fs::copy(project.folder.path().join("m.onnx"), project.folder.path().join("copy.onnx")).unwrap();
+    let beside = project.folder.path().join("beside.toml");
+    let claimed_by = |text: &str| {
+        std::fs::write(&beside, text).unwrap();
+        let manifest = Manifest::load(&beside).unwrap();
+        let store = crate::convert::store::Store::open(Some(project.folder.path().join("store"))).unwrap();
+        let workspace = Workspace::of_parts(
+            manifest,
+            project.digest(),
+            store.installing(false),
+            crate::gate::workshop::found(),
+            fakes.program(),
+        );
+        claimed(&old, &workspace, &path)
+    };
+    // The same model, gated the same way.
+    assert_eq!(claimed(&old, &project.workspace(&fakes), &path), None);
+    assert_eq!(claimed_by(&text), None);
+    let words = format!(
+        "the stored golden is that of `{}`, which names its model `m` too: give each a `[model] name` of its own",
+        project.folder.path().canonicalize().unwrap().join("gate.toml").display()
+    );
+    assert_eq!(claimed_by(&text.replace("m.onnx", "copy.onnx")), Some(words.clone()));
+    assert_eq!(claimed_by(&text.replace("\"logits\"", "\"probabilities\"")), Some(words.clone()));
+    assert_eq!(claimed_by(&text.replace("name = \"x\"", "name = \"z\"")), Some(words));
+    // A manifest that has another golden by now, and one that is gone, claim nothing.
+    let other = text.replace("m.onnx", "copy.onnx");
+    std::fs::write(&project.manifest.path, text.replace("name = \"m\"", "name = \"other\"")).unwrap();
+    assert_eq!(claimed_by(&other), None);
+    std::fs::remove_file(&project.manifest.path).unwrap();
+    assert_eq!(claimed_by(&other), None);
+}

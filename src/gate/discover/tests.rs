@@ -89,3 +89,47 @@ fn every_library_is_looked_for() {
         assert!(probe.found.iter().all(|installation| installation.id.library == *library));
     }
 }
+
+/// What TensorRT's libraries are is asked of a worker where there are files that could be some; its end is told, and where there are
+/// none, no worker starts.
+#[test]
+fn files_that_could_be_tensorrt_are_asked_about_in_a_worker() {
+    use crate::worker::fake::{Fakes, Step};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("libnvinfer.so.10"), "no library").unwrap();
+    let named = SearchPaths { explicit: vec![folder.path().to_owned()], ..SearchPaths::default() };
+    let nobody = |_: &crate::runtime::OpenRequest| Err(Error::failed("nobody"));
+    let found = Fakes::of(nobody, |_| {
+        Step::Spoil(Box::new(|reply, _| *reply = crate::worker::Reply::Probe(all(&["tensorrt@10.6.0"], None))))
+    });
+    let probe = probe_tensorrt(&named, &found.program(), Limits::default()).unwrap();
+    assert_eq!((probe.found, probe.missing), (all(&["tensorrt@10.6.0"], None).found, None));
+    assert_eq!(found.seen(), [(0, "probe")]);
+    let dying = Fakes::of(nobody, |_| Step::Die("ended by signal 11"));
+    let missing = probe_tensorrt(&named, &dying.program(), Limits::default()).unwrap().missing.unwrap();
+    assert_eq!(missing.reason, "looking at the TensorRT libraries ended the worker");
+    assert!(missing.tried.len() == 1 && missing.tried[0].contains("signal 11"), "{:?}", missing.tried);
+    let idle = Fakes::of(nobody, |_| Step::Serve);
+    let empty = SearchPaths { explicit: vec![folder.path().join("nothing")], ..SearchPaths::default() };
+    if crate::runtime::tensorrt::discovery::candidates(&empty).is_empty() {
+        let probe = probe_tensorrt(&empty, &idle.program(), Limits::default()).unwrap();
+        assert!(probe.found.is_empty() && probe.missing.is_some());
+        assert_eq!(idle.started(), 0);
+    }
+}
+
+/// A worker is asked about GPUs where the driver has left a trace; elsewhere no GPU is here, and what to do is told.
+#[test]
+fn gpus_are_asked_about_where_the_driver_left_a_trace() {
+    use crate::worker::fake::{Fakes, Step};
+    let fakes = Fakes::of(|_| Err(Error::failed("nobody")), |_| Step::Fail(Error::failed("asked")));
+    let error = find_devices(&fakes.program(), Limits::default()).unwrap_err();
+    let traces = ["/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/nvgpu", "/dev/dxg"];
+    if traces.iter().any(|trace| Path::new(trace).exists()) {
+        assert!(error.to_string().contains("asked") && fakes.started() == 1, "{error}");
+        return;
+    }
+    assert_eq!((error.message.as_str(), fakes.started()), ("no NVIDIA GPU is visible on this machine", 0));
+    assert_eq!(error.causes, [format!("none of {} is here", traces.join(", "))]);
+    assert_eq!(error.hint.as_deref(), Some("in a container, start it with `--gpus all`"));
+}

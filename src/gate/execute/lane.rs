@@ -470,3 +470,6 @@ impl<'a> Lane<'a> {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;

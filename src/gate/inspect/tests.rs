@@ -199,3 +199,41 @@ fn a_model_is_looked_at_from_its_file() {
         assert!(error.to_string().contains("absent"), "{error}");
     }
 }
+
+/// Made-up samples are run in the batch that the session has, and every answer has to be a set of probabilities.
+#[test]
+fn what_comes_out_for_made_up_samples_tells_probabilities() {
+    use crate::worker::fake::{FakeSession, Step};
+    let classes = inspected(&[floats("y", &[None, Some(2)])], &[("Conv", "x", "y")]);
+    let installation = Installation::plain("onnxruntime".parse().unwrap(), "1.23", "lib.so");
+    let options = SessionOptions { outputs: vec!["y".to_owned()], ..SessionOptions::default() };
+    let request = opening(installation.clone(), &classes.source, SAMPLES, options);
+    let sums = |fixed: Option<usize>, last: [f32; 2]| {
+        let open = move |request: &OpenRequest| -> crate::error::Result<Box<dyn crate::runtime::Session>> {
+            assert_eq!((request.batch, request.options.outputs.as_slice()), (SAMPLES, &["y".to_owned()][..]));
+            let session = FakeSession::new(("x", &[4]), ("y", 2), None, move |input| {
+                assert!(input.shape == [fixed.unwrap_or(SAMPLES), 4] && input.name == "x", "{:?}", input.shape);
+                let mut rows = [0.25, 0.75].repeat(input.batch() - 1);
+                rows.extend(last);
+                Ok(vec![crate::tensor::Tensor::float32("y", vec![input.batch(), 2], rows)?])
+            });
+            Ok(Box::new(match fixed {
+                Some(batch) => session.of_batch(batch),
+                None => session,
+            }))
+        };
+        let fakes = Fakes::of(open, |_| Step::Serve);
+        let found = classes.all_sum_to_one(&request, &[4], &fakes.program());
+        assert_eq!(fakes.alive(), 0);
+        found
+    };
+    assert_eq!(sums(None, [0.5, 0.5]), Ok(true));
+    assert_eq!(sums(None, [0.5, 0.75]), Ok(false));
+    assert_eq!(sums(Some(3), [0.0, 1.0]), Ok(true));
+    assert_eq!(sums(Some(3), [2.0, 1.0]), Ok(false));
+    // A SavedModel is opened at its signature.
+    let source = ModelSource::SavedModel { path: "m".into(), signature: "other".to_owned() };
+    let opened = opening(installation, &source, 2, SessionOptions::default());
+    assert_eq!((opened.options.signature.as_str(), opened.batch, opened.kind), ("other", 2, source.kind()));
+    assert_eq!((opened.artifact.as_path(), opened.precision), (source.path(), Precision::Fp32));
+}

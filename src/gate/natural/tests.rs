@@ -182,6 +182,9 @@ fn inputs_that_are_hardly_told_apart_are_said_to_be() {
         of((0..200).flat_map(|sample| [lead(sample), 0.0]).collect()).hardly_told_apart().is_some()
     };
     assert_eq!((with_ends(0), with_ends(6), with_ends(20)), (true, true, false));
+    // Of a handful nothing is said.
+    let few = |samples: usize| of((0..samples).flat_map(|_| [2.0, 0.0]).collect()).hardly_told_apart().is_some();
+    assert_eq!((few(asking::FEWEST - 1), few(asking::FEWEST)), (false, true));
     // Two answers are told apart, however alike their leads are.
     let both: Vec<f32> = (0..64).flat_map(|sample| if sample < 63 { [2.0, 0.0] } else { [0.0, 2.0] }).collect();
     assert_eq!(of(both).hardly_told_apart(), None);

@@ -127,3 +127,15 @@ fn notes_say_that_they_are_of_the_probes() {
     project.manifest.probes.file = Some("probes.npz".into());
     assert_eq!(told(&project), ["probes: `[probes] data` names samples of your own, and `probes.npz` is not used"]);
 }
+
+/// Probes that are no records are saved as an archive beside the place where records were asked for.
+#[test]
+fn probes_that_are_no_records_are_saved_beside() {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let probes = project.workspace(&Fakes::of(sound, healthy)).probes().unwrap();
+    assert!(probes.records().is_err(), "they are floats");
+    let place = |name: &str| project.folder.path().join(name);
+    assert_eq!(save_probes(&probes, &place("saved.bin")).unwrap(), place("saved.npz"));
+    assert_eq!(save_probes(&probes, &place("other.npz")).unwrap(), place("other.npz"));
+    assert!(place("saved.npz").exists() && place("other.npz").exists() && !place("saved.bin").exists());
+}

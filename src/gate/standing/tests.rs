@@ -323,3 +323,33 @@ fn a_goldens_probes_are_kept_by_the_number_that_was_asked_for() {
     assert_eq!(stored(&path).unwrap().unwrap(), golden);
     assert_eq!((kept(made), kept(made + 1)), (None, Some(made)));
 }
+
+/// A reference that fails on the golden's probes is a failure; one that is not here is a question that nobody was asked.
+#[rstest::rstest]
+#[case::broken(Error::failed("broken"), Status::Fail)]
+#[case::machine(Error::machine("no memory"), Status::Invalid)]
+#[case::not_here(Error::missing("not here"), Status::Invalid)]
+fn a_reference_that_cannot_be_asked_is_no_answer(#[case] error: Error, #[case] status: Status) {
+    let mut project = blessed();
+    project.change_model();
+    let open = |request: &crate::runtime::OpenRequest| sound(request);
+    let run = move |call: &crate::worker::fake::Call<'_>| match call.name() {
+        "run" => crate::worker::fake::Step::Fail(error.clone()),
+        _ => crate::worker::fake::Step::Serve,
+    };
+    let workspace = project.workspace(&Fakes::of(open, run.clone()));
+    let probes = workspace.probes().unwrap();
+    let standing = Standing::of(&workspace, &probes).unwrap();
+    assert_eq!(standing.status, Some(status));
+    let golden = standing.golden.unwrap();
+    assert_eq!(golden.standing, GoldenStanding::Unjudged);
+    assert!(golden.detail.contains("; the reference could not be asked about it: "), "{}", golden.detail);
+    assert!(matches!(standing.reference, Reference::Golden(_)), "the golden's probes are those in use");
+    // Of other probes there is nothing to hold cells to.
+    let rows: String = (0..OWN_PROBES).map(|row| format!("0.{row:02},0.5,0.25,0.75\n")).collect();
+    std::fs::write(project.folder.path().join("probes.csv"), format!("a,b,c,d\n{rows}")).unwrap();
+    project.manifest = Manifest::load(&project.manifest.path).unwrap();
+    let workspace = project.workspace(&Fakes::of(sound, run));
+    let standing = Standing::of(&workspace, &workspace.probes().unwrap()).unwrap();
+    assert!(standing.reference.refused().is_some());
+}

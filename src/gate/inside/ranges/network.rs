@@ -147,6 +147,20 @@ mod tests {
         assert_eq!(found, [("c", vec![1.0, 2.0]), ("w", vec![3.0])]);
     }
 
+    /// What is computed inside of branches and loops is counted, in all nodes that have some.
+    #[test]
+    fn nodes_inside_of_branches_are_counted() {
+        use crate::onnx::samples::{around, graph, node};
+        let inner = |nodes: usize| graph(Vec::new(), vec![node("Relu", "x", "y"); nodes], Vec::new());
+        let branch = |then: usize, otherwise: usize| {
+            around(around(node("If", "x", "y"), "then_branch", inner(then)), "else_branch", inner(otherwise))
+        };
+        let unseen = |nodes: Vec<Node>| Network::of(&graph(Vec::new(), nodes, Vec::new())).unseen();
+        assert_eq!(unseen(vec![node("Relu", "x", "y")]), [""; 0]);
+        let told = unseen(vec![branch(1, 2), node("Relu", "x", "z"), branch(3, 0)]);
+        assert_eq!(told, ["6 nodes inside of branches and loops show only what they hand out"]);
+    }
+
     /// A node that reads one tensor twice doubles the ways to what is behind it, and not the work.
     #[test]
     fn what_is_read_twice_is_followed_once() {

@@ -149,3 +149,18 @@ fn the_files_of_a_project_are_looked_at() {
     let error = diagnose(&workspace, Some(&half(b"no model".to_vec())), &samples(40), &[]).unwrap_err();
     assert!(error.message.contains("half.onnx` is not a usable ONNX model"), "{error}");
 }
+
+/// Of a stored tensor the value that is farthest off is told, and the share of those that are.
+#[test]
+fn the_share_of_altered_values_is_told() {
+    let stored = |values: &[f32]| crate::onnx::samples::halves("w", values);
+    let (own, other) = (stored(&[1.0, 2.0, 3.0, 4.0]), stored(&[1.0, 2.5, 3.0, 6.0]));
+    let node = crate::onnx::Node { name: "n".to_owned(), op_type: "Mul".to_owned(), ..Default::default() };
+    let item = Item { tensor: "w", node: &node, stored: Some(&own) };
+    let (found, values) = altered(&item, &[("w", &other)].into()).unwrap();
+    assert_eq!((found.value, found.stored, found.share), (4.0, 6.0, 0.5));
+    assert_eq!((found.tensor.as_str(), found.node.as_str(), found.operator.as_str()), ("w", "n", "Mul"));
+    assert_eq!(values, [1.0, 2.5, 3.0, 6.0]);
+    assert!(altered(&item, &[("w", &stored(&[1.0]))].into()).is_none());
+    assert!(altered(&item, &[("v", &other)].into()).is_none());
+}
