@@ -162,8 +162,7 @@ mod tests {
             (project.manifest.engines, project.manifest.artifacts) = (own.engines, own.artifacts);
             let workspace = project.workspace(&Fakes::of(sound, healthy));
             let probes = Tensor::float32("x", vec![1, 4], vec![1.0, 0.0, 0.25, 0.5]).unwrap();
-            let cell =
-                |runtime: &str, precision: &str| cell_with_status(runtime, precision, 1, Status::Fail);
+            let cell = |runtime: &str, precision: &str| cell_with_status(runtime, precision, 1, Status::Fail);
             let mut cells = vec![cell("tensorrt@10.11.0", "int8"), cell("onnxruntime", "int8")];
             explain(&workspace, &probes, &mut cells);
             cells.iter().map(|cell| cell.reason.is_some()).collect::<Vec<_>>()

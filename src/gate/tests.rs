@@ -12,6 +12,8 @@ use crate::tensor::Tensor;
 use crate::vocabulary::{Library, Precision};
 use crate::worker::fake::{Fakes, Step};
 
+mod whole;
+
 const BOTH: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]";
 
 fn gate(project: &Project, fakes: &std::sync::Arc<Fakes>, options: &RunOptions) -> Report {
