@@ -89,13 +89,13 @@ fn difference(own: &Held, other: &Held) -> Result<Option<String>> {
     let Some((own, other)) = differ else { return Ok(None) };
     let name = &own.name;
     let (own, other) = (own.floats(), other.floats());
-    let apart = own.iter().zip(other.iter()).map(|(own, other)| (own - other).abs());
-    let (count, largest) = apart.filter(|apart| *apart != 0.0).fold((0_usize, 0.0_f32), |(count, largest), apart| {
-        (count + 1, if apart > largest || apart.is_nan() { apart } else { largest })
-    });
-    Ok(Some(match count {
-        0 => format!("`{name}` in bits that make no difference of value"),
-        _ => format!("{count} of {} values of `{name}`, by {largest:.2e} at most", own.len()),
+    let apart = || own.iter().zip(other.iter()).map(|(own, other)| (own - other).abs()).filter(|apart| *apart != 0.0);
+    // What is no number is farther away than any.
+    Ok(Some(match apart().max_by(f32::total_cmp) {
+        None => format!("`{name}` in bits that make no difference of value"),
+        Some(largest) => {
+            format!("{} of {} values of `{name}`, by {largest:.2e} at most", apart().count(), own.len())
+        }
     }))
 }
 

@@ -175,7 +175,7 @@ pub(in crate::gate) mod tests {
         assert!(remarks(&[card(0, "H100")], None).is_empty());
         let slice = DeviceInfo { uuid: "MIG-5".to_owned(), ..card(0, "NVIDIA H100 80GB HBM3 MIG 1g.10gb") };
         let other = OtherProcess { process: 77, memory_bytes: Some(2_000_000_000) };
-        let shared = DeviceInfo { others: vec![other; 5], ..card(1, "H100") };
+        let shared = DeviceInfo { others: vec![other.clone(); 5], ..card(1, "H100") };
         let told = remarks(&[slice, shared], Some("MIG-5,GPU-1")).join("\n");
         assert_eq!(
             told,
@@ -183,6 +183,8 @@ pub(in crate::gate) mod tests {
              GPU 0 is a slice of a card (MIG-5), whose other slices share its power and clocks\n\
              GPU 1 is used by others too: process 77 with 2.0 GB, process 77 with 2.0 GB, process 77 with 2.0 GB, process 77 with 2.0 GB, …"
         );
+        let four = DeviceInfo { others: vec![other; 4], ..card(1, "H100") };
+        assert!(!remarks(&[four], None)[0].contains('…'));
         assert!(remarks(&[], Some("")).is_empty());
     }
 }

@@ -198,4 +198,20 @@ mod tests {
         assert_eq!(found(ValueSource::Image([0.0, 1.0]), &[2, 4, 7]), 1);
         assert_eq!(found(ValueSource::Image([0.0, 1.0]), &[2, 5, 4, 7]), 0);
     }
+
+    /// So many pictures are kept and no more, one a sample.
+    #[test]
+    fn only_so_many_pictures_are_kept() {
+        let mut cells: Vec<CellReport> = (0..MOST + 3)
+            .flat_map(|sample| {
+                let mut cell = cell([90.0, 40.0]);
+                if let Some(Shown::Boxes(boxes)) = &mut cell.outputs[0].shown {
+                    boxes.sample = sample;
+                }
+                [cell.clone(), cell]
+            })
+            .collect();
+        let pictures = of(&interface(ValueSource::Image([0.0, 1.0])), &feeds(&[MOST + 3, 3, 8, 8]), &mut cells);
+        assert_eq!(pictures.keys().copied().collect::<Vec<_>>(), (0..MOST).collect::<Vec<_>>());
+    }
 }

@@ -335,3 +335,14 @@ fn the_whole_plan_is_kept_beside_a_part() {
     more.retain(|name| !whole.contains(&name.as_str()));
     assert_eq!(more, ["tensorrt@8.6.1/fp32/batch-1", "tensorrt@8.6.1/fp32/batch-4"]);
 }
+
+/// Baselines that the manifest requires are wanted of what is measured, and of nothing else.
+#[test]
+fn baselines_are_required_of_what_is_measured() {
+    let project = Project::new(BOTH, "[require]\nbaselines = true");
+    let report = gate(&project, &Fakes::of(sound, healthy), &RunOptions::default());
+    assert_eq!((report.verdict, report.requirements.baseline), (Verdict::Pass, false), "{:?}", report.reasons);
+    assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+    let options = RunOptions { require_baseline: true, ..RunOptions::default() };
+    assert!(gate(&project, &Fakes::of(sound, healthy), &options).requirements.baseline);
+}

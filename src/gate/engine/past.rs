@@ -134,4 +134,27 @@ mod tests {
         record(&source.sha256, "8.5.3.1", "", 4, 400.0);
         assert_eq!((seconds(1, Precision::Fp32), seconds(2, Precision::Fp32)), (Some(100.0), Some(200.0)));
     }
+
+    /// TensorRT 8 takes other times than those after it, in the precisions whose figures say so.
+    #[test]
+    fn what_a_build_usually_takes_depends_on_the_version() {
+        let of = |family: Option<&str>| {
+            let id = "tensorrt@8.5.3".parse().unwrap();
+            let installation =
+                Installation { family: family.map(str::to_owned), ..Installation::plain(id, "8.5.3.1", "") };
+            [
+                Precision::Fp32,
+                Precision::Tf32,
+                Precision::Fp16,
+                Precision::Fp16Flag,
+                Precision::Int8,
+                Precision::Int8Calibrated,
+                Precision::Fp8,
+            ]
+            .map(|precision| usual(&installation, precision))
+        };
+        assert_eq!(of(Some("8")), [19.0, 33.0, 80.0, 31.0, 56.0, 66.0, 110.0]);
+        let later = [19.0, 33.0, 55.0, 58.0, 110.0, 55.0, 110.0];
+        assert_eq!((of(Some("10")), of(None)), (later, later));
+    }
 }

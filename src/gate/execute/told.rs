@@ -168,4 +168,19 @@ mod tests {
                 .is_err()
         );
     }
+
+    /// One of two builds of one name ends; the other is told on.
+    #[test]
+    fn each_build_is_told_until_it_ends_itself() {
+        let watch = Watch::default();
+        let first = watch.begin("engine", Some(10.0), false);
+        while Instant::now() == first.begun {}
+        let second = watch.begin("engine", Some(20.0), false);
+        let other = watch.begin("other", None, false);
+        drop(second);
+        let line = watch.line(first.begun + Duration::from_secs(10), 0).unwrap();
+        assert!(line.starts_with("building engine: 10 s of about 10 s, other: "), "{line}");
+        drop(other);
+        assert_eq!(watch.line(first.begun, 0).unwrap(), "building engine: 0 s of about 10 s");
+    }
 }

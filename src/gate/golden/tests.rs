@@ -42,6 +42,7 @@ fn kept_probes_are_whole_and_fit() {
     assert!(!other(&|_, manifest| manifest.input.shape = vec![2, 2]));
     assert!(!other(&|golden, _| golden.probes.sha256 = "0".repeat(64)));
     assert!(!other(&|golden, _| golden.probes.count += 1));
+    assert!(!other(&|golden, _| golden.probes.count -= 1));
     assert!(!other(&|golden, _| golden.probes.inputs.clear()));
     assert!(!other(&|golden, _| {
         let twice = golden.probes.inputs[0].tensors[0].clone();
@@ -125,4 +126,30 @@ fn a_golden_says_how_many_probes_were_asked_for() {
     };
     let asked = |count: usize| super::kept(&set(count), &project.manifest).unwrap().asked;
     assert_eq!((asked(10), asked(12)), (None, Some(12)));
+}
+
+/// A golden that is there and cannot be read is no missing one.
+#[test]
+fn a_golden_that_cannot_be_reached_is_no_missing_one() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(stored(&folder.path().join("none.json")).unwrap(), None);
+    std::fs::write(folder.path().join("file"), "no folder").unwrap();
+    assert!(stored(&folder.path().join("file/golden.json")).is_err());
+}
+
+/// Probes that were made by another seed are not those that are asked for.
+#[test]
+fn kept_probes_are_those_of_the_seed() {
+    let (project, mut golden) = made();
+    let mut manifest = project.manifest.clone();
+    manifest.probes.data = None;
+    manifest.probes.count = OWN_PROBES;
+    let mut kept = |seed: Option<u64>| {
+        golden.probes.seed = seed;
+        _ = std::fs::remove_file(path_of(&manifest));
+        golden.write(&path_of(&manifest)).unwrap();
+        kept_probes(&manifest).is_some()
+    };
+    let own = project.manifest.probes.seed;
+    assert_eq!((kept(None), kept(Some(own)), kept(Some(own + 1))), (true, true, false));
 }

@@ -51,7 +51,7 @@ pub(crate) struct Range {
 impl Range {
     /// `cut`, the magnitude that a scale cuts at, over the nearest that the calibration may give; 1 inside of the range.
     pub(crate) fn ratio(&self, cut: f64) -> f64 {
-        let nearest = if cut < self.least { self.least } else { cut.min(self.most) };
+        let nearest = cut.min(self.most).max(self.least);
         if nearest > 0.0 { cut / nearest } else { 1.0 }
     }
 }

@@ -143,3 +143,39 @@ fn a_cell_that_answers_nothing_by_the_clock_fails() {
     assert_eq!((failed.stage, failed.reason.as_deref()), (Stage::Measure, Some("no kernel")));
     assert!(failed.replay.ends_with(" --load") && failed.load.is_none());
 }
+
+/// Of the cells of a runtime in a precision at a shape, the largest batch that passed is asked; others change nothing about that.
+#[test]
+fn the_largest_batch_that_passed_is_asked() {
+    let cell = |id: &str, status: Status| CellReport { status, ..CellReport::new(&id.parse().unwrap(), "") };
+    let cells = [
+        cell("onnxruntime/fp32/batch-1", Status::Pass),
+        cell("onnxruntime/fp32/batch-4", Status::Pass),
+        cell("onnxruntime/fp32/batch-8", Status::Fail),
+        cell("onnxruntime/fp16/batch-16", Status::Pass),
+        cell("litert/fp32/batch-32", Status::Pass),
+    ];
+    let asked = |scenario: Scenario| -> Vec<String> {
+        let options = options(scenario);
+        let all = cells.iter().map(CellReport::id);
+        all.filter(|id| is_of_scenario(id, &options, &cells)).map(|id| id.to_string()).collect()
+    };
+    let largest = ["onnxruntime/fp32/batch-4", "onnxruntime/fp16/batch-16", "litert/fp32/batch-32"];
+    assert_eq!(asked(Scenario::Offline), largest);
+}
+
+/// Where nothing passed there was nothing to offer, and that is no sentence of its own.
+#[test]
+fn nothing_is_said_of_load_where_nothing_passed() {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let told = |status: Status, batch: u32| {
+        let id: CellId = format!("onnxruntime/fp32/batch-{batch}").parse().unwrap();
+        let mut cells = [CellReport { status, ..CellReport::new(&id, "") }];
+        let (bench, told) = measure(&workspace, &options(Scenario::MultiStream), "", None, &mut cells).unwrap();
+        assert!(bench.loads.is_empty());
+        told
+    };
+    assert_eq!(told(Status::Fail, 4), None);
+    assert!(told(Status::Pass, 4).unwrap().contains("cells of batch 8, of which none passed"));
+}

@@ -156,3 +156,23 @@ fn an_engine_or_session_that_is_refused_ends_its_worker() {
         assert_eq!((error.message.as_str(), fakes.alive()), ("no kernel", 0), "{request}");
     }
 }
+
+/// The engine that is built is of the precision that is asked for, whatever else the manifest names before it.
+#[test]
+fn an_engine_of_the_named_precision_is_built() {
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"tf32\"]", "");
+    let built = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&built);
+    let fakes = Fakes::of(sound, move |call| {
+        if let crate::worker::Request::Build(request) = call.request {
+            seen.lock().unwrap().push((request.precision, request.calibration.is_some()));
+        }
+        healthy(call)
+    });
+    let workspace = project.workspace(&fakes);
+    let (runtime, artifact) = build_engine(&workspace, &id("tensorrt/tf32/batch-1"), None).unwrap();
+    assert_eq!((runtime.to_string().as_str(), artifact.kind), ("tensorrt@10.11.0", ArtifactKind::Engine));
+    build_engine(&workspace, &id("tensorrt/fp32/batch-1"), None).unwrap();
+    OpenCell::open(&workspace, &id("tensorrt/tf32/batch-4")).unwrap();
+    assert_eq!(*built.lock().unwrap(), [(Precision::Tf32, false), (Precision::Fp32, false)]);
+}

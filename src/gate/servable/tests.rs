@@ -76,3 +76,31 @@ fn an_engine_without_its_description_is_not_served() {
     let error = servable(&workspace(&project), &options).unwrap_err();
     assert!(error.message.starts_with("nothing stands beside the engine"), "{error}");
 }
+
+/// Each kind that Triton does not serve says why, and what to do.
+#[rstest]
+#[case(SavedModel, "deprecated as of release 25.03", "or an engine")]
+#[case(OnnxPlain, "no cell of ONNX Runtime runs it", "the model itself")]
+#[case(Served, "an endpoint that serves already", "serve a file")]
+#[case(Tflite, "no backend for TFLite files", "onnx-int8-cpu")]
+fn what_is_not_served_says_why(#[case] kind: ArtifactKind, #[case] reason: &str, #[case] hint: &str) {
+    let error = kinds(&workspace(&Project::new("onnxruntime = [\"fp32\"]", "")), &[kind]).unwrap_err();
+    assert!(error.causes[0].contains(reason) && error.hint.unwrap().contains(hint), "{:?}", error.causes);
+}
+
+/// Engines that ship are served with the rest, or where engines are asked for, and no others.
+#[test]
+fn engines_that_ship_are_served_where_they_are_asked_for() {
+    let project = Project::new(
+        "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp16\"]",
+        "[artifacts]\nengine = { fp16 = { path = \"m.plan\" } }",
+    );
+    std::fs::write(project.folder.path().join("m.plan"), "an engine").unwrap();
+    let found = |only: &[ArtifactKind]| {
+        let found = servable(&workspace(&project), &served(only, &[]));
+        found.map(|models| models.len()).map_err(|error| error.message.starts_with("nothing stands beside the engine"))
+    };
+    assert_eq!(found(&[OnnxFp32]), Ok(1));
+    assert_eq!(found(&[Engine]), Err(true));
+    assert_eq!(found(&[OnnxFp32, Engine]), Err(true));
+}

@@ -340,7 +340,7 @@ fn a_reference_that_cannot_be_asked_is_no_answer(#[case] error: Error, #[case] s
     let workspace = project.workspace(&Fakes::of(open, run.clone()));
     let probes = workspace.probes().unwrap();
     let standing = Standing::of(&workspace, &probes).unwrap();
-    assert_eq!(standing.status, Some(status));
+    assert_eq!((standing.status, standing.is_own()), (Some(status), false));
     let golden = standing.golden.unwrap();
     assert_eq!(golden.standing, GoldenStanding::Unjudged);
     assert!(golden.detail.contains("; the reference could not be asked about it: "), "{}", golden.detail);

@@ -217,6 +217,25 @@ fn reports_of_what_is_asked_beside() {
     held("calibrated", &report_of(&project, &otherwise(engine, by_slot), &RunOptions::default()));
 }
 
+/// A reference whose answers are no numbers, and a run by the clock.
+#[test]
+fn reports_of_a_reference_at_fault_and_of_the_clock() {
+    let mut project = Project::new(ALL, "");
+    project.manifest.output.labels = ["low", "middle", "high"].map(str::to_owned).to_vec();
+    let broken = otherwise(|request| !engine(request), |output| floats(output)[1] = f32::NAN);
+    let options = RunOptions { command: "trtgate gate".to_owned(), ..RunOptions::default() };
+    held("reference-at-fault", &report_of(&project, &broken, &options));
+    let timing = TimingOptions {
+        mode: crate::timing::contract::TimingMode::Throughput,
+        streams: Streams::Count(2),
+        spin: false,
+        duration_milliseconds: 100,
+        repetitions: Some(2),
+    };
+    let options = RunOptions { timing: Some(timing), replay_timing: " --bench".to_owned(), ..RunOptions::default() };
+    held("measured", &report_of(&Project::new(BOTH, ""), &Fakes::of(sound, healthy), &options));
+}
+
 /// Models of several inputs at two shapes.
 #[rstest]
 #[case::sound("sound", |_: Library, _: &crate::tensor::Feeds, _: &mut Vec<f32>| {})]

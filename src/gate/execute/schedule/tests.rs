@@ -259,3 +259,18 @@ fn what_asks_one_server_asks_it_alone() {
     let begun: Vec<f64> = done.iter().map(|done| done.begun).collect();
     assert_eq!(begun, [0.0, 2.0, 0.0]);
 }
+
+/// What waits for its turn is told, and a card is given what takes least so far, by seconds and then by engines.
+#[test]
+fn builds_that_wait_are_counted() {
+    let jobs = versions(&[&[5.0, 3.0], &[2.0]]);
+    let mut board = Board::new(jobs, room(8, 1, 2));
+    assert_eq!(board.builds_waiting(), 3);
+    let (first, card) = board.begin().unwrap();
+    assert_eq!((board.builds_waiting(), card), (2, Some(0)));
+    let (_, other) = board.begin().unwrap();
+    assert_eq!((board.builds_waiting(), other), (1, Some(1)));
+    assert_eq!(board.load(0), (5.0, 1));
+    board.end(first);
+    assert_eq!((board.builds_waiting(), board.is_empty()), (1, false));
+}

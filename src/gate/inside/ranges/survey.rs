@@ -294,6 +294,7 @@ mod tests {
             |largest: f32, beyond: f32| Extent { largest, beyond, near: beyond, not_finite: 0.0, values: 10.0 };
         let found = span(&[extent(3.0, 0.0), extent(-9e4, 2.0), extent(7e4, 1.0)], &[5, 2, 8], 3);
         assert_eq!((found.largest, found.sample, found.values, found.beyond), (-9e4, Some(2), 30.0, 3.0));
+        assert_eq!(found.near, 3.0);
         assert_eq!(found.samples_beyond, [2, 8]);
         // One row for the whole batch is of no sample.
         let found = span(&[extent(7e4, 1.0), Extent::default()], &[5, 2], 2);

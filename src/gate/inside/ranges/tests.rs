@@ -164,3 +164,73 @@ fn the_share_of_altered_values_is_told() {
     assert!(altered(&item, &[("w", &stored(&[1.0]))].into()).is_none());
     assert!(altered(&item, &[("v", &other)].into()).is_none());
 }
+
+/// So many are tried and no more: one that would be a cause is not found behind them.
+#[test]
+fn what_is_behind_many_that_do_not_reach_the_output_is_not_tried() {
+    let beyond = |cut: usize| {
+        let names: Vec<[String; 3]> =
+            (0..cut).map(|place| [format!("t{place}"), format!("t{place} zero"), format!("cut{place}")]).collect();
+        let mut nodes: Vec<(&str, &str, &str)> = Vec::new();
+        for [name, inputs, cut] in &names {
+            nodes.extend([("Mul", "x far", name.as_str()), ("Min", inputs.as_str(), cut.as_str())]);
+        }
+        nodes.extend([("Div", "x small", "large"), ("Add", "large cut0", "y")]);
+        let ranges = found(&model(&nodes, &[("far", 1e6), ("zero", 0.0), ("small", 1e-6)]), None, &[]);
+        (ranges.beyond_count, ranges.cause().map(|found| found.tensor.clone()), ranges.beyond.len())
+    };
+    // The constant, those that are cut, the one that is not, and the output.
+    let large = || Some("large".to_owned());
+    assert_eq!(beyond(2), (5, large(), 5));
+    assert_eq!(beyond(TRIED - 2), (TRIED + 1, large(), TRIED));
+    assert_eq!(beyond(TRIED - 1), (TRIED + 2, None, NAMED));
+}
+
+/// Of what was altered only the first are kept, whatever they reach, and one that reaches the output.
+#[test]
+fn many_altered_values_are_counted() {
+    let names: Vec<String> = (0..NAMED + 3).map(|place| format!("c{place}")).collect();
+    let inputs: Vec<String> = names.iter().map(|name| format!("x {name}")).collect();
+    let outputs: Vec<String> = names.iter().map(|name| format!("{name}-out")).collect();
+    let nodes: Vec<(&str, &str, &str)> = inputs
+        .iter()
+        .zip(&outputs)
+        .map(|(input, output)| ("Mul", input.as_str(), output.as_str()))
+        .chain([("Relu", "x", "y")])
+        .collect();
+    let of = |value: f32| {
+        let constants: Vec<(&str, f32)> = names.iter().map(|name| (name.as_str(), value)).collect();
+        model(&nodes, &constants)
+    };
+    let ranges = found(&of(1.0), Some(&of(2.0)), &[]);
+    assert_eq!((ranges.altered_count, ranges.altered.len()), (NAMED + 3, NAMED));
+    assert!(ranges.altered.iter().all(|found| found.reaches_output == Some(false)));
+}
+
+/// The value of the largest magnitude is told, the first of those that are as large.
+#[test]
+fn the_largest_of_a_stored_tensor_is_the_first() {
+    let node = crate::onnx::Node::default();
+    let span = |values: &[f32]| {
+        let stored = crate::gate::inside::samples_of_graphs::stored_floats("w", &[values.len() as i64], values);
+        Item { tensor: "w", node: &node, stored: Some(&stored) }.span().unwrap()
+    };
+    let found = span(&[1.0, -7e4, 7e4, 6.5e4, f32::INFINITY, f32::NAN]);
+    assert_eq!((found.largest, found.values), (-7e4, 6.0));
+    assert_eq!((found.beyond, found.near), (2.0, 3.0));
+    assert_eq!(span(&[0.5, -0.25]), Span { largest: 0.5, values: 2.0, ..Span::default() });
+}
+
+/// What is beyond the range becomes infinite with its sign: below zero it is cut here, above it reaches the output.
+#[test]
+fn an_infinity_keeps_its_sign() {
+    let reaches = |w: f32| {
+        let ranges = found(
+            &model(&[("Mul", "one w", "a"), ("Relu", "a", "b"), ("Add", "x b", "y")], &[("one", 1.0), ("w", w)]),
+            None,
+            &[],
+        );
+        ranges.beyond.iter().find(|found| found.tensor == "w").unwrap().reaches_output
+    };
+    assert_eq!((reaches(-1e6), reaches(1e6)), (Some(false), Some(true)));
+}
