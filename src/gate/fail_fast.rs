@@ -101,6 +101,28 @@ mod tests {
     use crate::vocabulary::{Library, Precision, Verdict};
     use crate::worker::fake::Fakes;
 
+    /// A cell first, then a rule that gates; what is only shown ends nothing.
+    #[test]
+    fn what_ends_a_gate_is_a_cell_or_a_rule_that_gates() {
+        use crate::findings::CheckResult;
+        let mut report = crate::report::sample::passing();
+        report.cross.clear();
+        assert_eq!(first_failure(&report), None);
+        let rule = |name: &str, gating: bool, status: Status| CheckResult {
+            name: name.to_owned(),
+            status,
+            gating,
+            detail: String::new(),
+        };
+        report.cross = vec![rule("shown", false, Status::Fail), rule("held", true, Status::Pass)];
+        assert_eq!(first_failure(&report), None);
+        report.cross.push(rule("broken", true, Status::Invalid));
+        assert_eq!(first_failure(&report).as_deref(), Some("the rule `broken`"));
+        report.cells[1].status = Status::Fail;
+        assert_eq!(first_failure(&report), Some(format!("`{}`", report.cells[1].id())));
+        assert_eq!((were(1), were(2)), ("1 cell was".to_owned(), "2 cells were".to_owned()));
+    }
+
     const MATRIX: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"tf32\"]";
 
     fn cells(report: &Report) -> Vec<(String, Status)> {

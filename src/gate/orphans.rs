@@ -154,6 +154,9 @@ mod tests {
         }
         let found = baselines(&manifest);
         assert!(found.len() == 1 && found[0].starts_with("baselines of `old` in "), "{found:?}");
+        // Those of others alone are orphans too.
+        std::fs::remove_dir_all(folder.path().join("baselines/a-gpu/new")).unwrap();
+        assert_eq!(baselines(&manifest), found);
     }
 
     #[test]

@@ -369,4 +369,16 @@ mod tests {
         assert_eq!(differences(&model(&[("w", &[2], &[1.0005, 65_504.0])]), &then, true), None);
         assert!(differences(&model(&[("w", &[2], &[1.0011, 65_504.0])]), &then, true).is_some());
     }
+
+    /// What is no number on both sides is the same; on one side it is broken.
+    #[test]
+    fn no_number_is_the_same_as_no_number() {
+        let told = |now: &[f64], then: &[f64]| difference(&[2], now, then, false);
+        assert_eq!(told(&[f64::NAN, 1.0], &[f64::NAN, 1.0]), None);
+        let broken = || Some("1 of 2 numbers are not finite".to_owned());
+        assert_eq!(told(&[f64::NAN, 1.0], &[2.0, 1.0]), broken());
+        assert_eq!(told(&[f64::INFINITY, 1.0], &[2.0, 1.0]), broken());
+        assert_eq!(told(&[f64::INFINITY, 1.0], &[f64::INFINITY, 1.0]), None);
+        assert_eq!(told(&[2.0, 1.0], &[f64::NAN, 1.0]), Some("1 of 2 numbers are others, by up to 0.00 %".to_owned()));
+    }
 }

@@ -189,3 +189,35 @@ fn a_golden_of_another_manifest_is_not_taken_over() {
     std::fs::remove_file(&project.manifest.path).unwrap();
     assert_eq!(claimed_by(&other), None);
 }
+
+/// What the model converted to before and does not any more is told beside what it converts to now.
+#[test]
+fn an_artifact_that_is_gone_is_told() {
+    use crate::check::golden::KeptArtifact;
+    use crate::vocabulary::ArtifactKind;
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\"]", "");
+    let fakes = Fakes::of(sound, healthy);
+    let workspace = project.workspace(&fakes);
+    let mut first = plan(&project, &fakes);
+    first.reviewed(&workspace);
+    let gone = KeptArtifact { kind: ArtifactKind::OnnxFp16, batch: None, sha256: "ab".to_owned(), bytes: 7 };
+    first.golden.artifacts.push(gone);
+    first.store(&project.manifest, false).unwrap();
+    let mut again = plan(&project, &fakes);
+    let reviewed = again.reviewed(&workspace);
+    let told: Vec<_> = reviewed
+        .artifacts
+        .iter()
+        .map(|found| (found.kind, found.before.is_some(), found.now.is_some(), found.missing.as_deref()))
+        .collect();
+    let kept = (ArtifactKind::OnnxFp32, true, true, None);
+    assert_eq!(told, [kept, (ArtifactKind::OnnxFp16, true, false, Some("not made here"))]);
+    assert!(again.changes, "the golden keeps what there is now");
+    assert_eq!(again.golden.artifacts.len(), 1);
+    // With nothing kept before, there is nothing that changed to tell, but something to keep.
+    let mut kept = plan(&project, &fakes);
+    kept.changes = false;
+    kept.golden.artifacts.clear();
+    kept.reviewed(&workspace);
+    assert!(kept.changes);
+}

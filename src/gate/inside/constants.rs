@@ -243,4 +243,25 @@ mod tests {
         tensor.dims = vec![-1];
         assert_eq!(values(&tensor), None);
     }
+
+    /// The axis of scales may be counted from the end; one that is empty has none.
+    #[test]
+    fn scales_lie_along_their_axis() {
+        let of = |axis: i64, dims: &[i64], scales: usize| {
+            let node = crate::onnx::samples::with(crate::onnx::samples::node("Q", "x", "y"), "axis", axis);
+            Channels::of(&node, dims, scales).map(|found| (found.count, found.stride))
+        };
+        assert_eq!(
+            (of(0, &[3, 4, 5], 3), of(1, &[3, 4, 5], 4), of(2, &[3, 4, 5], 5)),
+            (Some((3, 20)), Some((4, 5)), Some((5, 1)))
+        );
+        assert_eq!((of(-1, &[3, 4, 5], 5), of(-3, &[3, 4, 5], 3)), (Some((5, 1)), Some((3, 20))));
+        assert_eq!((of(-4, &[3, 4, 5], 3), of(3, &[3, 4, 5], 3), of(0, &[3, 4, 5], 4)), (None, None, None));
+        assert_eq!((of(0, &[3, 0], 3), of(7, &[3], 1)), (None, Some((1, 1))));
+        // A channel whose range vanishes beside the tensor's own has any scale.
+        let channels = Channels { count: 2, stride: 1 };
+        assert_eq!(channels.worst_ratio(&[127.0, 127e-4], &[1.0, 5.0]), Some(1.0));
+        assert_eq!(channels.worst_ratio(&[127.0, 1.27], &[1.0, 0.05]), Some(5.0));
+        assert_eq!(channels.worst_ratio(&[127.0, -1.27], &[1.0, 0.002]), Some(0.2));
+    }
 }

@@ -66,3 +66,81 @@ fn the_largest_batch_is_the_reference() {
     let last = of_reference.last().unwrap();
     assert_eq!(found(&runs, &all), Err(format!("stopped {last}")));
 }
+
+/// An interface of three outputs that are compared by their values.
+fn three() -> Interface {
+    let output = |name: &str| format!("[[output]]\nname = \"{name}\"\ntask = \"values\"\n");
+    let text = format!(
+        "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"x\"\nvalues = {{ uniform = [0.0, 1.0] }}\n{}{}{}\
+         [matrix]\nbatches = [2]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n",
+        output("y"),
+        output("z"),
+        output("w")
+    );
+    Manifest::parse(&text, Path::new("gate.toml")).unwrap().interface.unwrap()
+}
+
+fn rows(name: &str, values: [f32; 4]) -> Answers {
+    Answers::Rows(Tensor::float32(name, vec![2, 2], values.to_vec()).unwrap())
+}
+
+/// Outputs that hold each other's values are named, of those that fail; others keep what is said of them.
+#[test]
+fn outputs_that_changed_places_are_named() {
+    let (interface, ladder) = (three(), Ladder::built_in().unwrap());
+    let (one, other, third) = ([1.0, 2.0, 3.0, 4.0], [50.0, 20.0, 10.0, 40.0], [7.0, 9.0, 8.0, 6.0]);
+    let reference = [rows("y", one), rows("z", other), rows("w", third)];
+    let ran = Answered {
+        outputs: vec![rows("y", other), rows("z", one), rows("w", one)],
+        again: Vec::new(),
+        shapes: ShapeTrials::default(),
+        layers: Ok(Vec::new()),
+    };
+    let told = |statuses: [Status; 3]| {
+        let mut findings: Vec<OutputFinding> = ["y", "z", "w"]
+            .into_iter()
+            .zip(statuses)
+            .map(|(name, status)| OutputFinding {
+                output: name.to_owned(),
+                task: Task::Values,
+                status,
+                detail: "as it was".to_owned(),
+                figures: Vec::new(),
+                borderline: 0,
+                confident: 0,
+                error: crate::findings::ErrorMetrics::default(),
+                shown: None,
+            })
+            .collect();
+        let limits = ladder.values(crate::vocabulary::Precision::Fp32).unwrap();
+        name_exchanged(&interface, &reference, &ran, 2, limits, &mut findings);
+        findings.into_iter().map(|found| (found.status, found.detail)).collect::<Vec<_>>()
+    };
+    let kept = |status: Status| (status, "as it was".to_owned());
+    let named = |name: &str| (Status::Fail, format!("output `{name}`: outputs `y` and `z` hold each other's values"));
+    assert_eq!(told([Status::Fail; 3]), [named("y"), named("z"), kept(Status::Fail)]);
+    assert_eq!(told([Status::Invalid, Status::Fail, Status::Pass]), [named("y"), named("z"), kept(Status::Pass)]);
+    let passed = [Status::Pass, Status::Fail, Status::Fail];
+    assert_eq!(told(passed), passed.map(kept));
+}
+
+/// How far answers are apart is the most of all outputs; one that is missing or beyond its limit is told.
+#[test]
+fn the_farthest_output_is_how_far_answers_are_apart() {
+    let (interface, ladder) = (three(), Ladder::built_in().unwrap());
+    let id: CellId = "onnxruntime/fp32/batch-2".parse().unwrap();
+    let row = ladder.row(id.runtime.library, id.precision).unwrap();
+    let values = [1.0, 2.0, 3.0, 4.0];
+    let reference = [rows("y", values), rows("z", values), rows("w", values)];
+    let apart = |far: [f32; 3]| {
+        let moved = |by: f32| [1.0 + by, 2.0, 3.0, 4.0];
+        let actual = [rows("y", moved(far[0])), rows("z", moved(far[1])), rows("w", moved(far[2]))];
+        in_every_output(&interface, &reference, &actual, &ladder, &id, row)
+    };
+    assert_eq!(apart([0.0; 3]), Ok(0.0));
+    let step = f32::EPSILON;
+    assert_eq!(apart([step, 2.0 * step, 0.0]), Ok(2.0 * f64::from(step)));
+    assert!(apart([0.0, 0.0, 1.0]).unwrap_err().starts_with("output `w`: "));
+    let missing = in_every_output(&interface, &reference, &reference[..2], &ladder, &id, row).unwrap_err();
+    assert_eq!(missing, "output `w` is missing");
+}

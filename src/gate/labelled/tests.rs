@@ -228,3 +228,25 @@ fn a_cell_loses_no_more_than_it_may() {
     let others: Scores = right.iter().map(|(_, scored)| ("z".to_owned(), scored.clone())).collect();
     assert_eq!(judged(&right, Some(&others)).0, Status::Invalid);
 }
+
+/// Labelled samples have one shape: a manifest of several is refused, one of a single one is not.
+#[test]
+fn labelled_samples_of_several_shapes_are_refused() {
+    let found = Labels::new("");
+    found.write(&labels("y", SAMPLES, 0));
+    let read = |sizes: &str| {
+        let text = format!(
+            "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"x\"\nshape = [\"width\"]\nvalues = {{ uniform = [0.0, 1.0] }}\n\
+             [[output]]\nname = \"y\"\ntask = \"classification\"\n[shapes]\nwidth = {sizes}\n[matrix]\nbatches = [1]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n"
+        );
+        let manifest = Manifest::parse(&text, &found.folder.path().join("gate.toml")).unwrap();
+        let scores = |name, size| spec(name, ElementType::Float32, &[None, size]);
+        let signature = Signature { inputs: vec![scores("x", None)], outputs: vec![scores("y", Some(2))] };
+        let interface = manifest.interface.as_ref().unwrap();
+        Labelled::of(&manifest, interface, &signature, Some(found.folder.path())).map(|found| found.is_some())
+    };
+    assert_eq!(read("2"), Ok(true));
+    let error = read("[2, 4, 8]").unwrap_err();
+    assert_eq!(error.kind, crate::error::ErrorKind::Usage);
+    assert!(error.message.contains("have one shape, and `[shapes]` names several"), "{error}");
+}

@@ -138,3 +138,22 @@ fn a_reference_of_one_batch_is_told(
     }
     assert_eq!(workspace.reference_fault().map(|fault| fault.stage), told.map(|_| Stage::Run));
 }
+
+/// The first sample and class that is no number is told, counted over all; a damaged environment is no fault of the model's.
+#[test]
+fn the_first_that_is_no_number_is_told() {
+    let project = Project::new(MATRIX, "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let mut output = answers(&samples(6));
+    let values = output.values.as_mut::<f32>().unwrap();
+    (values[2 * 3 + 1], values[2 * 3 + 2], values[5 * 3]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
+    let error = finite(&workspace, &samples(6), output).unwrap_err();
+    let words = "the reference's output is not finite for 2 of 6 samples: inf in class 1 of sample 2";
+    assert_eq!(error.message, words);
+    let damaged = project.workspace(&Fakes::of(sound, |call| match call.name() {
+        "open" => Step::Fail(Error::invalid("the environment is damaged")),
+        _ => Step::Serve,
+    }));
+    let error = open_unexamined(&damaged).err().unwrap();
+    assert_eq!((error.kind, damaged.reference_fault().is_none()), (ErrorKind::Invalid, true));
+}

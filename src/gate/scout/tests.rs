@@ -123,3 +123,18 @@ fn the_search_ends_when_its_time_is_over() {
     assert_eq!(error.message, "nothing that was tried in 40 s runs; first: no size will do");
     assert_eq!(runs, 3);
 }
+
+/// A model is run sample by sample where an input or an output has no batch.
+#[test]
+fn what_has_no_batch_is_run_one_by_one() {
+    let mut run = |feeds: &Feeds, axes: &BatchAxes| {
+        let x = fed(feeds, axes).remove(0);
+        Ok(vec![output("y", &[x.shape[0], 4], |index| x.floats()[index])])
+    };
+    let found = scouted(&[spec("x", &[None, Some(4)])], &mut run).unwrap();
+    let of = |input: BatchAxis, output: BatchAxis| {
+        Scouted { inputs: vec![Some(input), None], outputs: vec![output], ..found.clone() }.one_by_one()
+    };
+    let (rows, none) = (BatchAxis::At(0), BatchAxis::None);
+    assert_eq!((of(rows, rows), of(none, rows), of(rows, none), of(none, none)), (false, true, true, true));
+}

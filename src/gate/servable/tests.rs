@@ -104,3 +104,21 @@ fn engines_that_ship_are_served_where_they_are_asked_for() {
     assert_eq!(found(&[Engine]), Err(true));
     assert_eq!(found(&[OnnxFp32, Engine]), Err(true));
 }
+
+/// Triton puts requests together where every sample lies in the first dimension, which is open, and nothing is shared.
+#[test]
+fn requests_are_put_together_along_an_open_first_dimension() {
+    use crate::gate::several::tests as several;
+    use crate::tensor::BatchAxis;
+    let project = several::Project::new("onnxruntime = [\"fp32\"]", several::ONE_SHAPE);
+    let border = border(project.manifest.model.source.path()).unwrap();
+    let batch = |change: &dyn Fn(&mut crate::manifest::interface::Interface)| {
+        let mut manifest = project.manifest.clone();
+        change(manifest.interface.as_mut().unwrap());
+        has_batch(&manifest, &border)
+    };
+    assert!(batch(&|_| ()));
+    assert!(!batch(&|interface| interface.inputs[0].shared = true));
+    assert!(!batch(&|interface| interface.inputs[0].batch_axis = BatchAxis::At(1)));
+    assert!(!batch(&|interface| interface.outputs[0].batch_axis = BatchAxis::None));
+}

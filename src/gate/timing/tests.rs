@@ -316,3 +316,16 @@ fn baselines_are_of_a_model_by_its_name() {
     assert!(has_baselines(&manifest));
     assert_eq!(Library::Tensorrt.as_str(), "tensorrt");
 }
+
+/// An engine has a context a stream, and no fewer than its profiles; without a card there is one.
+#[test]
+fn an_engine_serves_its_streams_and_its_profiles() {
+    let project = Project::new(BOTH, "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let mut measurer = WorkspaceMeasurer::new(&workspace, &[], None).unwrap();
+    measurer.profiles = 3;
+    let streams =
+        |cell: &str, streams: usize| measurer.streams(&id(cell), &TimingContract { streams, ..TimingContract::host() });
+    assert_eq!((streams("tensorrt@10.11.0/fp32/batch-1", 2), streams("tensorrt@10.11.0/fp32/batch-1", 5)), (3, 5));
+    assert_eq!((streams("onnxruntime/fp32/batch-1", 2), streams("onnxruntime/fp32/batch-1", 1)), (2, 1));
+}

@@ -216,3 +216,12 @@ fn several_inputs_are_run_in_batches(
     let error = Samples::of_several(&interface, &signature, &path).err().unwrap();
     assert_eq!(error.message, "there are no samples of input `c`");
 }
+
+/// What cuts at nothing is at no distance from a range that is nothing.
+#[test]
+fn a_range_of_nothing_has_no_ratio() {
+    let nothing = Range { least: 0.0, most: 0.0 };
+    assert_eq!((nothing.ratio(0.0), nothing.ratio(0.5)), (1.0, 1.0));
+    let wide = Range { least: 0.0, most: 4.0 };
+    assert_eq!((wide.ratio(0.0), wide.ratio(3.0), wide.ratio(8.0)), (1.0, 1.0, 2.0));
+}

@@ -286,6 +286,8 @@ mod tests {
             [vec!["a", "b"], vec!["c"], vec!["d"]]
         );
         assert!(groups(&[], &[], 1).is_empty());
+        assert_eq!(groups(&["a", "b"], &[most / 4, most / 4], 2), [vec!["a", "b"]]);
+        assert_eq!(groups(&["a", "b"], &[most / 4, most / 4 + 1], 2), [vec!["a"], vec!["b"]]);
     }
 
     #[test]

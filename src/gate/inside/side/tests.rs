@@ -209,3 +209,30 @@ fn several_engines_show_what_one_cannot() {
     });
     assert_eq!(builds(&fakes), MOST_BUILDS + 1);
 }
+
+/// Sessions that show inner tensors run as the manifest says, and are optimised where nothing is lost by that.
+#[test]
+fn inner_tensors_are_shown_by_the_manifests_threads() {
+    let mut project = project();
+    (project.manifest.run.intra_threads, project.manifest.run.inter_threads) = (3, 2);
+    let opened = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&opened);
+    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        let SessionOptions { intra_threads, inter_threads, optimize, .. } = request.options.clone();
+        seen.lock().unwrap().push((intra_threads, inter_threads, optimize, request.batch));
+        Ok(Box::new(FakeSession::new(("x", &[WIDTH]), ("y", WIDTH), None, |input| Ok(vec![input.clone()]))))
+    };
+    let workspace = project.workspace(&Fakes::of(open, crate::gate::workshop::healthy));
+    let installation = onnxruntime(&workspace).unwrap();
+    let artifact = workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap();
+    let (mut notes, names) = (Vec::new(), names(&["a"]));
+    Side::reference(&workspace, &installation, &artifact, 5, &names).unwrap();
+    for cell in ["onnxruntime/fp32/batch-4", "tensorrt/fp32/batch-2"] {
+        let cell = planned(&workspace, &cell.parse().unwrap()).unwrap();
+        Side::of_cell(&workspace, &cell, &artifact, &names, &mut notes).unwrap();
+    }
+    let opened = opened.lock().unwrap();
+    assert!(opened.iter().all(|(intra, inter, ..)| (*intra, *inter) == (3, 2)), "{opened:?}");
+    assert_eq!(opened.iter().map(|(.., optimize, _)| *optimize).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(opened.iter().map(|(.., batch)| *batch).collect::<Vec<_>>(), [5, 4, 2]);
+}
