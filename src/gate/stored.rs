@@ -381,4 +381,17 @@ mod tests {
         assert_eq!(told(&[f64::INFINITY, 1.0], &[f64::INFINITY, 1.0]), None);
         assert_eq!(told(&[2.0, 1.0], &[f64::NAN, 1.0]), Some("1 of 2 numbers are others, by up to 0.00 %".to_owned()));
     }
+
+    /// Two channels that hold each other's numbers are named; one that is another's, and not the other way round, is not.
+    #[test]
+    fn channels_have_changed_places_where_each_holds_the_others() {
+        let told = |now: &[f64]| difference(&[3, 2], now, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], false).unwrap();
+        assert_eq!(told(&[3.0, 4.0, 1.0, 2.0, 5.0, 6.0]), "channels 0 and 1 have changed places");
+        assert_eq!(told(&[1.0, 2.0, 5.0, 6.0, 3.0, 4.0]), "channels 1 and 2 have changed places");
+        // Along the last dimension.
+        assert_eq!(told(&[2.0, 1.0, 4.0, 3.0, 6.0, 5.0]), "channels 0 and 1 have changed places");
+        for now in [[3.0, 4.0, 9.0, 9.0, 5.0, 6.0], [9.0, 9.0, 1.0, 2.0, 5.0, 6.0], [3.0, 4.0, 5.0, 6.0, 1.0, 2.0]] {
+            assert!(told(&now).contains("numbers are others"), "{now:?}");
+        }
+    }
 }

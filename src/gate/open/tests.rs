@@ -176,3 +176,59 @@ fn an_engine_of_the_named_precision_is_built() {
     OpenCell::open(&workspace, &id("tensorrt/tf32/batch-4")).unwrap();
     assert_eq!(*built.lock().unwrap(), [(Precision::Tf32, false), (Precision::Fp32, false)]);
 }
+
+/// The planned cell is the one of the batch that is asked for where it is planned, and another that runs where not.
+#[test]
+fn a_cell_is_planned_at_its_own_batch() {
+    let project = Project::new(
+        "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"fp16\"]",
+        "[artifacts]\nengine = { fp16 = { path = \"m.plan\" } }",
+    );
+    std::fs::write(project.folder.path().join("m.plan"), "an engine").unwrap();
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    for batch in [1, 4, 7] {
+        let id = id(&format!("tensorrt@10.11.0/fp32/batch-{batch}"));
+        assert_eq!(planned(&workspace, &id).unwrap().id, id);
+    }
+    let error = planned(&workspace, &id("litert/fp32/batch-1")).unwrap_err();
+    assert_eq!(error.message, "the manifest asks nothing of `litert`");
+    // An engine that ships is not built anew.
+    let error = build_engine(&workspace, &id("tensorrt/fp16/batch-1"), None).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Usage, "the manifest ships an engine of its own for `fp16`")
+    );
+    // It is held to what the manifest says of its inputs and outputs.
+    let other = |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        let session =
+            crate::worker::fake::FakeSession::new(("x", &[9]), ("y", 3), None, |input| Ok(vec![answers(input)]));
+        match request.kind {
+            ArtifactKind::Engine => Ok(Box::new(session)),
+            _ => sound(request),
+        }
+    };
+    let workspace = project.workspace(&Fakes::of(other, healthy));
+    assert!(OpenCell::open(&workspace, &id("tensorrt/fp16/batch-1")).is_err());
+    assert!(OpenCell::open(&workspace, &id("tensorrt/fp32/batch-1")).is_ok(), "what was built here is what it is");
+}
+
+/// An engine that is calibrated gets its samples, where it is built by itself and where it is opened.
+#[test]
+fn a_calibrated_engine_is_given_its_samples() {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8-calibrated\"]", "");
+    let calibrated = crate::gate::workshop::calibrated(1.0);
+    project.manifest.calibration = calibrated.manifest.calibration.clone();
+    let built = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&built);
+    let fakes = Fakes::of(sound, move |call| {
+        if let crate::worker::Request::Build(request) = call.request {
+            seen.lock().unwrap().push(request.calibration.is_some());
+        }
+        healthy(call)
+    });
+    let cell = id("tensorrt@10.11.0/int8-calibrated/batch-1");
+    build_engine(&project.workspace(&fakes), &cell, None).unwrap();
+    std::fs::remove_dir_all(project.folder.path().join("store")).unwrap();
+    OpenCell::open(&project.workspace(&fakes), &cell).unwrap();
+    assert_eq!(*built.lock().unwrap(), [true, true]);
+}

@@ -139,3 +139,33 @@ fn probes_that_are_no_records_are_saved_beside() {
     assert_eq!(save_probes(&probes, &place("other.npz")).unwrap(), place("other.npz"));
     assert!(place("saved.npz").exists() && place("other.npz").exists() && !place("saved.bin").exists());
 }
+
+/// Labelled samples are answered part by part, and the first whose answer is no number is told by its place in all of them.
+#[test]
+fn the_labelled_sample_that_is_no_number_is_told() {
+    let project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let path = crate::gate::workshop::labelled(&project, 0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, rows) = text.split_once('\n').unwrap();
+    let repeated = 1 + 2 * CHUNK / 60;
+    std::fs::write(&path, format!("{head}\n{}", rows.repeat(repeated))).unwrap();
+    let data = LabelledData::check(path, &project.manifest).unwrap();
+    let answered = |broken: Option<usize>| {
+        let mut from = 0;
+        data.answered(&project.manifest, &mut |part: &Tensor| {
+            let mut output = crate::gate::workshop::answers(part);
+            let own = broken.filter(|broken| (from..from + part.batch()).contains(broken));
+            if let (Some(broken), Some(values)) = (own, output.values.as_mut::<f32>()) {
+                values[3 * (broken - from) + 1] = f32::NAN;
+            }
+            from += part.batch();
+            Ok(output)
+        })
+    };
+    let tally = answered(None).unwrap();
+    assert_eq!((tally.samples(), tally.correct()), (60 * repeated, 60 * repeated));
+    for broken in [5, CHUNK + 7, 2 * CHUNK] {
+        let error = answered(Some(broken)).unwrap_err();
+        assert_eq!(error.message, format!("the output of labelled sample {broken} is not finite"));
+    }
+}

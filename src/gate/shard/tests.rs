@@ -168,3 +168,28 @@ fn a_plan_that_does_not_fit_is_refused() {
     let error = divided(&workspace, &mut Filter::default(), None, number(9)).unwrap_err();
     assert!(error.message.starts_with("9 shards are too many"), "{error}");
 }
+
+/// Beside the cells of a shard run those of their chains, at their batches, that other shards have, and no others.
+#[test]
+fn the_cells_of_a_chain_run_beside() {
+    let project = Project::new("onnxruntime = [\"fp32\", \"fp16\"]\ntensorrt = [\"fp32\", \"fp16\"]", "");
+    let workspace = project.workspace(&Fakes::of(sound, healthy));
+    let all = workspace.plan(&Filter::default()).unwrap();
+    let divided: Vec<CellId> = all.iter().map(|cell| cell.id.clone()).collect();
+    let beside = |own: &[&str], divided: &[CellId]| -> Vec<String> {
+        let plan: Vec<PlannedCell> =
+            all.iter().filter(|cell| own.contains(&cell.id.to_string().as_str())).cloned().collect();
+        assert_eq!(plan.len(), own.len());
+        chain_beside(&workspace, &plan, divided).iter().map(|cell| cell.id.to_string()).collect()
+    };
+    let half = "tensorrt@10.11.0/fp16/batch-4";
+    let expected = ["onnxruntime/fp32/batch-4", "onnxruntime/fp16/batch-4"];
+    assert_eq!(beside(&[half], &divided), expected);
+    assert_eq!(beside(&[half, "onnxruntime/fp16/batch-4"], &divided), expected[..1]);
+    assert_eq!(beside(&["tensorrt@10.11.0/fp32/batch-1"], &divided), ["onnxruntime/fp32/batch-1"]);
+    assert_eq!(beside(&["onnxruntime/fp32/batch-1"], &divided), [""; 0]);
+    // What no shard has does not run.
+    let named: Vec<CellId> = vec![expected[1].parse().unwrap(), "tensorrt@10.11.0/fp32/batch-4".parse().unwrap()];
+    assert_eq!(beside(&[half], &named), expected[1..]);
+    assert_eq!(beside(&[half], &[]), [""; 0]);
+}

@@ -298,6 +298,9 @@ mod tests {
         assert_eq!((found.largest, found.sample, found.values, found.beyond), (-9e4, Some(2), 30.0, 3.0));
         assert_eq!(found.near, 3.0);
         assert_eq!(found.samples_beyond, [2, 8]);
+        // Of two that are as large the first is told.
+        let found = span(&[extent(3.0, 0.0), extent(-3.0, 0.0)], &[5, 2], 2);
+        assert_eq!((found.largest, found.sample, found.samples_beyond.len()), (3.0, Some(5), 0));
         // One row for the whole batch is of no sample.
         let found = span(&[extent(7e4, 1.0), Extent::default()], &[5, 2], 2);
         assert_eq!((found.sample, found.samples_beyond), (None, vec![5]));

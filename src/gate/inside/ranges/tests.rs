@@ -161,6 +161,10 @@ fn the_share_of_altered_values_is_told() {
     assert_eq!((found.value, found.stored, found.share), (4.0, 6.0, 0.5));
     assert_eq!((found.tensor.as_str(), found.node.as_str(), found.operator.as_str()), ("w", "n", "Mul"));
     assert_eq!(values, [1.0, 2.5, 3.0, 6.0]);
+    // Farthest by its difference, whatever part of the value that is.
+    let (wide, other) = (stored(&[1.0, 10.0]), stored(&[1.5, 11.0]));
+    let (found, _) = altered(&Item { stored: Some(&wide), ..item.clone() }, &[("w", &other)].into()).unwrap();
+    assert_eq!((found.value, found.stored, found.share), (10.0, 11.0, 1.0));
     assert!(altered(&item, &[("w", &stored(&[1.0]))].into()).is_none());
     assert!(altered(&item, &[("v", &other)].into()).is_none());
 }
@@ -205,6 +209,18 @@ fn many_altered_values_are_counted() {
     let ranges = found(&of(1.0), Some(&of(2.0)), &[]);
     assert_eq!((ranges.altered_count, ranges.altered.len()), (NAMED + 3, NAMED));
     assert!(ranges.altered.iter().all(|found| found.reaches_output == Some(false)));
+    // One that reaches the output stands behind so many that do not: it is not tried, and not told.
+    let with_last = |value: f32| {
+        let mut constants: Vec<(&str, f32)> = names.iter().map(|name| (name.as_str(), value)).collect();
+        constants.push(("last", value));
+        let mut nodes = nodes.clone();
+        nodes.pop();
+        nodes.push(("Mul", "x last", "y"));
+        model(&nodes, &constants)
+    };
+    let ranges = found(&with_last(1.0), Some(&with_last(2.0)), &[]);
+    assert_eq!((ranges.altered_count, ranges.altered.len()), (NAMED + 4, NAMED));
+    assert!(ranges.cause().is_none());
 }
 
 /// The value of the largest magnitude is told, the first of those that are as large.

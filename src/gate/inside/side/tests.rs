@@ -227,9 +227,10 @@ fn inner_tensors_are_shown_by_the_manifests_threads() {
     let artifact = workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap();
     let (mut notes, names) = (Vec::new(), names(&["a"]));
     Side::reference(&workspace, &installation, &artifact, 5, &names).unwrap();
-    for cell in ["onnxruntime/fp32/batch-4", "tensorrt/fp32/batch-2"] {
+    for (cell, builds) in [("onnxruntime/fp32/batch-4", 0), ("tensorrt/fp32/batch-2", 1)] {
         let cell = planned(&workspace, &cell.parse().unwrap()).unwrap();
-        Side::of_cell(&workspace, &cell, &artifact, &names, &mut notes).unwrap();
+        let side = Side::of_cell(&workspace, &cell, &artifact, &names, &mut notes).unwrap();
+        assert_eq!(side.builds, builds);
     }
     let opened = opened.lock().unwrap();
     assert!(opened.iter().all(|(intra, inter, ..)| (*intra, *inter) == (3, 2)), "{opened:?}");
