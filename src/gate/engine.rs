@@ -401,4 +401,34 @@ mod tests {
         std::fs::write(&own, "tactics").unwrap();
         assert_eq!(shown(), own);
     }
+
+    /// Builds that fill one timing cache go one after the other; TensorRT for RTX fills none, and its builds need not.
+    #[test]
+    fn builds_wait_for_the_timing_cache_that_they_fill() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(folder.path().to_owned())).unwrap();
+        let site = Site {
+            store: &store,
+            options: EngineOptions::default(),
+            device: None,
+            calibration: None,
+            mark_outputs: Vec::new(),
+            profiles: Vec::new(),
+            fixed: false,
+        };
+        let source = crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None);
+        let filled =
+            |id: &str| fills(&site, &Installation::plain(id.parse().unwrap(), "1.2.3", ""), Precision::Fp32, &source);
+        assert!(filled("tensorrt@10.6.0").unwrap().starts_with(folder.path()));
+        assert_eq!(filled("tensorrt-rtx@1.7.1"), None);
+        // What was not built is not kept; what was is.
+        let installation = Installation::plain("tensorrt@10.6.0".parse().unwrap(), "10.6.0", "");
+        let kept = || is_kept(&site, &installation, Precision::Fp32, &source);
+        assert!(!kept());
+        let built = engine(&site, &installation, Precision::Fp32, &source, &mut |request| {
+            crate::worker::fake::built(request).map_err(|error| Error::failed("it was not built").because(error))
+        })
+        .unwrap();
+        assert!(kept() && !built.cached && !is_kept(&site, &installation, Precision::Tf32, &source));
+    }
 }

@@ -346,3 +346,20 @@ fn baselines_are_required_of_what_is_measured() {
     let options = RunOptions { require_baseline: true, ..RunOptions::default() };
     assert!(gate(&project, &Fakes::of(sound, healthy), &options).requirements.baseline);
 }
+
+/// Versions that are asked for beside the plan leave it whole, and its requirements with it; a part leaves them to a merge.
+#[test]
+fn what_is_asked_beside_a_plan_leaves_it_whole() {
+    let manifest = Project::new(BOTH, "[require]\nruntimes = [\"tensorrt\"]").manifest;
+    let of = |filter: Filter| {
+        let options = RunOptions { filter, require: vec!["onnxruntime".parse().unwrap()], ..RunOptions::default() };
+        let (own, of_plan) = required(&manifest, &options);
+        (own.len(), of_plan.len())
+    };
+    assert_eq!(of(Filter::default()), (2, 0));
+    assert_eq!(of(Filter { also: vec!["tensorrt@8.6.1".parse().unwrap()], ..Filter::default() }), (2, 0));
+    assert_eq!(of(Filter { batches: vec![4], ..Filter::default() }), (1, 1));
+    // Whole seconds of UTC.
+    let now = now();
+    assert!(now.len() == 20 && now.ends_with('Z') && OffsetDateTime::parse(&now, &Rfc3339).is_ok(), "{now}");
+}

@@ -221,3 +221,22 @@ fn an_artifact_that_is_gone_is_told() {
     kept.reviewed(&workspace);
     assert!(kept.changes);
 }
+
+/// A golden that keeps no probes yet gets them with the next blessing, which is a change and is said.
+#[test]
+fn a_golden_without_probes_is_given_some() {
+    let project = Project::new(MATRIX, "");
+    let fakes = Fakes::of(sound, healthy);
+    plan(&project, &fakes).store(&project.manifest, false).unwrap();
+    let path = path_of(&project.manifest);
+    let words = "the golden keeps its probes from now on".to_owned();
+    let again = plan(&project, &fakes);
+    assert!(!again.lines.contains(&words) && !again.changes, "{:?}", again.lines);
+    let mut old = stored(&path).unwrap().unwrap();
+    old.probes.inputs.clear();
+    std::fs::remove_file(&path).unwrap();
+    old.write(&path).unwrap();
+    let again = plan(&project, &fakes);
+    assert!(again.lines.contains(&words) && again.changes && !again.moved, "{:?}", again.lines);
+    assert_eq!(again.golden.probes.inputs.len(), 1);
+}

@@ -153,3 +153,12 @@ fn a_failure_in_a_damaged_environment_is_invalid() {
     let refused = stopped(ErrorKind::Machine);
     assert!(refused.iter().all(|(_, _, error)| error.message == "no kernel"), "{refused:?}");
 }
+
+/// Each environment brings the libraries that its name says.
+#[test]
+fn an_environment_brings_what_its_name_says() {
+    assert_eq!(libraries(environment::EXPORT), [Library::Tensorflow, Library::Onnxruntime, Library::Litert]);
+    assert_eq!(libraries("tensorrt-rtx-1.7"), [Library::TensorrtRtx]);
+    assert_eq!(libraries("tensorrt-lean-10"), [Library::TensorrtLean]);
+    assert_eq!(libraries("tensorrt-10.6"), [Library::Tensorrt]);
+}

@@ -434,3 +434,22 @@ fn saturating_products_are_asked_for_again(
     }
     assert_eq!(fakes.alive(), 0);
 }
+
+/// A cell tells how long its session took to open, and its samples to run.
+#[test]
+fn a_cell_tells_its_seconds() {
+    let workshop = Workshop::new("onnxruntime = [\"fp32\"]");
+    let (raw, _) = workshop.scripted(|call| match call.name() {
+        "open" => Step::Spoil(Box::new(|reply, _| {
+            if let Reply::Opened { seconds, .. } = reply {
+                *seconds = 7.0;
+            }
+        })),
+        "run" => Step::After(Duration::from_secs(2)),
+        _ => Step::Serve,
+    });
+    for cell in &raw {
+        let seconds = ran(cell).seconds;
+        assert!(seconds.load == 7.0 && seconds.run >= 2.0, "{seconds:?}");
+    }
+}

@@ -384,3 +384,19 @@ fn figures_without_labelled_data_are_those_of_this_very_model() {
     assert!(!labels(&kept).are_those_of(&[figure(0.5)]) && !labels(&kept).are_those_of(&[]));
     assert!(!labels(&[]).are_those_of(&kept) && !labels(&kept).are_those_of(&[figure(0.75), figure(0.5)]));
 }
+
+/// What the golden is of is said of the run, and that it is of another model only where it is.
+#[test]
+fn a_report_says_of_which_model_the_golden_is() {
+    let project = blessed(ONE_SHAPE);
+    let note = || {
+        let report = run(&project.workspace(&sound()), &RunOptions::default()).unwrap();
+        report.notes.iter().find(|note| note.starts_with("on the samples of the golden")).unwrap().clone()
+    };
+    assert!(note().ends_with(" (because), which the reference is held to") && !note().contains("of another model"));
+    let path = project.manifest.model.source.path();
+    let mut model = Model::decode(std::fs::read(path).unwrap().as_slice()).unwrap();
+    model.ir_version += 1;
+    std::fs::write(path, model.encode_to_vec()).unwrap();
+    assert!(note().contains(", of another model (because)"), "{}", note());
+}

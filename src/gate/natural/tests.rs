@@ -266,3 +266,22 @@ fn few_samples_are_said_to_be_few() {
     let error = Natural::load(&path).unwrap_err();
     assert_eq!(error.causes, ["it has 128 answers and 127 leads to 128 samples"]);
 }
+
+/// Why nobody knows the reference's leads decides the next step: where it is not here, the artifacts have to carry them.
+#[test]
+fn without_leads_the_next_step_depends_on_why() {
+    let told = |error: Error| {
+        let project = Project::new("onnxruntime = [\"fp32\"]", "");
+        let workspace = project.workspace(&Fakes::of(sound, move |call| match call.name() {
+            "open" => Step::Fail(error.clone()),
+            _ => Step::Serve,
+        }));
+        let error = for_judging(&workspace, true).unwrap_err();
+        assert_eq!(error.kind, crate::error::ErrorKind::Invalid);
+        error.hint.unwrap()
+    };
+    assert_eq!(told(Error::failed("broken").hint("mend it")), "mend it");
+    assert_eq!(told(Error::invalid("damaged").hint("make it anew")), "make it anew");
+    assert!(told(Error::failed("broken")).starts_with("export the artifacts again"));
+    assert!(told(Error::missing("not here").hint("install it")).starts_with("export the artifacts again"));
+}

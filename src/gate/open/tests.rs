@@ -232,3 +232,26 @@ fn a_calibrated_engine_is_given_its_samples() {
     OpenCell::open(&project.workspace(&fakes), &cell).unwrap();
     assert_eq!(*built.lock().unwrap(), [true, true]);
 }
+
+/// An engine is built and opened on the card that is named, and on the first of the run otherwise.
+#[test]
+fn an_engine_is_built_and_opened_on_the_named_card() {
+    let project = Project::new(BOTH, "");
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&asked);
+    let fakes = Fakes::of(sound, move |call| {
+        match call.request {
+            crate::worker::Request::Build(request) => seen.lock().unwrap().push(("build", request.device)),
+            crate::worker::Request::Open(request) => seen.lock().unwrap().push(("open", request.options.device)),
+            _ => {}
+        }
+        healthy(call)
+    });
+    let cell = id("tensorrt/fp32/batch-1");
+    OpenCell::open_to_measure(&project.workspace(&fakes), &cell, 1, Some(3)).unwrap();
+    OpenCell::open(&project.workspace(&fakes), &cell).unwrap();
+    let mut workspace = project.workspace(&fakes);
+    workspace.cards = vec![crate::gate::devices::tests::card(2, "H100")];
+    OpenCell::open(&workspace, &cell).unwrap();
+    assert_eq!(*asked.lock().unwrap(), [("build", 3), ("open", 3), ("open", 0), ("open", 2)]);
+}

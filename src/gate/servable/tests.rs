@@ -122,3 +122,43 @@ fn requests_are_put_together_along_an_open_first_dimension() {
     assert!(!batch(&|interface| interface.inputs[0].batch_axis = BatchAxis::At(1)));
     assert!(!batch(&|interface| interface.outputs[0].batch_axis = BatchAxis::None));
 }
+
+/// An engine is served with the inputs and outputs of the file that it was built from, while it is what its description says.
+#[test]
+fn an_engine_is_served_as_it_was_built() {
+    let project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"tf32\"]", "");
+    let workspace = workspace(&project);
+    let built = |precision: &str| {
+        let cell = format!("tensorrt@10.11.0/{precision}/batch-1").parse().unwrap();
+        let artifact = crate::gate::build_engine(&workspace, &cell, None).unwrap().1;
+        // Out of the store, which is not to be written into.
+        let path = project.folder.path().join(format!("{precision}.plan"));
+        let beside = crate::runtime::tensorrt::metadata::metadata_path;
+        std::fs::copy(&artifact.path, &path).unwrap();
+        std::fs::copy(beside(&artifact.path), beside(&path)).unwrap();
+        path
+    };
+    let (full, tf32) = (built("fp32"), built("tf32"));
+    let of = |engines: &[PathBuf]| {
+        servable(&workspace, &ServableOptions { only: &[Engine], engines, ..ServableOptions::default() })
+    };
+    let found = of(&[full.clone(), tf32.clone()]).unwrap();
+    assert_eq!(found.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["m-plan-fp32", "m-plan-tf32"]);
+    assert!(found.iter().all(|model| matches!(model.backend, ServableBackend::Tensorrt { .. })));
+    let model = &found[0];
+    assert_eq!((model.inputs.len(), model.outputs.len(), model.file.clone()), (1, 1, full.clone()));
+    assert!(model.beside.as_ref().is_some_and(|beside| beside.exists()));
+    let said = |key| model.parameters.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
+    assert_eq!((said(keys::PRECISION), said(keys::KIND)), (Some("fp32"), Some("engine")));
+    let error = of(&[full.clone(), tf32, full.clone()]).unwrap_err();
+    assert_eq!(error.message, "two engines are served as `m-plan-fp32`");
+    // Another model's engine, and one that is another file than was described.
+    std::fs::write(&full, "another").unwrap();
+    assert!(of(&[full]).unwrap_err().message.ends_with("is not the engine that its metadata describes"));
+    let fresh = built("fp32");
+    project.change_model();
+    let changed = self::workspace(&project);
+    let options = ServableOptions { only: &[Engine], engines: &[fresh], ..ServableOptions::default() };
+    let error = servable(&changed, &options).unwrap_err();
+    assert!(error.message.ends_with("was built from another ONNX file than this model's"), "{error}");
+}

@@ -225,3 +225,30 @@ fn a_range_of_nothing_has_no_ratio() {
     let wide = Range { least: 0.0, most: 4.0 };
     assert_eq!((wide.ratio(0.0), wide.ratio(3.0), wide.ratio(8.0)), (1.0, 1.0, 2.0));
 }
+
+/// The graph that tells the largest values runs as the manifest says, shows what is asked for, and is looked into.
+#[test]
+fn the_calibration_graph_runs_as_the_manifest_says() {
+    use std::sync::{Arc, Mutex};
+    let mut project = calibrated(1.0);
+    project.manifest.run.intra_threads = 3;
+    let graph = model(&[("Mul", "x w", "a"), ("Relu", "a", "y")], &[("w", 2.0)]);
+    std::fs::write(project.folder.path().join("m.onnx"), graph.encode_to_vec()).unwrap();
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&opened);
+    let fakes = crate::worker::fake::Fakes::of(
+        move |request| {
+            seen.lock().unwrap().push(request.options.clone());
+            Err(crate::error::Error::failed("seen"))
+        },
+        crate::gate::workshop::healthy,
+    );
+    let workspace = project.workspace(&fakes);
+    let installation = crate::gate::inside::side::onnxruntime(&workspace).unwrap();
+    let fp32 = workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap();
+    assert!(ranges(&workspace, &installation, &fp32, &["a"]).is_err());
+    let opened = opened.lock().unwrap();
+    let [options] = opened.as_slice() else { panic!("it is opened once") };
+    assert_eq!((options.intra_threads, options.inner_tensors), (3, true));
+    assert_eq!(options.outputs, ["trtgate/a/largest", "trtgate/a/size"]);
+}
