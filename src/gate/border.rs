@@ -349,4 +349,23 @@ mod tests {
             );
         }
     }
+
+    /// A model's file that is not there, or no model, does not tell its inputs, in words that name it.
+    #[test]
+    fn a_file_that_does_not_tell_is_a_wrong_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let source = ModelSource::Onnx { path: path.clone() };
+        let words = format!("`{}` does not tell the model's inputs and outputs", path.display());
+        let error = told(None, &source).unwrap_err();
+        assert_eq!((error.kind, error.message.starts_with(&words)), (ErrorKind::Input, true), "{error}");
+        std::fs::write(&path, "no model").unwrap();
+        let error = told(None, &source).unwrap_err();
+        assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Input, Some(DAMAGED)), "{error}");
+        std::fs::write(&path, classifier(Form::Float, None)).unwrap();
+        let error = told(None, &source).unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Input, words.as_str()));
+        let declared = Declared::of(&source).unwrap();
+        assert_eq!(told(declared.as_ref(), &source).unwrap().inputs.len(), 1);
+    }
 }

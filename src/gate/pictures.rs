@@ -186,6 +186,9 @@ mod tests {
         // Three channels of 1 row and 2 columns, planes first or pixels first.
         let colours = [&skipped[..], &[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]].concat();
         assert_eq!(shown(range(), &[2, 3, 1, 2], &colours), image(&[0, 255, 128, 128, 0, 255], 2, 1, 3));
+        let pixels = [&[9.0; 12][..], &[1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 2.0, 1.0, 2.0, 2.0, 1.0]].concat();
+        let expected = image(&[0, 128, 255, 0, 128, 255, 255, 128, 0, 128, 128, 0], 2, 2, 3);
+        assert_eq!(shown(range(), &[2, 2, 2, 3], &pixels), expected);
     }
 
     #[test]

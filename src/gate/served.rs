@@ -254,6 +254,28 @@ mod tests {
     use crate::worker::Reply;
     use crate::worker::fake::{Fakes, Step};
 
+    /// Whether the model that is served says that it is the gated one, and of which file.
+    #[test]
+    fn a_served_model_is_told_by_its_own_words() {
+        let digest = "0123456789abcdef";
+        let own = crate::gate::workshop::artifact(ArtifactKind::OnnxFp16, None);
+        let artifacts: Artifacts = [((ArtifactKind::OnnxFp16, None), Ok(own.clone()))].into();
+        let told = |said: &[(&str, &str)]| {
+            let provenance = said.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            whose(&ServedModel { provenance, ..ServedModel::default() }, digest, &artifacts, "http://h")
+        };
+        let unknown = "the model served at `http://h` does not say which it is: its answers alone were judged";
+        assert_eq!((told(&[]).as_str(), told(&[(keys::MODEL, "another")]).as_str()), (unknown, unknown));
+        let known = "the model served at `http://h` says that it is the model gated";
+        assert_eq!(told(&[(keys::MODEL, digest)]), known);
+        let of = |file: &str| told(&[(keys::MODEL, digest), (keys::ARTIFACT, file)]);
+        assert_eq!(of(&own.sha256), format!("{known}, of the `onnx-fp16` that is gated here"));
+        assert_eq!(
+            of("fedcba9876543210"),
+            format!("{known}, of the file with sha256 fedcba987654…, which was not made here")
+        );
+    }
+
     /// A session that takes or gives something else than what was looked at is of another model; of several outputs it may give some.
     #[test]
     fn a_session_of_another_model_is_refused() {

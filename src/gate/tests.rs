@@ -188,7 +188,9 @@ fn cells_that_passed_are_measured_and_held_to_the_reference() {
     };
     let options = RunOptions { timing: Some(timing), replay_timing: " --bench".to_owned(), ..RunOptions::default() };
     let fakes = Fakes::of(sound, healthy);
-    let outcome = run_and_measure(&project.workspace(&fakes), &options).unwrap();
+    let mut workspace = project.workspace(&fakes);
+    workspace.cards = vec![devices::tests::card(0, "H100")];
+    let outcome = run_and_measure(&workspace, &options).unwrap();
     let bench = outcome.bench.unwrap();
     assert_eq!(bench.cells.len(), 4);
     assert_eq!(fakes.alive(), 0);
@@ -199,6 +201,7 @@ fn cells_that_passed_are_measured_and_held_to_the_reference() {
         assert_eq!(cell.replay.ends_with(" --bench"), cell.stage == Stage::Measure);
     }
     assert_eq!(outcome.report.verdict, Verdict::Pass, "{:?}", outcome.report.reasons);
+    assert!(bench.cells.iter().all(|cell| cell.replicas.is_none()), "one card has no others beside it");
     // Baselines that are required and not there are no pass.
     let required = RunOptions { require_baseline: true, ..options.clone() };
     let report = run(&project.workspace(&Fakes::of(sound, healthy)), &required).unwrap();

@@ -169,3 +169,22 @@ fn the_labelled_sample_that_is_no_number_is_told() {
         assert_eq!(error.message, format!("the output of labelled sample {broken} is not finite"));
     }
 }
+
+/// A file of probes that the manifest names is what is used while it is there; whoever keeps probes in a file carries none beside it.
+#[test]
+fn a_file_of_probes_is_used_where_the_manifest_names_one() {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]", "");
+    let fakes = Fakes::of(sound, healthy);
+    let own = project.workspace(&fakes).probes().unwrap();
+    assert!(carried_with_artifacts(&project.workspace(&fakes)).unwrap().is_some());
+    let file = project.folder.path().join("kept.npz");
+    own.save(&file).unwrap();
+    (project.manifest.probes.data, project.manifest.probes.file) = (None, Some(file.clone()));
+    assert_eq!(probe_file(&project.manifest), Some(file.as_path()));
+    let workspace = project.workspace(&fakes);
+    assert_eq!(probes(&workspace).unwrap().sha256(), own.sha256());
+    assert!(carried_with_artifacts(&workspace).unwrap().is_none());
+    std::fs::remove_file(&file).unwrap();
+    let error = probes(&workspace).unwrap_err().to_string();
+    assert!(error.contains("cannot read the probes") && error.contains("kept.npz"), "{error}");
+}

@@ -221,6 +221,11 @@ mod tests {
     #[test]
     fn what_is_tried_depends_on_what_the_dimension_is() {
         let hints = [("height", 11), ("width", 22), ("length", 33)].map(|(name, size)| (name.to_owned(), size));
+        // A picture's sizes by their names, wherever they stand.
+        let named = |place: usize, name: &str| {
+            candidates(&input("x", ElementType::Float32, &[None, None, None, None]), place, name, &hints)[0]
+        };
+        assert_eq!((named(3, "h"), named(3, "img_HEIGHT"), named(1, "w"), named(1, "out_width")), (11, 11, 22, 22));
         let first = |element_type: ElementType, shape: &[Option<usize>], place: usize, name: &str| {
             let found = candidates(&input("x", element_type, shape), place, name, &hints);
             (found[0], found[1])

@@ -138,3 +138,34 @@ fn what_has_no_batch_is_run_one_by_one() {
     let (rows, none) = (BatchAxis::At(0), BatchAxis::None);
     assert_eq!((of(rows, rows), of(none, rows), of(rows, none), of(none, none)), (false, true, true, true));
 }
+
+/// Sizes that exporters write into a file are taken for those of its pictures, of one size or of two; others say nothing.
+#[test]
+fn sizes_in_a_files_metadata_are_hints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.onnx");
+    let told = |entries: &[(&str, &str)]| {
+        let mut bytes =
+            crate::runtime::tensorrt::test_model::classifier(crate::runtime::tensorrt::test_model::Form::Float, None);
+        for (key, value) in entries {
+            // `metadata_props`, a key and a value.
+            let mut entry = vec![0x0a, key.len() as u8];
+            entry.extend(key.as_bytes());
+            entry.extend([0x12, value.len() as u8]);
+            entry.extend(value.as_bytes());
+            bytes.extend([0x72, entry.len() as u8]);
+            bytes.extend(entry);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        hints(&path)
+    };
+    let of = |height: usize, width: usize| vec![("height".to_owned(), height), ("width".to_owned(), width)];
+    assert_eq!(told(&[]), []);
+    assert_eq!(told(&[("imgsz", "[640, 480]"), ("stride", "32")]), of(640, 480));
+    assert_eq!(told(&[("image_size", "224")]), of(224, 224));
+    assert_eq!(told(&[("input_size", "1, 2, 3")]), []);
+    assert_eq!(told(&[("img_size", "0"), ("imgsz", "9000")]), []);
+    assert_eq!(told(&[("img_size", "8192 1")]), of(8192, 1));
+    std::fs::write(&path, "no model").unwrap();
+    assert_eq!(hints(&path), []);
+}

@@ -344,12 +344,21 @@ mod tests {
         assert!(checks[0].detail.contains(words), "{}", checks[0].detail);
     }
 
+    /// What a change of shapes costs is told in milliseconds.
+    #[test]
+    fn a_first_call_is_told_in_milliseconds() {
+        let check = first_call("`h=8`", [0.25, 0.5]);
+        assert_eq!(check.detail, "the first call after `h=8` takes 250 ms, the next one 500 ms, copies in it");
+        assert_eq!((check.status, check.gating), (Status::Pass, false));
+    }
+
     #[test]
     fn a_fresh_session_that_does_not_open_is_no_excuse() {
         let mut trials = trial(&WRONG, None);
         trials.after.as_mut().unwrap().fresh = Some(Err(Error::failed("no memory")));
         let (checks, _) = judged(&trials, &RIGHT);
         assert_eq!(checks[0].status, Status::Fail);
+        assert!(checks[0].detail.ends_with("; a fresh session: no memory"), "{}", checks[0].detail);
     }
 
     #[test]
@@ -426,5 +435,15 @@ mod tests {
         assert_eq!(told, "wrong; right at the ends and the preferred sizes (`h=2`, `h=4`, `h=8`), wrong in between");
         assert_eq!(reasons([Status::Pass, Status::Fail, Status::Fail, Status::Pass]), "wrong");
         assert_eq!(reasons([Status::Pass; 4]), "wrong");
+        // Other engines and batches say nothing of it.
+        let told = |change: fn(&mut CellReport)| {
+            let mut cells = vec![cell("h=7", Status::Fail), cell("h=2", Status::Pass), cell("h=8", Status::Fail)];
+            change(&mut cells[2]);
+            name_between(&mut cells, &interface());
+            cells[0].reason.clone().unwrap() != "wrong"
+        };
+        assert!(!told(|_| ()));
+        assert!(told(|other| other.batch = 2) && told(|other| other.runtime = "tensorrt@8.6.1".parse().unwrap()));
+        assert!(told(|other| other.precision = crate::vocabulary::Precision::Fp16));
     }
 }

@@ -250,3 +250,19 @@ fn an_infinity_keeps_its_sign() {
     };
     assert_eq!((reaches(-1e6), reaches(1e6)), (Some(false), Some(true)));
 }
+
+/// Large values are altered by a part of themselves, not by what a small one is.
+#[test]
+fn rounding_is_measured_by_the_value() {
+    let stored =
+        |values: &[f32]| crate::gate::inside::samples_of_graphs::stored_floats("w", &[values.len() as i64], values);
+    let node = crate::onnx::Node::default();
+    let is_altered = |own: f32, other: f32| {
+        let (own, other) = (stored(&[own]), stored(&[other]));
+        altered(&Item { tensor: "w", node: &node, stored: Some(&own) }, &[("w", &other)].into()).is_some()
+    };
+    assert!(!is_altered(1024.0, 1024.75) && is_altered(1024.0, 1025.25));
+    assert!(!is_altered(-1024.0, -1024.75) && is_altered(-1024.0, -1025.25));
+    assert!(!is_altered(0.0, 5e-8) && is_altered(0.0, 7e-8));
+    assert!(!is_altered(f32::INFINITY, 1.0), "what was no number is no alteration");
+}

@@ -237,3 +237,24 @@ fn inner_tensors_are_shown_by_the_manifests_threads() {
     assert_eq!(opened.iter().map(|(.., optimize, _)| *optimize).collect::<Vec<_>>(), [false, true, false]);
     assert_eq!(opened.iter().map(|(.., batch)| *batch).collect::<Vec<_>>(), [5, 4, 2]);
 }
+
+/// A calibrated engine that shows its tensors is built with the calibration samples.
+#[test]
+fn a_calibrated_engine_shows_its_tensors() {
+    let mut project = Project::new("onnxruntime = [\"fp32\"]\ntensorrt = [\"int8-calibrated\"]", "");
+    let calibrated = crate::gate::workshop::calibrated(1.0);
+    project.manifest.calibration = calibrated.manifest.calibration.clone();
+    let built = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&built);
+    let fakes = Fakes::of(crate::gate::workshop::sound, move |call: &Call<'_>| {
+        if let Request::Build(request) = call.request {
+            seen.lock().unwrap().push((request.calibration.is_some(), request.mark_outputs.clone()));
+        }
+        crate::gate::workshop::healthy(call)
+    });
+    let workspace = project.workspace(&fakes);
+    let artifact = workspace.artifact(ArtifactKind::OnnxFp32, None).unwrap();
+    let cell = planned(&workspace, &"tensorrt@10.11.0/int8-calibrated/batch-1".parse().unwrap()).unwrap();
+    Side::of_cell(&workspace, &cell, &artifact, &names(&["a"]), &mut Vec::new()).unwrap();
+    assert_eq!(*built.lock().unwrap(), [(true, names(&["a"]))]);
+}
