@@ -8,6 +8,7 @@ use crate::findings::CheckResult;
 use crate::gate::workshop::{CLASSES, PROBES, Workshop, answers, samples};
 use crate::runtime::OpenRequest;
 use crate::worker::fake::Step;
+mod told;
 
 /// A judging of a workshop's cells, whose parts a test changes.
 struct Judging {

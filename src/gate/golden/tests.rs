@@ -153,3 +153,37 @@ fn kept_probes_are_those_of_the_seed() {
     let own = project.manifest.probes.seed;
     assert_eq!((kept(None), kept(Some(own)), kept(Some(own + 1))), (true, true, false));
 }
+
+/// Pictures that a golden keeps are taken where they are bytes of the shape and layout that the manifest has.
+#[test]
+fn kept_pictures_are_bytes_of_their_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[input]\nname = \"x\"\nshape = [3, 2, 2]\nlayout = \"nchw\"\n\
+         [output]\nname = \"y\"\nclasses = 3\n[matrix]\nbatches = [1]\n";
+    let manifest = Manifest::parse(text, &folder.path().join("gate.toml")).unwrap();
+    let bytes: Vec<u8> = (0..240).map(|place| (place * 31 % 251) as u8).collect();
+    let set = ProbeSet::of_pixels(&manifest, bytes.clone(), None).unwrap();
+    let (_, golden) = made();
+    let reading = |manifest: &Manifest| Reading::of(&manifest.input);
+    let with = |reading: Reading, floats: bool| {
+        let mut golden = golden.clone();
+        let kept = &mut golden.probes.inputs[0];
+        kept.name = "x".to_owned();
+        kept.reading = reading;
+        kept.tensors = match floats {
+            false => vec![crate::check::golden::Typed::new(Dtype::U8, vec![20, 3, 2, 2], bytes.clone()).unwrap()],
+            true => kept.tensors.clone(),
+        };
+        (golden.probes.sha256, golden.probes.count, golden.probes.labels) = (set.sha256(), 20, None);
+        golden
+    };
+    let own = with(reading(&manifest), false);
+    assert_eq!(embedded(&own, &manifest).map(|set| set.len()), Some(20));
+    let mut other = manifest.clone();
+    other.input.layout = Layout::Nhwc;
+    assert!(embedded(&own, &other).is_none());
+    let mut other = manifest.clone();
+    other.input.shape = vec![3, 4, 1];
+    assert!(embedded(&own, &other).is_none());
+    assert!(embedded(&with(reading(&manifest), true), &manifest).is_none());
+}

@@ -400,3 +400,20 @@ fn a_report_says_of_which_model_the_golden_is() {
     std::fs::write(path, model.encode_to_vec()).unwrap();
     assert!(note().contains(", of another model (because)"), "{}", note());
 }
+
+/// An output is kept with its task, and what is read beside one as values.
+#[test]
+fn outputs_are_kept_with_their_tasks() {
+    let text = "schema = 1\n[model]\nname = \"m\"\nonnx = \"m.onnx\"\n[[input]]\nname = \"x\"\nvalues = { uniform = [0.0, 1.0] }\n\
+         [[output]]\nname = \"y\"\ntask = \"classification\"\n[[output]]\nname = \"z\"\ntask = \"embedding\"\n\
+         [matrix]\nbatches = [1]\n[matrix.runtimes]\nonnxruntime = [\"fp32\"]\n";
+    let interface =
+        crate::manifest::Manifest::parse(text, std::path::Path::new("gate.toml")).unwrap().interface.unwrap();
+    let rows = |name: &str| Answers::Rows(Tensor::float32(name, vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap());
+    let apart = Answers::Apart(vec![Tensor::float32("beside", vec![3], vec![1.0; 3]).unwrap()]);
+    let shape: ShapePoint = "length=3".parse().unwrap();
+    let kept = outputs(&[rows("y"), rows("z"), apart], &interface, Some(&shape)).unwrap();
+    let told: Vec<_> = kept.iter().map(|output| (output.task, output.batch_axis, output.tensors.len())).collect();
+    assert_eq!(told, [(Task::Classification, Some(0), 1), (Task::Embedding, Some(0), 1), (Task::Values, None, 1)]);
+    assert!(kept.iter().all(|output| output.name.contains("length=3")), "{:?}", kept[0].name);
+}
