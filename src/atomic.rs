@@ -3,9 +3,12 @@
 //! The bytes go to a file that has no name yet (`O_TMPFILE`), so that a killed process leaves nothing behind. On
 //! [`AtomicFile::commit`] they are synced and the file gets its name in one step. Where the file system has no unnamed
 //! files, a named temporary file stands in; an error still removes it, a kill does not.
+//!
+//! Whoever writes a file holds a lock on it, which ends with its process: what has a temporary name and no lock is nobody's, and
+//! the next who writes there removes it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +24,9 @@ use crate::error::{Error, Result};
 const SUFFIX: &str = ".tmp";
 /// Characters of their random part.
 const RANDOM: usize = 6;
-/// Seconds after which such a name is nobody's any more.
+/// How names of files begin where the file system has no unnamed ones.
+const NAMED: &str = ".trtgate-";
+/// Seconds after which such a name is nobody's any more, where the file system has no locks.
 const STALE: i64 = 2;
 
 /// A file under construction. Dropped without [`commit`](Self::commit), it never existed.
@@ -44,9 +49,10 @@ impl AtomicFile {
         let (file, temporary) = match open_unnamed(folder) {
             Ok(file) => (file, None),
             Err(_) => {
+                sweep(folder, OsStr::new(NAMED));
                 let named = tempfile::Builder::new()
-                    .prefix(".trtgate-")
-                    .suffix(".tmp")
+                    .prefix(NAMED)
+                    .suffix(SUFFIX)
                     .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
                     .tempfile_in(folder)
                     .map_err(|error| Error::io("create a file in", folder, error))?;
@@ -54,6 +60,8 @@ impl AtomicFile {
                 (file, Some(temporary))
             }
         };
+        // Where the file system has no locks, its age tells whether it is somebody's.
+        let _ = file.try_lock();
         Ok(Self { writer: BufWriter::with_capacity(1 << 16, file), temporary, path: path.to_owned() })
     }
 
@@ -153,8 +161,7 @@ fn name_unnamed(file: &File, path: &Path) -> io::Result<()> {
     named.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
-/// Removes what a process left that was killed between naming a file and putting it in its place. Both happen at once, so
-/// that a name of more than [`STALE`] is nobody's.
+/// Removes what a process left that was killed between naming a file and putting it in its place.
 fn sweep(folder: &Path, prefix: &OsStr) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -163,16 +170,28 @@ fn sweep(folder: &Path, prefix: &OsStr) {
         let ours = bytes.starts_with(prefix.as_encoded_bytes())
             && bytes.ends_with(SUFFIX.as_bytes())
             && bytes.len() == prefix.len() + RANDOM + SUFFIX.len();
-        let stale = || {
-            let changed = entry.metadata().ok()?.ctime();
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-            Some(i64::try_from(now).ok()? - changed > STALE)
-        };
-        if ours && stale() == Some(true) {
+        if ours && is_nobodys(&entry.path()) {
             // Whoever writes next tries again.
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether the process that wrote the file at `path` has ended.
+fn is_nobodys(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        // A name and its place follow each other at once.
+        Err(TryLockError::Error(_)) => age(&file).is_some_and(|seconds| seconds > STALE),
+    }
+}
+
+/// Seconds since a file was last changed or named.
+fn age(file: &File) -> Option<i64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    Some(i64::try_from(now).ok()? - file.metadata().ok()?.ctime())
 }
 
 #[cfg(test)]
@@ -211,6 +230,7 @@ mod tests {
         assert!(names(folder.path()).is_empty());
     }
 
+    /// What was left is removed by the next who writes there, however new it is; what somebody is about to put in its place is not.
     #[test]
     fn what_a_killed_process_left_is_swept_and_no_name_stands_in_the_way() {
         let folder = tempfile::tempdir().unwrap();
@@ -219,14 +239,26 @@ mod tests {
         for name in [".file.bin.1-0.tmp", ".file.bin.abcdef.tmp", ".other.bin.abcdef.tmp", ".file.bin.notes.tmp2"] {
             std::fs::write(folder.path().join(name), b"left").unwrap();
         }
-        // Nobody can set the time at which a file was changed.
-        std::thread::sleep(std::time::Duration::from_secs(STALE as u64 + 2));
+        let beside = folder.path().join(".file.bin.living.tmp");
+        let living = AtomicFile::create(&beside).unwrap();
+        let held = name_unnamed(living.writer.get_ref(), &beside).is_ok();
         write(&path, b"second").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
-        assert_eq!(
-            names(folder.path()),
-            [".file.bin.1-0.tmp", ".file.bin.notes.tmp2", ".other.bin.abcdef.tmp", "file.bin"]
-        );
+        let others = [".file.bin.1-0.tmp", ".file.bin.notes.tmp2", ".other.bin.abcdef.tmp", "file.bin"];
+        let mut expected = others.to_vec();
+        expected.extend(held.then_some(".file.bin.living.tmp"));
+        expected.sort_unstable();
+        assert_eq!(names(folder.path()), expected);
+        // Its owner has ended.
+        drop(living);
+        write(&path, b"third").unwrap();
+        assert_eq!(names(folder.path()), others);
+    }
+
+    #[test]
+    fn a_file_is_as_old_as_its_last_change() {
+        let file = tempfile::tempfile().unwrap();
+        assert!((0..=5).contains(&age(&file).unwrap()));
     }
 
     #[test]
