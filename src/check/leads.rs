@@ -93,13 +93,12 @@ impl Lead {
 
 /// How far `answer` is ahead of the best other class of `row`, in nats; negative where another class is ahead.
 pub fn lead_of(row: &[f32], answer: usize, kind: OutputKind) -> f64 {
-    let best =
-        |values: &[f32]| values.iter().fold(f32::NEG_INFINITY, |best, &value| if value > best { value } else { best });
+    let best = |values: &[f32]| values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     match row.get(answer) {
         Some(&own) if row.len() > 1 => {
             let before = row.get(..answer).map_or(f32::NEG_INFINITY, best);
             let after = row.get(answer + 1..).map_or(f32::NEG_INFINITY, best);
-            log_odds(own, kind) - log_odds(if before > after { before } else { after }, kind)
+            log_odds(own, kind) - log_odds(before.max(after), kind)
         }
         _ => f64::NAN,
     }

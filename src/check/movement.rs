@@ -340,4 +340,19 @@ mod tests {
         let not_finite = outputs(|sample, _, value| if sample == 3 { f32::NAN } else { value });
         assert!(output_movement(&old, &not_finite, &row()).is_err());
     }
+
+    /// The probe that moved farthest is told, the first of those that moved as far; where nothing moved, none is.
+    #[test]
+    fn the_first_that_moved_farthest_is_told() {
+        let old = outputs(|_, _, value| value);
+        let moved = output_movement(&old, &old, &row()).unwrap();
+        assert_eq!((moved.worst_probe, moved.max_abs, moved.probes_moved), (None, 0.0, 0));
+        let shifted =
+            outputs(|sample, class, value| if [5, 9].contains(&sample) && class == 2 { value + 0.5 } else { value });
+        let exact = |from: &Output, probe: usize| f64::from(from.values().unwrap()[probe * 5 + 2]);
+        let far = [5, 9].map(|probe| exact(&shifted, probe) - exact(&old, probe));
+        let moved = output_movement(&old, &shifted, &row()).unwrap();
+        assert_eq!(moved.probes_moved, 2);
+        assert_eq!(moved.worst_probe, Some(if far[1] > far[0] { 9 } else { 5 }));
+    }
 }

@@ -488,4 +488,14 @@ mod tests {
         let hidden = prove(Precision::Fp32, &[], 0.8, Some(&[Some("fp32")])).result(true);
         assert_eq!((hidden.status, hidden.gating), (Status::Invalid, true));
     }
+
+    /// An engine that tells names alone is told from one that tells nothing.
+    #[test]
+    fn names_alone_prove_nothing() {
+        let named = |kind: &str, compute: bool| Layer { kind: kind.to_owned(), ..layer("conv", None, None, compute) };
+        let only = |layers: &[Layer]| prove(Precision::Fp16, layers, 0.5, None).names_only;
+        assert!(!only(&[]) && only(&[named("", false)]) && only(&[named("", false), named("", false)]));
+        assert!(!only(&[named("", true)]) && !only(&[named("Conv", false)]));
+        assert!(!only(&[named("", false), named("Conv", false)]));
+    }
 }

@@ -320,3 +320,19 @@ fn figures_by_labels_are_kept_and_held_to_be_some() {
         assert!(with(figures).to_bytes().unwrap_err().message.contains(words));
     }
 }
+
+/// Scores of classes are one row of floats a probe, as many as there are probes, and finite.
+#[test]
+fn scores_are_one_finite_row_a_probe() {
+    let output = |values: &[f32]| Output::classification("y", OutputKind::Logits, [3, 2], values).unwrap();
+    let sound = output(&[1.0; 6]);
+    assert!(sound.check_scores(3).is_ok());
+    let refused = |output: &Output, count: usize| output.check_scores(count).unwrap_err().message;
+    let rows = "output `y` is not one row of float32 scores a probe";
+    assert_eq!((refused(&sound, 2).as_str(), refused(&sound, 4).as_str()), (rows, rows));
+    for batch_axis in [None, Some(1)] {
+        assert_eq!(refused(&Output { batch_axis, ..sound.clone() }, 3), rows);
+    }
+    let infinite = refused(&output(&[1.0, 1.0, 1.0, f32::INFINITY, 1.0, 1.0]), 3);
+    assert_eq!(infinite, "output `y` of probe 1, class 1 is not finite: it cannot be a golden");
+}

@@ -137,3 +137,18 @@ impl Judged {
         vec![("loss", self.measured.loss), ("leads", self.measured.error), ("slope", self.measured.slope_error())]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is as good as certain has log-odds that half precision can hold, on either side.
+    #[test]
+    fn certain_scores_have_finite_log_odds() {
+        let most = (0.998_f64 / 0.002).ln();
+        let of = |value: f32| log_odds(value, OutputKind::Probabilities);
+        assert!((of(1.0) - most).abs() < 1e-9 && (of(0.0) + most).abs() < 1e-9, "{} {}", of(1.0), of(0.0));
+        assert_eq!((of(0.5), log_odds(7.0, OutputKind::Logits)), (0.0, 7.0));
+        assert!((of(0.75) - 3.0_f64.ln()).abs() < 1e-6);
+    }
+}
