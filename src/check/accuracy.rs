@@ -392,4 +392,30 @@ mod tests {
         assert_eq!(found.status, Status::Pass);
         assert!(found.detail.ends_with("; labels 3 and 8 seem to be swapped"), "{found:?}");
     }
+
+    /// What is no count of answers judges nothing, whichever of its numbers is wrong.
+    #[rstest]
+    #[case::none(0, 0, 0, 1.0)]
+    #[case::more_right_than_asked(10, 11, 5, 1.0)]
+    #[case::a_reference_beyond(10, 5, 11, 1.0)]
+    #[case::no_points(10, 5, 5, f64::NAN)]
+    fn what_is_no_count_is_invalid(
+        #[case] samples: usize,
+        #[case] correct: usize,
+        #[case] reference: usize,
+        #[case] allowed_drop_points: f64,
+    ) {
+        let accuracy = Accuracy {
+            samples,
+            correct,
+            reference_correct: Some(reference),
+            allowed_drop_points,
+            floor: None,
+            labels_refused: None,
+            labels_suspicious: None,
+        };
+        let found = judge(&accuracy, true);
+        assert_eq!(found.status, Status::Invalid);
+        assert!(found.detail.ends_with(": not a count of answers"), "{}", found.detail);
+    }
 }

@@ -101,4 +101,13 @@ mod tests {
         close(&bools(true), &bools(true), BOUND).unwrap();
         close(&bools(true), &bools(false), Closeness { relative: 2.0, absolute: 2.0 }).unwrap_err();
     }
+
+    /// What is no number is near what is none either, and near nothing else.
+    #[test]
+    fn no_number_is_near_no_number_alone() {
+        let near =
+            |expected: f32, actual: f32| close(&floats(&[1.0, expected]), &floats(&[1.0001, actual]), BOUND).is_ok();
+        assert!(near(f32::NAN, f32::NAN) && near(2.0, 2.0));
+        assert!(!near(f32::NAN, 2.0) && !near(2.0, f32::NAN) && !near(f32::INFINITY, 2.0));
+    }
 }

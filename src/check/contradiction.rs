@@ -255,4 +255,12 @@ mod tests {
         let mut run = |input: &Tensor| Tensor::float32("y", vec![input.batch() - 1, 1], vec![0.0; input.batch() - 1]);
         assert!(find(&mut run, &samples()).is_err());
     }
+
+    /// What rows and columns have in common is no spread.
+    #[test]
+    fn rows_and_columns_have_no_spread() {
+        assert!((spread(&[1.0, 2.0, 3.0, 5.0], 2) - 0.25).abs() < 1e-12);
+        assert!(spread(&[1.0, 2.0, 11.0, 12.0, 21.0, 22.0], 2) < 1e-9);
+        assert_eq!((spread(&[], 2), spread(&[1.0], 0)), (0.0, 0.0));
+    }
 }

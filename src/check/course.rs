@@ -196,4 +196,11 @@ mod tests {
         let wide = vec![Answers::Rows(Tensor::float32("y", vec![SAMPLES, 3], vec![0.0; SAMPLES * 3]).unwrap())];
         assert!(errors(&answers(sound), &wide, "y").unwrap().iter().all(|error| error.is_infinite()));
     }
+
+    /// What is right is hardly off beside what is wrong; with nothing right, or nothing wrong, they are not told apart.
+    #[test]
+    fn right_and_wrong_are_told_apart() {
+        assert!(parted(&[0.0, 1.8 * RIGHT], &[2.0, 9.0, 1.0]) && !parted(&[0.0, 2.2 * RIGHT], &[2.0, 9.0, 1.0]));
+        assert!(!parted(&[], &[2.0]) && !parted(&[0.0], &[0.0]) && !parted(&[0.0], &[]));
+    }
 }

@@ -355,4 +355,16 @@ mod tests {
         assert_eq!(moved.probes_moved, 2);
         assert_eq!(moved.worst_probe, Some(if far[1] > far[0] { 9 } else { 5 }));
     }
+
+    /// The bound of what is equal is one of a class's root mean square, whatever the number of samples.
+    #[test]
+    fn equal_is_bounded_by_the_root_mean_square() {
+        let equal = |change: f32| {
+            let old = outputs(|_, _, value| value).values().unwrap();
+            let new = outputs(|_, class, value| if class == 2 { value + change } else { value }).values().unwrap();
+            is_equal(&OutputPair::new(&old, &new, 64, 5).unwrap(), OutputKind::Logits, 1.0)
+        };
+        let bound = EQUAL_RMS as f32;
+        assert!(equal(0.0) && equal(0.8 * bound) && !equal(1.2 * bound));
+    }
 }

@@ -220,3 +220,16 @@ fn what_rounding_may_cost_a_figure_is_data() {
         assert!(with(labels).unwrap_err().message.contains(words), "{labels}");
     }
 }
+
+/// A limit of a task may be a whole number, and no other kind of value.
+#[test]
+fn limits_of_tasks_are_numbers() {
+    let with = |value: &str| {
+        let entry =
+            format!("[[task]]\ntask = \"scores\"\nprecisions = [\"fp32\"]\nalone = {value}\nsource = \"measured\"\n");
+        Ladder::parse(&format!("{ROW}\n{entry}"), "t").map(|_| ()).map_err(|error| error.message)
+    };
+    assert_eq!((with("1.0"), with("1"), with("0.25")), (Ok(()), Ok(()), Ok(())));
+    assert!(with("\"1\"").unwrap_err().contains("needs the limit `alone`"));
+    assert!(with("-1").unwrap_err().contains("`alone` is -1, not between"));
+}

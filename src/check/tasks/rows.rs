@@ -140,6 +140,7 @@ impl Judged {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// What is as good as certain has log-odds that half precision can hold, on either side.
@@ -150,5 +151,19 @@ mod tests {
         assert!((of(1.0) - most).abs() < 1e-9 && (of(0.0) + most).abs() < 1e-9, "{} {}", of(1.0), of(0.0));
         assert_eq!((of(0.5), log_odds(7.0, OutputKind::Logits)), (0.0, 7.0));
         assert!((of(0.75) - 3.0_f64.ln()).abs() < 1e-6);
+    }
+
+    /// The figures of the rule have the names of their limits.
+    #[test]
+    fn figures_are_named_as_their_limits() {
+        let scores: Vec<f32> = (0..300).map(|place| ((place * 37) % 23) as f32 - 11.0).collect();
+        let rows = Rows { reference: scores.clone(), actual: scores, classes: 3 };
+        let ladder = crate::check::ladder::Ladder::built_in().unwrap();
+        let (library, precision) = (crate::vocabulary::Library::Onnxruntime, crate::vocabulary::Precision::Fp16);
+        let task = crate::vocabulary::Task::Classification;
+        let limits = TaskLimits::of(&ladder, library, precision, task, None).unwrap();
+        let found = judge(&rows, OutputKind::Logits, &limits).unwrap().figures();
+        assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["loss", "leads", "slope"]);
+        assert!(found.iter().all(|(_, value)| value.abs() < 1e-9), "{found:?}");
     }
 }

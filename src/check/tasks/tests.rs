@@ -133,6 +133,9 @@ fn named_limits_take_the_ladders_place_and_are_told() {
     let told = |task, name, value| of(task, &[(name, value)]).told().join("");
     assert_eq!(told(Task::Embedding, "cosine", 0.99), "`cosine` 0.99, looser than the ladder's 0.9999");
     assert_eq!(told(Task::Boxes, "score", 0.01), "`score` 0.01, in place of the ladder's 0.02");
+    assert_eq!(told(Task::Boxes, "score", 0.02), "`score` 0.02, in place of the ladder's 0.02");
+    assert_eq!(told(Task::Boxes, "score", 0.03), "`score` 0.03, looser than the ladder's 0.02");
+    assert_eq!(told(Task::Embedding, "cosine", 0.9999), "`cosine` 0.9999, in place of the ladder's 0.9999");
 }
 
 #[test]

@@ -134,3 +134,19 @@ fn steps_behind_the_references_end_are_padding() {
     });
     passes(&found(OutputTask::Tokens(task), &[reference], &[garbage], SAMPLES).unwrap());
 }
+
+/// One token that is another, with the same behind it, is told by itself; where others follow, or the end does, that is said.
+#[test]
+fn where_two_sequences_part_is_told() {
+    let told = |change: &dyn Fn(&mut Vec<i64>)| {
+        let mut other = ids();
+        change(&mut other);
+        sequence(plain(), &ids(), &other).unwrap().detail
+    };
+    let one = told(&|ids| ids[3 * STEPS + 2] = 99);
+    assert!(one.contains("step 2 is 99 instead of") && !one.contains("from there on"), "{one}");
+    let last = told(&|ids| ids[3 * STEPS + STEPS - 1] = 99);
+    assert!(last.contains("step 9 is 99 instead of") && !last.contains("from there on"), "{last}");
+    let two = told(&|ids| (ids[3 * STEPS + 2], ids[3 * STEPS + 4]) = (99, 98));
+    assert!(two.contains("step 2 is 99 instead of") && two.contains("from there on"), "{two}");
+}
