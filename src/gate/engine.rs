@@ -210,6 +210,22 @@ fn profiles_text(profiles: &[Vec<InputRange>]) -> Result<String> {
 }
 
 #[cfg(test)]
+impl<'a> Site<'a> {
+    /// A machine without a card, where engines are built with no options.
+    pub(in crate::gate) fn plain(store: &'a Store) -> Self {
+        Site {
+            store,
+            options: EngineOptions::default(),
+            device: None,
+            calibration: None,
+            mark_outputs: Vec::new(),
+            profiles: Vec::new(),
+            fixed: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
@@ -218,8 +234,7 @@ mod tests {
 
     fn cache(store: &Store, precision: Precision, shown: &[&str], options: EngineOptions) -> Option<PathBuf> {
         let mark_outputs = shown.iter().map(|name| (*name).to_owned()).collect();
-        let site =
-            Site { store, options, device: None, calibration: None, mark_outputs, profiles: Vec::new(), fixed: false };
+        let site = Site { options, mark_outputs, ..Site::plain(store) };
         let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3", "");
         let source = Artifact {
             kind: ArtifactKind::OnnxFp32,
@@ -407,15 +422,7 @@ mod tests {
     fn builds_wait_for_the_timing_cache_that_they_fill() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path().to_owned())).unwrap();
-        let site = Site {
-            store: &store,
-            options: EngineOptions::default(),
-            device: None,
-            calibration: None,
-            mark_outputs: Vec::new(),
-            profiles: Vec::new(),
-            fixed: false,
-        };
+        let site = Site::plain(&store);
         let source = crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None);
         let filled =
             |id: &str| fills(&site, &Installation::plain(id.parse().unwrap(), "1.2.3", ""), Precision::Fp32, &source);

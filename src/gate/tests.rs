@@ -6,8 +6,8 @@ use rstest::rstest;
 use super::*;
 use crate::error::ErrorKind;
 use crate::gate::timing::Streams;
-use crate::gate::workshop::{OWN_PROBES, Project, answers, found, healthy, labelled, session, sound};
-use crate::runtime::{OpenRequest, Probe, Session};
+use crate::gate::workshop::{OWN_PROBES, Project, answering_otherwise, found, healthy, labelled, sound};
+use crate::runtime::{OpenRequest, Probe};
 use crate::tensor::Tensor;
 use crate::vocabulary::{Library, Precision};
 use crate::worker::fake::{Fakes, Step};
@@ -24,17 +24,7 @@ fn gate(project: &Project, fakes: &std::sync::Arc<Fakes>, options: &RunOptions) 
 
 /// Workers whose TensorRT answers otherwise.
 fn engines_answering(change: fn(&mut Tensor)) -> std::sync::Arc<Fakes> {
-    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
-        let engine = request.installation.id.library == Library::Tensorrt;
-        Ok(Box::new(session(request, move |input| {
-            let mut output = answers(input);
-            if engine {
-                change(&mut output);
-            }
-            Ok(vec![output])
-        })))
-    };
-    Fakes::of(open, healthy)
+    answering_otherwise(|request| request.installation.id.library == Library::Tensorrt, change)
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::gate::runs::shelf::{ROOM, Shelf};
 use crate::gate::samples::LabelledData;
 use crate::gate::shipped::Shipped;
 use crate::gate::workspace::Workspace;
-use crate::manifest::{EngineOptions, Manifest};
+use crate::manifest::Manifest;
 use crate::plan::{Filter, PlannedCell, Probes, plan};
 use crate::progress::{Progress, Quiet};
 use crate::runtime::tensorrt::test_model::{Form, classifier};
@@ -77,10 +77,18 @@ pub(crate) fn session(
 
 /// A runtime all of whose libraries answer so.
 pub(crate) fn all_answering(change: fn(&mut Tensor)) -> Arc<Fakes> {
+    answering_otherwise(|_| true, change)
+}
+
+/// A runtime that answers so where `which` says, and right elsewhere.
+pub(crate) fn answering_otherwise(which: fn(&OpenRequest) -> bool, change: fn(&mut Tensor)) -> Arc<Fakes> {
     let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
+        let changes = which(request);
         Ok(Box::new(session(request, move |input| {
             let mut output = answers(input);
-            change(&mut output);
+            if changes {
+                change(&mut output);
+            }
             Ok(vec![output])
         })))
     };
@@ -151,15 +159,7 @@ impl Workshop {
     pub(crate) fn run(&self, fakes: &Arc<Fakes>) -> Vec<RawCell> {
         let program = fakes.program();
         let fed = Samples { probes: self.probes.clone(), labelled: self.labelled.clone(), fresh: self.fresh.clone() };
-        let site = Site {
-            store: &self.store,
-            options: EngineOptions::default(),
-            device: None,
-            calibration: None,
-            mark_outputs: Vec::new(),
-            profiles: Vec::new(),
-            fixed: false,
-        };
+        let site = Site::plain(&self.store);
         let shipped = Shipped::read(&self.manifest, None, &self.store);
         let inputs = Inputs {
             manifest: &self.manifest,

@@ -4,28 +4,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::gate::workshop::{CLASSES, Project, all_answering, answers, by_slot, healthy, samples, sound};
+use crate::gate::workshop::{CLASSES, Project, all_answering, by_slot, healthy, labelled, sound};
 use crate::worker::fake::Fakes;
 
 const MATRIX: &str = "onnxruntime = [\"fp32\"]";
 
 fn plan(project: &Project, fakes: &Arc<Fakes>) -> GoldenBlessing {
     GoldenBlessing::plan(&project.workspace(fakes), "because", None).unwrap()
-}
-
-/// Labelled data beside a project, of which every `wrong`th label is another.
-fn labelled(project: &Project, wrong: usize) -> PathBuf {
-    let (input, path) = (samples(60), project.folder.path().join("labelled.csv"));
-    let right = answers(&input);
-    let mut text = "label,a,b,c,d\n".to_owned();
-    for sample in 0..60 {
-        let answer = crate::check::agreement::answer(right.row(sample).unwrap());
-        let label = if wrong > 0 && sample % wrong == 0 { (answer + 1) % CLASSES } else { answer };
-        let values: Vec<String> = input.row(sample).unwrap().iter().map(f32::to_string).collect();
-        text.push_str(&format!("{label},{}\n", values.join(",")));
-    }
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 #[test]

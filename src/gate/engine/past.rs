@@ -92,13 +92,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path().to_owned())).unwrap();
         let site = |candidates| Site {
-            store: &store,
             options: EngineOptions { candidates, ..EngineOptions::default() },
-            device: None,
-            calibration: None,
-            mark_outputs: Vec::new(),
-            profiles: Vec::new(),
-            fixed: false,
+            ..Site::plain(&store)
         };
         let installation = Installation::plain("tensorrt@8.5.3".parse().unwrap(), "8.5.3.1", "");
         let source = crate::gate::workshop::artifact(ArtifactKind::OnnxFp32, None);

@@ -11,7 +11,7 @@ use super::*;
 use crate::error::Error;
 use crate::gate::GoldenBlessing;
 use crate::gate::several::tests as several;
-use crate::gate::workshop::{CLASSES, by_slot, calibrated};
+use crate::gate::workshop::{CLASSES, answering_otherwise, by_slot, calibrated};
 use crate::tensor::Values;
 use crate::worker::fake::Call;
 
@@ -119,21 +119,6 @@ fn figure_of(value: &Value) -> String {
 
 const ALL: &str = "onnxruntime = [\"fp32\"]\ntensorrt = [\"fp32\", \"fp16-flag\"]";
 
-/// Answers of engines alone, or of half precision alone.
-fn otherwise(which: fn(&OpenRequest) -> bool, change: fn(&mut Tensor)) -> Arc<Fakes> {
-    let open = move |request: &OpenRequest| -> Result<Box<dyn Session>> {
-        let changes = which(request);
-        Ok(Box::new(session(request, move |input| {
-            let mut output = answers(input);
-            if changes {
-                change(&mut output);
-            }
-            Ok(vec![output])
-        })))
-    };
-    Fakes::of(open, healthy)
-}
-
 fn half(request: &OpenRequest) -> bool {
     request.precision == Precision::Fp16Flag
 }
@@ -156,12 +141,12 @@ fn bless(project: &Project, fakes: &Arc<Fakes>) {
 }
 
 #[rstest]
-#[case::sound("sound", otherwise(engine, |_| {}))]
-#[case::classes_exchanged("classes-exchanged", otherwise(engine, |output| floats(output).chunks_mut(CLASSES).for_each(|row| row.swap(0, 2))))]
-#[case::scaled("scaled", otherwise(half, |output| floats(output).iter_mut().for_each(|value| *value *= 1.3)))]
-#[case::one_not_finite("one-not-finite", otherwise(half, |output| { floats(output)[4] = f32::INFINITY; }))]
-#[case::by_slot("by-slot", otherwise(half, by_slot))]
-#[case::constant("constant", otherwise(half, |output| floats(output).fill(0.25)))]
+#[case::sound("sound", answering_otherwise(engine, |_| {}))]
+#[case::classes_exchanged("classes-exchanged", answering_otherwise(engine, |output| floats(output).chunks_mut(CLASSES).for_each(|row| row.swap(0, 2))))]
+#[case::scaled("scaled", answering_otherwise(half, |output| floats(output).iter_mut().for_each(|value| *value *= 1.3)))]
+#[case::one_not_finite("one-not-finite", answering_otherwise(half, |output| { floats(output)[4] = f32::INFINITY; }))]
+#[case::by_slot("by-slot", answering_otherwise(half, by_slot))]
+#[case::constant("constant", answering_otherwise(half, |output| floats(output).fill(0.25)))]
 fn reports_of_a_classifier(#[case] name: &str, #[case] fakes: Arc<Fakes>) {
     let project = Project::new(ALL, "");
     held(&format!("classifier-{name}"), &report_of(&project, &fakes, &RunOptions::default()));
@@ -194,7 +179,10 @@ fn reports_beside_a_golden() {
     report("own", &fakes());
     project.change_model();
     report("equal", &fakes());
-    report("moved", &otherwise(|_| true, |output| floats(output).chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))));
+    report(
+        "moved",
+        &answering_otherwise(|_| true, |output| floats(output).chunks_mut(CLASSES).for_each(|row| row.swap(0, 1))),
+    );
     std::fs::write(crate::gate::golden_path(&project.manifest), "damaged").unwrap();
     report("damaged", &fakes());
 }
@@ -206,7 +194,7 @@ fn reports_of_what_is_asked_beside() {
     let data = Some(labelled(&project, 9));
     let options = RunOptions { data, require: vec!["tensorrt@9".parse().unwrap()], ..RunOptions::default() };
     held("labelled", &report_of(&project, &Fakes::of(sound, healthy), &options));
-    let wrong = otherwise(engine, |output| {
+    let wrong = answering_otherwise(engine, |output| {
         floats(output).chunks_mut(CLASSES).skip(1).step_by(9).for_each(|row| row.reverse());
     });
     held("labelled-worse", &report_of(&project, &wrong, &options));
@@ -214,7 +202,7 @@ fn reports_of_what_is_asked_beside() {
     let options = RunOptions { filter: part, replay: " --manifest other.toml".to_owned(), ..RunOptions::default() };
     held("part", &report_of(&Project::new(ALL, ""), &Fakes::of(sound, healthy), &options));
     let project = calibrated(255.0);
-    held("calibrated", &report_of(&project, &otherwise(engine, by_slot), &RunOptions::default()));
+    held("calibrated", &report_of(&project, &answering_otherwise(engine, by_slot), &RunOptions::default()));
 }
 
 /// A reference whose answers are no numbers, and a run by the clock.
@@ -222,7 +210,7 @@ fn reports_of_what_is_asked_beside() {
 fn reports_of_a_reference_at_fault_and_of_the_clock() {
     let mut project = Project::new(ALL, "");
     project.manifest.output.labels = ["low", "middle", "high"].map(str::to_owned).to_vec();
-    let broken = otherwise(|request| !engine(request), |output| floats(output)[1] = f32::NAN);
+    let broken = answering_otherwise(|request| !engine(request), |output| floats(output)[1] = f32::NAN);
     let options = RunOptions { command: "trtgate gate".to_owned(), ..RunOptions::default() };
     held("reference-at-fault", &report_of(&project, &broken, &options));
     let timing = TimingOptions {
